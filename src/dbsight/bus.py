@@ -1,0 +1,83 @@
+"""Where instrumentors publish what they saw, and analysers listen.
+
+An instrumentor never knows who listens; with nobody there, ``observe`` costs a length check.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import SpanContext
+
+    from dbsight.model import Observation, Verdict
+
+    Listener = Callable[[Observation], Verdict | None]
+    RootListener = Callable[[SpanContext], None]
+
+# Tuples, replaced whole: readers need no lock.
+_listeners: tuple[Listener, ...] = ()
+_root_listeners: tuple[RootListener, ...] = ()
+
+
+def subscribe(listener: Listener) -> None:
+    """Call ``listener`` with every observation from now on; subscribing twice is once."""
+    global _listeners  # noqa: PLW0603 - the bus is this module
+    if listener not in _listeners:
+        _listeners = (*_listeners, listener)
+
+
+def unsubscribe(listener: Listener) -> None:
+    """Undo ``subscribe``; unknown listeners are ignored."""
+    global _listeners  # noqa: PLW0603 - the bus is this module
+    _listeners = tuple(known for known in _listeners if known != listener)
+
+
+def listening() -> bool:
+    """Whether anybody would hear an observation."""
+    return bool(_listeners)
+
+
+def observe(observation: Observation) -> Verdict | None:
+    """Publish one observation.
+
+    Returns:
+        What must stand on the query's own span: the verdict of the first listener that has one; None when nobody
+        listens or there is nothing to say. Never raises.
+    """
+    verdict = None
+    for listener in _listeners:
+        try:
+            said = listener(observation)
+        except Exception:
+            failed("bus.observe")
+            continue
+        if verdict is None:
+            verdict = said
+    return verdict
+
+
+def on_root_ending(listener: RootListener) -> None:
+    """Call ``listener`` with the context of every local root before its window closes: finish open results there."""
+    global _root_listeners  # noqa: PLW0603 - the bus is this module
+    if listener not in _root_listeners:
+        _root_listeners = (*_root_listeners, listener)
+
+
+def off_root_ending(listener: RootListener) -> None:
+    """Undo ``on_root_ending``; unknown listeners are ignored."""
+    global _root_listeners  # noqa: PLW0603 - the bus is this module
+    _root_listeners = tuple(known for known in _root_listeners if known != listener)
+
+
+def root_ending(context: SpanContext) -> None:
+    """Tell the instrumentors that this local root is about to end. Never raises."""
+    for listener in _root_listeners:
+        try:
+            listener(context)
+        except Exception:
+            failed("bus.root_ending")

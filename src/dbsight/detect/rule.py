@@ -1,0 +1,54 @@
+"""What a rule is.
+
+A rule's docstring is its documentation: the first line says what it sees, a drawing shows the shape, and
+``Anti-pattern:`` and ``Best practice:`` give code. A test holds every rule to that form, and the page in ``docs/`` is
+made from it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.config import Settings
+    from dbsight.detect.window import Window
+    from dbsight.model import Category, Finding, Operation
+
+
+class Rule(ABC):
+    """Common part of all rules.
+
+    Attributes:
+        name: As in settings, attributes and docs: ``n_plus_one``.
+        category: Of its findings.
+        settings: Names of the settings that it reads, for the docs.
+    """
+
+    name: ClassVar[str]
+    category: ClassVar[Category]
+    settings: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, settings: Settings) -> None:
+        self.configuration = settings
+
+
+class WindowRule(Rule):
+    """A rule that looks at operations and at the windows that they form.
+
+    An instance serves all windows and threads: what it must remember of a window it finds in the window.
+    """
+
+    def visit(self, operation: Operation, window: Window | None) -> Finding | None:
+        """Look at one operation on the hot path.
+
+        Returns:
+            A finding about this operation alone, for its own span.
+        """
+        return None
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Look at a whole window when it is over, or when it reached its bounds and is about to be emptied."""
+        return ()

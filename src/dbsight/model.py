@@ -1,0 +1,481 @@
+"""The records that cross rooms.
+
+Immutable by convention: whoever makes a record fills it, everybody else reads it. Those made for every query are plain
+classes with slots (0.3 µs to make, against 2.5 µs for a frozen dataclass); those made for a finding are dataclasses.
+Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.trace import SpanContext
+
+Kind = Literal["select", "insert", "update", "delete", "ddl", "transaction", "other"]
+Severity = Literal["info", "warning", "error"]
+Category = Literal["index", "query", "pool", "cache", "workload", "memory", "lock"]
+Effort = Literal["low", "medium", "high"]
+QueryClass = Literal["slow", "very_slow"]
+
+SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
+"""From the least to the most severe."""
+
+
+class Statement:
+    """One distinct query text of one database system; made once per text by ``statement.read`` and cached there.
+
+    Attributes:
+        system: ``db.system.name`` by the semantic conventions: ``postgresql``, ``mysql``, ``sqlite``, ``redis`` …
+        text: The sanitised text: literals are ``?``, comments are gone, cut at the reader's limit.
+        summary: ``db.query.summary``: ``SELECT orders``, at most 255 characters.
+        fingerprint: 16 hexadecimal digits, the same for the same query with other literals, comments, white space,
+            case of keywords, and lengths of IN and VALUES lists.
+        kind: What sort of statement it is; a CTE in front of an INSERT is an insert.
+        targets: The tables (or key prefixes) that it names, in text order, without duplicates; for use in process
+            only, never an attribute.
+        written: The tables that it writes.
+        limit: The number in LIMIT / FETCH FIRST when it is a literal, -1 when it is a parameter, None without.
+        offset: Whether it has an OFFSET.
+        in_length: The length of the longest IN list, literals and placeholders counted.
+        ping: ``SELECT 1`` and other statements that only keep a connection alive.
+        setup: What sets a connection up or keeps it: PRAGMA, SET, SHOW, USE …
+        catalogue: Reads the database's own catalogue (``information_schema``, ``pg_catalog``, ``sqlite_master`` …).
+        blocking: Waits by design (``LISTEN``, ``pg_sleep``, ``WAITFOR``, COPY, ``BLPOP``): never slow.
+        truncated: The text was longer than the reader reads; what came after is unknown.
+        literals: Salted hash of the literals that sanitising took out; 0 when there were none. Never exported.
+        allowed: Rules that a ``-- dbsight: allow n_plus_one`` comment in the text allows.
+        prebuilt: What ``span.py`` keeps about this statement (shared attributes); nobody else touches it.
+    """
+
+    __slots__ = (
+        "allowed",
+        "blocking",
+        "catalogue",
+        "fingerprint",
+        "in_length",
+        "kind",
+        "limit",
+        "literals",
+        "offset",
+        "ping",
+        "prebuilt",
+        "setup",
+        "summary",
+        "system",
+        "targets",
+        "text",
+        "truncated",
+        "written",
+    )
+
+    def __init__(
+        self,
+        system: str,
+        text: str,
+        summary: str,
+        fingerprint: str,
+        *,
+        kind: Kind = "other",
+        targets: tuple[str, ...] = (),
+        written: tuple[str, ...] = (),
+        limit: int | None = None,
+        offset: bool = False,
+        in_length: int = 0,
+        ping: bool = False,
+        setup: bool = False,
+        catalogue: bool = False,
+        blocking: bool = False,
+        truncated: bool = False,
+        literals: int = 0,
+        allowed: frozenset[str] = frozenset(),
+    ) -> None:
+        self.system = system
+        self.text = text
+        self.summary = summary
+        self.fingerprint = fingerprint
+        self.kind: Kind = kind
+        self.targets = targets
+        self.written = written
+        self.limit = limit
+        self.offset = offset
+        self.in_length = in_length
+        self.ping = ping
+        self.setup = setup
+        self.catalogue = catalogue
+        self.blocking = blocking
+        self.truncated = truncated
+        self.literals = literals
+        self.allowed = allowed
+        self.prebuilt: dict[Any, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"Statement({self.system!r}, {self.summary!r}, {self.fingerprint})"
+
+
+class Database:
+    """Where a statement runs: one per engine or client, shared by all its operations.
+
+    Attributes:
+        system: ``db.system.name``.
+        namespace: ``db.namespace`` or None.
+        address: ``server.address`` or None.
+        port: ``server.port`` or None.
+        key: What tells databases apart: forty SQLite files are forty databases.
+    """
+
+    __slots__ = ("address", "key", "namespace", "port", "system")
+
+    def __init__(
+        self, system: str, namespace: str | None = None, address: str | None = None, port: int | None = None
+    ) -> None:
+        self.system = system
+        self.namespace = namespace
+        self.address = address
+        self.port = port
+        self.key = f"{system}://{address or ''}:{port or ''}/{namespace or ''}"
+
+    def __repr__(self) -> str:
+        return f"Database({self.key!r})"
+
+
+class CallSite:
+    """The line of the application that asked for the query.
+
+    Attributes:
+        file: Relative to the working directory where it lies below it, else absolute.
+        line: Line number, from 1.
+        function: Qualified name of the function (its plain name before Python 3.11).
+        caller: The frame that called it, when that is the application's too: helpers hide the real place.
+    """
+
+    __slots__ = ("caller", "file", "function", "line", "prebuilt")
+
+    def __init__(self, file: str, line: int, function: str, caller: CallSite | None = None) -> None:
+        self.file = file
+        self.line = line
+        self.function = function
+        self.caller = caller
+        self.prebuilt: Any = None  # span.py's
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def __repr__(self) -> str:
+        return f"CallSite({self.file}:{self.line} in {self.function})"
+
+
+class Operation:
+    """One execution of a statement, filled by an instrumentor (or from a foreign span) when it is over.
+
+    Attributes:
+        statement: What ran.
+        database: Where it ran.
+        start_ns: When the driver call began, ns since the epoch.
+        duration: s; execute + time inside fetch calls.
+        fetch_time: s; the fetch part of the duration.
+        rows: Rows returned to the application, None when unknown or when the statement returns none.
+        affected: Rows written, None when unknown.
+        batch_size: Parameter sets of an executemany or rows of a multi-row INSERT; 0 when it is no batch.
+        error_type: ``error.type``: the exception's qualified class, None when it succeeded.
+        error_code: ``db.response.status_code``: SQLSTATE, errno or Redis error prefix.
+        call_site: The line of the application, None when unknown.
+        context: Its own span's context, None where no span is made.
+        parent: The parent span's context, None for work outside any span before a root is drawn.
+        origin: Identity of the span pipeline that it goes to, None when unknown; analysers ignore what is not theirs.
+        pool_wait: s waited for the connection before this operation; 0 when it did not wait.
+        parameters: Salted hash of the bound values, None when unknown. Never exported.
+        relationship: ORM relationship or attribute that asked for it (``Order.customer``).
+        load: ``lazy``, ``deferred`` or ``expired`` for ORM loads, ``eager`` for selectinload / subqueryload.
+        to_many: Whether the relationship is a collection; None when there is none.
+        flush: Identity of the ORM flush that it belongs to; 0 outside flushes.
+        autoflush: Whether the flush was triggered by a read: the line is innocent.
+        pool: Name of the connection pool.
+        thread: Identity of the thread that ran it.
+        allowed: Rules allowed when it ran (``with dbsight.allow(…)``).
+        blocked_loop: A synchronous driver call on a running event loop.
+        foreign: It came from the span of another instrumentation.
+        replay: Weak handle to engine and parameters, only while plans are on.
+    """
+
+    __slots__ = (
+        "affected",
+        "allowed",
+        "autoflush",
+        "batch_size",
+        "blocked_loop",
+        "call_site",
+        "context",
+        "database",
+        "duration",
+        "error_code",
+        "error_type",
+        "fetch_time",
+        "flush",
+        "foreign",
+        "load",
+        "origin",
+        "parameters",
+        "parent",
+        "pool",
+        "pool_wait",
+        "relationship",
+        "replay",
+        "rows",
+        "start_ns",
+        "statement",
+        "thread",
+        "to_many",
+    )
+
+    def __init__(
+        self,
+        statement: Statement,
+        database: Database,
+        start_ns: int,
+        duration: float,
+        *,
+        fetch_time: float = 0.0,
+        rows: int | None = None,
+        affected: int | None = None,
+        batch_size: int = 0,
+        error_type: str | None = None,
+        error_code: str | None = None,
+        call_site: CallSite | None = None,
+        context: SpanContext | None = None,
+        parent: SpanContext | None = None,
+        origin: object | None = None,
+        pool_wait: float = 0.0,
+        parameters: int | None = None,
+        relationship: str | None = None,
+        load: str | None = None,
+        to_many: bool | None = None,
+        flush: int = 0,
+        autoflush: bool = False,
+        pool: str | None = None,
+        thread: int = 0,
+        allowed: frozenset[str] = frozenset(),
+        blocked_loop: bool = False,
+        foreign: bool = False,
+        replay: Any = None,
+    ) -> None:
+        self.statement = statement
+        self.database = database
+        self.start_ns = start_ns
+        self.duration = duration
+        self.fetch_time = fetch_time
+        self.rows = rows
+        self.affected = affected
+        self.batch_size = batch_size
+        self.error_type = error_type
+        self.error_code = error_code
+        self.call_site = call_site
+        self.context = context
+        self.parent = parent
+        self.origin = origin
+        self.pool_wait = pool_wait
+        self.parameters = parameters
+        self.relationship = relationship
+        self.load = load
+        self.to_many = to_many
+        self.flush = flush
+        self.autoflush = autoflush
+        self.pool = pool
+        self.thread = thread
+        self.allowed = allowed
+        self.blocked_loop = blocked_loop
+        self.foreign = foreign
+        self.replay = replay
+
+    @property
+    def end_ns(self) -> int:
+        """When it was over, ns since the epoch."""
+        return self.start_ns + int(self.duration * 1e9)
+
+    def __repr__(self) -> str:
+        # Neither replay nor parameters: a repr ends up in logs.
+        return f"Operation({self.statement.summary!r}, {self.duration:.6f} s, at {self.call_site})"
+
+
+@dataclass(slots=True)
+class Finding:
+    """One fault, with its place and its fix.
+
+    Attributes:
+        rule: Name of the rule that made it.
+        id: Stable across processes and runs: rule, fingerprint, place. ``n1-7c1e9a40``.
+        severity: ``info``, ``warning`` or ``error``.
+        category: What part of the system it is about.
+        title: One line, without numbers that change from run to run where that can be avoided.
+        description: What was seen, in a sentence or two.
+        suggestion: Code that can be pasted, empty when there is none.
+        impact: s that the fix would save in this window.
+        effort: How much work the fix is.
+        count: How often it was seen in this window.
+        metric: What was measured (``duration``, ``count`` …), empty when nothing was compared.
+        current_value: What it was.
+        threshold: What it was compared with.
+        statement: The statement concerned.
+        database: Where it ran.
+        call_site: Where in the application.
+        relationship: The ORM relationship.
+        trace: 32 hexadecimal digits of a trace that shows it.
+        route: Name of the window that it was found in, ``GET /orders``.
+        details: More numbers for reports, not exported as attributes.
+    """
+
+    rule: str
+    id: str
+    severity: Severity
+    category: Category
+    title: str
+    description: str
+    suggestion: str = ""
+    impact: float = 0.0
+    effort: Effort = "low"
+    count: int = 1
+    metric: str = ""
+    current_value: float | None = None
+    threshold: float | None = None
+    statement: Statement | None = None
+    database: Database | None = None
+    call_site: CallSite | None = None
+    relationship: str | None = None
+    trace: str = ""
+    route: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Verdict:
+    """What must stand on a query's own span.
+
+    Attributes:
+        query_class: ``slow`` or ``very_slow``, None for a normal query.
+        threshold: s; the limit that it crossed.
+        findings: The findings about this query alone.
+    """
+
+    __slots__ = ("findings", "query_class", "threshold")
+
+    def __init__(
+        self,
+        query_class: QueryClass | None = None,
+        threshold: float | None = None,
+        findings: tuple[Finding, ...] = (),
+    ) -> None:
+        self.query_class: QueryClass | None = query_class
+        self.threshold = threshold
+        self.findings = findings
+
+
+@dataclass(slots=True)
+class WindowSummary:
+    """What is known of one unit of work when it is over.
+
+    Attributes:
+        name: Name of its root span; ``dbsight.window`` outside spans.
+        route: ``http.route`` with its method, the task's name, or the root's name.
+        trace_id: 128-bit integer.
+        span_id: Of the root.
+        sampled: Whether the root is exported.
+        start_ns: When it began, ns since the epoch.
+        duration: s.
+        calls: Operations in it.
+        db_time: s; the sum of their durations.
+        findings: All of them: groups' and single queries'.
+    """
+
+    name: str
+    route: str
+    trace_id: int
+    span_id: int
+    sampled: bool
+    start_ns: int
+    duration: float
+    calls: int
+    db_time: float
+    findings: Sequence[Finding] = ()
+
+
+@dataclass(slots=True)
+class StatementTotals:
+    """Totals of one fingerprint on one database over the life of the process.
+
+    Attributes:
+        statement: One of its statements.
+        database: Where.
+        count: Executions.
+        errors: Of these, how many failed.
+        total: s.
+        p50: s, estimated.
+        p95: s, estimated.
+        max: s.
+        rows: Rows returned by all executions together.
+        call_site: Where it ran most recently.
+    """
+
+    statement: Statement
+    database: Database
+    count: int
+    errors: int
+    total: float
+    p50: float
+    p95: float
+    max: float
+    rows: int
+    call_site: CallSite | None = None
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Totals of the process at one moment; what reports and rules about totals read.
+
+    Attributes:
+        service: ``service.name`` of the resource.
+        preset: Name of the preset in force.
+        windows: Units of work that were closed.
+        requests: Of these, those whose root is a SERVER or CONSUMER span.
+        calls: Operations.
+        db_time: s in the database, all together.
+        window_time: s that the windows took, all together.
+        findings: Merged by id over all windows, counts and impacts added, most time saved first.
+        statements: Totals by fingerprint, most total time first.
+        dropped: What was not remembered because a bound was reached, by reason.
+        exporting: Whether spans leave the process.
+    """
+
+    service: str = ""
+    preset: str = ""
+    windows: int = 0
+    requests: int = 0
+    calls: int = 0
+    db_time: float = 0.0
+    window_time: float = 0.0
+    findings: Sequence[MergedFinding] = ()
+    statements: Sequence[StatementTotals] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    exporting: bool = False
+
+
+@dataclass(slots=True)
+class MergedFinding:
+    """A finding over the life of the process: one id, merged.
+
+    Attributes:
+        finding: The one with the largest impact.
+        windows: In how many windows it was seen.
+        count: Sum of the counts.
+        impact: s; sum of the impacts.
+    """
+
+    finding: Finding
+    windows: int
+    count: int
+    impact: float
+
+
+Observation = Operation
+"""What an instrumentor publishes on the bus; a union once there is more than queries to tell."""

@@ -1,0 +1,93 @@
+"""What the current thread or task is doing: its window, the root drawn for work outside spans, and what is allowed.
+
+ContextVars follow ``await``, ``asyncio.gather`` and ``asyncio.to_thread`` by themselves; a new thread starts empty.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+window: ContextVar[Any] = ContextVar("dbsight_window", default=None)
+"""The open window of this unit of work; the processor sets it, the analyser reads it."""
+
+root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
+"""The root drawn for operations that run outside any span; ``span.py`` sets and reads it."""
+
+_NOTHING: frozenset[str] = frozenset()
+
+_allowed: ContextVar[frozenset[str]] = ContextVar("dbsight_allowed", default=_NOTHING)
+
+
+def allowed() -> frozenset[str]:
+    """The rules that are allowed here; ``all`` among them allows every rule."""
+    return _allowed.get()
+
+
+class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")
+    """Say that a finding is known and wanted here: a context manager and a decorator, for sync and async code.
+
+    Args:
+        rules: Names of rules; ``all`` stands for every rule.
+        reason: Why; required, because the next reader will ask.
+
+    Raises:
+        ValueError: No rule or no reason was given.
+
+    Example:
+        >>> with allow("n_plus_one", reason="three rows at most"):
+        ...     pass
+    """
+
+    def __init__(self, *rules: str, reason: str) -> None:
+        if not rules:
+            raise ValueError('allow() needs at least one rule: allow("n_plus_one", reason="…")')
+        if not reason:
+            raise ValueError("allow() needs a reason: the next reader will ask")
+        self.rules = frozenset(rules)
+        self.reason = reason
+        self._tokens: list[Token[frozenset[str]]] = []
+
+    def __enter__(self) -> allow:
+        self._tokens.append(_allowed.set(_allowed.get() | self.rules))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _allowed.reset(self._tokens.pop())
+
+    async def __aenter__(self) -> allow:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __call__(self, function: _F) -> _F:
+        """Decorate a function or a coroutine function."""
+        # A fresh context manager per call: one decorator serves recursion and many threads.
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with allow(*self.rules, reason=self.reason):
+                    return await function(*args, **kwargs)
+
+            return cast("_F", coroutine)
+
+        @functools.wraps(function)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            with allow(*self.rules, reason=self.reason):
+                return function(*args, **kwargs)
+
+        return cast("_F", plain)
