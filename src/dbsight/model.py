@@ -386,6 +386,7 @@ class WindowSummary:
         calls: Operations in it.
         db_time: s; the sum of their durations.
         findings: All of them: groups' and single queries'.
+        request: Whether its root is a SERVER or CONSUMER span.
     """
 
     name: str
@@ -398,6 +399,7 @@ class WindowSummary:
     calls: int
     db_time: float
     findings: Sequence[Finding] = ()
+    request: bool = False
 
 
 @dataclass(slots=True)
@@ -430,6 +432,48 @@ class StatementTotals:
 
 
 @dataclass(slots=True)
+class KindTotals:
+    """Totals of one kind of statement over the life of the process.
+
+    Attributes:
+        count: Executions.
+        errors: Of these, how many failed.
+        total: s.
+        max: s.
+    """
+
+    count: int = 0
+    errors: int = 0
+    total: float = 0.0
+    max: float = 0.0
+
+
+@dataclass(slots=True)
+class SlowQuery:
+    """One execution that crossed a limit.
+
+    Attributes:
+        statement: What ran.
+        database: Where it ran.
+        start_ns: When it began, ns since the epoch.
+        duration: s.
+        query_class: ``slow`` or ``very_slow``.
+        threshold: s; the limit that it crossed.
+        call_site: The line of the application.
+        trace_id: 128-bit integer, 0 when it belongs to no trace.
+    """
+
+    statement: Statement
+    database: Database
+    start_ns: int
+    duration: float
+    query_class: QueryClass
+    threshold: float | None = None
+    call_site: CallSite | None = None
+    trace_id: int = 0
+
+
+@dataclass(slots=True)
 class Snapshot:
     """Totals of the process at one moment; what reports and rules about totals read.
 
@@ -438,8 +482,13 @@ class Snapshot:
         preset: Name of the preset in force.
         windows: Units of work that were closed.
         requests: Of these, those whose root is a SERVER or CONSUMER span.
-        calls: Operations.
+        calls: Operations; pings and connection setup are in ``kinds`` alone, here and in all other figures.
         db_time: s in the database, all together.
+        slow: Operations over the slow limit, but not over the very slow one.
+        very_slow: Operations over the very slow limit.
+        failed: Operations that ended with an error.
+        kinds: Totals by kind of statement, and ``ping`` and ``setup``; kinds that never ran are absent.
+        slow_queries: The latest operations over a limit, newest first.
         window_time: s that the windows took, all together.
         findings: Merged by id over all windows, counts and impacts added, most time saved first.
         statements: Totals by fingerprint, most total time first.
@@ -458,6 +507,11 @@ class Snapshot:
     statements: Sequence[StatementTotals] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     exporting: bool = False
+    slow: int = 0
+    very_slow: int = 0
+    failed: int = 0
+    kinds: Mapping[str, KindTotals] = field(default_factory=dict)
+    slow_queries: Sequence[SlowQuery] = ()
 
 
 @dataclass(slots=True)
