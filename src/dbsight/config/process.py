@@ -1,0 +1,58 @@
+"""The settings of this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+
+from dbsight.config.settings import Settings, forget_warnings
+
+logger = logging.getLogger("dbsight")
+
+_lock = threading.Lock()
+_current: Settings | None = None
+
+
+def current() -> Settings:
+    """The settings in force: those handed to ``use``, else loaded from environment and file at the first call.
+
+    Never raises.
+    """
+    if _current is not None:
+        return _current
+    return _load()
+
+
+def _load() -> Settings:
+    global _current  # noqa: PLW0603 - one process, one set
+    with _lock:
+        if _current is None:
+            try:
+                _current = Settings.load()
+            except Exception as error:
+                logger.warning("dbsight: settings could not be loaded (%s); defaults are used", type(error).__name__)
+                _current = Settings()
+        return _current
+
+
+def use(settings: Settings | None) -> None:
+    """Put settings in force; None loads them anew when they are next asked for."""
+    global _current  # noqa: PLW0603 - one process, one set
+    with _lock:
+        _current = settings
+
+
+def reset() -> None:
+    """Forget settings and warnings: between tests."""
+    use(None)
+    forget_warnings()
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - a lock that another thread held at the fork would never be released
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
