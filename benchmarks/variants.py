@@ -1,0 +1,182 @@
+"""What is measured: each variant instruments this process and says how a request begins and how to flush.
+
+``none``            the OpenTelemetry SDK with a span per request, exported; nothing watches the database
+``stock``           and OpenTelemetry's own SQLAlchemy instrumentor
+``stock-auto``      and the driver's instrumentor too, which is what ``opentelemetry-instrument`` switches on
+``dbsight``         and dbsight instead, everything on: spans, metrics, rules, windows
+``dbsight-driver``  and dbsight next to the driver's instrumentor, whose spans it suppresses
+``ddtrace-none``    ddtrace's tracer with a span per request; nothing watches the database
+``ddtrace``         and ddtrace's database integrations as ``ddtrace-run`` switches them on
+
+All OpenTelemetry variants have the same pipeline: batch processor, OTLP over gRPC, a metric reader that exports once a
+round. The stock SQLAlchemy instrumentor asks for a SQLAlchemy below 2.1 and would otherwise do nothing on 2.1; it is
+told to skip that check.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+VARIANTS = ("none", "stock", "stock-auto", "dbsight", "dbsight-driver", "ddtrace-none", "ddtrace")
+
+NEVER_MS = "86400000"
+"""A day."""
+
+
+@dataclass
+class Telemetry:
+    """How a measured program meets the telemetry.
+
+    Attributes:
+        request: Opens the span of one request; a context manager.
+        flush: Sends all that waits and returns when it has left.
+        shutdown: Ends exporters and their threads.
+    """
+
+    request: Callable[[], AbstractContextManager[Any]]
+    flush: Callable[[], None]
+    shutdown: Callable[[], None]
+
+
+@dataclass
+class Pipeline:
+    """The providers that all OpenTelemetry variants have."""
+
+    tracer_provider: Any
+    meter_provider: Any
+    logger_provider: Any
+
+    def telemetry(self) -> Telemetry:
+        """How a program uses these providers."""
+        from opentelemetry.trace import SpanKind
+
+        tracer = self.tracer_provider.get_tracer("benchmark")
+
+        def flush() -> None:
+            self.tracer_provider.force_flush()
+            self.meter_provider.force_flush()
+            self.logger_provider.force_flush()
+
+        def shutdown() -> None:
+            self.tracer_provider.shutdown()
+            self.meter_provider.shutdown()
+            self.logger_provider.shutdown()
+
+        return Telemetry(lambda: tracer.start_as_current_span("GET /items", kind=SpanKind.SERVER), flush, shutdown)
+
+
+def _providers(endpoint: str, wrap: Callable[..., Any] | None = None) -> Pipeline:
+    """Make the providers; ``wrap(processor, meter_provider, logger_provider)`` may put a processor around the batch."""
+    from opentelemetry import _logs, metrics, trace
+    from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    resource = Resource.create({"service.name": "benchmark"})
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=endpoint, insecure=True))
+    meters = MeterProvider(metric_readers=[reader], resource=resource)
+    logs = LoggerProvider(resource=resource)
+    logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=endpoint, insecure=True)))
+    tracers = TracerProvider(resource=resource)
+    batch = BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True))
+    tracers.add_span_processor(wrap(batch, meters, logs) if wrap else batch)
+    trace.set_tracer_provider(tracers)
+    metrics.set_meter_provider(meters)
+    _logs.set_logger_provider(logs)
+    return Pipeline(tracers, meters, logs)
+
+
+DRIVERS = {
+    # module of the driver: (module of its instrumentor, class)
+    "sqlite3": ("opentelemetry.instrumentation.sqlite3", "SQLite3Instrumentor"),
+    "psycopg": ("opentelemetry.instrumentation.psycopg", "PsycopgInstrumentor"),
+    "asyncpg": ("opentelemetry.instrumentation.asyncpg", "AsyncPGInstrumentor"),
+}
+
+
+def _instrument_drivers() -> None:
+    """Switch on the instrumentor of every driver that is installed, as ``opentelemetry-instrument`` does."""
+    for driver, (module, name) in DRIVERS.items():
+        if find_spec(driver) and find_spec(module):
+            getattr(import_module(module), name)().instrument()
+
+
+def _stock(endpoint: str, *, drivers: bool) -> Telemetry:
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
+    pipeline = _providers(endpoint)
+    SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
+    if drivers:
+        _instrument_drivers()
+    return pipeline.telemetry()
+
+
+def _dbsight(endpoint: str, *, drivers: bool) -> Telemetry:
+    import dbsight
+
+    pipeline = _providers(
+        endpoint,
+        lambda batch, meters, logs: dbsight.DbsightSpanProcessor(batch, meter_provider=meters, logger_provider=logs),
+    )
+    dbsight.SQLAlchemyInstrumentor().instrument(
+        tracer_provider=pipeline.tracer_provider, meter_provider=pipeline.meter_provider
+    )
+    if drivers:
+        _instrument_drivers()
+    return pipeline.telemetry()
+
+
+def _ddtrace(url: str, *, patched: bool) -> Telemetry:
+    os.environ.update(
+        {
+            "DD_TRACE_AGENT_URL": url,
+            "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false",
+            "DD_REMOTE_CONFIGURATION_ENABLED": "false",
+            "DD_TRACE_STARTUP_LOGS": "false",
+            "DD_TRACE_WRITER_BUFFER_SIZE_BYTES": str(64 << 20),
+            "DD_SERVICE": "benchmark",
+        }
+    )
+    import ddtrace
+    from ddtrace.trace import tracer
+
+    if patched:
+        ddtrace.patch(sqlite3=True, psycopg=True, asyncpg=True)
+    return Telemetry(lambda: tracer.trace("GET /items", span_type="web"), tracer.flush, tracer.shutdown)
+
+
+def install(variant: str, sink: dict[str, int]) -> Telemetry:
+    """Instrument this process.
+
+    Args:
+        variant: One of ``VARIANTS``.
+        sink: The sink's ports: ``otlp`` and ``agent``.
+    """
+    # Nothing may be lost: a variant that drops spans would look cheap.
+    os.environ["OTEL_BSP_MAX_QUEUE_SIZE"] = "65536"
+    # Batches leave when they are full and when a round is flushed, at no other time.
+    os.environ["OTEL_BSP_SCHEDULE_DELAY"] = NEVER_MS
+    os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = NEVER_MS
+    endpoint = f"http://127.0.0.1:{sink['otlp']}"
+    if variant == "none":
+        return _providers(endpoint).telemetry()
+    if variant in ("stock", "stock-auto"):
+        return _stock(endpoint, drivers=variant == "stock-auto")
+    if variant in ("dbsight", "dbsight-driver"):
+        return _dbsight(endpoint, drivers=variant == "dbsight-driver")
+    return _ddtrace(f"http://127.0.0.1:{sink['agent']}", patched=variant == "ddtrace")

@@ -1,0 +1,230 @@
+"""One measured process: the workloads, one after the other, under one variant; printed as a line of JSON.
+
+    python benchmarks/workload.py '{"variant": "stock", "workloads": ["core-memory"], "sink": {"otlp": 4317}, ...}'
+
+``overhead.py`` starts it, many times. A request is a span with twenty queries in it, two on each of ten tables, on one
+connection (or in one session), each reading one row by its primary key.
+
+Garbage collection stays on, as in production, with Python's thresholds. What exists when the measurement begins is
+collected and frozen, so that no variant pays for the size of the modules that it imported; every round begins with a
+collection that is not measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import http.client
+import json
+import os
+import sqlite3
+import sys
+import time
+import tracemalloc
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+import tables
+import variants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from variants import Telemetry
+
+QUERIES_PER_REQUEST = 20
+
+WORKLOADS = {
+    # name: (style, scheme of the SQLAlchemy URL, modules that it needs)
+    "core-memory": ("core", "sqlite", ()),
+    "core-file": ("core", "sqlite", ()),
+    "orm-memory": ("orm", "sqlite", ()),
+    "nplusone-memory": ("nplusone", "sqlite", ()),
+    "core-psycopg": ("core", "postgresql+psycopg", ("psycopg",)),
+    "orm-psycopg": ("orm", "postgresql+psycopg", ("psycopg",)),
+    "async-aiosqlite": ("async", "sqlite+aiosqlite", ("aiosqlite", "greenlet")),
+    "async-asyncpg": ("async", "postgresql+asyncpg", ("asyncpg", "greenlet")),
+}
+"""``nplusone`` reads the same table twenty times in each request: every one of them has a finding to carry."""
+
+
+@dataclass
+class Program:
+    """A workload, ready to run: ``run(requests)`` and ``close()``."""
+
+    run: Callable[[int], None]
+    close: Callable[[], None]
+
+
+def _engine(name: str, url: str) -> Any:
+    if not name.endswith("-memory"):
+        return sa.create_engine(url)
+
+    def connect() -> sqlite3.Connection:
+        # Looked up when it is called: an instrumentor has replaced it by then.
+        connection = sqlite3.dbapi2.connect(":memory:", check_same_thread=False)
+        tables.fill_sqlite(connection)
+        return connection
+
+    return sa.create_engine("sqlite://", creator=connect)
+
+
+def _core(name: str, url: str, telemetry: Telemetry) -> Program:
+    engine = _engine(name, url)
+    selects = tables.SELECTS * (QUERIES_PER_REQUEST // tables.TABLES)
+    if WORKLOADS[name][0] == "nplusone":
+        selects = tables.SELECTS[:1] * QUERIES_PER_REQUEST
+
+    def run(requests: int) -> None:
+        for _ in range(requests):
+            with telemetry.request(), engine.connect() as connection:
+                for key, select in enumerate(selects, 1):
+                    connection.execute(select, {"id": key}).one()
+
+    return Program(run, engine.dispose)
+
+
+def _orm(name: str, url: str, telemetry: Telemetry) -> Program:
+    engine = _engine(name, url)
+    selects = [sa.select(model).where(model.id == sa.bindparam("id")) for model in tables.MODELS]
+
+    def run(requests: int) -> None:
+        for _ in range(requests):
+            with telemetry.request(), Session(engine) as session:
+                for key, model in enumerate(tables.MODELS, 1):
+                    session.get(model, key)
+                for key, select in enumerate(selects, 50):
+                    session.scalars(select, {"id": key}).one()
+
+    return Program(run, engine.dispose)
+
+
+def _async(name: str, url: str, telemetry: Telemetry) -> Program:  # noqa: ARG001 - as the others
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    engine = create_async_engine(url)
+    selects = tables.SELECTS * (QUERIES_PER_REQUEST // tables.TABLES)
+    loop = asyncio.new_event_loop()
+
+    async def requests(count: int) -> None:
+        for _ in range(count):
+            with telemetry.request():
+                async with engine.connect() as connection:
+                    for key, select in enumerate(selects, 1):
+                        (await connection.execute(select, {"id": key})).one()
+
+    def close() -> None:
+        loop.run_until_complete(engine.dispose())
+        loop.close()
+
+    return Program(lambda count: loop.run_until_complete(requests(count)), close)
+
+
+PROGRAMS = {"core": _core, "nplusone": _core, "orm": _orm, "async": _async}
+
+
+def _round(program: Program, flush: Callable[[], None], requests: int) -> dict[str, float]:
+    """Measure one round to the last span delivered; µs a query, and collections of the youngest a thousand queries."""
+    gc.collect()
+    collections = gc.get_stats()[0]["collections"]
+    wall, cpu, caller = time.perf_counter(), time.process_time(), time.thread_time()
+    program.run(requests)
+    # Before the flush: a batch processor that is flushed exports on the thread that asks.
+    caller = time.thread_time() - caller
+    flush()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    queries = requests * QUERIES_PER_REQUEST
+    return {
+        "cpu": cpu / queries * 1e6,
+        "caller": caller / queries * 1e6,
+        "wall": wall / queries * 1e6,
+        "collections": (gc.get_stats()[0]["collections"] - collections) / queries * 1000,
+    }
+
+
+def _allocations(program: Program, flush: Callable[[], None]) -> dict[str, float]:
+    """Measure what ten requests keep until they are exported, and the peak through the export; per query.
+
+    The batch processor's timer is off and ten requests stay below its batch size: nothing leaves before the flush.
+    """
+    requests = 10
+    queries = requests * QUERIES_PER_REQUEST
+    gc.collect()
+    blocks = sys.getallocatedblocks()
+    program.run(requests)
+    gc.collect()
+    blocks = sys.getallocatedblocks() - blocks
+    flush()
+    tracemalloc.start()
+    program.run(requests)
+    flush()
+    gc.collect()
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    program.run(requests)
+    held = tracemalloc.get_traced_memory()[0] - before
+    flush()
+    peak = tracemalloc.get_traced_memory()[1] - before
+    tracemalloc.stop()
+    return {"blocks": blocks / queries, "held_bytes": held / queries, "peak_bytes": peak / queries}
+
+
+def _arrived(sink: dict[str, int]) -> dict[str, int]:
+    """What arrived in the sink since it was last asked."""
+    connection = http.client.HTTPConnection("127.0.0.1", sink["agent"])
+    connection.request("GET", "/counts")
+    counts: dict[str, int] = json.loads(connection.getresponse().read())
+    connection.close()
+    return counts
+
+
+def _measure(name: str, task: dict[str, Any], telemetry: Telemetry) -> dict[str, Any]:
+    """Measure one workload: warm up, freeze, run the rounds, ask the sink what arrived."""
+    program = PROGRAMS[WORKLOADS[name][0]](name, task["urls"].get(name, ""), telemetry)
+    program.run(task["warmup"])
+    telemetry.flush()
+    _arrived(task["sink"])
+    gc.collect()
+    gc.freeze()
+    rounds = [_round(program, telemetry.flush, task["requests"]) for _ in range(task["rounds"])]
+    # The smallest: what another process on this machine adds is never negative.
+    result: dict[str, Any] = {key: min(one[key] for one in rounds) for key in rounds[0]}
+    queries = task["rounds"] * task["requests"] * QUERIES_PER_REQUEST
+    result |= {key: count / queries for key, count in _arrived(task["sink"]).items()}
+    if name in task["allocations"]:
+        result |= _allocations(program, telemetry.flush)
+    program.close()
+    return result
+
+
+def main(task: dict[str, Any]) -> dict[str, Any]:
+    """Run one task.
+
+    Args:
+        task: ``variant``; ``workloads`` and their database ``urls``; the ports of the ``sink``; ``core`` to be pinned
+            to, or None; ``warmup`` and ``requests`` (a round) and ``rounds`` of each workload; ``allocations``: the
+            workloads where memory is measured too.
+
+    Returns:
+        ``start``: CPU seconds from the start of the interpreter to the end of the first query; ``workloads``: the
+        measurements of each by name, where what arrived in the sink is counted per query.
+    """
+    telemetry = variants.install(task["variant"], task["sink"])
+    engine = sa.create_engine("sqlite://")
+    with telemetry.request(), engine.connect() as connection:
+        connection.execute(sa.text("SELECT 1")).one()
+    start = time.process_time()
+    engine.dispose()
+    measured = {name: _measure(name, task, telemetry) for name in task["workloads"]}
+    telemetry.shutdown()
+    return {"start": start, "workloads": measured}
+
+
+if __name__ == "__main__":
+    task = json.loads(sys.argv[1])
+    if task["core"] is not None:
+        os.sched_setaffinity(0, {task["core"]})
+    print(json.dumps(main(task)), flush=True)
