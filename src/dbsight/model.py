@@ -176,6 +176,8 @@ class Operation:
         database: Where it ran.
         start_ns: When the driver call began, ns since the epoch.
         duration: s; execute + time inside fetch calls.
+        end_ns: When the last driver call returned, ns since the epoch; later than start + duration when the
+            application took its time between fetches.
         fetch_time: s; the fetch part of the duration.
         rows: Rows returned to the application, None when unknown or when the statement returns none.
         affected: Rows written, None when unknown.
@@ -211,6 +213,7 @@ class Operation:
         "context",
         "database",
         "duration",
+        "end_ns",
         "error_code",
         "error_type",
         "fetch_time",
@@ -238,6 +241,7 @@ class Operation:
         start_ns: int,
         duration: float,
         *,
+        end_ns: int = 0,
         fetch_time: float = 0.0,
         rows: int | None = None,
         affected: int | None = None,
@@ -266,6 +270,7 @@ class Operation:
         self.database = database
         self.start_ns = start_ns
         self.duration = duration
+        self.end_ns = end_ns or start_ns + int(duration * 1e9)
         self.fetch_time = fetch_time
         self.rows = rows
         self.affected = affected
@@ -289,11 +294,6 @@ class Operation:
         self.blocked_loop = blocked_loop
         self.foreign = foreign
         self.replay = replay
-
-    @property
-    def end_ns(self) -> int:
-        """When it was over, ns since the epoch."""
-        return self.start_ns + int(self.duration * 1e9)
 
     def __repr__(self) -> str:
         # Neither replay nor parameters: a repr ends up in logs.

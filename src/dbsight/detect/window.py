@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,35 +12,47 @@ if TYPE_CHECKING:
 class Window:
     """What the rules look at: the operations of one local root span, or of one thread or task outside spans.
 
+    Operations are added from several threads while the window is open; rules get a part of it, taken out, that nobody
+    changes any more.
+
     Attributes:
         name: Name of the root span as known so far.
         trace_id: 128-bit integer.
         span_id: Of the root span.
         start_ns: When the root began, ns since the epoch.
-        duration: s that the window took; set when it is judged (for one that goes on: its age).
+        duration: s that the window took; of one that goes on: its age since it was last emptied.
         request: The root is a SERVER or CONSUMER span.
         sampled: The root is exported.
+        exported: The root is handed to the processors that were there before ours.
+        rootless: No processor will see the root end.
         operations: Those remembered since the window was last emptied, in order of their end.
         calls: All operations, remembered or not.
         db_time: s; the sum of all their durations.
         last_ns: When the most recent operation ended, ns since the epoch.
-        findings: Made so far: about single queries, and about groups when the window was emptied early.
+        emptied_ns: When it was last emptied, ns since the epoch.
+        findings: About groups, made when it was emptied early and when it closed; by id.
+        singles: About single queries, counted here, written on the queries' own spans; by id.
         closed: It was judged for good.
+        root: The drawn root that it belongs to, when outside spans.
     """
 
     __slots__ = (
+        "_lock",
         "calls",
         "closed",
         "db_time",
         "duration",
         "emptied_ns",
+        "exported",
         "findings",
         "last_ns",
         "name",
         "operations",
         "request",
         "root",
+        "rootless",
         "sampled",
+        "singles",
         "span_id",
         "start_ns",
         "trace_id",
@@ -54,6 +67,8 @@ class Window:
         *,
         request: bool = False,
         sampled: bool = True,
+        exported: bool = True,
+        rootless: bool = False,
     ) -> None:
         self.name = name
         self.trace_id = trace_id
@@ -61,6 +76,8 @@ class Window:
         self.start_ns = start_ns
         self.request = request
         self.sampled = sampled
+        self.exported = exported
+        self.rootless = rootless
         self.duration = 0.0
         self.operations: list[Operation] = []
         self.calls = 0
@@ -68,8 +85,41 @@ class Window:
         self.last_ns = start_ns
         self.emptied_ns = start_ns
         self.findings: dict[str, Finding] = {}
+        self.singles: dict[str, Finding] = {}
         self.closed = False
-        self.root: object | None = None  # the drawn root that it belongs to, when outside spans
+        self.root: object | None = None
+        # Re-entrant: a finaliser that runs a query while this thread is inside must not hang.
+        self._lock = threading.RLock()
+
+    def add(self, operation: Operation) -> int:
+        """Remember an operation.
+
+        Returns:
+            How many are remembered now.
+        """
+        with self._lock:
+            self.operations.append(operation)
+            self.calls += 1
+            self.db_time += operation.duration
+            if operation.end_ns > self.last_ns:  # noqa: PLR1730 - max() costs a call
+                self.last_ns = operation.end_ns
+            return len(self.operations)
+
+    def take(self, now_ns: int) -> Window:
+        """Take out what is remembered, as a window of its own that the rules can look at in peace.
+
+        Args:
+            now_ns: ns since the epoch.
+        """
+        with self._lock:
+            operations, self.operations = self.operations, []
+            began, self.emptied_ns = self.emptied_ns, now_ns
+        part = Window(self.name, self.trace_id, self.span_id, began, request=self.request, sampled=self.sampled)
+        part.operations = operations
+        part.calls = len(operations)
+        part.db_time = sum(operation.duration for operation in operations)
+        part.duration = max(0.0, (now_ns - began) / 1e9)
+        return part
 
     def groups(self) -> dict[tuple[str, str], list[Operation]]:
         """The remembered operations by identity: fingerprint and database, in order of first appearance."""

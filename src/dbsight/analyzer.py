@@ -1,0 +1,430 @@
+"""Open windows, and what happens to each observation and to each window that closes: detect, measure, report."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from dataclasses import replace
+from time import time_ns
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+
+from dbsight import bus, config, safety, scope, semconv
+from dbsight.detect import make_rules
+from dbsight.detect.rule import WindowRule
+from dbsight.detect.slow_query import classify
+from dbsight.detect.window import Window
+from dbsight.model import Verdict, WindowSummary
+from dbsight.monitor.stats import Stats
+from dbsight.report.events import FindingLog, root_attributes, root_events
+from dbsight.report.metrics import Metrics
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import SpanContext
+
+    from dbsight.config import Settings
+    from dbsight.model import Finding, Operation
+    from dbsight.span import DrawnRoot
+
+_SECOND: Final = 1_000_000_000
+_SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
+"""A window outside any span is over after this silence (DESIGN §4)."""
+_SILENCE_ROOTLESS_NS: Final = 10 * _SECOND
+"""A window whose root never reaches a processor is over after this silence (DESIGN §4)."""
+_SWEEP_EVERY: Final = 0.5  # s
+_MAX_FINDINGS_PER_WINDOW: Final = 100
+
+
+class Analyzer:
+    """One engine: rules, totals, metrics and the open windows of one or several span processors.
+
+    Args:
+        settings: None takes those of the process.
+        meter_provider: For metrics of operations and findings; None follows the global one.
+        logger_provider: For findings as log events; None follows the global one.
+        clock: ns since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        clock: Callable[[], int] = time_ns,
+    ) -> None:
+        self.settings = settings or config.current()
+        self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
+        self.metrics = Metrics(meter_provider)
+        self.log = FindingLog(logger_provider)
+        self.origins: tuple[object, ...] = ()
+        self._clock = clock
+        rules = [rule for rule in make_rules(self.settings) if isinstance(rule, WindowRule)]
+        self._visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
+        self._completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
+        self._limits: dict[str, tuple[float, float]] = {}
+        self._max_age_ns = int(self.settings.max_window_age * _SECOND)
+        self._lock = threading.RLock()
+        # By trace id, in order of opening: the first is the oldest.
+        self._windows: dict[int, list[Window]] = {}
+        self._by_span: dict[int, Window] = {}
+        self._sweeper: threading.Thread | None = None
+        self._users = 0
+
+    # -- Life ---------------------------------------------------------------------------------------------------
+
+    def subscribe(self) -> None:
+        """Listen to the bus on behalf of one more processor."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                bus.subscribe(self.observe)
+                atexit.register(self.finish)
+                _alive.append(self)
+
+    def unsubscribe(self) -> None:
+        """One processor was shut down; after the last, the windows are closed and the bus is left."""
+        with self._lock:
+            self._users -= 1
+            last = self._users == 0
+        if last:
+            self.finish()
+            bus.unsubscribe(self.observe)
+            atexit.unregister(self.finish)
+            if self in _alive:
+                _alive.remove(self)
+
+    def add_origin(self, origin: object) -> None:
+        """Operations of this span pipeline are ours; with none known, all are."""
+        if not any(origin is known for known in self.origins):
+            self.origins = (*self.origins, origin)
+
+    def after_fork(self) -> None:
+        """In a forked child: the parent's windows, totals and threads are the parent's."""
+        self._lock = threading.RLock()
+        self._windows = {}
+        self._by_span = {}
+        self._sweeper = None
+        self.stats.reset()
+
+    # -- Operations ---------------------------------------------------------------------------------------------
+
+    def observe(self, operation: Operation) -> Verdict | None:
+        """Take in one operation on the request path.
+
+        Returns:
+            What must stand on its own span, None when there is nothing to say.
+        """
+        origin = operation.origin
+        if origin is not None and self.origins and not any(origin is known for known in self.origins):
+            return None
+        window = self._window_of(operation)
+        findings: tuple[Finding, ...] = ()
+        for rule in self._visitors:
+            try:
+                found = rule.visit(operation, window)
+            except Exception:
+                self._switch_off(rule)
+                continue
+            if found is not None:
+                findings = (*findings, self._placed(found, operation.context, window))
+        system = operation.statement.system
+        limits = self._limits.get(system)
+        if limits is None:
+            limits = self._limits[system] = self.settings.limits(system)
+        verdict = None
+        if operation.duration >= limits[0] or findings:
+            query_class, threshold = classify(operation, limits)
+            if query_class is not None or findings:
+                verdict = Verdict(query_class, threshold, findings)
+        self.stats.add(operation, verdict)
+        context = operation.context
+        sampled = context is not None and context.trace_flags.sampled
+        self.metrics.record(
+            operation, verdict, set_span_in_context(NonRecordingSpan(context)) if sampled and context else None
+        )
+        if window is not None:
+            if findings:
+                for found in findings:
+                    _merge(window.singles, found)
+            if window.add(operation) >= self.settings.max_operations_per_window or (
+                operation.end_ns - window.emptied_ns > self._max_age_ns
+            ):
+                self._empty(window)
+        elif findings:
+            for found in findings:
+                self.metrics.finding(found)
+        return verdict
+
+    def _switch_off(self, rule: WindowRule) -> None:
+        failed(f"rule {rule.name} (switched off for this process)")
+        self._visitors = [other for other in self._visitors if other is not rule]
+        self._completers = [other for other in self._completers if other is not rule]
+
+    @staticmethod
+    def _placed(found: Finding, context: SpanContext | None, window: Window | None) -> Finding:
+        if context is not None:
+            found.trace = f"{context.trace_id:032x}"
+        if window is not None:
+            found.route = window.name
+        return found
+
+    # -- Windows ------------------------------------------------------------------------------------------------
+
+    def _window_of(self, operation: Operation) -> Window | None:
+        parent = operation.parent
+        if parent is None:
+            return None
+        windows = self._windows.get(parent.trace_id)
+        if windows is not None:
+            if len(windows) == 1:
+                return windows[0]
+            if windows:
+                return self._choose(windows, parent)
+        root = scope.root.get()
+        if root is not None and not root.closed and root.context.trace_id == parent.trace_id:
+            return self._open_drawn(root)
+        return self._open_rootless(parent)
+
+    def _choose(self, windows: list[Window], parent: SpanContext) -> Window:
+        window = self._by_span.get(parent.span_id)
+        if window is not None and not window.closed:
+            return window
+        current = scope.window.get()
+        if current is not None and not current.closed and current.trace_id == parent.trace_id:
+            return current  # type: ignore[no-any-return]
+        return windows[0]
+
+    def open(
+        self, name: str, context: SpanContext, start_ns: int, *, request: bool = False, exported: bool = True
+    ) -> Window:
+        """Open the window of a local root span."""
+        window = Window(
+            name,
+            context.trace_id,
+            context.span_id,
+            start_ns,
+            request=request,
+            sampled=context.trace_flags.sampled,
+            exported=exported,
+        )
+        self._by_span[context.span_id] = window
+        self._register(window)
+        return window
+
+    def _open_drawn(self, root: DrawnRoot) -> Window:
+        context = root.context
+        with self._lock:
+            if root.window is None:
+                root.window = window = Window(
+                    semconv.WINDOW_SPAN,
+                    context.trace_id,
+                    context.span_id,
+                    root.start_ns,
+                    sampled=context.trace_flags.sampled,
+                )
+                window.root = root
+                self._register(window)
+                self._start_sweeper()
+            return root.window  # type: ignore[no-any-return]
+
+    def _open_rootless(self, parent: SpanContext) -> Window:
+        """A window whose root we do not see: an unsampled trace of an older tracer, or work after the root's end."""
+        window = Window(
+            semconv.WINDOW_SPAN,
+            parent.trace_id,
+            parent.span_id,
+            self._clock(),
+            sampled=parent.trace_flags.sampled,
+            rootless=True,
+        )
+        self._register(window)
+        self._start_sweeper()
+        return window
+
+    def _register(self, window: Window) -> None:
+        evicted: Window | None = None
+        with self._lock:
+            self._windows.setdefault(window.trace_id, []).append(window)
+            if len(self._windows) > self.settings.max_windows:
+                evicted = self._windows[next(iter(self._windows))][0]
+        if evicted is not None:
+            safety.dropped("windows")
+            self.close(evicted, self._clock(), evicted.name)
+
+    def adopt(self, span_id: int, parent: SpanContext) -> None:
+        """Note to which window a child span belongs, where its trace has several open ones."""
+        windows = self._windows.get(parent.trace_id)
+        if windows is not None and len(windows) > 1:
+            self._by_span[span_id] = self._choose(windows, parent)
+
+    def window_of_root(self, span_id: int) -> Window | None:
+        """The open window whose root has this span id; any other span that ends is forgotten."""
+        window = self._by_span.get(span_id)
+        if window is None:
+            return None
+        if window.span_id != span_id:
+            self._by_span.pop(span_id, None)
+            return None
+        return window
+
+    def discard(self, window: Window) -> None:
+        """Forget a window without judging it."""
+        window.closed = True
+        with self._lock:
+            self._by_span.pop(window.span_id, None)
+            windows = self._windows.get(window.trace_id)
+            if windows is not None:
+                if window in windows:
+                    windows.remove(window)
+                if not windows:
+                    del self._windows[window.trace_id]
+
+    def _empty(self, window: Window) -> None:
+        """Judge a window that reached its size or age, and let it go on."""
+        self._judge(window, window.take(self._clock()))
+
+    def _judge(self, window: Window, part: Window) -> None:
+        if not part.operations:
+            return
+        for rule in tuple(self._completers):
+            try:
+                found = list(rule.complete(part))
+            except Exception:
+                self._switch_off(rule)
+                continue
+            for finding in found:
+                _merge(window.findings, finding)
+
+    def close(self, window: Window, end_ns: int, route: str) -> WindowSummary | None:
+        """Judge a window for good.
+
+        Returns:
+            What is known of it, None when it was closed before.
+        """
+        with self._lock:
+            if window.closed:
+                return None
+            self.discard(window)
+        window.duration = max(0.0, (end_ns - window.start_ns) / 1e9)
+        self._judge(window, window.take(end_ns))
+        trace = f"{window.trace_id:032x}"
+        groups = list(window.findings.values())
+        for found in groups:
+            found.trace = found.trace or trace
+        for found in (*groups, *window.singles.values()):
+            found.route = route
+        summary = WindowSummary(
+            window.name,
+            route,
+            window.trace_id,
+            window.span_id,
+            window.sampled,
+            window.start_ns,
+            window.duration,
+            window.calls,
+            window.db_time,
+            request=window.request,
+            findings=(*groups, *window.singles.values()),
+        )
+        self.stats.close(summary)
+        self.metrics.close(summary)
+        self._report(window, summary, end_ns)
+        return summary
+
+    def _report(self, window: Window, summary: WindowSummary, end_ns: int) -> None:
+        """Findings that no span will carry become log events; a drawn root is emitted with its own."""
+        to = self.settings.findings
+        root: DrawnRoot | None = window.root  # type: ignore[assignment]
+        carried = window.sampled and not window.rootless
+        if to != "span" or not carried:
+            for found in summary.findings if not window.sampled or to != "span" else window.findings.values():
+                self.log.emit(found, window.trace_id, window.span_id, sampled=window.sampled)
+        if root is not None:
+            root.closed = True
+            events = root_events(window.findings.values(), end_ns) if to != "log" else ()
+            root.pipeline.end_root(root, max(end_ns, window.last_ns), root_attributes(summary), events)
+
+    # -- Time ---------------------------------------------------------------------------------------------------
+
+    def _start_sweeper(self) -> None:
+        if self._sweeper is None or not self._sweeper.is_alive():
+            with self._lock:
+                if self._sweeper is None or not self._sweeper.is_alive():
+                    self._sweeper = threading.Thread(target=self._sweep_until_idle, name="dbsight", daemon=True)
+                    self._sweeper.start()
+
+    def _sweep_until_idle(self) -> None:
+        wait = threading.Event().wait
+        while True:
+            wait(_SWEEP_EVERY)
+            try:
+                with self._lock:
+                    if not self.sweep():
+                        self._sweeper = None
+                        return
+            except Exception:
+                failed("analyzer.sweep")
+
+    def sweep(self) -> bool:
+        """Close the windows without a live root span that fell silent, empty those that are too old.
+
+        Returns:
+            Whether windows without a live root span are left.
+        """
+        now = self._clock()
+        left = False
+        for window in [window for windows in list(self._windows.values()) for window in windows]:
+            if window.root is not None or window.rootless:
+                silence = _SILENCE_ROOTLESS_NS if window.rootless else _SILENCE_OUTSIDE_NS
+                age = now - window.start_ns
+                if now - window.last_ns > silence or age > self._max_age_ns:
+                    self.close(window, window.last_ns, window.name)
+                else:
+                    left = True
+            elif now - window.emptied_ns > self._max_age_ns:
+                self._empty(window)
+        return left
+
+    def finish(self) -> None:
+        """Close every window that has no live root span, now: at exit, and before a report."""
+        try:
+            for window in [window for windows in list(self._windows.values()) for window in windows]:
+                self.close(window, max(window.last_ns, window.start_ns), window.name)
+        except Exception:
+            failed("analyzer.finish")
+
+
+def _merge(findings: dict[str, Finding], found: Finding) -> None:
+    """Add a finding to those of its window: counts and impacts add up, the more severe one speaks."""
+    known = findings.get(found.id)
+    if known is None:
+        if len(findings) >= _MAX_FINDINGS_PER_WINDOW:
+            safety.dropped("findings of a window")
+            return
+        findings[found.id] = found
+        return
+    speaker = found if found.impact > known.impact else known
+    count, impact = known.count + found.count, known.impact + found.impact
+    # A finding that stands on a query's own span must not change any more: it is counted in a copy.
+    findings[found.id] = replace(speaker, count=count, impact=impact)
+
+
+_alive: list[Analyzer] = []
+
+
+def _after_fork() -> None:
+    scope.root.set(None)
+    scope.window.set(None)
+    for analyzer in _alive:
+        analyzer.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

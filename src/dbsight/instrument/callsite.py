@@ -1,0 +1,194 @@
+"""Where in the application a query was asked for.
+
+A walk over ``sys._getframe`` (3.4 µs to depth 30, against 476 for ``inspect.stack``). What a code object is – the
+application's, a library's, the event loop's – is decided once per code object and cached; the places themselves too.
+The walk follows greenlets to their parents and stops at the event loop: ``asyncio.run(main())`` is never the culprit.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.model import CallSite
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+_APPLICATION: Final = 1
+_PACKAGE: Final = 2  # installed, but no client library: an application may live there too
+_LIBRARY: Final = 3  # the standard library, the client library and its add-ons, drivers, dbsight itself
+_LOOP: Final = 4  # the event loop: what is above it did not ask for the query
+
+_MAX_DEPTH = 150
+_CALLER_DEPTH = 4
+"""Frames between a call site and its caller: a comprehension, a context manager, no more."""
+
+_MAX_CACHED = 10_000
+
+_CLIENT_LIBRARIES: Final = frozenset((
+    "sqlalchemy",
+    "sqlmodel",
+    "sqlalchemy_utils",
+    "flask_sqlalchemy",
+    "greenlet",
+    "psycopg",
+    "psycopg2",
+    "psycopg_pool",
+    "asyncpg",
+    "aiosqlite",
+    "pymysql",
+    "MySQLdb",
+    "aiomysql",
+    "asyncmy",
+    "mysql",
+    "redis",
+    "valkey",
+    "opentelemetry",
+    "wrapt",
+))
+
+_kinds: dict[CodeType, int] = {}
+_sites: dict[tuple[CodeType, int, CodeType | None, int], CallSite] = {}
+
+
+def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The directories of installed packages and of the standard library, each with a trailing separator."""
+    paths = sysconfig.get_paths()
+    packages = {paths["purelib"], paths["platlib"]}
+    packages |= {entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))}
+    standard = {paths["stdlib"], paths["platstdlib"], str(Path(os.__file__).parent)}
+    real = [{os.path.realpath(path) for path in group} | group for group in (packages, standard)]
+    return tuple(path + os.sep for path in real[0]), tuple(path + os.sep for path in real[1])
+
+
+_PACKAGES, _STANDARD = _directories()
+_OURS = str(Path(__file__).parent.parent) + os.sep
+_DEMO = _OURS + "demo" + os.sep
+_LOOP_FILES = tuple(
+    os.path.join("asyncio", name)  # noqa: PTH118 - a suffix of a file name, not a path
+    for name in ("base_events.py", "events.py", "runners.py")
+)
+
+
+def _kind_of(code: CodeType) -> int:
+    name = code.co_filename
+    if name.startswith(_OURS):
+        kind = _APPLICATION if name.startswith(_DEMO) else _LIBRARY
+    elif name.startswith("<frozen "):
+        kind = _LIBRARY
+    elif (package := _inside(name, _PACKAGES)) is not None:
+        top, _, rest = package.partition(os.sep)
+        client = top in _CLIENT_LIBRARIES or (top == "django" and rest.startswith("db" + os.sep))
+        kind = _LIBRARY if client else _PACKAGE
+    elif _inside(name, _STANDARD) is not None:
+        kind = _LOOP if name.endswith(_LOOP_FILES) else _LIBRARY
+    else:
+        kind = _APPLICATION
+    if len(_kinds) >= _MAX_CACHED:
+        _kinds.clear()
+    _kinds[code] = kind
+    return kind
+
+
+def _inside(name: str, directories: tuple[str, ...]) -> str | None:
+    for directory in directories:
+        if name.startswith(directory):
+            return name[len(directory) :]
+    return None
+
+
+def find(frame: FrameType | None = None) -> CallSite | None:
+    """Find the line of the application that led here.
+
+    Args:
+        frame: Where to start; the caller's frame by default.
+
+    Returns:
+        The first frame outside the standard library, installed packages and dbsight; where there is none, the first
+        outside the client library, its add-ons and drivers; None when even that is missing (a scheduler's thread).
+    """
+    at = frame if frame is not None else sys._getframe(1)
+    kinds = _kinds
+    fallback: FrameType | None = None
+    current: Any = None
+    for _ in range(_MAX_DEPTH):
+        code = at.f_code
+        kind = kinds.get(code) or _kind_of(code)
+        if kind == _APPLICATION:
+            return _site(at)
+        if kind == _PACKAGE and fallback is None:
+            fallback = at
+        elif kind == _LOOP:
+            break
+        back = at.f_back
+        if back is None:
+            # The bottom of a greenlet: go on in the one that will receive its result.
+            current = _parent_greenlet(current)
+            back = getattr(current, "gr_frame", None)
+            if back is None:
+                break
+        at = back
+    return _site(fallback) if fallback is not None else None
+
+
+def _parent_greenlet(current: Any) -> Any:
+    greenlet = sys.modules.get("greenlet")
+    if greenlet is None:
+        return None
+    if current is None:
+        current = greenlet.getcurrent()
+    return current.parent
+
+
+def _site(frame: FrameType) -> CallSite:
+    code, line = frame.f_code, frame.f_lineno
+    caller = _caller(frame)
+    key = (code, line, caller.f_code if caller else None, caller.f_lineno if caller else 0)
+    site = _sites.get(key)
+    if site is None:
+        if len(_sites) >= _MAX_CACHED:
+            _sites.clear()
+        above = CallSite(_file(caller.f_code), caller.f_lineno, _function(caller.f_code)) if caller else None
+        site = _sites[key] = CallSite(_file(code), line, _function(code), above)
+    return site
+
+
+def _caller(frame: FrameType) -> FrameType | None:
+    """The next frame of the application, when it follows closely."""
+    wanted = _kinds[frame.f_code]
+    above = frame.f_back
+    for _ in range(_CALLER_DEPTH):
+        if above is None:
+            return None
+        code = above.f_code
+        kind = _kinds.get(code) or _kind_of(code)
+        if kind == wanted:
+            return above
+        if kind != _LIBRARY:
+            return None
+        above = above.f_back
+    return None
+
+
+def _file(code: CodeType) -> str:
+    name = code.co_filename
+    try:
+        relative = os.path.relpath(name)
+    except ValueError:  # another drive
+        return name
+    return name if relative.startswith("..") else relative
+
+
+def _function(code: CodeType) -> str:
+    # co_qualname is new in Python 3.11.
+    return getattr(code, "co_qualname", code.co_name)
+
+
+def clear() -> None:
+    """Forget the cached places: the working directory changed, or a test did."""
+    _kinds.clear()
+    _sites.clear()

@@ -1,0 +1,124 @@
+"""What has to be known of each SQLAlchemy dialect and its driver."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import PurePath
+from typing import Any, Final
+
+from dbsight.model import Database
+
+_SYSTEMS: Final = {
+    "postgresql": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mariadb",
+    "sqlite": "sqlite",
+    "mssql": "microsoft.sql_server",
+    "oracle": "oracle.db",
+    "cockroachdb": "cockroachdb",
+    "redshift": "aws.redshift",
+    "db2": "ibm.db2",
+    "ibm_db_sa": "ibm.db2",
+    "firebird": "firebirdsql",
+    "sybase": "sybase",
+    "hana": "sap.hana",
+    "trino": "trino",
+    "clickhouse": "clickhouse",
+    "snowflake": "snowflake",
+    "duckdb": "duckdb",
+    "spanner+spanner": "gcp.spanner",
+}
+"""SQLAlchemy's dialect names to ``db.system.name``; ``other_sql`` for the rest."""
+
+_BUFFERING: Final = frozenset(
+    {
+        "psycopg",
+        "psycopg_async",
+        "psycopg2",
+        "psycopg2cffi",
+        "asyncpg",
+        "pg8000",
+        "pymysql",
+        "mysqldb",
+        "aiomysql",
+        "asyncmy",
+        "mariadbconnector",
+        "mysqlconnector",
+    }
+)
+"""Drivers that have fetched all rows when ``execute`` returns, and count them in ``rowcount``."""
+
+_INSTRUMENTORS: Final = {
+    "pysqlite": ("sqlite3", "SQLite3Instrumentor"),
+    "aiosqlite": ("sqlite3", "SQLite3Instrumentor"),
+    "psycopg": ("psycopg", "PsycopgInstrumentor"),
+    "psycopg_async": ("psycopg", "PsycopgInstrumentor"),
+    "psycopg2": ("psycopg2", "Psycopg2Instrumentor"),
+    "asyncpg": ("asyncpg", "AsyncPGInstrumentor"),
+    "pymysql": ("pymysql", "PyMySQLInstrumentor"),
+    "mysqldb": ("mysqlclient", "MySQLClientInstrumentor"),
+    "mysqlconnector": ("mysql", "MySQLInstrumentor"),
+    "pymssql": ("pymssql", "PyMSSQLInstrumentor"),
+}
+"""OpenTelemetry's instrumentors of the drivers: module below ``opentelemetry.instrumentation``, class."""
+
+
+def database_of(dialect: Any, url: Any) -> Database:
+    """Where the statements of an engine run, by its URL.
+
+    SQLite's namespace is the file's name; an in-memory database is told from the others by its engine.
+    """
+    name = dialect.name
+    system = _SYSTEMS.get(name, "other_sql")
+    if system == "mysql" and getattr(dialect, "is_mariadb", False):
+        system = "mariadb"
+    if system == "sqlite":
+        path = url.database or ":memory:"
+        memory = path == ":memory:" or "mode=memory" in str(url.query.get("mode", ""))
+        database = Database(system, ":memory:" if memory else PurePath(path).name)
+        database.key = f"sqlite:///{path}" + (f"#{id(dialect)}" if memory else "")
+        return database
+    host = url.host or url.query.get("host")
+    return Database(system, url.database, host if isinstance(host, str) else None, url.port)
+
+
+def buffers_rows(dialect: Any) -> bool:
+    """Whether the driver has fetched all rows when ``execute`` returns."""
+    return dialect.driver in _BUFFERING
+
+
+def driver_is_instrumented(dialect: Any) -> bool:
+    """Whether OpenTelemetry's instrumentor of this dialect's driver is active."""
+    module, name = _INSTRUMENTORS.get(dialect.driver, ("", ""))
+    loaded = sys.modules.get(f"opentelemetry.instrumentation.{module}")
+    instrumentor = getattr(loaded, name, None)
+    # A singleton: making one gives the one that is there.
+    return instrumentor is not None and bool(instrumentor().is_instrumented_by_opentelemetry)
+
+
+def error_of(error: BaseException) -> tuple[str, str | None]:
+    """``error.type`` and ``db.response.status_code`` of an exception.
+
+    Returns:
+        The class with its module, and SQLSTATE (PostgreSQL), errno (MySQL, MariaDB, SQL Server) or the error's name
+        (SQLite, Python 3.11 and newer); None where the driver gives no code.
+    """
+    # SQLAlchemy's asyncpg adapter wraps the driver's own exception.
+    cause = error.__cause__
+    if cause is not None and "sqlalchemy" in type(error).__module__:
+        error = cause
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return name, _code_of(error)
+
+
+def _code_of(error: BaseException) -> str | None:
+    for attribute in ("sqlstate", "pgcode", "sqlite_errorname"):
+        code = getattr(error, attribute, None)
+        if isinstance(code, str):
+            return code
+    first = error.args[0] if error.args else None
+    if isinstance(first, int) and not isinstance(first, bool):
+        return str(first)  # MySQL's drivers: (errno, message)
+    code = getattr(first, "full_code", None)  # oracledb: ORA-00942
+    return code if isinstance(code, str) else None

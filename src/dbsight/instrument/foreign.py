@@ -1,0 +1,107 @@
+"""The second door: database spans that other instrumentations made, read by semantic conventions, old and new."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.trace import SpanKind
+
+from dbsight import config, scope, semconv
+from dbsight.instrument import callsite
+from dbsight.model import CallSite, Database, Operation
+from dbsight.statement import read
+from dbsight.statement.parameters import hash_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+_OLD_SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db", "other_sql": "other_sql"}
+_MAX_DATABASES = 1000
+
+_databases: dict[tuple[Any, ...], Database] = {}
+
+
+def is_database_span(span: ReadableSpan) -> bool:
+    """Whether this is the client span of a database call that another instrumentation made."""
+    if span.kind is not SpanKind.CLIENT:
+        return False
+    scope_ = span.instrumentation_scope
+    if scope_ is not None and scope_.name == semconv.SCOPE:
+        return False
+    attributes = span.attributes or {}
+    return semconv.DB_SYSTEM_NAME in attributes or semconv.DB_SYSTEM in attributes
+
+
+def read_span(span: ReadableSpan) -> Operation | None:
+    """Read an ended database span.
+
+    Returns:
+        The operation; None for a span without a statement, such as a ``connect``.
+    """
+    attributes: Mapping[str, Any] = span.attributes or {}
+    text = attributes.get(semconv.DB_QUERY_TEXT) or attributes.get(semconv.DB_STATEMENT)
+    if not text or span.start_time is None or span.end_time is None:
+        return None
+    system = str(attributes.get(semconv.DB_SYSTEM_NAME) or attributes.get(semconv.DB_SYSTEM))
+    system = _OLD_SYSTEMS.get(system, system)
+    statement = read(str(text), system)
+    rows = attributes.get(semconv.DB_RESPONSE_RETURNED_ROWS)
+    batch = attributes.get(semconv.DB_OPERATION_BATCH_SIZE)
+    error = attributes.get(semconv.ERROR_TYPE)
+    if error is None and span.status.status_code.name == "ERROR":
+        error = "_OTHER"
+    code = attributes.get(semconv.DB_RESPONSE_STATUS_CODE)
+    return Operation(
+        statement,
+        _database(system, attributes),
+        span.start_time,
+        (span.end_time - span.start_time) / 1e9,
+        end_ns=span.end_time,
+        rows=rows if isinstance(rows, int) else None,
+        batch_size=batch if isinstance(batch, int) else 0,
+        error_type=str(error) if error is not None else None,
+        error_code=str(code) if code is not None else None,
+        call_site=_call_site(attributes),
+        context=span.context,
+        parent=span.parent,
+        parameters=_parameters(attributes),
+        thread=threading.get_ident(),
+        allowed=scope.allowed(),
+        foreign=True,
+    )
+
+
+def _database(system: str, attributes: Mapping[str, Any]) -> Database:
+    namespace = attributes.get(semconv.DB_NAMESPACE) or attributes.get(semconv.DB_NAME)
+    address = attributes.get(semconv.SERVER_ADDRESS) or attributes.get(semconv.NET_PEER_NAME)
+    port = attributes.get(semconv.SERVER_PORT) or attributes.get(semconv.NET_PEER_PORT)
+    key = (system, namespace, address, port)
+    database = _databases.get(key)
+    if database is None:
+        if len(_databases) >= _MAX_DATABASES:
+            _databases.clear()
+        database = _databases[key] = Database(
+            system,
+            str(namespace) if namespace else None,
+            str(address) if address else None,
+            port if isinstance(port, int) else None,
+        )
+    return database
+
+
+def _call_site(attributes: Mapping[str, Any]) -> CallSite | None:
+    file, line = attributes.get(semconv.CODE_FILE_PATH), attributes.get(semconv.CODE_LINE_NUMBER)
+    if isinstance(file, str) and isinstance(line, int):
+        return CallSite(file, line, str(attributes.get(semconv.CODE_FUNCTION_NAME, "")))
+    # Spans end inside the call that they describe, on the caller's thread: its frames are still there.
+    return callsite.find() if config.current().code_location == "on" else None
+
+
+def _parameters(attributes: Mapping[str, Any]) -> int | None:
+    values = tuple(value for key, value in attributes.items() if key.startswith(semconv.DB_QUERY_PARAMETER))
+    if not values:
+        values = attributes.get("db.statement.parameters", ())
+    return hash_parameters(values) if values else None

@@ -1,0 +1,116 @@
+"""What the ORM was doing when it asked for a query: which relationship, how it was loaded, which flush.
+
+Read from the execution context that SQLAlchemy makes for every statement. A ``do_orm_execute`` listener would tell the
+same by documented names, but makes SQLAlchemy build an ``ORMExecuteState`` and prepare the statement a second time for
+every ORM query of the application. The private names (``_sa_orm_load_options``, ``_compile_options``) have been the same
+since SQLAlchemy 1.4 and are read with a default: without them, queries have no relationship, and nothing breaks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from dbsight.safety import guard
+
+
+class Loading(NamedTuple):
+    """How the ORM came to load something.
+
+    Attributes:
+        relationship: ``Order.customer``: the class that declares it, and the attribute; the class alone for an
+            expired object that is loaded anew as a whole.
+        load: ``lazy``, ``deferred``, ``expired`` or ``eager``.
+        to_many: Whether the relationship is a collection; None for columns.
+    """
+
+    relationship: str
+    load: str
+    to_many: bool | None
+
+
+class Flush(NamedTuple):
+    """A flush that is going on.
+
+    Attributes:
+        number: Different for each flush of this process, from 1.
+        auto: A read triggered it.
+    """
+
+    number: int
+    auto: bool
+
+
+flush: ContextVar[Flush | None] = ContextVar("dbsight_flush", default=None)
+
+_numbers = itertools.count(1)
+_relationships: WeakKeyDictionary[Any, dict[str, Loading]] = WeakKeyDictionary()
+
+
+def loading(context: Any) -> Loading | None:
+    """What the ORM was loading with this statement, None for a query that the application wrote.
+
+    Args:
+        context: SQLAlchemy's ``ExecutionContext``.
+    """
+    load_options = context.execution_options.get("_sa_orm_load_options")
+    compile_options = getattr(context.invoked_statement, "_compile_options", None)
+    if compile_options is None:
+        return None
+    path = compile_options._current_path
+    if load_options is not None:
+        state = load_options._refresh_state
+        if state is not None:
+            if load_options._is_user_refresh:
+                return None
+            return _columns(state, compile_options._only_load_props)
+        if load_options._lazy_loaded_from is not None:
+            return _relationship(path.prop, "lazy") if path else None
+    if path:
+        prop = getattr(path, "prop", None)
+        if prop is not None:
+            return _relationship(prop, "eager")
+    return None
+
+
+def _relationship(prop: Any, load: str) -> Loading:
+    known = _relationships.get(prop)
+    if known is None:
+        known = _relationships[prop] = {}
+    found = known.get(load)
+    if found is None:
+        name = f"{prop.parent.class_.__name__}.{prop.key}"
+        found = known[load] = Loading(name, load, bool(getattr(prop, "uselist", False)))
+    return found
+
+
+def _columns(state: Any, names: frozenset[str] | None) -> Loading:
+    """A refresh of columns: deferred ones that are read for the first time, or expired ones that are read again."""
+    model = state.class_.__name__
+    if names and not state.expired_attributes.intersection(names):
+        return Loading(f"{model}.{min(names)}", "deferred", None)
+    if names and len(names) == 1:
+        return Loading(f"{model}.{min(names)}", "expired", None)
+    return Loading(model, "expired", None)
+
+
+@guard
+def before_flush(session: Any, flush_context: Any, instances: Any) -> None:
+    """Give the flush that begins a number, and find out whether a read triggered it."""
+    frame = sys._getframe(1)
+    auto = False
+    for _ in range(8):
+        if frame is None or auto:
+            break
+        auto = frame.f_code.co_name == "_autoflush"
+        frame = frame.f_back  # type: ignore[assignment]
+    flush.set(Flush(next(_numbers), auto))
+
+
+@guard
+def after_flush(session: Any, *_: Any) -> None:
+    """The flush is over, for good or for bad."""
+    flush.set(None)

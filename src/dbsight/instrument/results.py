@@ -1,0 +1,90 @@
+"""Following a result until it is over: how many rows it gave, and how long the driver took for them.
+
+A driver that steps lazily (sqlite3) and a server-side cursor do much of their work inside the fetch calls. SQLAlchemy
+gives those to the result's fetch strategy; ours counts and times what another one does.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dbsight.instrument.sqlalchemy import Running
+
+
+class Followed:
+    """A fetch strategy around another; has the interface of ``sqlalchemy.engine.cursor.ResultFetchStrategy``.
+
+    The consumer's own time between fetches is not counted. A fetch that closes the result closes the query after its
+    rows were counted.
+    """
+
+    __slots__ = ("_closing", "_fetching", "_inner", "_running")
+
+    alternate_cursor_description = None
+
+    def __init__(self, inner: Any, running: Running) -> None:
+        self._inner = inner
+        self._running = running
+        self._closing = False
+        self._fetching = False
+
+    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
+        """As the inner strategy's; one row, or None at the end."""
+        self._fetching = True
+        began = perf_counter()
+        row = self._inner.fetchone(result, dbapi_cursor, hard_close)
+        self._fetched(began, row is not None)
+        return row
+
+    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
+        """As the inner strategy's; a list of rows."""
+        self._fetching = True
+        began = perf_counter()
+        rows = self._inner.fetchmany(result, dbapi_cursor, size)
+        self._fetched(began, len(rows))
+        return rows
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        """As the inner strategy's; a list of rows."""
+        self._fetching = True
+        began = perf_counter()
+        rows = self._inner.fetchall(result, dbapi_cursor)
+        self._fetched(began, len(rows))
+        return rows
+
+    def _fetched(self, began: float, rows: int) -> None:
+        self._fetching = False
+        running = self._running
+        if not running.over:
+            running.fetched(began, rows)
+            if self._closing:
+                running.finish()
+
+    def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
+        """The result is exhausted or was given up."""
+        self._close()
+        self._inner.soft_close(result, dbapi_cursor)
+
+    def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
+        """The result was closed."""
+        self._close()
+        self._inner.hard_close(result, dbapi_cursor)
+
+    def _close(self) -> None:
+        if self._fetching:
+            self._closing = True
+        else:
+            self._running.finish()
+
+    def handle_exception(self, result: Any, dbapi_cursor: Any, err: BaseException) -> Any:
+        """Hand on the driver's exception; the ``handle_error`` event finishes the query."""
+        return self._inner.handle_exception(result, dbapi_cursor, err)
+
+    def yield_per(self, result: Any, dbapi_cursor: Any, num: int) -> None:
+        """Change to buffered fetching, which may put another strategy into our place."""
+        self._inner.yield_per(result, dbapi_cursor, num)
+        if result.cursor_strategy is not self:
+            self._inner = result.cursor_strategy
+            result.cursor_strategy = self

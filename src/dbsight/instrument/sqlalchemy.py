@@ -1,0 +1,416 @@
+"""SQLAlchemy: every statement of every engine, sync and async, Core and ORM.
+
+Class-level listeners on ``Engine``, ``Pool`` and ``Session`` cover engines and connections that exist already and those
+that come, async ones included. Between ``before_cursor_execute`` and the end of the result lies one ``Running``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, get_current, set_value
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.trace import get_current_span
+
+from dbsight import bus, config, scope, semconv, span
+from dbsight.instrument import callsite, orm
+from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented, error_of
+from dbsight.instrument.results import Followed
+from dbsight.model import Operation
+from dbsight.safety import failed, guard
+from dbsight.statement import read
+from dbsight.statement.parameters import hash_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from opentelemetry.trace import SpanContext, TracerProvider
+
+    from dbsight.model import CallSite, Database, Statement
+
+_MAX_OPEN = 10_000
+_WRITES = frozenset({"insert", "update", "delete"})
+_SHADOWED = ("do_execute", "do_executemany", "do_execute_no_params", "do_commit", "do_rollback")
+
+
+class Engine:
+    """What is known of one engine: kept on its dialect, of which every engine has its own.
+
+    Attributes:
+        database: Where its statements run.
+        buffers: The driver has fetched all rows when ``execute`` returns, and its rowcount counts them.
+        asynchronous: The driver is an asyncio one.
+        shadowed: Driver calls run with instrumentation suppressed.
+    """
+
+    __slots__ = ("__weakref__", "asynchronous", "buffers", "database", "shadowed")
+
+    def __init__(self, dialect: Any, url: Any) -> None:
+        self.database: Database = database_of(dialect, url)
+        self.buffers = buffers_rows(dialect)
+        self.asynchronous = bool(getattr(dialect, "is_async", False))
+        self.shadowed = False
+
+
+class Running:
+    """One statement between the call of the driver and the end of its result."""
+
+    __slots__ = (
+        "affected",
+        "batch",
+        "began",
+        "blocked_loop",
+        "call_site",
+        "context",
+        "duration",
+        "engine",
+        "executed",
+        "extra",
+        "key",
+        "last",
+        "loading",
+        "over",
+        "parameters",
+        "prepared",
+        "rows",
+        "start_ns",
+        "started",
+        "statement",
+        "streams",
+        "watcher",
+    )
+
+    def __init__(self, watcher: Watcher, engine: Engine, statement: Statement, key: int) -> None:
+        self.watcher = watcher
+        self.engine = engine
+        self.statement = statement
+        self.key = key
+        self.duration = 0.0  # s of the execute call, then with the fetch calls
+        self.rows: int | None = None
+        self.affected: int | None = None
+        self.batch = 0
+        self.executed = 0.0  # s of the execute call
+        self.over = False
+        self.streams = False
+        self.call_site: CallSite | None = None
+        self.loading: orm.Loading | None = None
+        self.parameters: int | None = None
+        self.blocked_loop = False
+
+    def fetched(self, began: float, rows: int) -> None:
+        """Add one fetch call that began at ``began`` (perf_counter) and gave ``rows`` rows."""
+        now = perf_counter()
+        self.duration += now - began
+        self.last = now
+        self.rows = rows + (self.rows or 0)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """The query is over: publish it and make its span. Finishing twice is harmless. Never raises."""
+        if self.over:
+            return
+        self.over = True
+        self.watcher.open.pop(self.key, None)
+        try:
+            self._publish(error)
+        except Exception:
+            failed("sqlalchemy.finish")
+
+    def _publish(self, error: BaseException | None) -> None:
+        context = self.context
+        started = self.started
+        error_type, error_code = error_of(error) if error is not None else (None, None)
+        if not self.executed:
+            # The driver raised and no event told us so (skip_user_error_events).
+            self.last = perf_counter()
+            self.duration = self.executed = self.last - self.began
+            error_type = error_type or "_OTHER"
+        flushing = orm.flush.get() if context.isinsert or context.isupdate or context.isdelete else None
+        loading = self.loading
+        operation = Operation(
+            self.statement,
+            self.engine.database,
+            self.start_ns,
+            self.duration,
+            end_ns=self.start_ns + int((self.last - self.began) * 1e9),
+            fetch_time=self.duration - self.executed,
+            rows=self.rows,
+            affected=self.affected,
+            batch_size=self.batch,
+            error_type=error_type,
+            error_code=error_code,
+            call_site=self.call_site,
+            context=started.context,
+            parent=started.parent,
+            origin=started.origin,
+            parameters=self.parameters,
+            relationship=loading.relationship if loading is not None else None,
+            load=loading.load if loading is not None else None,
+            to_many=loading.to_many if loading is not None else None,
+            flush=flushing.number if flushing is not None else 0,
+            autoflush=flushing is not None and flushing.auto,
+            thread=threading.get_ident(),
+            allowed=scope.allowed(),
+            blocked_loop=self.blocked_loop,
+        )
+        verdict = bus.observe(operation)
+        span.emit(started, operation, verdict, self.prepared)
+
+
+class Watcher:
+    """The listeners, and the statements that are running."""
+
+    def __init__(self, provider: TracerProvider | None) -> None:
+        self.pipeline = span.Pipeline(provider)
+        self.open: dict[int, Running] = {}  # by identity of the DBAPI connection
+        self.dialects: WeakSet[Any] = WeakSet()
+
+    # -- What SQLAlchemy tells ----------------------------------------------------------------------------------
+
+    def before_cursor_execute(
+        self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    ) -> tuple[str, Any]:
+        """A statement is about to be given to the driver."""
+        try:
+            self._begin(conn, statement, parameters, context, executemany)
+        except Exception:
+            failed("sqlalchemy.before_cursor_execute")
+        return statement, parameters
+
+    def _begin(self, conn: Any, text: str, parameters: Any, context: Any, executemany: bool) -> None:
+        if context is None:
+            return
+        context._dbsight = None
+        current = get_current()
+        if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation"):
+            return
+        key = id(conn.connection.dbapi_connection)
+        unfinished = self.open.get(key)
+        if unfinished is not None:
+            unfinished.finish()
+        dialect = context.dialect
+        engine = dialect.__dict__.get("_dbsight")
+        if engine is None:
+            engine = self._watch(dialect, conn.engine.url)
+        database = engine.database
+        statement = read(text, database.system)
+        running = Running(self, engine, statement, key)
+        settings = config.current()
+        if executemany:
+            running.batch = _batch_size(parameters, context)
+        elif settings.parameters != "off":
+            running.parameters = hash_parameters(parameters)
+        if settings.code_location == "on":
+            running.call_site = callsite.find()
+        running.loading = orm.loading(context)
+        if not engine.asynchronous:
+            running.blocked_loop = asyncio._get_running_loop() is not None
+        running.context = context
+        running.prepared = span.prepare(statement, database)
+        running.start_ns = time_ns()
+        running.started = self.pipeline.start(
+            running.prepared.name,
+            running.prepared.attributes,
+            running.start_ns,
+            current,
+            get_current_span(current),
+        )
+        if settings.query_text == "raw":
+            running.started.extra = {**running.started.extra, semconv.DB_QUERY_TEXT: text}
+        if settings.parameters == "full" and not executemany:
+            running.started.extra = {**running.started.extra, **_parameter_attributes(parameters)}
+        context._dbsight = running
+        if len(self.open) >= _MAX_OPEN:
+            next(iter(self.open.values())).finish()
+        self.open[key] = running
+        running.began = running.last = perf_counter()
+
+    def after_cursor_execute(
+        self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+    ) -> None:
+        """The driver returned."""
+        now = perf_counter()
+        running = getattr(context, "_dbsight", None)
+        if running is None or running.over:
+            return
+        try:
+            running.last = now
+            running.duration = running.executed = now - running.began
+            self._executed(running, cursor, context)
+        except Exception:
+            failed("sqlalchemy.after_cursor_execute")
+            running.finish()
+
+    def _executed(self, running: Running, cursor: Any, context: Any) -> None:
+        """Decide whether the query is over: it is when its driver has fetched the rows, or there are none."""
+        if cursor.description is None:
+            if running.statement.kind in _WRITES:
+                count = cursor.rowcount
+                running.affected = count if count is not None and count >= 0 else None
+            running.finish()
+        elif context._is_server_side or context.execution_options.get("stream_results"):
+            running.streams = True  # the fetch strategy is made later: see after_execute
+        elif running.engine.buffers:
+            count = cursor.rowcount
+            running.rows = count if count is not None and count >= 0 else None
+            running.finish()
+        elif context.executemany or context.cursor_fetch_strategy.alternate_cursor_description is not None:
+            running.finish()
+        else:
+            running.rows = 0
+            context.cursor_fetch_strategy = Followed(context.cursor_fetch_strategy, running)
+
+    @guard
+    def after_execute(self, conn: Any, *arguments: Any) -> None:
+        """A result exists: follow the fetches of a server-side cursor."""
+        result = arguments[-1]
+        running = getattr(getattr(result, "context", None), "_dbsight", None)
+        if running is not None and running.streams and not running.over:
+            running.streams = False
+            result.cursor_strategy = Followed(result.cursor_strategy, running)
+
+    @guard
+    def handle_error(self, exception_context: Any) -> None:
+        """The driver, another listener or the event loop raised: the query is over."""
+        running = getattr(exception_context.execution_context, "_dbsight", None)
+        if running is not None and not running.over:
+            running.last = perf_counter()
+            if not running.executed:
+                running.duration = running.executed = running.last - running.began
+            running.finish(exception_context.original_exception)
+
+    @guard
+    def checkin(self, dbapi_connection: Any, connection_record: Any) -> None:
+        """A connection goes back to its pool: what was still open on it is over."""
+        running = self.open.get(id(dbapi_connection))
+        if running is not None:
+            running.finish()
+
+    @guard
+    def engine_connect(self, conn: Any, *_: Any) -> None:
+        """A connection is used: from now on the spans of its driver are suppressed."""
+        dialect = conn.dialect
+        engine = dialect.__dict__.get("_dbsight")
+        if engine is None:
+            engine = self._watch(dialect, conn.engine.url)
+        if not engine.shadowed and driver_is_instrumented(dialect) and config.current().suppress_driver_spans:
+            _shadow(dialect)
+            engine.shadowed = True
+
+    def root_ending(self, root: SpanContext) -> None:
+        """A local root is about to end: results that are still open in its trace are over."""
+        if self.open:
+            for running in list(self.open.values()):
+                parent = running.started.parent
+                if running.executed and parent is not None and parent.trace_id == root.trace_id:
+                    running.finish()
+
+    # -- What is ours -------------------------------------------------------------------------------------------
+
+    def _watch(self, dialect: Any, url: Any) -> Engine:
+        engine = Engine(dialect, url)
+        dialect._dbsight = engine
+        self.dialects.add(dialect)
+        return engine
+
+    def forget(self) -> None:
+        """Leave nothing behind on the dialects."""
+        for running in list(self.open.values()):
+            running.finish()
+        for dialect in list(self.dialects):
+            for name in ("_dbsight", *_SHADOWED):
+                dialect.__dict__.pop(name, None)
+        self.dialects.clear()
+
+
+def _batch_size(parameters: Any, context: Any) -> int:
+    """Rows of this driver call: of an executemany, or of one statement of insertmanyvalues; 0 for a single one.
+
+    One is no batch (semantic conventions); neither is the row-by-row form that SQLAlchemy falls back to where a
+    database cannot batch.
+    """
+    if isinstance(parameters, list):
+        rows = len(parameters)
+    else:
+        names = len(getattr(context.compiled, "bind_names", ()))
+        rows = len(parameters) // names if names and parameters else 0
+    return rows if rows >= 2 else 0
+
+
+def _parameter_attributes(parameters: Any) -> dict[str, str]:
+    """``db.query.parameter.<key>``, for those who asked for it."""
+    pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters or ())
+    return {f"{semconv.DB_QUERY_PARAMETER}{key}": str(value) for key, value in pairs}
+
+
+def _shadow(dialect: Any) -> None:
+    """Run the driver calls of this dialect with instrumentation suppressed.
+
+    A ``with`` around the call itself, never a token carried from one event to another: that leaks when a listener of
+    the application raises.
+    """
+
+    def suppressed(call: Any) -> Any:
+        def shadow(*args: Any, **kwargs: Any) -> Any:
+            token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+            try:
+                return call(*args, **kwargs)
+            finally:
+                detach(token)
+
+        return shadow
+
+    for name in _SHADOWED:
+        setattr(dialect, name, suppressed(getattr(dialect, name)))
+
+
+class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Watches every SQLAlchemy engine of the process; see ``opentelemetry.instrumentation`` for the interface.
+
+    ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one.
+    """
+
+    _watcher: Watcher | None = None
+    _listeners: tuple[tuple[Any, str, Any, dict[str, Any]], ...] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """SQLAlchemy's versions that this works with."""
+        return ("sqlalchemy >= 1.4",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine as SQLAlchemyEngine
+        from sqlalchemy.orm import Session
+        from sqlalchemy.pool import Pool
+
+        watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
+        self._listeners = (
+            (SQLAlchemyEngine, "before_cursor_execute", watcher.before_cursor_execute, {"retval": True}),
+            (SQLAlchemyEngine, "after_cursor_execute", watcher.after_cursor_execute, {}),
+            (SQLAlchemyEngine, "after_execute", watcher.after_execute, {}),
+            (SQLAlchemyEngine, "handle_error", watcher.handle_error, {}),
+            (SQLAlchemyEngine, "engine_connect", watcher.engine_connect, {}),
+            (Pool, "checkin", watcher.checkin, {}),
+            (Session, "before_flush", orm.before_flush, {}),
+            (Session, "after_flush", orm.after_flush, {}),
+            (Session, "after_soft_rollback", orm.after_flush, {}),
+        )
+        for target, name, listener, options in self._listeners:
+            event.listen(target, name, listener, **options)
+        bus.on_root_ending(watcher.root_ending)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        from sqlalchemy import event
+
+        watcher = self._watcher
+        if watcher is None:
+            return
+        bus.off_root_ending(watcher.root_ending)
+        for target, name, listener, _ in self._listeners:
+            event.remove(target, name, listener)
+        watcher.forget()
+        self._watcher = None
+        self._listeners = ()

@@ -1,0 +1,419 @@
+"""The span processor: it opens and closes windows, lets foreign database spans in, and hands enriched roots on.
+
+The SDK freezes a span before any hook can write, so what is added is written into a rebuilt ``ReadableSpan``, and only
+when there is something to add. Private names of the SDK that are used here, known to be right for opentelemetry-sdk
+1.41 to 1.45: ``TracerProvider._active_span_processor``, ``SynchronousMultiSpanProcessor._span_processors`` and
+``._lock``, ``SpanProcessor._on_ending``, ``ReadableSpan._attributes``, ``._events`` and ``._links`` (their dropped
+counts have no public constructor).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import SpanKind, get_current_span
+from opentelemetry.trace.status import Status
+
+from dbsight import bus, scope, semconv
+from dbsight.analyzer import Analyzer
+from dbsight.instrument import foreign
+from dbsight.report.events import root_attributes, root_events
+from dbsight.safety import failed
+from dbsight.span import code_attributes, declare_benign, finding_event, verdict_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.sdk.trace import Event, Span
+    from opentelemetry.trace import Link
+    from opentelemetry.util.types import Attributes
+
+    from dbsight.config import Settings
+    from dbsight.detect.window import Window
+    from dbsight.model import Operation, Verdict
+
+_ROOT_KINDS = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
+_PARAMETER_NAMES = (semconv.DB_QUERY_PARAMETER, "db.statement.parameters")
+_HANDED = "_dbsight_handed"
+_MAX_UNSAMPLED = 10_000
+_NOT_SEEN = object()
+
+_analyzers: WeakValueDictionary[tuple[int, int], Analyzer] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+def _shared_analyzer(meter_provider: MeterProvider | None, logger_provider: LoggerProvider | None) -> Analyzer:
+    """The engine that reports to these providers: two processors made by hand on one provider share it."""
+    key = (id(meter_provider), id(logger_provider))
+    with _lock:
+        analyzer = _analyzers.get(key)
+        if analyzer is None:
+            analyzer = Analyzer(None, meter_provider, logger_provider)
+            _analyzers[key] = analyzer
+        return analyzer
+
+
+class DbsightSpanProcessor(SpanProcessor):
+    """Judges database work and hands spans, enriched where there is something to say, to the wrapped processors.
+
+    Args:
+        processors: They get every span that they would have got, database spans and local roots with what was found.
+        meter_provider: For metrics of operations and findings; None follows the global one.
+        logger_provider: For findings as log events; None follows the global one.
+        settings: None takes those of the process.
+
+    Example:
+        >>> provider.add_span_processor(DbsightSpanProcessor(BatchSpanProcessor(exporter)))
+    """
+
+    def __init__(
+        self,
+        *processors: SpanProcessor,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.processors: tuple[SpanProcessor, ...] = processors
+        self.analyzer = (
+            _shared_analyzer(meter_provider, logger_provider)
+            if settings is None
+            else Analyzer(settings, meter_provider, logger_provider)
+        )
+        self.analyzer.subscribe()
+        self._subscribed = True
+        self._add_lock = threading.Lock()
+        # Traces whose root was dropped by the sampler and is recorded for our sake alone.
+        self.unsampled: dict[int, None] = {}
+
+    def add_span_processor(self, processor: SpanProcessor) -> None:
+        """Hand spans to one more processor."""
+        with self._add_lock:
+            self.processors = (*self.processors, processor)
+
+    # -- SpanProcessor ------------------------------------------------------------------------------------------
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Open the window of a local root, and pass the span on."""
+        exported = True
+        try:
+            exported = self._started(span)
+        except Exception:
+            failed("processor.on_start")
+        if exported:
+            for processor in self.processors:
+                processor.on_start(span, parent_context)
+
+    def _on_ending(self, span: Span) -> None:
+        if self.unsampled and self._is_ours_alone(span):
+            return
+        for processor in self.processors:
+            processor._on_ending(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Judge a window whose root this is, read a foreign database span, and pass the span on."""
+        handed: ReadableSpan | None = span
+        scope_ = span.instrumentation_scope
+        if scope_ is None or scope_.name != semconv.SCOPE:
+            try:
+                handed = self._handed(span)
+            except Exception:
+                failed("processor.on_end")
+        if handed is not None:
+            for processor in self.processors:
+                processor.on_end(handed)
+
+    def shutdown(self) -> None:
+        """Close the windows that are left and shut the wrapped processors down."""
+        if self._subscribed:
+            self._subscribed = False
+            self.analyzer.unsubscribe()
+        for processor in self.processors:
+            processor.shutdown()
+
+    def force_flush(self, timeout_millis: int | None = 30_000) -> bool:
+        """Flush the wrapped processors, one after the other; whether all of them could."""
+        flushed = True
+        for processor in self.processors:
+            flushed = processor.force_flush(30_000 if timeout_millis is None else timeout_millis) and flushed
+        return flushed
+
+    # -- Starts -------------------------------------------------------------------------------------------------
+
+    def _started(self, span: Span) -> bool:
+        """Take note of a span.
+
+        Returns:
+            Whether the wrapped processors get it.
+        """
+        parent = span.parent
+        context = span.context
+        if parent is not None and not parent.is_remote and span.kind not in _ROOT_KINDS:
+            self.analyzer.adopt(context.span_id, parent)
+            return True
+        origin = getattr(span, "_span_processor", None)
+        if origin is not None:
+            self.analyzer.add_origin(origin)
+        exported = not self._is_ours_alone(span)
+        window = self.analyzer.open(
+            span.name,
+            context,
+            span.start_time or 0,
+            request=span.kind in _ROOT_KINDS,
+            exported=exported,
+        )
+        scope.window.set(window)
+        return exported
+
+    def _is_ours_alone(self, span: ReadableSpan) -> bool:
+        context = span.context
+        return context is not None and not context.trace_flags.sampled and context.trace_id in self.unsampled
+
+    def remember_unsampled(self, trace_id: int) -> None:
+        """The sampler dropped this local root; it is recorded for our sake alone."""
+        if len(self.unsampled) >= _MAX_UNSAMPLED:
+            self.unsampled.pop(next(iter(self.unsampled)), None)
+        self.unsampled[trace_id] = None
+
+    # -- Ends ---------------------------------------------------------------------------------------------------
+
+    def _handed(self, span: ReadableSpan) -> ReadableSpan | None:
+        # Several processors of ours get the same object: what one made of it holds for all.
+        handed = getattr(span, _HANDED, _NOT_SEEN)
+        if handed is _NOT_SEEN:
+            handed = self._ended(span)
+            setattr(span, _HANDED, handed)
+        return handed  # type: ignore[return-value]
+
+    def _ended(self, span: ReadableSpan) -> ReadableSpan | None:
+        context = span.context
+        if context is None:
+            return span
+        window = self.analyzer.window_of_root(context.span_id)
+        if foreign.is_database_span(span):
+            if window is not None:
+                # A database span is never a window of its own.
+                self.analyzer.discard(window)
+            return self._foreign(span)
+        if window is None:
+            return span
+        return self._root(span, window)
+
+    def _root(self, span: ReadableSpan, window: Window) -> ReadableSpan | None:
+        assert span.context is not None
+        bus.root_ending(span.context)
+        if scope.window.get() is window:
+            scope.window.set(None)
+        end_ns = span.end_time or 0
+        window.name = span.name
+        summary = self.analyzer.close(window, end_ns, _route(span))
+        if not window.exported:
+            self.unsampled.pop(window.trace_id, None)
+            return None
+        if summary is None or not summary.calls:
+            return span
+        findings = window.findings.values() if self.analyzer.settings.findings != "log" else ()
+        return rebuilt(span, root_attributes(summary), root_events(findings, end_ns))
+
+    def _foreign(self, span: ReadableSpan) -> ReadableSpan:
+        operation = foreign.read_span(span)
+        if operation is None:
+            return span
+        verdict = bus.observe(operation)
+        return _enriched(span, operation, verdict, self.analyzer.settings)
+
+
+def _route(span: ReadableSpan) -> str:
+    """Name of a unit of work for people: the route with its method, else the span's name."""
+    attributes = span.attributes or {}
+    route = attributes.get(semconv.HTTP_ROUTE)
+    method = attributes.get("http.request.method") or attributes.get("http.method")
+    return f"{method} {route}" if route and method else span.name
+
+
+def _enriched(span: ReadableSpan, operation: Operation, verdict: Verdict | None, settings: Settings) -> ReadableSpan:
+    """A foreign database span with what we know of it, and without the values that it should not tell."""
+    added: dict[str, Any] = {semconv.QUERY_FINGERPRINT: operation.statement.fingerprint}
+    present = span.attributes or {}
+    if operation.statement.summary and semconv.DB_QUERY_SUMMARY not in present:
+        added[semconv.DB_QUERY_SUMMARY] = operation.statement.summary
+    if operation.call_site is not None and semconv.CODE_FILE_PATH not in present:
+        added.update(code_attributes(operation.call_site))
+    removed: tuple[str, ...] = ()
+    if settings.query_text == "sanitized":
+        for name in (semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT):
+            if name in present:
+                added[name] = operation.statement.text
+    elif settings.query_text == "off":
+        removed = (semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT)
+    if settings.parameters != "full":
+        removed = (*removed, *(name for name in present if name.startswith(_PARAMETER_NAMES)))
+    events: tuple[Event, ...] = ()
+    if verdict is not None:
+        added.update(verdict_attributes(verdict))
+        events = tuple(finding_event(found, operation.end_ns) for found in verdict.findings)
+    made = rebuilt(span, added, events, removed=removed)
+    if settings.query_text != "raw":
+        _hide_messages(made, operation)
+    return made
+
+
+def _hide_messages(span: ReadableSpan, operation: Operation) -> None:
+    """Drivers quote values in their messages: a foreign span keeps class, code and place of its errors alone."""
+    if span.status.description:
+        code = f" ({operation.error_code})" if operation.error_code else ""
+        span._status = Status(span.status.status_code, f"{operation.error_type}{code}")
+    if any(event.name == semconv.EXCEPTION_EVENT for event in span._events):
+        span._events = _bounded_events(
+            (_without_message(event) if event.name == semconv.EXCEPTION_EVENT else event for event in span._events),
+            span.dropped_events,
+        )
+
+
+def _without_message(event: Event) -> Event:
+    from opentelemetry.sdk.trace import Event
+
+    kept = {
+        name: value
+        for name, value in (event.attributes or {}).items()
+        if name not in (semconv.EXCEPTION_MESSAGE, semconv.EXCEPTION_STACKTRACE)
+    }
+    return Event(event.name, kept, event.timestamp)
+
+
+def rebuilt(
+    span: ReadableSpan,
+    added: Mapping[str, Any],
+    events: Sequence[Event] = (),
+    *,
+    removed: Sequence[str] = (),
+) -> ReadableSpan:
+    """The same span with more on it.
+
+    Everything else is kept: dropped counts, links, status, scope, resource. Events are added beyond the event limit,
+    never pushing out the application's.
+
+    Args:
+        span: An ended span.
+        added: Attributes to set.
+        events: Events to add.
+        removed: Names of attributes to leave out.
+    """
+    limits = span._attributes
+    attributes = BoundedAttributes(
+        None,
+        {**{name: value for name, value in (span.attributes or {}).items() if name not in removed}, **added},
+        immutable=True,
+        max_value_len=getattr(limits, "max_value_len", None),
+    )
+    attributes.dropped = span.dropped_attributes
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=_bounded_events((*span._events, *events), span.dropped_events),
+        links=span._links,
+        kind=span.kind,
+        instrumentation_info=span._instrumentation_info,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _bounded_events(events: Iterable[Event], dropped: int) -> BoundedList:
+    bounded = BoundedList.from_seq(None, events)
+    bounded.dropped = dropped
+    return bounded
+
+
+class WindowSampler(Sampler):
+    """Records local roots that the wrapped sampler drops: unsampled work is judged like any other.
+
+    Such a span is not handed to the wrapped processors, its children stay dropped, and nothing more is exported.
+
+    Args:
+        inner: The provider's own sampler; its decisions, attributes and trace state stand.
+        processor: Is told which traces are recorded for our sake alone.
+    """
+
+    def __init__(self, inner: Sampler, processor: DbsightSpanProcessor) -> None:
+        self.inner = inner
+        self._processor = processor
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        **more: Any,
+    ) -> SamplingResult:
+        """As the wrapped sampler decides, but RECORD_ONLY instead of DROP for a span that opens a window."""
+        result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, **more)
+        if result.decision is not Decision.DROP or kind is SpanKind.CLIENT:
+            return result
+        try:
+            parent = get_current_span(parent_context).get_span_context()
+            if parent.is_valid and not parent.is_remote and kind not in _ROOT_KINDS:
+                return result
+            if name == semconv.WINDOW_SPAN:
+                return result
+            self._processor.remember_unsampled(trace_id)
+            return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
+        except Exception:
+            failed("processor.sampler")
+            return result
+
+    def get_description(self) -> str:
+        """As the wrapped sampler's."""
+        return self.inner.get_description()
+
+
+def attach(provider: object) -> DbsightSpanProcessor | None:
+    """Put a processor of ours around those of a provider, and wrap its sampler. Doing it twice is harmless.
+
+    Args:
+        provider: A tracer provider, possibly a proxy.
+
+    Returns:
+        The processor; None where it cannot be put in place: not the SDK's provider, or an SDK that changed.
+    """
+    from opentelemetry.sdk.trace import TracerProvider
+
+    if not isinstance(provider, TracerProvider):
+        return None
+    try:
+        multi = provider._active_span_processor
+        with multi._lock:
+            old = multi._span_processors
+            for present in old:
+                if isinstance(present, DbsightSpanProcessor):
+                    return present
+            processor = DbsightSpanProcessor(*old)
+            multi._span_processors = (processor,)
+            # Exporters that are added later belong inside ours: they get each span once, enriched.
+            multi.add_span_processor = processor.add_span_processor  # type: ignore[method-assign]
+        processor.analyzer.add_origin(multi)
+        if not isinstance(provider.sampler, WindowSampler):
+            provider.sampler = WindowSampler(provider.sampler, processor)
+    except AttributeError:
+        failed("processor.attach")
+        return None
+    return processor
+
+
+declare_benign(DbsightSpanProcessor)

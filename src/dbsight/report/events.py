@@ -1,0 +1,81 @@
+"""Findings as attributes and events of the local root, and as log events."""
+
+from __future__ import annotations
+
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry._logs import LogRecord, SeverityNumber, get_logger_provider
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from dbsight import semconv
+from dbsight.model import SEVERITIES
+from dbsight.span import finding_attributes, finding_event
+from dbsight.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from opentelemetry._logs import LoggerProvider
+    from opentelemetry.sdk.trace import Event
+
+    from dbsight.model import Finding, Severity, WindowSummary
+
+_NUMBERS: Final[dict[Severity, SeverityNumber]] = {
+    "info": SeverityNumber.INFO,
+    "warning": SeverityNumber.WARN,
+    "error": SeverityNumber.ERROR,
+}
+
+
+def root_attributes(summary: WindowSummary) -> dict[str, Any]:
+    """What a local root says about its database work; nothing when it did none."""
+    if not summary.calls:
+        return {}
+    attributes: dict[str, Any] = {
+        semconv.DB_CALLS: summary.calls,
+        semconv.DB_TIME: round(summary.db_time, 9),
+    }
+    if summary.duration > 0:
+        attributes[semconv.DB_TIME_RATIO] = round(summary.db_time / summary.duration, 4)
+    if summary.findings:
+        attributes[semconv.FINDINGS_COUNT] = len(summary.findings)
+        attributes[semconv.FINDINGS_RULES] = tuple(sorted({found.rule for found in summary.findings}))
+        attributes[semconv.FINDINGS_MAX_SEVERITY] = max(
+            (found.severity for found in summary.findings), key=SEVERITIES.index
+        )
+    return attributes
+
+
+def root_events(findings: Iterable[Finding], end_ns: int) -> tuple[Event, ...]:
+    """One event per finding, at the end of the root."""
+    return tuple(finding_event(found, end_ns) for found in findings)
+
+
+class FindingLog:
+    """Emits findings as log events named ``dbsight.finding``, with the context of the trace that shows them.
+
+    Args:
+        provider: None follows the global one.
+    """
+
+    def __init__(self, provider: LoggerProvider | None = None) -> None:
+        self._provider = provider
+
+    def emit(self, finding: Finding, trace_id: int, span_id: int, *, sampled: bool) -> None:
+        """Emit one finding."""
+        provider = self._provider or get_logger_provider()
+        context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(1 if sampled else 0))
+        now = time_ns()
+        provider.get_logger(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL).emit(
+            LogRecord(
+                timestamp=now,
+                observed_timestamp=now,
+                context=set_span_in_context(NonRecordingSpan(context)) if trace_id else None,
+                severity_number=_NUMBERS[finding.severity],
+                severity_text=finding.severity.upper(),
+                body=f"{finding.title}: {finding.description}",
+                attributes=finding_attributes(finding),
+                event_name=semconv.FINDING_EVENT,
+            )
+        )

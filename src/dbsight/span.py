@@ -1,0 +1,538 @@
+"""Operation and Verdict become one span: the only place where that happens.
+
+A query is a leaf, nothing of ours runs inside it. So no SDK span is opened and filled: what a span needs is noted
+before the call, and when the query is over one ``ReadableSpan`` is built and handed to the processors (5 µs on the
+caller's thread instead of 19 to 26). Where somebody's processor wants to see the start of every span, where the tracer
+is not the SDK's, or where the SDK measures itself, the ordinary path is taken. Both give the same span.
+
+Private names of the SDK that are used here: ``Tracer._span_limits``, ``Tracer._is_enabled``,
+``Tracer._instrumentation_scope``, ``SynchronousMultiSpanProcessor._span_processors``, ``SpanProcessor._on_ending``.
+Known to be right for opentelemetry-sdk 1.41 to 1.45; a missing one sends every query down the ordinary path.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.context import get_current
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import Tracer as SDKTracer
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    set_span_in_context,
+)
+from opentelemetry.trace.status import Status, StatusCode
+
+from dbsight import config, scope, semconv
+from dbsight.safety import failed
+from dbsight.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Event
+    from opentelemetry.trace import Span, Tracer, TracerProvider
+
+    from dbsight.model import CallSite, Database, Finding, Operation, Statement, Verdict
+
+Attributes = dict[str, Any]
+
+_UNSET = Status(StatusCode.UNSET)
+_NOTHING: Mapping[str, Any] = {}
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
+_SHARED_PER_STATEMENT = 64
+_DATABASES_PER_STATEMENT = 64
+_FETCH_TIME_SHOWN = 0.001
+"""s; a fetch part below it is noise, and leaving it out lets most spans of a statement share their attributes."""
+
+_benign: set[type] = {BatchSpanProcessor, SimpleSpanProcessor}
+
+
+def declare_benign(kind: type) -> None:
+    """Say that processors of this class do nothing at the start of a database span, nor as it is ending."""
+    _benign.add(kind)
+
+
+class DrawnRoot:
+    """The root of operations that run outside any span: drawn by the first of them in a thread or task.
+
+    Attributes:
+        context: Its span context.
+        parent: The remote parent, when the work was called from another process without a local span.
+        current: Context in which its children are sampled.
+        start_ns: ns since the epoch.
+        closed: Its window was closed; the next operation draws a new one.
+        window: The analyser's window for it.
+    """
+
+    __slots__ = ("closed", "context", "current", "parent", "pipeline", "recording", "start_ns", "window")
+
+    def __init__(self, pipeline: Pipeline, tracer: SDKTracer, parent: SpanContext | None) -> None:
+        self.pipeline = pipeline
+        self.parent = parent
+        self.start_ns = time_ns()
+        self.closed = False
+        self.window: Any = None
+        outer = get_current()
+        trace_id = parent.trace_id if parent is not None else tracer.id_generator.generate_trace_id()
+        sampling = tracer.sampler.should_sample(outer, trace_id, semconv.WINDOW_SPAN, SpanKind.INTERNAL, {}, ())
+        self.recording = sampling.decision is not Decision.DROP
+        self.context = SpanContext(
+            trace_id,
+            tracer.id_generator.generate_span_id(),
+            is_remote=False,
+            trace_flags=_SAMPLED if sampling.decision.is_sampled() else _UNSAMPLED,
+            trace_state=sampling.trace_state,
+        )
+        self.current = set_span_in_context(NonRecordingSpan(self.context), outer)
+
+
+class Started:
+    """What is noted before a driver call.
+
+    Attributes:
+        pipeline: Where its span will go.
+        tracer: The SDK's tracer on the fast path, else None.
+        context: Context of the span to be, None when it is not made.
+        parent: Context of its parent, None when there is none.
+        span: The live span on the ordinary path, else None.
+        extra: Attributes that the sampler added.
+        origin: Identity of the span pipeline: the tracer's multi-processor.
+    """
+
+    __slots__ = ("context", "extra", "origin", "parent", "pipeline", "span", "tracer")
+
+    def __init__(self, pipeline: Pipeline, parent: SpanContext | None) -> None:
+        self.pipeline = pipeline
+        self.parent = parent
+        self.tracer: SDKTracer | None = None
+        self.context: SpanContext | None = None
+        self.span: Span | None = None
+        self.extra: Mapping[str, Any] = _NOTHING
+        self.origin: object | None = None
+
+
+class Pipeline:
+    """The tracer of one provider, or of whichever provider is the global one, and how spans reach its processors.
+
+    Args:
+        provider: The provider; None follows the global one, also when it is set or replaced later.
+        scope_name: Instrumentation scope.
+    """
+
+    def __init__(self, provider: TracerProvider | None = None, scope_name: str = semconv.SCOPE) -> None:
+        self._fixed = provider
+        self._scope_name = scope_name
+        self._provider: TracerProvider | None = None
+        self._tracer: Tracer | None = None
+        self._sdk: SDKTracer | None = None  # the same tracer, when it is the SDK's and healthy
+        self._limited = False
+        self._processors: tuple[SpanProcessor, ...] | None = None
+        self._fast = False
+        self._lock = threading.Lock()
+
+    def tracer(self) -> Tracer:
+        """The tracer in force: fetched again when the global provider changed, never a proxy that went stale."""
+        provider = self._fixed or trace.get_tracer_provider()
+        if provider is not self._provider:
+            self._fetch(provider)
+        assert self._tracer is not None
+        return self._tracer
+
+    def _fetch(self, provider: TracerProvider) -> None:
+        with self._lock:
+            tracer = provider.get_tracer(self._scope_name, __version__, schema_url=semconv.SCHEMA_URL)
+            sdk = tracer if type(tracer) is SDKTracer else None
+            if sdk is not None:
+                try:
+                    limits = sdk._span_limits
+                    self._limited = (
+                        limits.max_span_attribute_length is not None or (limits.max_span_attributes or 128) < 64
+                    )
+                    sdk._is_enabled()
+                    if _measures_itself(sdk):
+                        sdk = None
+                except AttributeError:
+                    failed("span.pipeline")
+                    sdk = None
+            self._tracer = tracer
+            self._sdk = sdk
+            self._processors = None
+            self._provider = provider
+
+    def _is_fast(self, sdk: SDKTracer) -> bool:
+        processors = getattr(sdk.span_processor, "_span_processors", None)
+        if processors is not self._processors:
+            self._processors = processors
+            self._fast = processors is not None and all(map(_is_benign, processors))
+        return self._fast and not self._limited and sdk._is_enabled()
+
+    def start(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
+        """Note what the span of a query needs, before the query runs.
+
+        Args:
+            name: ``db.query.summary``.
+            attributes: What is known before the call; the sampler sees it.
+            start_ns: ns since the epoch.
+            current: The current context.
+            parent_span: The current span in it.
+        """
+        tracer = self.tracer()
+        context: Context | None = current
+        parent: SpanContext | None = parent_span.get_span_context()
+        sdk = self._sdk
+        if parent is not None and not parent.is_valid:
+            parent = None
+        if sdk is not None and (parent is None or parent.is_remote):
+            root = self._drawn(sdk, parent)
+            context, parent = root.current, root.context
+        started = Started(self, parent)
+        if sdk is None or not self._is_fast(sdk):
+            self._start_ordinary(started, tracer, name, attributes, start_ns, context)
+            return started
+        assert parent is not None
+        trace_id = parent.trace_id
+        sampling = sdk.sampler.should_sample(context, trace_id, name, SpanKind.CLIENT, attributes, ())
+        started.origin = sdk.span_processor
+        decision = sampling.decision
+        if decision is Decision.DROP:
+            return started
+        flags = _SAMPLED if decision is Decision.RECORD_AND_SAMPLE else _UNSAMPLED
+        random_flag = getattr(parent.trace_flags, "random_trace_id", False)
+        if random_flag:
+            flags = TraceFlags(flags | TraceFlags.RANDOM_TRACE_ID)
+        started.tracer = sdk
+        if sampling.attributes and len(sampling.attributes) != len(attributes):
+            started.extra = {key: value for key, value in sampling.attributes.items() if key not in attributes}
+        started.context = SpanContext(
+            trace_id,
+            sdk.id_generator.generate_span_id(),
+            is_remote=False,
+            trace_flags=flags,
+            trace_state=sampling.trace_state,
+        )
+        return started
+
+    def _start_ordinary(
+        self,
+        started: Started,
+        tracer: Tracer,
+        name: str,
+        attributes: Attributes,
+        start_ns: int,
+        context: Context | None,
+    ) -> None:
+        span = tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=start_ns)
+        started.origin = getattr(tracer, "span_processor", None)
+        if span.is_recording():
+            started.span = span
+            started.context = span.get_span_context()
+
+    def _drawn(self, sdk: SDKTracer, parent: SpanContext | None) -> DrawnRoot:
+        root = scope.root.get()
+        if (
+            root is None
+            or root.closed
+            or root.pipeline is not self
+            or (parent is not None and root.parent is not parent and root.context.trace_id != parent.trace_id)
+        ):
+            root = DrawnRoot(self, sdk, parent)
+            scope.root.set(root)
+        return root  # type: ignore[no-any-return]
+
+    def end_root(self, root: DrawnRoot, end_ns: int, attributes: Attributes, events: Sequence[Event]) -> None:
+        """Emit the INTERNAL span that roots the operations of a drawn window."""
+        sdk = self._sdk
+        if sdk is None or not root.recording:
+            return
+        sdk.span_processor.on_end(
+            ReadableSpan(
+                name=semconv.WINDOW_SPAN,
+                context=root.context,
+                parent=root.parent,
+                resource=sdk.resource,
+                attributes=attributes,
+                events=events,
+                kind=SpanKind.INTERNAL,
+                instrumentation_info=sdk.instrumentation_info,
+                instrumentation_scope=sdk._instrumentation_scope,
+                status=_UNSET,
+                start_time=root.start_ns,
+                end_time=end_ns,
+            )
+        )
+
+
+def _measures_itself(sdk: SDKTracer) -> bool:
+    """Whether the SDK counts the spans that it starts; it can only count those that it makes."""
+    metrics = getattr(sdk, "_tracer_metrics", None)
+    return metrics is not None and not type(metrics).__name__.startswith("NoOp")
+
+
+def _is_benign(processor: SpanProcessor) -> bool:
+    kind = type(processor)
+    if kind in _benign:
+        return True
+    return kind.on_start is SpanProcessor.on_start and kind._on_ending is SpanProcessor._on_ending
+
+
+class Prepared:
+    """What every span of one statement on one database has in common.
+
+    Attributes:
+        name: Name of the span.
+        attributes: Known before the call; the sampler sees them.
+        shared: Complete attributes of ordinary operations, one dictionary for all that are alike; never changed.
+    """
+
+    __slots__ = ("attributes", "name", "shared")
+
+    def __init__(self, name: str, attributes: Attributes) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.shared: dict[Any, Attributes] = {}
+
+
+def prepare(statement: Statement, database: Database) -> Prepared:
+    """What the spans of this statement on this database have in common, made once."""
+    prepared: Prepared | None = statement.prebuilt.get(database)
+    if prepared is None:
+        if len(statement.prebuilt) >= _DATABASES_PER_STATEMENT:
+            statement.prebuilt.clear()
+        prepared = statement.prebuilt[database] = Prepared(
+            statement.summary or database.system, _base_attributes(statement, database)
+        )
+    return prepared
+
+
+def _base_attributes(statement: Statement, database: Database) -> Attributes:
+    settings = config.current()
+    attributes: Attributes = {
+        semconv.DB_SYSTEM_NAME: database.system,
+        semconv.DB_SYSTEM: database.system,
+        semconv.QUERY_FINGERPRINT: statement.fingerprint,
+    }
+    if database.namespace is not None:
+        attributes[semconv.DB_NAMESPACE] = database.namespace
+    if statement.summary:
+        attributes[semconv.DB_QUERY_SUMMARY] = statement.summary
+    if settings.query_text != "off" and statement.text:
+        attributes[semconv.DB_QUERY_TEXT] = statement.text
+    if database.address is not None:
+        attributes[semconv.SERVER_ADDRESS] = database.address
+    if database.port is not None:
+        attributes[semconv.SERVER_PORT] = database.port
+    if settings.surroundings.semconv_dup:
+        attributes |= {
+            old: attributes[new]
+            for old, new in (
+                (semconv.DB_STATEMENT, semconv.DB_QUERY_TEXT),
+                (semconv.DB_NAME, semconv.DB_NAMESPACE),
+                (semconv.NET_PEER_NAME, semconv.SERVER_ADDRESS),
+                (semconv.NET_PEER_PORT, semconv.SERVER_PORT),
+            )
+            if new in attributes
+        }
+    return attributes
+
+
+def emit(started: Started, operation: Operation, verdict: Verdict | None, prepared: Prepared) -> None:
+    """Make the span of an operation that is over.
+
+    Args:
+        started: What was noted before the call.
+        operation: What happened.
+        verdict: What the analysers said of it.
+        prepared: What ``prepare`` gave for its statement and database.
+    """
+    span = started.span
+    if span is not None:
+        _emit_ordinary(span, operation, verdict)
+        return
+    sdk = started.tracer
+    if sdk is None:
+        return
+    events: Sequence[Event] = ()
+    status = _UNSET
+    if operation.error_type is not None:
+        status = _error_status(operation)
+        events = (exception_event(operation),)
+    attributes: Mapping[str, Any]
+    if started.extra or verdict is not None or _is_special(operation):
+        attributes = {**prepared.attributes, **started.extra, **_changing(operation, verdict)}
+        if verdict is not None and verdict.findings:
+            events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.findings))
+    else:
+        attributes = _shared(prepared, operation)
+    sdk.span_processor.on_end(
+        ReadableSpan(
+            name=prepared.name,
+            context=started.context,
+            parent=started.parent,
+            resource=sdk.resource,
+            attributes=attributes,
+            events=events,
+            kind=SpanKind.CLIENT,
+            instrumentation_info=sdk.instrumentation_info,
+            instrumentation_scope=sdk._instrumentation_scope,
+            status=status,
+            start_time=operation.start_ns,
+            end_time=operation.end_ns,
+        )
+    )
+
+
+def _emit_ordinary(span: Span, operation: Operation, verdict: Verdict | None) -> None:
+    span.set_attributes(_changing(operation, verdict))
+    if operation.error_type is not None:
+        event = exception_event(operation)
+        span.add_event(event.name, event.attributes, event.timestamp)
+        span.set_status(_error_status(operation))
+    if verdict is not None:
+        for found in verdict.findings:
+            event = finding_event(found, operation.end_ns)
+            span.add_event(event.name, event.attributes, event.timestamp)
+    span.end(operation.end_ns)
+
+
+def _is_special(operation: Operation) -> bool:
+    """Whether the operation has attributes that hardly any other has."""
+    return (
+        operation.error_type is not None
+        or operation.pool_wait > 0
+        or operation.fetch_time >= _FETCH_TIME_SHOWN
+    )
+
+
+def _shared(prepared: Prepared, operation: Operation) -> Attributes:
+    key = (
+        operation.call_site,
+        operation.rows,
+        operation.affected,
+        operation.relationship,
+        operation.load,
+        operation.batch_size,
+    )
+    attributes = prepared.shared.get(key)
+    if attributes is None:
+        attributes = {**prepared.attributes, **_changing(operation, None)}
+        if len(prepared.shared) < _SHARED_PER_STATEMENT:
+            prepared.shared[key] = attributes
+    return attributes
+
+
+def _changing(operation: Operation, verdict: Verdict | None) -> Attributes:
+    """The attributes that differ between executions of one statement on one engine."""
+    attributes: Attributes = {}
+    if operation.call_site is not None:
+        attributes.update(code_attributes(operation.call_site))
+    if operation.rows is not None:
+        attributes[semconv.DB_RESPONSE_RETURNED_ROWS] = operation.rows
+    if operation.affected is not None:
+        attributes[semconv.QUERY_ROWS_AFFECTED] = operation.affected
+    if operation.batch_size:
+        attributes[semconv.DB_OPERATION_BATCH_SIZE] = operation.batch_size
+    if operation.relationship is not None:
+        attributes[semconv.ORM_RELATIONSHIP] = operation.relationship
+    if operation.load is not None:
+        attributes[semconv.ORM_LOAD] = operation.load
+    if operation.fetch_time >= _FETCH_TIME_SHOWN:
+        attributes[semconv.QUERY_FETCH_TIME] = operation.fetch_time
+    if operation.pool_wait > 0:
+        attributes[semconv.POOL_WAIT] = operation.pool_wait
+    if operation.error_type is not None:
+        attributes[semconv.ERROR_TYPE] = operation.error_type
+        if operation.error_code is not None:
+            attributes[semconv.DB_RESPONSE_STATUS_CODE] = operation.error_code
+    if verdict is not None:
+        attributes.update(verdict_attributes(verdict))
+    return attributes
+
+
+def verdict_attributes(verdict: Verdict) -> Attributes:
+    """What a verdict adds to the query's own span."""
+    attributes: Attributes = {}
+    if verdict.query_class is not None:
+        attributes[semconv.QUERY_CLASS] = verdict.query_class
+        if verdict.threshold is not None:
+            attributes[semconv.QUERY_THRESHOLD] = verdict.threshold
+    if verdict.findings:
+        attributes[semconv.FINDING_IDS] = tuple(found.id for found in verdict.findings)
+    return attributes
+
+
+def code_attributes(site: CallSite) -> Attributes:
+    """``code.*`` for a call site; made once per call site, not to be changed."""
+    made: Attributes | None = site.prebuilt
+    if made is None:
+        made = site.prebuilt = {
+            semconv.CODE_FILE_PATH: site.file,
+            semconv.CODE_LINE_NUMBER: site.line,
+            semconv.CODE_FUNCTION_NAME: site.function,
+        }
+    return made
+
+
+def finding_attributes(finding: Finding) -> Attributes:
+    """The attributes of a finding's event, on a span or in a log record."""
+    attributes: Attributes = {
+        semconv.FINDING_ID: finding.id,
+        semconv.FINDING_RULE: finding.rule,
+        semconv.FINDING_SEVERITY: finding.severity,
+        semconv.FINDING_CATEGORY: finding.category,
+        semconv.FINDING_TITLE: finding.title,
+        semconv.FINDING_DESCRIPTION: finding.description,
+        semconv.FINDING_IMPACT: round(finding.impact, 6),
+        semconv.FINDING_EFFORT: finding.effort,
+        semconv.FINDING_COUNT: finding.count,
+    }
+    if finding.suggestion:
+        attributes[semconv.FINDING_SUGGESTION] = finding.suggestion
+    if finding.metric:
+        attributes[semconv.FINDING_METRIC] = finding.metric
+    if finding.current_value is not None:
+        attributes[semconv.FINDING_CURRENT_VALUE] = finding.current_value
+    if finding.threshold is not None:
+        attributes[semconv.FINDING_THRESHOLD] = finding.threshold
+    if finding.statement is not None:
+        attributes[semconv.DB_QUERY_SUMMARY] = finding.statement.summary
+        attributes[semconv.QUERY_FINGERPRINT] = finding.statement.fingerprint
+    if finding.relationship is not None:
+        attributes[semconv.ORM_RELATIONSHIP] = finding.relationship
+    if finding.call_site is not None:
+        attributes.update(code_attributes(finding.call_site))
+    return attributes
+
+
+def finding_event(finding: Finding, timestamp_ns: int) -> Event:
+    """The span event of a finding."""
+    from opentelemetry.sdk.trace import Event
+
+    return Event(semconv.FINDING_EVENT, finding_attributes(finding), timestamp_ns)
+
+
+def _error_status(operation: Operation) -> Status:
+    # The class and the database's code, never the driver's message: it quotes values.
+    code = f" ({operation.error_code})" if operation.error_code else ""
+    return Status(StatusCode.ERROR, f"{operation.error_type}{code}")
+
+
+def exception_event(operation: Operation) -> Event:
+    """The exception event of a failed operation: its class and where in the application, not the driver's message."""
+    from opentelemetry.sdk.trace import Event
+
+    attributes: Attributes = {semconv.EXCEPTION_TYPE: operation.error_type}
+    site = operation.call_site
+    if site is not None:
+        attributes[semconv.EXCEPTION_STACKTRACE] = f'  File "{site.file}", line {site.line}, in {site.function}\n'
+    return Event(semconv.EXCEPTION_EVENT, attributes, operation.end_ns)
