@@ -1,0 +1,147 @@
+"""Fixtures of all tests: real servers, an OTLP receiver, an SDK in memory, and the guard's own guard."""
+
+import contextlib
+import os
+
+import pytest
+
+import servers
+
+# What the developer exports with is no business of the tests.
+for variable in [name for name in os.environ if name.startswith("OTEL_")]:
+    del os.environ[variable]
+
+SERVER_FIXTURES = {"postgresql", "postgresql_server", "mariadb", "mariadb_server", "redis_server", "redis_process"}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Where every server must be had, a server test that was skipped has failed."""
+    report = yield
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        needs = SERVER_FIXTURES & set(getattr(item, "fixturenames", ()))
+        if needs:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            report.outcome = "failed"
+            report.longrepr = f"CI=true: a test that needs {', '.join(sorted(needs))} may not be skipped. {reason}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def fresh_process():
+    """Each test begins as a process does: settings not yet read, no window, no root."""
+    from dbsight import config, scope
+
+    config.reset()
+    yield
+    config.reset()
+    scope.window.set(None)
+    scope.root.set(None)
+
+
+@pytest.fixture(autouse=True)
+def no_swallowed_errors(request):
+    """Fail a test in which the guard swallowed an exception, but for those marked ``swallows_errors``."""
+    from dbsight import safety
+
+    safety.reset()
+    yield
+    swallowed = safety.errors()
+    safety.reset()
+    if swallowed and not request.node.get_closest_marker("swallows_errors"):
+        pytest.fail(f"the guard swallowed exceptions in {swallowed}: see the captured log", pytrace=False)
+
+
+def serving(system):
+    """A server for the whole session, or a skip that says why there is none."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(servers.serving(system))
+        except servers.Unavailable as reason:
+            pytest.skip(str(reason))
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A real PostgreSQL: a ``servers.Server``."""
+    yield from serving("postgresql")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server():
+    """A real MariaDB: a ``servers.Server``."""
+    yield from serving("mariadb")
+
+
+@pytest.fixture(scope="session")
+def redis_process():
+    """A real Redis: a ``servers.Server``."""
+    yield from serving("redis")
+
+
+@pytest.fixture
+def postgresql(postgresql_server):
+    """An empty database on a real PostgreSQL, for one test: a ``servers.Database``."""
+    with servers.fresh(postgresql_server) as database:
+        yield database
+
+
+@pytest.fixture
+def mariadb(mariadb_server):
+    """An empty database on a real MariaDB, for one test: a ``servers.Database``."""
+    with servers.fresh(mariadb_server) as database:
+        yield database
+
+
+@pytest.fixture
+def redis_server(redis_process):
+    """A real, empty Redis, for one test: a ``servers.Database``."""
+    with servers.fresh(redis_process) as database:
+        yield database
+
+
+@pytest.fixture(scope="session")
+def receiver_process():
+    """The OTLP receiver of the whole session."""
+    from otlp.client import Receiver
+
+    receiver = Receiver().start()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def receiver(receiver_process):
+    """An OTLP receiver that has received nothing yet."""
+    receiver_process.clear()
+    return receiver_process
+
+
+@pytest.fixture
+def late_receiver():
+    """An OTLP receiver whose ports are known, but which the test starts when it likes."""
+    from otlp.client import Receiver
+
+    receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def make_telemetry():
+    """Makes ``Telemetry`` by its arguments, and closes it after the test."""
+    from telemetry import Telemetry
+
+    with contextlib.ExitStack() as stack:
+
+        def make(**options):
+            return stack.enter_context(contextlib.closing(Telemetry(**options)))
+
+        yield make
+
+
+@pytest.fixture
+def telemetry(make_telemetry):
+    """An SDK in memory with dbsight by hand and SQLAlchemy instrumented: a ``telemetry.Telemetry``."""
+    return make_telemetry()
