@@ -191,7 +191,9 @@ class Operation:
         pool_wait: s waited for the connection before this operation; 0 when it did not wait.
         parameters: Salted hash of the bound values, None when unknown. Never exported.
         relationship: ORM relationship or attribute that asked for it (``Order.customer``).
-        load: ``lazy``, ``deferred`` or ``expired`` for ORM loads, ``eager`` for selectinload / subqueryload.
+        load: ``lazy``, ``deferred``, ``expired`` or ``inherited`` (columns of a subclass that a query for its base class
+            left out) for ORM loads, ``eager`` for selectinload / subqueryload.
+        entity: Name of the class that the relationship leads to; of inherited columns, the base class.
         to_many: Whether the relationship is a collection; None when there is none.
         flush: Identity of the ORM flush that it belongs to; 0 outside flushes.
         autoflush: Whether the flush was triggered by a read: the line is innocent.
@@ -214,6 +216,7 @@ class Operation:
         "database",
         "duration",
         "end_ns",
+        "entity",
         "error_code",
         "error_type",
         "fetch_time",
@@ -256,6 +259,7 @@ class Operation:
         parameters: int | None = None,
         relationship: str | None = None,
         load: str | None = None,
+        entity: str | None = None,
         to_many: bool | None = None,
         flush: int = 0,
         autoflush: bool = False,
@@ -285,6 +289,7 @@ class Operation:
         self.parameters = parameters
         self.relationship = relationship
         self.load = load
+        self.entity = entity
         self.to_many = to_many
         self.flush = flush
         self.autoflush = autoflush

@@ -50,7 +50,7 @@ QUERY_TYPE: Final = "dbsight.query.type"  # select | insert | update | delete | 
 QUERY_ROWS_AFFECTED: Final = "dbsight.query.rows_affected"
 POOL_WAIT: Final = "dbsight.pool.wait"  # s
 ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"
-ORM_LOAD: Final = "dbsight.orm.load"  # lazy | deferred | expired
+ORM_LOAD: Final = "dbsight.orm.load"  # lazy | deferred | expired | inherited | eager
 FINDING_IDS: Final = "dbsight.finding.ids"  # string[]
 CONNECTION_ID: Final = "dbsight.connection.id"
 

@@ -23,13 +23,15 @@ class Loading(NamedTuple):
     Attributes:
         relationship: ``Order.customer``: the class that declares it, and the attribute; the class alone for an
             expired object that is loaded anew as a whole.
-        load: ``lazy``, ``deferred``, ``expired`` or ``eager``.
+        load: ``lazy``, ``deferred``, ``expired``, ``inherited`` or ``eager``.
         to_many: Whether the relationship is a collection; None for columns.
+        entity: The class that the relationship leads to; of inherited columns, the class that was asked for.
     """
 
     relationship: str
     load: str
     to_many: bool | None
+    entity: str | None = None
 
 
 class Flush(NamedTuple):
@@ -83,15 +85,24 @@ def _relationship(prop: Any, load: str) -> Loading:
     found = known.get(load)
     if found is None:
         name = f"{prop.parent.class_.__name__}.{prop.key}"
-        found = known[load] = Loading(name, load, bool(getattr(prop, "uselist", False)))
+        target = getattr(prop, "mapper", None)
+        entity = target.class_.__name__ if target is not None else None
+        found = known[load] = Loading(name, load, bool(getattr(prop, "uselist", False)), entity)
     return found
 
 
 def _columns(state: Any, names: frozenset[str] | None) -> Loading:
     """A refresh of columns: deferred ones that are read for the first time, or expired ones that are read again."""
     model = state.class_.__name__
-    if names and not state.expired_attributes.intersection(names):
+    expired = state.expired_attributes
+    if names and not expired.intersection(names):
         return Loading(f"{model}.{min(names)}", "deferred", None)
+    # What a query for a base class leaves out of a subclass counts as expired there: nothing of the base does.
+    above = state.manager.mapper.inherits
+    while above is not None and any(above.has_property(name) for name in expired):
+        above = above.inherits
+    if above is not None and names:
+        return Loading(f"{model}.{min(names)}", "inherited", None, above.class_.__name__)
     if names and len(names) == 1:
         return Loading(f"{model}.{min(names)}", "expired", None)
     return Loading(model, "expired", None)

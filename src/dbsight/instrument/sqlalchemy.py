@@ -149,6 +149,7 @@ class Running:
             parameters=self.parameters,
             relationship=loading.relationship if loading is not None else None,
             load=loading.load if loading is not None else None,
+            entity=loading.entity if loading is not None else None,
             to_many=loading.to_many if loading is not None else None,
             flush=flushing.number if flushing is not None else 0,
             autoflush=flushing is not None and flushing.auto,
