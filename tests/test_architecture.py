@@ -12,7 +12,7 @@ LAYERS = (
     ("model",),
     ("config", "safety"),
     ("statement", "bus", "scope"),
-    ("span",),
+    ("span", "export"),
     ("instrument", "detect", "plans", "monitor", "report"),
     ("analyzer",),
     ("processor",),

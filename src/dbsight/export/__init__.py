@@ -1,0 +1,11 @@
+"""Where telemetry leaves the process: OTLP exporters that never stall an application without a collector.
+
+``way.py`` knows whether anybody listens, ``exporters.py`` what to do meanwhile, ``outlet.py`` holds the process's one
+view of both, ``wiring.py`` puts it into the SDK.
+"""
+
+from dbsight.export.outlet import Outlet
+from dbsight.export.way import is_otlp, listening
+from dbsight.export.wiring import fit, wire
+
+__all__ = ["Outlet", "fit", "is_otlp", "listening", "wire"]
