@@ -1,0 +1,317 @@
+"""The report at exit, on a terminal or in a log.
+
+Findings come first, ranked by the time that their fix saves, each with its line of code and a fix to paste; then the
+slowest statements. Lines are broken to the width of the terminal, but for places and fixes: those must survive being
+copied, so they are left to the terminal. Statements were sanitised when they were read; bound values never get here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from dbsight.report.figures import TIMES, count, counted, mean, seconds
+from dbsight.report.layout import (
+    WIDTH_WITHOUT_TERMINAL,
+    Column,
+    aligned,
+    clip,
+    code_lines,
+    draw,
+    encodable,
+    flow,
+    manner,
+    one_line,
+    table,
+    text,
+    wrapped,
+)
+from dbsight.safety import guard
+from dbsight.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TextIO
+
+    from rich.text import Text
+
+    from dbsight.model import CallSite, Finding, MergedFinding, Severity, Snapshot, StatementTotals
+
+MAX_FINDINGS = 10
+"""Findings told in full; of the rest only their number."""
+
+MAX_STATEMENTS = 10
+"""Rows of the table of slowest statements."""
+
+_NARROWEST, _WIDEST = 30, 120  # columns
+_INDENT = " " * 5
+
+_SEVERITIES: dict[Severity, tuple[str, str, str]] = {
+    "error": ("✖", "bold red", "error"),
+    "warning": ("▲", "bold yellow", "warning"),
+    "info": ("·", "bold cyan", "note"),
+}
+"""Mark, style and word."""
+
+_LABELS = {
+    "n_plus_one": "N+1",
+    "slow_query": "SLOW",
+    "redundant_query": "REDUNDANT",
+    "row_by_row_write": "ROW BY ROW",
+    "redis_chatter": "REDIS N+1",
+    "connection_leak": "LEAK",
+    "blocking_call": "BLOCKED LOOP",
+}
+"""Where people do not say what the rule is called."""
+
+_SLOWEST = (
+    Column("slowest"),
+    Column("n", right=True),
+    Column("p50", right=True, rank=3),
+    Column("p95", right=True),
+    Column("max", right=True, rank=2),
+    Column("rows", right=True, rank=4),
+    Column("where", rank=1),
+)
+
+
+def render(snapshot: Snapshot, *, width: int = WIDTH_WITHOUT_TERMINAL, color: bool = False, details: str = "") -> str:
+    """Write the report.
+
+    Args:
+        snapshot: What is reported.
+        width: Columns; held between 30 and 120.
+        color: Whether to use ANSI escape sequences.
+        details: Where the full report is, such as a file name; empty when there is none.
+
+    Returns:
+        The report with a line feed at its end: one line when nothing was found; nothing at all when no query ran,
+        but for the development preset, which says so.
+    """
+    if not snapshot.findings:
+        return _clean(snapshot)
+    page = _Page(snapshot, max(_NARROWEST, min(width, _WIDEST)), details)
+    blocks = [block for section in SECTIONS if (block := list(section(page)))]
+    return draw(blocks, color=color)
+
+
+@guard
+def print_report(snapshot: Snapshot, stream: TextIO | None = None, *, details: str = "") -> None:
+    """Write the report to a stream in one piece, in the width and colours that suit it. Never raises.
+
+    ``NO_COLOR`` and ``FORCE_COLOR`` are honoured; characters that the stream's encoding lacks are replaced.
+
+    Args:
+        snapshot: What is reported.
+        stream: Standard error by default; nothing happens where there is none.
+        details: As for ``render``.
+    """
+    stream = sys.stderr if stream is None else stream
+    if stream is None:  # daemons, pythonw
+        return
+    width, color = manner(stream)
+    report = render(snapshot, width=width, color=color, details=details)
+    if report:
+        stream.write(encodable(report, getattr(stream, "encoding", None)))
+        stream.flush()
+
+
+class _Page:
+    """What every section needs to know."""
+
+    def __init__(self, snapshot: Snapshot, width: int, details: str) -> None:
+        self.snapshot = snapshot
+        self.width = width
+        self.details = one_line(details)
+        # Only then are all of a finding's windows requests, as far as a snapshot tells.
+        self.requests_only = 0 < snapshot.requests == snapshot.windows
+
+
+def _clean(snapshot: Snapshot) -> str:
+    if not snapshot.calls:
+        return "dbsight: no database queries seen\n" if snapshot.preset == "development" else ""
+    said = f"dbsight: no findings in {counted(snapshot.calls, 'query', 'queries')}"
+    forgotten = _forgotten(snapshot)
+    return f"{said} ({forgotten})\n" if forgotten else f"{said}\n"
+
+
+# -- Header -------------------------------------------------------------------------------------------------------
+
+
+def _header(page: _Page) -> Iterator[Text]:
+    snapshot = page.snapshot
+    preset = f"({snapshot.preset})" if snapshot.preset else ""
+    facts = [
+        f"{one_line(snapshot.service)} {preset}".strip(),
+        counted(snapshot.requests, "request") if snapshot.requests else "",
+        counted(snapshot.calls, "query", "queries"),
+        f"{seconds(snapshot.db_time)} in the database",
+        _share(page),
+    ]
+    yield from flow(
+        [text((f"dbsight {__version__}", "bold")), *(text(fact) for fact in facts if fact)], page.width, gap=" · "
+    )
+
+
+def _share(page: _Page) -> str:
+    if not page.snapshot.window_time:
+        return ""
+    share = page.snapshot.db_time / page.snapshot.window_time
+    whole = "request time" if page.requests_only else "the time watched"
+    if share > 1:  # queries that ran side by side
+        return f"{share:.1f} {TIMES} {whole}"
+    return f"{share * 100:.0f} % of {whole}"
+
+
+# -- Findings -----------------------------------------------------------------------------------------------------
+
+
+def _findings(page: _Page) -> Iterator[Text]:
+    findings = page.snapshot.findings
+    shown = findings[:MAX_FINDINGS]
+    yield from _severities(page)
+    yield text(("─" * page.width, "dim"))
+    limits = (16, page.width // 4, page.width // 2)
+    heads = aligned([_head(merged, page) for merged in shown], limits, page.width, indent=_INDENT)
+    for merged, head in zip(shown, heads, strict=True):
+        yield from head
+        yield from _body(merged, page)
+    if len(findings) > len(shown):
+        see = f" (see {page.details})" if page.details else ""
+        yield text(f" … and {count(len(findings) - len(shown))} more{see}")
+
+
+def _severities(page: _Page) -> Iterator[Text]:
+    facts = []
+    for severity, (_, style, word) in _SEVERITIES.items():
+        number = sum(merged.finding.severity == severity for merged in page.snapshot.findings)
+        if number:
+            facts.append(text((counted(number, word), style)))
+    if page.details:
+        facts.append(text((f"details: {page.details}", "dim")))
+    yield from flow(facts, page.width, indent=" ")
+
+
+def _head(merged: MergedFinding, page: _Page) -> list[Text]:
+    """What it is, where it was found (may be empty), what it is about; then its time and what its fix saves, if any."""
+    finding = merged.finding
+    mark, style, _ = _SEVERITIES[finding.severity]
+    head = [
+        text((f" {mark} {_label(finding)}", style)),
+        text(clip(one_line(finding.route), 60)),
+        text((_subject(finding), "bold")),
+    ]
+    if finding.rule == "slow_query" and finding.current_value is not None:
+        limit = "" if finding.threshold is None else f" (limit {seconds(finding.threshold, exact=True)})"
+        head.append(text((f"{seconds(finding.current_value)}{limit}", "bold")))
+    if merged.impact > 0:
+        head.append(text((_saving(merged, page), "green")))
+    return head
+
+
+def _label(finding: Finding) -> str:
+    label = _LABELS.get(finding.rule) or one_line(finding.rule).replace("_", " ").upper()
+    return f"VERY {label}" if finding.rule == "slow_query" and finding.severity == "error" else label
+
+
+def _subject(finding: Finding) -> str:
+    if finding.statement is None:
+        return one_line(finding.title)
+    subject = clip(one_line(finding.statement.summary), 60)
+    return f"{count(finding.count)} {TIMES} {subject}" if finding.count > 1 else subject
+
+
+def _saving(merged: MergedFinding, page: _Page) -> str:
+    saving = f"saves ~{seconds(merged.impact / merged.windows)}"
+    if page.requests_only:
+        return f"{saving} a request"
+    return f"{saving} each time" if merged.windows > 1 else saving
+
+
+def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
+    finding = merged.finding
+    description = one_line(finding.description) or (one_line(finding.title) if finding.statement else "")
+    yield from wrapped(description, page.width, indent=_INDENT)
+    facts = []
+    if finding.relationship and finding.relationship not in description:
+        facts.append(text(one_line(finding.relationship)))
+    if finding.call_site is not None:
+        facts.append(text((_place(finding.call_site), "cyan")))
+        if finding.call_site.caller is not None:
+            facts.append(text("called from ", (_place(finding.call_site.caller), "cyan")))
+    if merged.windows > 1:
+        facts.append(text(f"in {counted(merged.windows, 'request' if page.requests_only else 'window')}"))
+    if finding.trace:
+        facts.append(text((f"trace {one_line(finding.trace)}", "dim")))
+    yield from flow(facts, page.width, indent=_INDENT)
+    if finding.suggestion.strip():
+        yield from _fix(code_lines(finding.suggestion))
+
+
+def _place(site: CallSite) -> str:
+    return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
+
+
+def _fix(lines: list[str]) -> Iterator[Text]:
+    if len(lines) == 1:
+        yield text(_INDENT, ("fix", "dim"), "  ", (lines[0], "green"))
+        return
+    # Below the word and at one indentation: whole lines that are selected paste as they are.
+    yield text(_INDENT, ("fix", "dim"))
+    for line in lines:
+        yield text(_INDENT, "    ", (line, "green"))
+
+
+# -- Tables -------------------------------------------------------------------------------------------------------
+
+
+def _slowest(page: _Page) -> Iterator[Text]:
+    statements = page.snapshot.statements[:MAX_STATEMENTS]
+    if not statements:
+        return
+    looped = set()
+    for merged in page.snapshot.findings:
+        finding = merged.finding
+        if finding.rule == "n_plus_one" and finding.statement is not None and finding.database is not None:
+            looped.add((finding.statement.fingerprint, finding.database.key))
+    rows = []
+    for totals in statements:
+        mark = f"← {_LABELS['n_plus_one']}" if (totals.statement.fingerprint, totals.database.key) in looped else ""
+        rows.append(_row(totals, mark))
+    yield from table(_SLOWEST, rows, page.width)
+
+
+def _row(totals: StatementTotals, mark: str) -> tuple[str, ...]:
+    site = totals.call_site
+    where = "" if site is None else f"{one_line(site.file).replace(chr(92), '/').rpartition('/')[2]}:{site.line}"
+    return (
+        one_line(totals.statement.summary),
+        count(totals.count),
+        *(seconds(value, gap="") for value in (totals.p50, totals.p95, totals.max)),
+        mean(totals.rows, totals.count),
+        f"{where}   {mark}".strip(),
+    )
+
+
+# -- Foot ---------------------------------------------------------------------------------------------------------
+
+
+def _foot(page: _Page) -> Iterator[Text]:
+    forgotten = _forgotten(page.snapshot)
+    if forgotten:
+        yield from wrapped(forgotten, page.width, indent=" ", style="dim")
+    if not page.snapshot.exporting:
+        setting = text(("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317", "bold"))
+        yield from flow([text("send this to an APM:"), setting], page.width, gap="  ", indent=" ")
+
+
+def _forgotten(snapshot: Snapshot) -> str:
+    """What the bounds cost: a report that leaves something out says so."""
+    parts = [
+        f"{count(number)} {one_line(reason).replace('_', ' ')}" for reason, number in snapshot.dropped.items() if number
+    ]
+    return f"bounds were reached; not remembered: {', '.join(parts)}" if parts else ""
+
+
+SECTIONS: tuple[Callable[[_Page], Iterable[Text]], ...] = (_header, _findings, _slowest, _foot)
+"""In the order of the page; an empty one leaves no trace. A new table is a function and its place here."""
