@@ -8,7 +8,7 @@ from dbsight.config.presets import PRESETS, REDIS_PRESETS
 from dbsight.config.process import current, reset, use
 from dbsight.config.resolution import Setting
 from dbsight.config.settings import SETTINGS, Row, Settings
-from dbsight.config.surroundings import Surroundings
+from dbsight.config.surroundings import Surroundings, environment
 
 __all__ = [
     "PRESETS",
@@ -20,6 +20,7 @@ __all__ = [
     "Settings",
     "Surroundings",
     "current",
+    "environment",
     "reset",
     "use",
 ]

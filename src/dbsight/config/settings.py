@@ -1,10 +1,9 @@
 """The table of settings: one field each, with its default, its sentence and its parser."""
-# ruff: noqa: FBT003, RUF009 - the first argument of setting() is a field's default, and what it returns is a field
+# ruff: noqa: RUF009 - what setting() returns is a field
 
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
@@ -12,7 +11,7 @@ from dbsight.config import parsers, resolution, tables
 from dbsight.config.parsers import FailOn, Parser, choice, whole
 from dbsight.config.resolution import ARGUMENT, DEFAULT, Setting
 from dbsight.config.spelling import did_you_mean
-from dbsight.config.surroundings import Surroundings
+from dbsight.config.surroundings import Surroundings, environment
 from dbsight.model import SEVERITIES, Severity
 
 if TYPE_CHECKING:
@@ -260,7 +259,7 @@ class Settings:
             ValueError: An argument's value does not parse.
         """
         if environ is None:
-            environ = os.environ
+            environ = environment()
         values, sources, complaints = resolution.resolve(SETTINGS, environ, arguments)
         for complaint in complaints:
             _warn(complaint)
@@ -278,7 +277,7 @@ class Settings:
         known = self.sources.get(name)
         if known is not None:
             return known
-        return DEFAULT if getattr(self, name) == SETTINGS[name].default else ARGUMENT
+        return DEFAULT if SETTINGS[name].default == getattr(self, name) else ARGUMENT
 
     def describe(self) -> list[Row]:
         """Every setting with its value and where that came from, in the order of the table."""

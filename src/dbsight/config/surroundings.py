@@ -48,7 +48,7 @@ class Surroundings:
     def read(cls, environ: Mapping[str, str] | None = None) -> Surroundings:
         """Read them from ``environ``, by default the process's environment. Never raises."""
         if environ is None:
-            environ = os.environ
+            environ = environment()
 
         def value(name: str) -> str:
             return environ.get(name, "").strip()
@@ -68,3 +68,8 @@ class Surroundings:
             disabled_instrumentations=words("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"),
             config_file=value("OTEL_CONFIG_FILE") or None,
         )
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment, for what must be handed a mapping; nobody else asks the operating system."""
+    return os.environ
