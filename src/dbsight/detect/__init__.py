@@ -1,0 +1,22 @@
+"""The list of rules: a new one is a file in this folder and a line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbsight.detect.n_plus_one import NPlusOne
+from dbsight.detect.slow_query import SlowQuery
+
+if TYPE_CHECKING:
+    from dbsight.config import Settings
+    from dbsight.detect.rule import WindowRule
+
+RULES: tuple[type[WindowRule], ...] = (
+    SlowQuery,
+    NPlusOne,
+)
+
+
+def make_rules(settings: Settings) -> list[WindowRule]:
+    """An instance of every rule that the setting ``rules`` asks for, in the order of the list."""
+    return [rule(settings) for rule in RULES if settings.rule_enabled(rule.name)]

@@ -1,0 +1,213 @@
+"""The code that turns a repetition into one query, in the names of this application."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from dbsight.detect.repetition import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbsight.detect.history import History
+    from dbsight.detect.repetition import Repetition
+    from dbsight.model import Effort, Operation
+
+_NAME = r'(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[A-Za-z_]\w*)'
+_COLUMN = rf"{_NAME}(?:\.{_NAME})*"
+_VALUE = rf"{PLACEHOLDER}(?:::\w+)?"
+_EQUALITY = re.compile(rf"(?P<left>{_COLUMN})\s*=\s*{_VALUE}|{_VALUE}\s*=\s*(?P<right>{_COLUMN})")
+_KEY = re.compile(r"(?:^|_)(?:id|pk|key|uuid)\W?$|[a-z]Id\W?$")
+_AGGREGATE = re.compile(r"(?:count|sum|min|max|avg|total)\s*\(", re.IGNORECASE)
+_SELECT = re.compile(r"SELECT\s+(?:DISTINCT\s+)?", re.IGNORECASE)
+_FROM = re.compile(r"\sFROM\s", re.IGNORECASE)
+_WHERE = re.compile(r"\sWHERE\s", re.IGNORECASE)
+_GROUPED = re.compile(r"\s(?:GROUP|ORDER)\s+BY\s", re.IGNORECASE)
+_TAIL = re.compile(r"\s+(?:LIMIT|FETCH\s+FIRST)\s+[^()]*$", re.IGNORECASE)
+
+_MAX_READ = 10_000
+_MAX_COLUMNS = 60
+_MAX_SUGGESTION = 500
+_MAX_PATH = 6
+
+
+class Advice(NamedTuple):
+    """What to say about a repetition.
+
+    Attributes:
+        title: One line, the same in every run.
+        seen: What was seen, to follow a number of queries: ``loaded Order.customer one row at a time``.
+        suggestion: Code that can be pasted, empty when none can be told.
+        effort: How much work that is.
+    """
+
+    title: str
+    seen: str
+    suggestion: str
+    effort: Effort
+
+
+def advise(repetition: Repetition, history: History, siblings: Sequence[str] = ()) -> Advice:
+    """Say how one query does the work of all.
+
+    Args:
+        repetition: What was repeated.
+        history: The window, to find what loaded the parents.
+        siblings: The classes with columns of their own that were loaded row by row for the same base class.
+    """
+    name = repetition.relationship
+    if name is None:
+        return _without_orm(repetition)
+    model = name.partition(".")[0]
+    if repetition.load == "expired":
+        return Advice(
+            f"{model} is read again one row at a time, because a commit expired it",
+            f"read {model} again one row at a time, because a commit or rollback had expired it",
+            "Session(engine, expire_on_commit=False)",
+            "low",
+        )
+    path = _path(repetition.operations[0], history)
+    if repetition.load == "inherited" and repetition.entity:
+        classes = ", ".join(siblings or (model,))
+        return Advice(
+            f"The columns of {model} are loaded one row at a time",
+            f"loaded the columns of {model} one row at a time, which a query for {repetition.entity} leaves out",
+            f"select({repetition.entity}).options(selectin_polymorphic({repetition.entity}, [{classes}]))",
+            "low",
+        )
+    if repetition.load == "deferred":
+        return Advice(
+            f"{name} is deferred, and then loaded one row at a time",
+            f"loaded the deferred column {name} one row at a time",
+            _eager([*path, ("undefer", name)]),
+            "low",
+        )
+    if repetition.entity == model:
+        # A tree: one option serves as many levels as it is told.
+        step = f"selectinload({name}, recursion_depth=3)"
+        return Advice(
+            f"{name} is loaded one row at a time",
+            f"loaded {name} one row at a time",
+            f"select({model}).options({step})",
+            "low",
+        )
+    loader = "selectinload" if repetition.to_many else "joinedload"
+    unit = "parent" if repetition.to_many else "row"
+    return Advice(
+        f"{name} is loaded one {unit} at a time",
+        f"loaded {name} one {unit} at a time",
+        _eager([*path, (loader, name)]),
+        "low",
+    )
+
+
+# -- The ORM ------------------------------------------------------------------------------------------------------
+def _eager(path: Sequence[tuple[str, str]]) -> str:
+    root = path[0][1].partition(".")[0]
+    return f"select({root}).options({'.'.join(f'{loader}({name})' for loader, name in path)})"
+
+
+def _path(operation: Operation, history: History) -> list[tuple[str, str]]:
+    """The loaders above this load: by which relationships its parents were loaded, from the root down.
+
+    The root is what a query of the application loaded. Empty when that is the parents themselves.
+    """
+    path: list[tuple[str, str]] = []
+    seen: set[str] = set()
+    current: Operation | None = operation
+    for _ in range(_MAX_PATH):
+        if current is None or current.relationship is None:
+            break
+        model = current.relationship.partition(".")[0]
+        if model in seen:
+            break
+        seen.add(model)
+        current = _parent(current, model, history)
+        if current is not None and current.relationship is not None:
+            path.append(("selectinload" if current.to_many else "joinedload", current.relationship))
+    return path[::-1]
+
+
+def _parent(operation: Operation, model: str, history: History) -> Operation | None:
+    """The relationship load that loaded the parent; None when a query of the application did, or nobody can tell."""
+    tables: set[str] = set()
+    for loaded in _loads_of(model, history):
+        tables.update(loaded.statement.targets[:1])
+    if not tables:
+        return None
+    for earlier in history.before(operation):
+        if earlier.relationship is None:
+            if earlier.statement.kind == "select" and not tables.isdisjoint(earlier.statement.targets):
+                return None
+        elif earlier.entity == model and earlier.load in {"lazy", "eager"}:
+            return earlier
+    return None
+
+
+def _loads_of(model: str, history: History) -> Iterator[Operation]:
+    """One load of each statement that loads this class through a relationship."""
+    for group in history.groups.values():
+        first = group[0]
+        if first.entity == model and first.relationship is not None and first.load in {"lazy", "eager"}:
+            yield first
+
+
+# -- Without it ---------------------------------------------------------------------------------------------------
+def _without_orm(repetition: Repetition) -> Advice:
+    statement = repetition.statement
+    different = f"{repetition.distinct} different parameters" if repetition.distinct > 1 else "unknown parameters"
+    return Advice(
+        f"{statement.summary} runs once for each item",
+        f"ran {statement.summary} with {different} from one place",
+        _redis(repetition) if statement.system == "redis" else all_at_once(statement.text),
+        "medium",
+    )
+
+
+def _redis(repetition: Repetition) -> str:
+    command = repetition.statement.summary.partition(" ")[0].upper()
+    return "client.mget(keys)" if command == "GET" else "with client.pipeline(transaction=False) as pipe: …"
+
+
+def all_at_once(text: str) -> str:
+    """Rewrite a query for one key as one for all keys.
+
+    Args:
+        text: Sanitised SQL.
+
+    Returns:
+        The query with ``column IN (…)`` in place of ``column = ?``; empty when it compares no column with a value.
+        Which of several compared columns is the key is told by its name.
+
+    Example:
+        >>> all_at_once("SELECT name FROM products WHERE products.id = ? LIMIT 1")
+        'SELECT products.id, name FROM products WHERE products.id IN (…)'
+    """
+    text = " ".join(text[:_MAX_READ].split())
+    where = _WHERE.search(text)
+    select = _SELECT.match(text)
+    source = _FROM.search(text)
+    if where is None or select is None or source is None or source.start() > where.start():
+        return ""
+    found = list(_EQUALITY.finditer(text, where.end() - 1))
+    if not found:
+        return ""
+    match = next((each for each in found if _KEY.search(each["left"] or each["right"])), found[0])
+    column = match["left"] or match["right"]
+    columns = text[select.end() : source.start()]
+    rest = _TAIL.sub("", f"{text[source.start() : match.start()]}{column} IN (…){text[match.end() :]}")
+    if _AGGREGATE.match(columns) and not _GROUPED.search(rest):
+        rest += f" GROUP BY {column}"
+    plain = _plain(column)
+    if columns != "*" and plain not in {_plain(each) for each in columns.split(",")}:
+        columns = f"{column}, {columns}"
+    if len(columns) > _MAX_COLUMNS:
+        columns = "…"
+    rewritten = f"{select[0]}{columns}{rest}"
+    return rewritten if len(rewritten) <= _MAX_SUGGESTION else f"{column} IN (…)"
+
+
+def _plain(column: str) -> str:
+    """The bare name: without table, alias and quotes."""
+    return column.strip().partition(" ")[0].rpartition(".")[2].strip('"`[]').lower()

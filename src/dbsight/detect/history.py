@@ -1,0 +1,150 @@
+"""What else a window did, in order of time: what a repetition has to be seen against."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from dbsight.detect.repetition import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dbsight.model import Operation
+
+RANGE = re.compile(
+    rf"(?<![<>=@-])[<>]=?\s*(?:{PLACEHOLDER}|\()|{PLACEHOLDER}\s*[<>]=?(?![<>@-])|\bBETWEEN\b",
+    re.IGNORECASE,
+)
+"""A comparison whose bound value may move: ``id > ?``, ``run_at <= ?``, ``(a, b) > (?, ?)``, ``BETWEEN ? AND ?``."""
+
+_SKIP_LOCKED = re.compile(r"\bSKIP\s+LOCKED\b|\bREADPAST\b", re.IGNORECASE)
+
+MIGRATION_TABLES = frozenset(
+    {
+        "alembic_version",
+        "django_migrations",
+        "flyway_schema_history",
+        "databasechangelog",
+        "goose_db_version",
+        "schema_migrations",
+        "schema_version",
+        "yoyo_migrations",
+        "_yoyo_migration",
+        "aerich",
+    }
+)
+"""Where migration tools write down what was done."""
+
+_MAX_LOOK_BACK = 200
+
+
+class History:
+    """The operations of a window by start, and what can be read from their order.
+
+    Made once for a window in which something was repeated; nothing here is kept beyond that.
+
+    Attributes:
+        operations: All that the window remembers, by start.
+        groups: The same by fingerprint.
+    """
+
+    def __init__(self, operations: Sequence[Operation], groups: Mapping[str, Sequence[Operation]]) -> None:
+        self.groups = groups
+        self.operations = sorted(operations, key=attrgetter("start_ns"))
+        self._starts = [operation.start_ns for operation in self.operations]
+        self._units: dict[int, tuple[int, int]] | None = None
+        self._migrating: list[tuple[int, int, str]] | None = None
+
+    def writes(self, repetition_tables: Sequence[str], database: str, kinds: frozenset[str]) -> list[Operation]:
+        """What wrote one of these tables successfully, by start."""
+        found: list[Operation] = []
+        for group in self.groups.values():
+            statement = group[0].statement
+            if statement.kind in kinds and not set(statement.written).isdisjoint(repetition_tables):
+                found += [each for each in group if each.error_type is None and each.database.key == database]
+        found.sort(key=attrgetter("start_ns"))
+        return found
+
+    def before(self, operation: Operation) -> Iterator[Operation]:
+        """What ran earlier on the same thread, the latest first; as far back as is worth looking."""
+        end = bisect_left(self._starts, operation.start_ns)
+        for position in range(end - 1, max(end - 1 - _MAX_LOOK_BACK, -1), -1):
+            earlier = self.operations[position]
+            if earlier.thread == operation.thread:
+                yield earlier
+
+    # -- Units of work ------------------------------------------------------------------------------------------
+
+    def units(self) -> dict[int, tuple[int, int]]:
+        """Which unit of work each operation belongs to, by identity; empty when the window is all one.
+
+        A queue worker that runs outside spans takes one job after the other in one window. What it does for different
+        jobs is no repetition: each claim of a job begins a new unit on its thread.
+        """
+        if self._units is None:
+            claims = {name for name, group in self.groups.items() if self._claims(group)}
+            units: dict[int, tuple[int, int]] = {}
+            if claims:
+                claimed: dict[int, int] = {}
+                for operation in self.operations:
+                    number = claimed.get(operation.thread, 0)
+                    if operation.statement.fingerprint in claims:
+                        number += 1
+                        claimed[operation.thread] = number
+                    units[id(operation)] = (operation.thread, number)
+            self._units = units
+        return self._units
+
+    def _claims(self, group: Sequence[Operation]) -> bool:
+        """Whether these statements take jobs from a queue: always asked alike, for one that is free."""
+        statement = group[0].statement
+        if statement.blocking:
+            return True
+        if len(group) < 2 or statement.kind not in {"select", "update", "delete"} or group[0].relationship:
+            return False
+        if _SKIP_LOCKED.search(statement.text):
+            return True
+        if statement.limit is None:
+            return False
+        asked = {(operation.parameters, operation.statement.literals) for operation in group}
+        if len(asked) > len(group) // 2 and not RANGE.search(statement.text):
+            return False
+        return statement.kind != "select" or self._taken(group)
+
+    def _taken(self, group: Sequence[Operation]) -> bool:
+        """Whether what was found was then marked or removed, each time but when nothing was found."""
+        first = group[0]
+        marks = self.writes(first.statement.targets, first.database.key, frozenset({"update", "delete"}))
+        if not marks:
+            return False
+        open_claims: set[int] = set()
+        found = taken = 0
+        for operation in sorted([*group, *marks], key=attrgetter("start_ns")):
+            if operation.statement.kind == "select":
+                open_claims.add(operation.thread)
+                found += operation.rows != 0
+            elif operation.thread in open_claims:
+                open_claims.discard(operation.thread)
+                taken += 1
+        return taken * 2 >= found > 0
+
+    # -- Migrations ---------------------------------------------------------------------------------------------
+
+    def migrating(self, operation: Operation) -> bool:
+        """Whether a migration tool was at work on this database: between its first and last look at its own table."""
+        if self._migrating is None:
+            spans: dict[str, tuple[int, int]] = {}
+            for group in self.groups.values():
+                if MIGRATION_TABLES.isdisjoint(group[0].statement.targets):
+                    continue
+                for each in group:
+                    first, last = spans.get(each.database.key, (each.start_ns, each.start_ns))
+                    spans[each.database.key] = (min(first, each.start_ns), max(last, each.start_ns))
+            self._migrating = [(first, last, key) for key, (first, last) in spans.items()]
+        return any(
+            first <= operation.start_ns <= last and key == operation.database.key
+            for first, last, key in self._migrating
+        )

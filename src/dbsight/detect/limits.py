@@ -1,0 +1,46 @@
+"""When a query is slow: the limits of its database system, and what is never slow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dbsight.config import Settings
+    from dbsight.model import Operation, QueryClass
+
+_MAX_SYSTEMS = 100
+
+
+class Limits:
+    """The slow and very slow limits in force.
+
+    Attributes:
+        lowest: s; below it no query of any system is slow, so that a normal query costs one comparison.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._limits: dict[str, tuple[float, float]] = {}
+        self.lowest = min(settings.limits(system)[0] for system in ("", *settings.slow_query_thresholds))
+
+    def of(self, system: str) -> tuple[float, float]:
+        """Slow and very slow of a database system, s."""
+        limits = self._limits.get(system)
+        if limits is None:
+            limits = self._settings.limits(system)
+            if len(self._limits) < _MAX_SYSTEMS:
+                self._limits[system] = limits
+        return limits
+
+    def classify(self, operation: Operation) -> tuple[QueryClass | None, float | None]:
+        """The class of an operation and the limit that it crossed; None twice for a normal one.
+
+        Statements that wait by design, pings and connection setup are never slow.
+        """
+        if operation.duration < self.lowest:
+            return None, None
+        slow, very_slow = self.of(operation.database.system)
+        statement = operation.statement
+        if operation.duration < slow or statement.blocking or statement.ping or statement.setup:
+            return None, None
+        return ("very_slow", very_slow) if operation.duration >= very_slow else ("slow", slow)

@@ -1,0 +1,150 @@
+"""Executions of one statement, on one database, from one place of the application."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dbsight.model import CallSite, Database, Operation, Statement
+
+PLACEHOLDER = r"(?:\?|\$\d+|%s|%\(\w+\)s|(?<!:):\w+|@\w+)"
+"""A bound value in a sanitised text, in the styles of all drivers; literals have become ``?``."""
+
+_PLACEHOLDER = re.compile(PLACEHOLDER)
+
+LOADED_ONCE = frozenset({"lazy", "deferred", "inherited"})
+"""How an ORM loads what it then keeps: each execution is for another object, so the parameters are distinct."""
+
+
+class Repetition:
+    """Executions of one statement, on one database, from one place.
+
+    Attributes:
+        operations: By start.
+        statement: That of the first.
+        database: That of all.
+        relationship: What the ORM was loading, None for a query that the application wrote.
+        load: How the ORM was loading it.
+        to_many: Whether the relationship is a collection.
+        entity: The class that the ORM was loading.
+        call_site: The place that asked most often; of equals the first in the file.
+        distinct: Different parameters among those that can be told apart.
+        unknown: Executions whose parameters cannot be told apart from the others'.
+        duration: s; the sum of all durations.
+    """
+
+    __slots__ = (
+        "call_site",
+        "database",
+        "distinct",
+        "duration",
+        "entity",
+        "load",
+        "operations",
+        "relationship",
+        "statement",
+        "to_many",
+        "unknown",
+    )
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        first = operations[0]
+        self.operations = operations
+        self.statement: Statement = first.statement
+        self.database: Database = first.database
+        self.relationship = first.relationship
+        self.load = first.load
+        self.to_many = first.to_many
+        self.entity = first.entity
+        self.call_site: CallSite | None = _most_frequent(operations)
+        self.distinct, self.unknown = _tell_apart(operations)
+        self.duration = sum([operation.duration for operation in operations])
+
+    def __len__(self) -> int:
+        return len(self.operations)
+
+    def __repr__(self) -> str:
+        return f"Repetition({self.statement.summary!r} × {len(self)}, at {self.call_site})"
+
+    @property
+    def one_place(self) -> bool:
+        """Whether one line asked for all of them."""
+        first = self.operations[0].call_site
+        return first is not None and all(
+            site is not None and (site is first or (site.line == first.line and site.file == first.file))
+            for site in (operation.call_site for operation in self.operations)
+        )
+
+    def gaps(self) -> list[float]:
+        """Seconds between the end of one execution and the start of the next; negative where they overlapped."""
+        return [(later.start_ns - earlier.end_ns) / 1e9 for earlier, later in pairwise(self.operations)]
+
+
+def _most_frequent(operations: Sequence[Operation]) -> CallSite | None:
+    first = operations[0].call_site
+    if all(operation.call_site is first for operation in operations):
+        return first
+    counts: dict[tuple[str, int, str, str], list[CallSite]] = {}
+    for operation in operations:
+        site = operation.call_site
+        if site is not None:
+            key = (site.file, site.line, site.function, str(site.caller or ""))
+            counts.setdefault(key, []).append(site)
+    if not counts:
+        return None
+    # The order of the executions must not decide: threads and tasks finish as they like.
+    return min(counts.items(), key=lambda item: (-len(item[1]), item[0]))[1][0]
+
+
+def _tell_apart(operations: Iterable[Operation]) -> tuple[int, int]:
+    """Count the different parameters, and the executions whose parameters are not known."""
+    seen: set[tuple[int | None, int]] = set()
+    loaded_once = unknown = 0
+    for operation in operations:
+        statement = operation.statement
+        parameters = operation.parameters
+        key = (parameters, statement.literals)
+        if key not in seen and (parameters is not None or key[1] or not _PLACEHOLDER.search(statement.text)):
+            seen.add(key)
+        elif statement.truncated or (parameters is None and _PLACEHOLDER.search(statement.text)):
+            if operation.load in LOADED_ONCE:
+                loaded_once += 1
+            else:
+                unknown += 1
+    return len(seen) + loaded_once, unknown
+
+
+def places(operations: Iterable[Operation]) -> list[list[Operation]]:
+    """Part executions by what asked for them.
+
+    A relationship of the ORM is a place of its own, wherever it is touched. Otherwise it is the line of code together
+    with the line that called it: often the first is a helper, and its callers have nothing to do with each other.
+    """
+    parts: dict[object, list[Operation]] = {}
+    for operation in operations:
+        asked = operation.relationship
+        place: object = operation.call_site if asked is None else (asked, operation.load)
+        part = parts.get(place)
+        if part is None:
+            parts[place] = [operation]
+        else:
+            part.append(operation)
+    if len(parts) == 1:
+        return list(parts.values())
+    # Call sites are usually one object a place, but nobody promises that.
+    merged: dict[object, list[Operation]] = {}
+    for place, part in parts.items():
+        key = place if place is None or isinstance(place, tuple) else _position(part[0].call_site)
+        merged.setdefault(key, []).extend(part)
+    return list(merged.values())
+
+
+def _position(site: CallSite | None) -> object:
+    if site is None:
+        return None
+    caller = site.caller
+    return (site.file, site.line, caller.file, caller.line) if caller is not None else (site.file, site.line)

@@ -1,0 +1,113 @@
+"""Queries over the limit of their database system."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.limits import Limits
+from dbsight.detect.rule import WindowRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from dbsight.config import Settings
+    from dbsight.detect.window import Window
+    from dbsight.model import Category, Operation, Severity
+
+
+class SlowQuery(WindowRule):
+    """One query takes longer than the limit of its database system.
+
+        [ GET /report ------------------------------------------------ ]
+          [ SELECT order_lines ------------------------------------- ]  over 1 s
+            wait · execute · fetch
+
+    Anti-pattern:
+        session.scalars(select(Order).where(Order.note.contains("late"))).all()
+
+    Best practice:
+        session.scalars(select(Order).where(Order.status == "late")).all()  # an indexed column
+
+    Severity:
+        error: ``very_slow_query_threshold`` (5 s) or longer.
+        warning: ``slow_query_threshold`` (1 s) or longer; other systems than SQL have limits of their own.
+
+    Left alone:
+        Statements that wait by design (LISTEN, COPY, pg_sleep, BLPOP), pings, connection setup, and what was allowed.
+    """
+
+    name: ClassVar[str] = "slow_query"
+    category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = (
+        "slow_query_threshold",
+        "very_slow_query_threshold",
+        "slow_query_thresholds",
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._limits = Limits(settings)
+        self._lowest = self._limits.lowest
+
+    def visit(self, operation: Operation, window: Window | None) -> Finding | None:
+        """Compare one duration; a normal query costs that alone.
+
+        Returns:
+            The finding for the query's own span: it tells how long it waited for its connection, executed and fetched.
+        """
+        if operation.duration < self._lowest:
+            return None
+        query_class, limit = self._limits.classify(operation)
+        if query_class is None or limit is None:
+            return None
+        allowed = operation.allowed | operation.statement.allowed
+        if self.name in allowed or "all" in allowed:
+            return None
+        return self._finding(operation, window, "error" if query_class == "very_slow" else "warning", limit)
+
+    def _finding(self, operation: Operation, window: Window | None, severity: Severity, limit: float) -> Finding:
+        statement = operation.statement
+        wait, fetch = operation.pool_wait, operation.fetch_time
+        execute = max(0.0, operation.duration - fetch)
+        slow, _ = self._limits.of(operation.database.system)
+        identity = blake2b(f"{self.name}\0{statement.fingerprint}".encode(errors="replace"), digest_size=4).hexdigest()
+        adverb = "very slow" if severity == "error" else "slow"
+        return Finding(
+            rule=self.name,
+            id=f"sq-{identity}",
+            severity=severity,
+            category=self.category,
+            title=f"{statement.summary} is {adverb}",
+            description=_description(operation, wait, execute, fetch, limit),
+            suggestion=_suggestion(operation, execute, fetch),
+            impact=operation.duration - slow,
+            effort="medium",
+            metric="duration",
+            current_value=operation.duration,
+            threshold=limit,
+            statement=statement,
+            database=operation.database,
+            call_site=operation.call_site,
+            relationship=operation.relationship,
+            trace=f"{operation.context.trace_id:032x}" if operation.context is not None else "",
+            route=window.name if window is not None else "",
+            details={"wait": wait, "execute": execute, "fetch": fetch, "rows": operation.rows},
+        )
+
+
+def _description(operation: Operation, wait: float, execute: float, fetch: float, limit: float) -> str:
+    text = f"Waited {wait:.3g} s, executed {execute:.3g} s, fetched {fetch:.3g} s (limit {limit:.3g} s)"
+    if operation.rows is not None:
+        text += f"; {operation.rows} rows returned"
+    elif operation.affected is not None:
+        text += f"; {operation.affected} rows written"
+    if operation.error_type is not None:
+        text += f"; failed with {operation.error_type}"
+    return text + "."
+
+
+def _suggestion(operation: Operation, execute: float, fetch: float) -> str:
+    """Code, where the way that the time went says which; the rest is for the plan to tell."""
+    if fetch > execute and (operation.rows or 0) > 1000:
+        return ".limit(1000), or .execution_options(yield_per=1000) and only the columns that are used"
+    return ""
