@@ -6,6 +6,5 @@ view of both, ``wiring.py`` puts it into the SDK.
 
 from dbsight.export.outlet import Outlet
 from dbsight.export.way import is_otlp, listening
-from dbsight.export.wiring import fit, wire
 
-__all__ = ["Outlet", "fit", "is_otlp", "listening", "wire"]
+__all__ = ["Outlet", "is_otlp", "listening"]

@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from dbsight.export.exporters import SkippingLogExporter, SkippingMetricExporter, WaitingSpanExporter, Wrapped
 from dbsight.export.way import Way, is_otlp, listening, unconfigured_port
+from dbsight.export.wiring import fit, wire
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ class Outlet:
         if hasattr(os, "register_at_fork"):
             forked = weakref.WeakMethod(self._forked)
             os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
+
+    def wire(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of the SDK's configurator, and what wraps its exporters of spans and logs: see ``wiring``."""
+        return wire(self, kwargs)
+
+    def fit(self, meter_provider: object) -> None:
+        """Wrap the exporters of a meter provider's readers: see ``wiring``."""
+        fit(self, meter_provider)
 
     def spans(self, exporter: SpanExporter) -> SpanExporter:
         """Wrap a span exporter; one that is not OTLP comes back as it is."""

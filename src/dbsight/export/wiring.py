@@ -3,8 +3,8 @@
 The distribution does::
 
     outlet = Outlet(os.environ)
-    super()._configure(**wire(outlet, kwargs))
-    fit(outlet, get_meter_provider())
+    super()._configure(**outlet.wire(kwargs))
+    outlet.fit(get_meter_provider())
     atexit.register(outlet.closing)  # registered after the SDK's own handlers, so called before them
 
 Everything here that is private in the SDK was seen in 1.41 and in 1.45, and is held by a test. With an SDK that looks
