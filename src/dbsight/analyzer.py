@@ -13,8 +13,8 @@ from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from dbsight import bus, config, safety, scope, semconv
 from dbsight.detect import make_rules
+from dbsight.detect.limits import Limits
 from dbsight.detect.rule import WindowRule
-from dbsight.detect.slow_query import classify
 from dbsight.detect.window import Window
 from dbsight.model import Verdict, WindowSummary
 from dbsight.monitor.stats import Stats
@@ -60,6 +60,8 @@ class Analyzer:
         clock: Callable[[], int] = time_ns,
     ) -> None:
         self.settings = settings or config.current()
+        # Kept: processors find the engine that they share by the identity of these.
+        self.providers = (meter_provider, logger_provider)
         self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
         self.metrics = Metrics(meter_provider)
         self.log = FindingLog(logger_provider)
@@ -68,7 +70,7 @@ class Analyzer:
         rules = [rule for rule in make_rules(self.settings) if isinstance(rule, WindowRule)]
         self._visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self._completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
-        self._limits: dict[str, tuple[float, float]] = {}
+        self._limits = Limits(self.settings)
         self._max_age_ns = int(self.settings.max_window_age * _SECOND)
         self._lock = threading.RLock()
         # By trace id, in order of opening: the first is the oldest.
@@ -134,13 +136,9 @@ class Analyzer:
                 continue
             if found is not None:
                 findings = (*findings, self._placed(found, operation.context, window))
-        system = operation.statement.system
-        limits = self._limits.get(system)
-        if limits is None:
-            limits = self._limits[system] = self.settings.limits(system)
         verdict = None
-        if operation.duration >= limits[0] or findings:
-            query_class, threshold = classify(operation, limits)
+        if operation.duration >= self._limits.lowest or findings:
+            query_class, threshold = self._limits.classify(operation)
             if query_class is not None or findings:
                 verdict = Verdict(query_class, threshold, findings)
         self.stats.add(operation, verdict)

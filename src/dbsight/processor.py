@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from opentelemetry.attributes import BoundedAttributes
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import SpanKind, get_current_span
@@ -25,7 +25,7 @@ from dbsight.analyzer import Analyzer
 from dbsight.instrument import foreign
 from dbsight.report.events import root_attributes, root_events
 from dbsight.safety import failed
-from dbsight.span import code_attributes, declare_benign, finding_event, verdict_attributes
+from dbsight.span import Wrapping, code_attributes, finding_event, verdict_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.sdk.trace import Event, Span
+    from opentelemetry.sdk.trace import Event, Span, SpanProcessor
     from opentelemetry.trace import Link
+    from opentelemetry.trace.span import TraceState
     from opentelemetry.util.types import Attributes
 
     from dbsight.config import Settings
@@ -62,7 +63,7 @@ def _shared_analyzer(meter_provider: MeterProvider | None, logger_provider: Logg
         return analyzer
 
 
-class DbsightSpanProcessor(SpanProcessor):
+class DbsightSpanProcessor(Wrapping):
     """Judges database work and hands spans, enriched where there is something to say, to the wrapped processors.
 
     Args:
@@ -82,7 +83,7 @@ class DbsightSpanProcessor(SpanProcessor):
         logger_provider: LoggerProvider | None = None,
         settings: Settings | None = None,
     ) -> None:
-        self.processors: tuple[SpanProcessor, ...] = processors
+        self.processors = processors
         self.analyzer = (
             _shared_analyzer(meter_provider, logger_provider)
             if settings is None
@@ -94,10 +95,10 @@ class DbsightSpanProcessor(SpanProcessor):
         # Traces whose root was dropped by the sampler and is recorded for our sake alone.
         self.unsampled: dict[int, None] = {}
 
-    def add_span_processor(self, processor: SpanProcessor) -> None:
+    def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Hand spans to one more processor."""
         with self._add_lock:
-            self.processors = (*self.processors, processor)
+            self.processors = (*self.processors, span_processor)
 
     # -- SpanProcessor ------------------------------------------------------------------------------------------
 
@@ -332,7 +333,7 @@ def rebuilt(
     )
 
 
-def _bounded_events(events: Iterable[Event], dropped: int) -> BoundedList:
+def _bounded_events(events: Iterable[Event], dropped: int) -> BoundedList[Event]:
     bounded = BoundedList.from_seq(None, events)
     bounded.dropped = dropped
     return bounded
@@ -360,10 +361,10 @@ class WindowSampler(Sampler):
         kind: SpanKind | None = None,
         attributes: Attributes = None,
         links: Sequence[Link] | None = None,
-        **more: Any,
+        trace_state: TraceState | None = None,
     ) -> SamplingResult:
         """As the wrapped sampler decides, but RECORD_ONLY instead of DROP for a span that opens a window."""
-        result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, **more)
+        result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
         if result.decision is not Decision.DROP or kind is SpanKind.CLIENT:
             return result
         try:
@@ -414,6 +415,3 @@ def attach(provider: object) -> DbsightSpanProcessor | None:
         failed("processor.attach")
         return None
     return processor
-
-
-declare_benign(DbsightSpanProcessor)

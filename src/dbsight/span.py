@@ -55,12 +55,18 @@ _DATABASES_PER_STATEMENT = 64
 _FETCH_TIME_SHOWN = 0.001
 """s; a fetch part below it is noise, and leaving it out lets most spans of a statement share their attributes."""
 
-_benign: set[type] = {BatchSpanProcessor, SimpleSpanProcessor}
+_HARMLESS = (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor)
+"""Processors that do nothing when a span starts, nor as it is ending."""
 
 
-def declare_benign(kind: type) -> None:
-    """Say that processors of this class do nothing at the start of a database span, nor as it is ending."""
-    _benign.add(kind)
+class Wrapping(SpanProcessor):
+    """A processor of ours around others: what it does at the start of a span does not concern query spans.
+
+    Attributes:
+        processors: The wrapped ones; replaced whole when one is added.
+    """
+
+    processors: tuple[SpanProcessor, ...] = ()
 
 
 class DrawnRoot:
@@ -91,7 +97,7 @@ class DrawnRoot:
             trace_id,
             tracer.id_generator.generate_span_id(),
             is_remote=False,
-            trace_flags=_SAMPLED if sampling.decision.is_sampled() else _UNSAMPLED,
+            trace_flags=_SAMPLED if sampling.decision is Decision.RECORD_AND_SAMPLE else _UNSAMPLED,
             trace_state=sampling.trace_state,
         )
         self.current = set_span_in_context(NonRecordingSpan(self.context), outer)
@@ -138,6 +144,7 @@ class Pipeline:
         self._sdk: SDKTracer | None = None  # the same tracer, when it is the SDK's and healthy
         self._limited = False
         self._processors: tuple[SpanProcessor, ...] | None = None
+        self._wrapped: tuple[tuple[Wrapping, tuple[SpanProcessor, ...]], ...] = ()
         self._fast = False
         self._lock = threading.Lock()
 
@@ -168,13 +175,23 @@ class Pipeline:
             self._tracer = tracer
             self._sdk = sdk
             self._processors = None
+            self._wrapped = ()
             self._provider = provider
+
+    def live(self) -> bool:
+        """Whether spans that are made here can go anywhere."""
+        provider = self._fixed or trace.get_tracer_provider()
+        return not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
 
     def _is_fast(self, sdk: SDKTracer) -> bool:
         processors = getattr(sdk.span_processor, "_span_processors", None)
-        if processors is not self._processors:
+        if processors is not self._processors or any(
+            wrapping.processors is not seen for wrapping, seen in self._wrapped
+        ):
             self._processors = processors
-            self._fast = processors is not None and all(map(_is_benign, processors))
+            self._wrapped = tuple((each, each.processors) for each in processors or () if isinstance(each, Wrapping))
+            wrapped = (inner for _, seen in self._wrapped for inner in seen)
+            self._fast = processors is not None and all(map(_is_benign, (*processors, *wrapped)))
         return self._fast and not self._limited and sdk._is_enabled()
 
     def start(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
@@ -280,10 +297,12 @@ def _measures_itself(sdk: SDKTracer) -> bool:
 
 
 def _is_benign(processor: SpanProcessor) -> bool:
+    """Whether nobody misses the start of a span: the hooks are those of the base class, of Batch, Simple or ours."""
     kind = type(processor)
-    if kind in _benign:
-        return True
-    return kind.on_start is SpanProcessor.on_start and kind._on_ending is SpanProcessor._on_ending
+    return issubclass(kind, Wrapping) or (
+        any(kind.on_start is known.on_start for known in _HARMLESS)
+        and any(kind._on_ending is known._on_ending for known in _HARMLESS)
+    )
 
 
 class Prepared:
@@ -407,11 +426,7 @@ def _emit_ordinary(span: Span, operation: Operation, verdict: Verdict | None) ->
 
 def _is_special(operation: Operation) -> bool:
     """Whether the operation has attributes that hardly any other has."""
-    return (
-        operation.error_type is not None
-        or operation.pool_wait > 0
-        or operation.fetch_time >= _FETCH_TIME_SHOWN
-    )
+    return operation.error_type is not None or operation.pool_wait > 0 or operation.fetch_time >= _FETCH_TIME_SHOWN
 
 
 def _shared(prepared: Prepared, operation: Operation) -> Attributes:

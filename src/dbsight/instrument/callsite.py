@@ -29,27 +29,29 @@ _CALLER_DEPTH = 4
 
 _MAX_CACHED = 10_000
 
-_CLIENT_LIBRARIES: Final = frozenset((
-    "sqlalchemy",
-    "sqlmodel",
-    "sqlalchemy_utils",
-    "flask_sqlalchemy",
-    "greenlet",
-    "psycopg",
-    "psycopg2",
-    "psycopg_pool",
-    "asyncpg",
-    "aiosqlite",
-    "pymysql",
-    "MySQLdb",
-    "aiomysql",
-    "asyncmy",
-    "mysql",
-    "redis",
-    "valkey",
-    "opentelemetry",
-    "wrapt",
-))
+_CLIENT_LIBRARIES: Final = frozenset(
+    (
+        "sqlalchemy",
+        "sqlmodel",
+        "sqlalchemy_utils",
+        "flask_sqlalchemy",
+        "greenlet",
+        "psycopg",
+        "psycopg2",
+        "psycopg_pool",
+        "asyncpg",
+        "aiosqlite",
+        "pymysql",
+        "MySQLdb",
+        "aiomysql",
+        "asyncmy",
+        "mysql",
+        "redis",
+        "valkey",
+        "opentelemetry",
+        "wrapt",
+    )
+)
 
 _kinds: dict[CodeType, int] = {}
 _sites: dict[tuple[CodeType, int, CodeType | None, int], CallSite] = {}

@@ -2,8 +2,8 @@
 
 Read from the execution context that SQLAlchemy makes for every statement. A ``do_orm_execute`` listener would tell the
 same by documented names, but makes SQLAlchemy build an ``ORMExecuteState`` and prepare the statement a second time for
-every ORM query of the application. The private names (``_sa_orm_load_options``, ``_compile_options``) have been the same
-since SQLAlchemy 1.4 and are read with a default: without them, queries have no relationship, and nothing breaks.
+every ORM query of the application. The private names (``_sa_orm_load_options``, ``_compile_options``) have been the
+same since SQLAlchemy 1.4 and are read with a default: without them, queries have no relationship, and nothing breaks.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def loading(context: Any) -> Loading | None:
         context: SQLAlchemy's ``ExecutionContext``.
     """
     load_options = context.execution_options.get("_sa_orm_load_options")
-    compile_options = getattr(context.invoked_statement, "_compile_options", None)
+    compile_options = getattr(getattr(context, "invoked_statement", None), "_compile_options", None)
     if compile_options is None:
         return None
-    path = compile_options._current_path
+    path = getattr(compile_options, "_current_path", None)
     if load_options is not None:
         state = load_options._refresh_state
         if state is not None:

@@ -57,19 +57,29 @@ class Engine:
 
 
 class Running:
-    """One statement between the call of the driver and the end of its result."""
+    """One statement between the call of the driver and the end of its result.
+
+    Attributes:
+        start_ns: When it began, ns since the epoch.
+        began: The same on ``perf_counter``, s.
+        last: When the last driver call returned, on ``perf_counter``.
+        duration: s; of the execute call, then with the fetch calls.
+        executed: s; of the execute call, 0 until it returned.
+        streams: A server-side cursor, whose fetch strategy does not exist yet.
+        over: It was published.
+    """
 
     __slots__ = (
         "affected",
+        "allowed",
         "batch",
         "began",
         "blocked_loop",
         "call_site",
-        "context",
         "duration",
         "engine",
         "executed",
-        "extra",
+        "flush",
         "key",
         "last",
         "loading",
@@ -84,21 +94,29 @@ class Running:
         "watcher",
     )
 
+    start_ns: int
+    began: float
+    last: float
+    started: span.Started
+    prepared: span.Prepared
+
     def __init__(self, watcher: Watcher, engine: Engine, statement: Statement, key: int) -> None:
         self.watcher = watcher
         self.engine = engine
         self.statement = statement
         self.key = key
-        self.duration = 0.0  # s of the execute call, then with the fetch calls
+        self.duration = 0.0
+        self.executed = 0.0
         self.rows: int | None = None
         self.affected: int | None = None
         self.batch = 0
-        self.executed = 0.0  # s of the execute call
         self.over = False
         self.streams = False
         self.call_site: CallSite | None = None
         self.loading: orm.Loading | None = None
         self.parameters: int | None = None
+        self.flush: orm.Flush | None = None
+        self.allowed = scope.allowed()
         self.blocked_loop = False
 
     def fetched(self, began: float, rows: int) -> None:
@@ -120,7 +138,6 @@ class Running:
             failed("sqlalchemy.finish")
 
     def _publish(self, error: BaseException | None) -> None:
-        context = self.context
         started = self.started
         error_type, error_code = error_of(error) if error is not None else (None, None)
         if not self.executed:
@@ -128,7 +145,7 @@ class Running:
             self.last = perf_counter()
             self.duration = self.executed = self.last - self.began
             error_type = error_type or "_OTHER"
-        flushing = orm.flush.get() if context.isinsert or context.isupdate or context.isdelete else None
+        flushing = self.flush
         loading = self.loading
         operation = Operation(
             self.statement,
@@ -154,7 +171,7 @@ class Running:
             flush=flushing.number if flushing is not None else 0,
             autoflush=flushing is not None and flushing.auto,
             thread=threading.get_ident(),
-            allowed=scope.allowed(),
+            allowed=self.allowed,
             blocked_loop=self.blocked_loop,
         )
         verdict = bus.observe(operation)
@@ -185,6 +202,8 @@ class Watcher:
         if context is None:
             return
         context._dbsight = None
+        if not bus.listening() and not self.pipeline.live():
+            return
         current = get_current()
         if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation"):
             return
@@ -209,7 +228,8 @@ class Watcher:
         running.loading = orm.loading(context)
         if not engine.asynchronous:
             running.blocked_loop = asyncio._get_running_loop() is not None
-        running.context = context
+        if context.isinsert or context.isupdate or context.isdelete:
+            running.flush = orm.flush.get()
         running.prepared = span.prepare(statement, database)
         running.start_ns = time_ns()
         running.started = self.pipeline.start(
@@ -368,7 +388,7 @@ def _shadow(dialect: Any) -> None:
         setattr(dialect, name, suppressed(getattr(dialect, name)))
 
 
-class SQLAlchemyInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+class SQLAlchemyInstrumentor(BaseInstrumentor):
     """Watches every SQLAlchemy engine of the process; see ``opentelemetry.instrumentation`` for the interface.
 
     ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one.

@@ -56,9 +56,7 @@ class Metrics:
     """
 
     def __init__(self, provider: MeterProvider | None = None) -> None:
-        meter = (provider or get_meter_provider()).get_meter(
-            semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL
-        )
+        meter = (provider or get_meter_provider()).get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
         self._duration = BoundHistogram(
             meter.create_histogram(
                 semconv.METRIC_OPERATION_DURATION,

@@ -1,0 +1,169 @@
+"""Starting: the entry points of OpenTelemetry's auto-instrumentation, and ``configure`` for code.
+
+The only module that wires everything together. Private names of the SDK: ``_OTelSDKConfigurator._configure`` and the
+arguments that it hands on (opentelemetry-sdk 1.41 to 1.45).
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import metrics, trace
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+
+from dbsight import config
+from dbsight.export import Outlet, fit, wire
+from dbsight.processor import DbsightSpanProcessor, attach
+from dbsight.safety import guard
+from dbsight.version import __version__
+
+if TYPE_CHECKING:
+    from opentelemetry.util._importlib_metadata import EntryPoint
+
+_OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy"}
+"""Our instrumentors, by the name of upstream's that each one takes the place of."""
+
+_INSTRUMENTORS: Final = {"sqlalchemy": ("dbsight.instrument.sqlalchemy", "SQLAlchemyInstrumentor")}
+"""Library to be there, module and class of the instrumentor: what ``configure`` switches on."""
+
+_EXPORTER_VARIABLES: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
+
+
+class _Runtime:
+    """What of ours is running in this process."""
+
+    def __init__(self) -> None:
+        self.outlet: Outlet | None = None
+        self.processor: DbsightSpanProcessor | None = None
+        self.reporting = False
+
+
+_runtime = _Runtime()
+
+
+class DbsightDistro(BaseDistro):
+    """The distribution: OTLP by default, and our instrumentors in place of upstream's."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        # As upstream's distribution does: whichever configurator wins reads them.
+        for variable in _EXPORTER_VARIABLES:
+            os.environ.setdefault(variable, "otlp")
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Instrument one library, unless ours takes its place or the user switched it off by upstream's name."""
+        settings = config.current()
+        if settings.enabled:
+            if entry_point.name in _OURS.values():
+                return
+            if _OURS.get(entry_point.name) in settings.surroundings.disabled_instrumentations:
+                return
+        elif entry_point.name in _OURS:
+            return
+        super().load_instrumentor(entry_point, **kwargs)
+
+
+class DbsightConfigurator(_OTelSDKConfigurator):
+    """The SDK's own configuration, with patient exporters and our span processor around those of the provider."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        settings = config.current()
+        if not settings.enabled:
+            super()._configure(**kwargs)
+            return
+        if settings.surroundings.config_file:
+            super()._configure()
+        else:
+            outlet = _runtime.outlet = Outlet(config.environment())
+            attributes = dict(kwargs.pop("resource_attributes", None) or {})
+            attributes |= {"telemetry.distro.name": "dbsight", "telemetry.distro.version": __version__}
+            super()._configure(**wire(outlet, {**kwargs, "resource_attributes": attributes}))
+            fit(outlet, metrics.get_meter_provider())
+        _attach()
+
+
+@guard
+def _attach() -> None:
+    """Put our processor around those of the global provider, and arrange for the report at exit."""
+    processor = attach(trace.get_tracer_provider())
+    if processor is None:
+        return
+    _runtime.processor = processor
+    if not _runtime.reporting:
+        _runtime.reporting = True
+        # After the SDK's own handlers, so before them at exit: what windows still hold must find an open exporter.
+        atexit.register(_at_exit)
+
+
+@guard
+def _at_exit() -> None:
+    processor, outlet = _runtime.processor, _runtime.outlet
+    if processor is None:
+        return
+    processor.analyzer.finish()
+    if outlet is not None:
+        outlet.closing()
+    _print_report(processor, exporting=outlet.exporting if outlet is not None else True)
+
+
+def _print_report(processor: DbsightSpanProcessor, *, exporting: bool) -> None:
+    import sys
+
+    settings = config.current()
+    wanted = settings.report
+    if wanted is None:
+        at_terminal = sys.stderr is not None and sys.stderr.isatty()
+        wanted = ("terminal",) if at_terminal or not exporting else ()
+    if "terminal" not in wanted:
+        return
+    from dbsight.report.terminal import print_report
+
+    resource = getattr(trace.get_tracer_provider(), "resource", None)
+    service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
+    snapshot = processor.analyzer.stats.snapshot(service=service, preset=settings.preset, exporting=exporting)
+    print_report(snapshot)
+
+
+def pre_instrument() -> None:
+    """Entry point: under another distribution, attach before tracers are made; under ours it is done already."""
+    if config.current().enabled:
+        _attach()
+
+
+def post_instrument() -> None:
+    """Entry point: attach to a provider that was set while instrumentors were loaded."""
+    if config.current().enabled:
+        _attach()
+
+
+def configure(service_name: str | None = None, **settings: Any) -> None:
+    """Start dbsight from code: what ``opentelemetry-instrument`` does, for an application that starts by itself.
+
+    Sets OpenTelemetry's SDK up when nobody has, attaches to its provider when somebody has, and watches the libraries
+    that are installed. Calling it again changes the settings alone.
+
+    Args:
+        service_name: ``service.name`` of the resource; None leaves it to ``OTEL_SERVICE_NAME``.
+        settings: As in ``docs/configuration.md``, by lower-case name: ``slow_query_threshold=0.5``.
+
+    Raises:
+        TypeError: A setting that does not exist.
+        ValueError: A value that does not parse.
+    """
+    chosen = config.Settings.load(**settings)
+    config.use(chosen)
+    if not chosen.enabled or chosen.surroundings.sdk_disabled:
+        return
+    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        DbsightDistro().configure()
+        attributes = {"service.name": service_name} if service_name else {}
+        DbsightConfigurator().configure(resource_attributes=attributes)
+    else:
+        _attach()
+    for library, (module, name) in _INSTRUMENTORS.items():
+        if importlib.util.find_spec(library) is not None:
+            getattr(importlib.import_module(module), name)().instrument()
