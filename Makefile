@@ -1,0 +1,44 @@
+# Everything a developer types. Needs Python 3.10 or newer and make; the rest is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test lint types bench clean
+
+# The limits of the demo: low enough for a demonstration that lasts seconds.
+DEMO_ENVIRONMENT := \
+	OTEL_SERVICE_NAME=shop \
+	OTEL_DBSIGHT_PRESET=development \
+	OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD=0.05 \
+	OTEL_DBSIGHT_VERY_SLOW_QUERY_THRESHOLD=0.25
+
+demo: $(VENV)/.installed-demo  ## the shop, its requests, and what dbsight says of them; ARGS="--serve --port 8000"
+	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
+
+test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-test  ## what dbsight costs per query; ARGS="--help"
+	$(BIN)/python benchmarks/overhead.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp a set of requirements: installed once, and again when pyproject.toml changes.
+$(VENV)/.installed-%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "dbsight needs Python 3.10 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,87 @@
+"""``python -m dbsight.demo``: serve the shop, request everything in it, and say what it took."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from dbsight.demo.driver import Visit, table, visit
+from dbsight.demo.seed import CUSTOMERS, ORDER_LINES, ORDERS, PRODUCTS, StrangeTablesError
+from dbsight.demo.server import HOST, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+_COULD_NOT_START = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Args:
+        arguments: Of the command line; those of this process by default.
+
+    Returns:
+        0 when every request was answered and every twin answered the same, 1 when not, 2 when the shop did not start.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        with serve(options.database_url, port=options.port) as address:
+            return _run(address, rounds=options.rounds, keep_serving=options.serve)
+    except (StrangeTablesError, SQLAlchemyError, ModuleNotFoundError, OSError) as error:
+        # The first line says what is wrong; SQLAlchemy's next ones are the statement and a link.
+        sys.stderr.write(f"the shop did not start: {str(error).partition(chr(10))[0]}\n")
+        return _COULD_NOT_START
+
+
+def _run(address: str, *, rounds: int, keep_serving: bool) -> int:
+    _say(f"the shop on {address}: {CUSTOMERS} customers, {PRODUCTS} products, {ORDERS} orders, {ORDER_LINES} lines\n")
+    visits: list[Visit] = []
+    for line in table(_remembered(visit(address, rounds), visits)):
+        _say(line)
+    if keep_serving:
+        _say("\nserving until Ctrl-C; GET / lists what there is to request")
+        _wait_for_signal()
+    return int(any(seen.failed for seen in visits))
+
+
+def _remembered(visits: Iterable[Visit], into: list[Visit]) -> Iterator[Visit]:
+    for seen in visits:
+        into.append(seen)
+        yield seen
+
+
+def _wait_for_signal() -> None:
+    """Wait for SIGINT or SIGTERM, so that the process ends in the ordinary way and reports at exit are written."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m dbsight.demo", description=__doc__)
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="any SQLAlchemy URL, with a synchronous or an asynchronous driver (default: a temporary SQLite file); "
+        "tables are created where they are missing and never dropped",
+    )
+    parser.add_argument("--rounds", type=int, default=1, metavar="N", help="request everything N times (default: 1)")
+    parser.add_argument("--serve", action="store_true", help="keep serving afterwards, until Ctrl-C")
+    parser.add_argument("--port", type=int, default=0, help=f"port on {HOST} (default: any free one)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,230 @@
+"""Every fault of the shop, and what a report must say about it.
+
+One entry a fault: the application's routes, its tests, its documentation and the program that drives it are made from
+this list. A new fault is a handler, its fixed twin, and an entry here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dbsight.demo import handlers, lookups
+from dbsight.demo.models import CardPayment, InvoicePayment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.orm import Session
+
+    Handler = Callable[[Session], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One finding that a fault must lead to, each time it is requested.
+
+    Attributes:
+        rule: Name of the rule.
+        function: Where the query is asked for.
+        code: What stands on that line; once in the function.
+        count: How often the query runs.
+        relationship: The ORM relationship or column behind it, the class alone where a whole object is read again,
+            None where the application wrote the query.
+        query_class: ``slow`` or ``very_slow`` under the limits of ``make demo``, on a machine that is neither busy nor
+            twice as fast as others; None for a finding about a group.
+    """
+
+    rule: str
+    function: Callable[..., Any]
+    code: str
+    count: int = 1
+    relationship: str | None = None
+    query_class: str | None = None
+
+    @property
+    def file(self) -> Path:
+        """The file that the line stands in, absolute."""
+        return Path(inspect.getfile(self.function)).resolve()
+
+    @property
+    def line(self) -> int:
+        """Line number, from 1.
+
+        Raises:
+            LookupError: The code is not on exactly one line of the function.
+        """
+        lines, first = inspect.getsourcelines(self.function)
+        found = [first + offset for offset, line in enumerate(lines) if self.code in line]
+        if len(found) != 1:
+            raise LookupError(f"{self.code!r} is on {len(found)} lines of {self.function.__qualname__}")
+        return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault of the shop beside its fixed twin, which answers the same.
+
+    Attributes:
+        name: A word or two, for tables and tests.
+        path: Where it is requested.
+        handler: What answers there.
+        fixed: What answers at ``fixed_path``.
+        statements: How many statements the handler sends; a batch is one.
+        fixed_statements: The same of the fixed twin.
+        expected: What the report must say.
+        explanation: What is wrong and what the twin does instead, in one sentence.
+        method: HTTP method of both.
+    """
+
+    name: str
+    path: str
+    handler: Handler
+    fixed: Handler
+    statements: int
+    fixed_statements: int
+    expected: tuple[Expected, ...]
+    explanation: str
+    method: str = "GET"
+
+    @property
+    def fixed_path(self) -> str:
+        """Where the fixed twin is requested."""
+        return f"{self.path}/fixed"
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="lazy to-one",
+        path="/orders",
+        handler=handlers.list_orders,
+        fixed=handlers.list_orders_fixed,
+        statements=201,
+        fixed_statements=1,
+        expected=(Expected("n_plus_one", handlers.list_orders, "order.customer.name", 200, "Order.customer"),),
+        explanation="Each order loads its customer by itself; a join brings them along.",
+    ),
+    Fault(
+        name="lazy to-many",
+        path="/customers",
+        handler=handlers.list_customers,
+        fixed=handlers.list_customers_fixed,
+        statements=81,
+        fixed_statements=2,
+        expected=(Expected("n_plus_one", handlers.list_customers, "customer.orders", 80, "Customer.orders"),),
+        explanation="Each customer loads their orders by themselves; one second query loads the orders of all.",
+    ),
+    Fault(
+        name="many-to-many",
+        path="/products",
+        handler=handlers.list_products,
+        fixed=handlers.list_products_fixed,
+        statements=61,
+        fixed_statements=2,
+        expected=(Expected("n_plus_one", handlers.list_products, "product.categories", 60, "Product.categories"),),
+        explanation="Each product loads its categories through the association table; one second query loads all.",
+    ),
+    Fault(
+        name="joined inheritance",
+        path="/payments",
+        handler=handlers.list_payments,
+        fixed=handlers.list_payments_fixed,
+        statements=61,
+        fixed_statements=3,
+        expected=(
+            Expected("n_plus_one", CardPayment.means, "self.last_digits", 40, "CardPayment.last_digits"),
+            Expected("n_plus_one", InvoicePayment.means, "self.due_on", 20, "InvoicePayment.due_on"),
+        ),
+        explanation="Each payment loads what its own kind keeps in a second table; one more query per kind loads it.",
+    ),
+    Fault(
+        name="deferred column",
+        path="/catalogue",
+        handler=handlers.list_catalogue,
+        fixed=handlers.list_catalogue_fixed,
+        statements=41,
+        fixed_statements=1,
+        expected=(Expected("n_plus_one", handlers.list_catalogue, "product.description", 40, "Product.description"),),
+        explanation="The model defers the description and the page reads it of every product; undefer() asks at once.",
+    ),
+    Fault(
+        name="look-up in a loop",
+        path="/invoice",
+        handler=handlers.show_invoice,
+        fixed=handlers.show_invoice_fixed,
+        statements=11,
+        fixed_statements=2,
+        expected=(Expected("n_plus_one", lookups.name_of, "session.execute", 10),),
+        explanation="A harmless look-up by key is called once per line; one query takes all keys.",
+    ),
+    Fault(
+        name="the same look-up",
+        path="/picking",
+        handler=handlers.list_picking,
+        fixed=handlers.list_picking_fixed,
+        statements=31,
+        fixed_statements=2,
+        expected=(Expected("n_plus_one", lookups.name_of, "session.execute", 30),),
+        explanation="The look-up of /invoice, called in a loop from a second handler.",
+    ),
+    Fault(
+        name="N times M",
+        path="/accounts",
+        handler=handlers.list_accounts,
+        fixed=handlers.list_accounts_fixed,
+        statements=111,
+        fixed_statements=3,
+        expected=(
+            Expected("n_plus_one", handlers.list_accounts, "customer.orders", 10, "Customer.orders"),
+            Expected("n_plus_one", handlers.list_accounts, "order.lines", 100, "Order.lines"),
+        ),
+        explanation="Each customer loads their orders, and each order its lines; chained selectinload() needs three.",
+    ),
+    Fault(
+        name="serialiser",
+        path="/reviews",
+        handler=handlers.list_reviews,
+        fixed=handlers.list_reviews_fixed,
+        statements=81,
+        fixed_statements=2,
+        expected=(
+            Expected("n_plus_one", handlers.list_reviews, "validate_python", 40, "Review.customer"),
+            Expected("n_plus_one", handlers.list_reviews, "validate_python", 40, "Customer.addresses"),
+        ),
+        explanation="A Pydantic model walks relationships that nobody loaded; the query loads what the model reads.",
+    ),
+    Fault(
+        name="expired by commit",
+        path="/labels",
+        handler=handlers.print_labels,
+        fixed=handlers.print_labels_fixed,
+        statements=32,
+        fixed_statements=2,
+        expected=(Expected("n_plus_one", handlers.print_labels, "order.placed_on", 30, "Order"),),
+        explanation="A commit expires what was loaded, so that each order is read again; the answer is made before it.",
+        method="POST",
+    ),
+    Fault(
+        name="missing index",
+        path="/report",
+        handler=handlers.show_report,
+        fixed=handlers.show_report_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(Expected("slow_query", handlers.show_report, "session.execute", query_class="very_slow"),),
+        explanation="A sub-query by a column without an index reads every line once per product; the key has an index.",
+    ),
+    Fault(
+        name="leading wildcard",
+        path="/search",
+        handler=handlers.search,
+        fixed=handlers.search_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(Expected("slow_query", handlers.search, "session.execute", query_class="slow"),),
+        explanation="A join by LIKE '%…%' compares every line with every product found; the key has an index.",
+    ),
+)
+"""In the order in which they are requested."""

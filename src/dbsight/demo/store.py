@@ -1,0 +1,124 @@
+"""The shop's database: whatever URL it has, handlers see a ``Session``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import StaticPool, create_engine, make_url
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from dbsight.demo.seed import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import URL
+
+    Handler = Callable[[Session], Any]
+
+
+class SyncStore:
+    """Handlers run as they are; FastAPI runs the endpoint in a thread.
+
+    Args:
+        url: With a synchronous driver.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.engine = create_engine(url, **_engine_options(url))
+        self._session = sessionmaker(self.engine)
+
+    async def open(self) -> None:
+        """Create and fill the tables, unless they are there.
+
+        Raises:
+            StrangeTablesError: Others are there.
+            SQLAlchemyError: The database cannot be reached.
+        """
+        await asyncio.to_thread(self._prepare)
+
+    def _prepare(self) -> None:
+        with self.engine.begin() as connection:
+            prepare(connection)
+
+    async def close(self) -> None:
+        """Close the connections; the tables stay."""
+        await asyncio.to_thread(self.engine.dispose)
+
+    def call(self, handler: Handler) -> Any:
+        """What the handler answers."""
+        with self._session() as session:
+            return handler(session)
+
+    def endpoint(self, handler: Handler) -> Callable[..., Any]:
+        """The handler as FastAPI wants it: a plain function, which it runs in a thread."""
+
+        def endpoint() -> Any:
+            return self.call(handler)
+
+        return endpoint
+
+
+class AsyncStore:
+    """The same handlers run through ``AsyncSession.run_sync`` on the event loop.
+
+    Args:
+        url: With an asynchronous driver.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.engine = create_async_engine(url, **_engine_options(url))
+        self._session: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine)
+
+    async def open(self) -> None:
+        """Create and fill the tables, unless they are there.
+
+        Raises:
+            StrangeTablesError: Others are there.
+            SQLAlchemyError: The database cannot be reached.
+        """
+        async with self.engine.begin() as connection:
+            await connection.run_sync(prepare)
+
+    async def close(self) -> None:
+        """Close the connections; the tables stay."""
+        await self.engine.dispose()
+
+    async def call(self, handler: Handler) -> Any:
+        """What the handler answers."""
+        async with self._session() as session:
+            return await session.run_sync(handler)
+
+    def endpoint(self, handler: Handler) -> Callable[..., Any]:
+        """The handler as FastAPI wants it: a coroutine function, which it runs on its loop."""
+
+        async def endpoint() -> Any:
+            return await self.call(handler)
+
+        return endpoint
+
+
+Store = SyncStore | AsyncStore
+
+
+def store_for(database_url: str) -> Store:
+    """A store for any SQLAlchemy URL; whether it is asynchronous follows from the driver.
+
+    Raises:
+        ArgumentError: It is no URL.
+        NoSuchModuleError: SQLAlchemy has no such dialect.
+        ModuleNotFoundError: The driver is not installed.
+    """
+    url = make_url(database_url)
+    return AsyncStore(url) if url.get_dialect().is_async else SyncStore(url)
+
+
+def _engine_options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() != "sqlite" or url.database not in {None, "", ":memory:"}:
+        return {}
+    # A database in memory is gone with its connection, so that all threads share one.
+    return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
