@@ -80,8 +80,8 @@ def _kind_of(code: CodeType) -> int:
     name = code.co_filename
     if name.startswith(_OURS):
         kind = _APPLICATION if name.startswith(_DEMO) else _LIBRARY
-    elif name.startswith("<frozen "):
-        kind = _LIBRARY
+    elif name.startswith("<frozen ") or (name[0:1] == "<" and " generated " in name):
+        kind = _LIBRARY  # SQLAlchemy and attrs name the code that they generate so
     elif (package := _inside(name, _PACKAGES)) is not None:
         top, _, rest = package.partition(os.sep)
         client = top in _CLIENT_LIBRARIES or (top == "django" and rest.startswith("db" + os.sep))

@@ -34,7 +34,17 @@ if TYPE_CHECKING:
 
 _MAX_OPEN = 10_000
 _WRITES = frozenset({"insert", "update", "delete"})
-_SHADOWED = ("do_execute", "do_executemany", "do_execute_no_params", "do_commit", "do_rollback")
+_SHADOWED = (
+    "do_execute",
+    "do_executemany",
+    "do_execute_no_params",
+    "do_commit",
+    "do_rollback",
+    "do_ping",
+    "initialize",
+    "set_isolation_level",
+)
+"""Methods of a dialect that call the driver: for queries, and for what keeps or sets up a connection."""
 
 
 class Engine:
@@ -44,16 +54,14 @@ class Engine:
         database: Where its statements run.
         buffers: The driver has fetched all rows when ``execute`` returns, and its rowcount counts them.
         asynchronous: The driver is an asyncio one.
-        shadowed: Driver calls run with instrumentation suppressed.
     """
 
-    __slots__ = ("__weakref__", "asynchronous", "buffers", "database", "shadowed")
+    __slots__ = ("__weakref__", "asynchronous", "buffers", "database")
 
     def __init__(self, dialect: Any, url: Any) -> None:
         self.database: Database = database_of(dialect, url)
         self.buffers = buffers_rows(dialect)
         self.asynchronous = bool(getattr(dialect, "is_async", False))
-        self.shadowed = False
 
 
 class Running:
@@ -313,13 +321,12 @@ class Watcher:
     @guard
     def engine_connect(self, conn: Any, *_: Any) -> None:
         """A connection is used: from now on the spans of its driver are suppressed."""
-        dialect = conn.dialect
-        engine = dialect.__dict__.get("_dbsight")
-        if engine is None:
-            engine = self._watch(dialect, conn.engine.url)
-        if not engine.shadowed and driver_is_instrumented(dialect) and config.current().suppress_driver_spans:
-            _shadow(dialect)
-            engine.shadowed = True
+        self._suppress_driver(conn.dialect)
+
+    @guard
+    def do_connect(self, dialect: Any, *_: Any) -> None:
+        """A connection is about to be made: what the dialect asks its database first is no query of anybody."""
+        self._suppress_driver(dialect)
 
     def root_ending(self, root: SpanContext) -> None:
         """A local root is about to end: results that are still open in its trace are over."""
@@ -336,6 +343,13 @@ class Watcher:
         dialect._dbsight = engine
         self.dialects.add(dialect)
         return engine
+
+    def _suppress_driver(self, dialect: Any) -> None:
+        if "do_execute" in dialect.__dict__ or not driver_is_instrumented(dialect):
+            return
+        if config.current().suppress_driver_spans:
+            self.dialects.add(dialect)
+            _shadow(dialect)
 
     def forget(self) -> None:
         """Leave nothing behind on the dialects."""
@@ -414,6 +428,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
             (SQLAlchemyEngine, "after_execute", watcher.after_execute, {}),
             (SQLAlchemyEngine, "handle_error", watcher.handle_error, {}),
             (SQLAlchemyEngine, "engine_connect", watcher.engine_connect, {}),
+            (SQLAlchemyEngine, "do_connect", watcher.do_connect, {}),
             (Pool, "checkin", watcher.checkin, {}),
             (Session, "before_flush", orm.before_flush, {}),
             (Session, "after_flush", orm.after_flush, {}),
