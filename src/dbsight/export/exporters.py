@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -114,7 +115,8 @@ class WaitingSpanExporter(Wrapped, SpanExporter):
             spans = [] if self._sending else self._next()
             self._sending = self._sending or bool(spans)
         if spans:
-            self._send(spans)
+            with suppress_instrumentation():  # as the batch processor does: HTTP clients may be instrumented
+                self._send(spans)
 
     def _send(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = SpanExportResult.FAILURE

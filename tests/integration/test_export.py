@@ -1,0 +1,248 @@
+"""Real processes, the SDK's own exporters, a real receiver: what arrives, and how long a process takes to end."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dbsight.export import listening
+from otlp.client import Receiver
+
+PROGRAM = """
+import atexit, os, sys, time
+from opentelemetry import _logs, metrics, trace
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+from dbsight.export import Outlet
+
+class Configurator(_OTelSDKConfigurator):
+    pass
+
+if "stock" in sys.argv:
+    Configurator()._configure()
+else:
+    outlet = Outlet(os.environ, interval=0.1)
+    Configurator()._configure(**outlet.wire({}))
+    outlet.fit(metrics.get_meter_provider())
+    atexit.register(outlet.closing)
+
+tracer, counter = trace.get_tracer("test"), metrics.get_meter("test").create_counter("things")
+logger = _logs.get_logger("test")
+
+def work(name):
+    with tracer.start_as_current_span(name):
+        counter.add(1)
+        logger.emit(event_name=name)
+
+def tell(*words):
+    print(*words, flush=True)
+"""
+
+SHORT = """
+work("short")
+tell(time.monotonic())
+"""
+
+
+@contextlib.contextmanager
+def program(source, *arguments, **environ):
+    """The program above and what follows it, as a process that exports everything over OTLP."""
+    clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    signals = dict.fromkeys(("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"), "otlp")
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + source, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean | signals | environ,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def end_of(process):
+    """How many seconds a process took to end after its last line, and what it said on standard error."""
+    out, err = process.communicate(timeout=60)
+    ended = time.monotonic()
+    assert process.returncode == 0, err
+    return ended - float(out.split()[-1]), err
+
+
+@pytest.fixture
+def default_ports():
+    """Nobody listens on OTLP's default ports; a collector of somebody else is waited for a while."""
+    patience = time.monotonic() + 30
+    while listening(4317) or listening(4318):
+        if time.monotonic() > patience:
+            pytest.skip("another collector listens on port 4317 or 4318")
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def collector(default_ports):
+    """A receiver on the default ports, which the test starts."""
+    receiver = Receiver(grpc_port=4317, http_port=4318)
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def silent_endpoint():
+    """A server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def closed_endpoint():
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    return f"http://127.0.0.1:{port}"
+
+
+PROTOCOLS = ("grpc", "http/protobuf")
+
+
+def test_without_a_collector_a_script_ends_at_once_and_in_silence(default_ports):
+    """Less than a third of what the stock SDK takes, which is told to try for two seconds only, and not for ten."""
+    with program(SHORT, "stock", OTEL_EXPORTER_OTLP_TIMEOUT="2") as process:
+        stock, complaints = end_of(process)
+    assert "Failed to export traces" in complaints
+
+    with program(SHORT, OTEL_EXPORTER_OTLP_TIMEOUT="2") as process:
+        ours, silence = end_of(process)
+
+    assert silence == ""
+    assert ours < stock / 3, f"{ours:.2f} s against {stock:.2f} s"
+
+
+def test_without_a_collector_over_http_a_script_ends_at_once_and_in_silence(default_ports):
+    """The other protocol, with its own port."""
+    with program(SHORT, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf") as process:
+        seconds, silence = end_of(process)
+    assert silence == ""
+    assert seconds < 2
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_short_script_reaches_a_collector_that_runs(collector, protocol):
+    """With somebody listening nothing is different: spans, metrics and logs arrive at the end."""
+    collector.start()
+    with program(SHORT, OTEL_EXPORTER_OTLP_PROTOCOL=protocol) as process:
+        _, silence = end_of(process)
+    assert silence == ""
+    assert [span.name for span in collector.spans()] == ["short"]
+    assert [point.value for point in collector.points("things")] == [1]
+    assert [record.event_name for record in collector.logs()] == ["short"]
+    assert collector.protocols() == {protocol}
+
+
+LATE = """
+work("early")
+trace.get_tracer_provider().force_flush()
+_logs.get_logger_provider().force_flush()
+tell("early is over")
+sys.stdin.readline()
+work("later")
+tell(time.monotonic())
+"""
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_collector_that_starts_later_receives_what_waited_and_what_follows(collector, protocol):
+    """The application is idle when the collector comes: the early span arrives by itself. Its log was skipped."""
+    with program(LATE, OTEL_EXPORTER_OTLP_PROTOCOL=protocol) as process:
+        assert process.stdout.readline() == "early is over\n"
+        collector.start()
+        collector.wait_for(lambda receiver: receiver.spans("early"))
+        assert collector.spans("later") == []
+
+        process.stdin.write("\n")
+        _, silence = end_of(process)
+
+    assert silence == ""
+    assert [span.name for span in collector.spans()] == ["early", "later"]
+    assert [record.event_name for record in collector.logs()] == ["later"]
+    assert [point.value for point in collector.points("things")] == [2]
+
+
+def test_a_collector_that_went_away_does_not_hold_up_the_end(collector):
+    """The last look finds nobody, so nothing is tried."""
+    collector.start()
+    with program(LATE) as process:
+        assert process.stdout.readline() == "early is over\n"
+        collector.wait_for(lambda receiver: receiver.spans("early"))
+        collector.stop()
+        process.stdin.write("\n")
+        seconds, silence = end_of(process)
+    assert silence == ""
+    assert seconds < 1.5
+
+
+FORKED = """
+work("before")
+trace.get_tracer_provider().force_flush()
+child = os.fork()
+if not child:
+    work("child")
+    trace.get_tracer_provider().force_flush()
+tell("child" if not child else "parent")
+while not outlet.exporting:
+    time.sleep(0.05)
+trace.get_tracer_provider().shutdown()
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+tell(time.monotonic())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_parent_and_forked_child_each_send_what_waited_in_them(collector):
+    """As a preloading web server does: nothing is lost, and nothing arrives twice."""
+    with program(FORKED, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf") as process:
+        assert sorted([process.stdout.readline(), process.stdout.readline()]) == ["child\n", "parent\n"]
+        collector.start()
+        collector.wait_for(lambda receiver: len(receiver.spans()) == 2)
+        end_of(process)
+    assert sorted(span.name for span in collector.spans()) == ["before", "child"]
+
+
+TRYING = """
+work("tried")
+time.sleep(0.5)
+work("late")
+tell(time.monotonic())
+"""
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "protocol", "source"),
+    [
+        pytest.param("closed_endpoint", "grpc", SHORT, id="refused, grpc, at the end"),
+        pytest.param("closed_endpoint", "http/protobuf", TRYING, id="refused, http, all the while"),
+        pytest.param("silent_endpoint", "grpc", TRYING, id="silent, grpc, all the while"),
+        pytest.param("silent_endpoint", "http/protobuf", SHORT, id="silent, http, at the end"),
+        pytest.param("silent_endpoint", "http/protobuf", TRYING, id="silent, http, all the while"),
+    ],
+)
+def test_a_configured_endpoint_that_is_dead_does_not_hold_up_the_end(request, endpoint, protocol, source):
+    """Refused or never answered, tried at the end or all the while: three seconds for all three signals."""
+    with program(
+        source,
+        OTEL_EXPORTER_OTLP_PROTOCOL=protocol,
+        OTEL_EXPORTER_OTLP_ENDPOINT=request.getfixturevalue(endpoint),
+        OTEL_BSP_SCHEDULE_DELAY="100",
+        OTEL_BLRP_SCHEDULE_DELAY="100",
+        OTEL_METRIC_EXPORT_INTERVAL="100",
+    ) as process:
+        seconds, _ = end_of(process)
+    assert seconds < 4.5
