@@ -26,9 +26,6 @@ from dbsight.demo.store import store_for
 
 ROOT = Path(__file__).parent.parent.parent
 
-SQLITE = ("sqlite", "sqlite in memory", "aiosqlite", "aiosqlite in memory")
-SERVED = ("psycopg", "asyncpg", "pymysql")
-
 
 class Shop:
     """An open store whose statements are written down.
@@ -72,75 +69,102 @@ class Shop:
 
 
 @contextlib.contextmanager
-def url_of(kind, request, directory):
-    """The URL of an empty database of this kind."""
-    if kind in SQLITE:
-        scheme = "sqlite+aiosqlite" if kind.startswith("aio") else "sqlite"
-        yield f"{scheme}://" if kind.endswith("memory") else f"{scheme}:///{directory / 'shop.db'}"
-        return
-    pytest.importorskip(kind)
-    system = "mariadb" if kind == "pymysql" else "postgresql"
-    with servers.fresh(request.getfixturevalue(f"{system}_server")) as database:
-        yield database.url({"pymysql": "mysql+pymysql"}.get(kind, f"postgresql+{kind}"))
-
-
-@pytest.fixture(scope="module", params=SQLITE + SERVED)
-def shop(request, tmp_path_factory):
-    """One shop for all its faults: none of them changes what another sees."""
-    with url_of(request.param, request, tmp_path_factory.mktemp("shop")) as url:
-        shop = Shop(url)
+def opened(url):
+    """A shop for the time of the block."""
+    shop = Shop(url)
+    try:
         yield shop
+    finally:
         shop.close()
 
 
 each_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 
 
-@each_fault
-def test_a_fault_and_its_twin_answer_the_same(shop, fault):
-    """Only the way to the answer is wrong, never the answer; and it is not empty."""
-    answer = json.dumps(shop.answer(fault.handler))
-    assert len(answer) > 100
-    assert json.dumps(shop.answer(fault.fixed)) == answer
+class Faults:
+    """What holds on every database, with every driver."""
+
+    @each_fault
+    def test_a_fault_and_its_twin_answer_the_same(self, shop, fault):
+        """Only the way to the answer is wrong, never the answer; and it is not empty."""
+        answer = json.dumps(shop.answer(fault.handler))
+        assert len(answer) > 100
+        assert json.dumps(shop.answer(fault.fixed)) == answer
+
+    @each_fault
+    def test_both_send_as_many_statements_as_the_registry_says(self, shop, fault):
+        """The counts that reports, tests and documentation speak of are those of the database."""
+        sent = len(shop.statements(fault.handler)), len(shop.statements(fault.fixed))
+        assert sent == (fault.statements, fault.fixed_statements)
+
+    @each_fault
+    def test_only_the_expected_statements_repeat_and_each_time_with_other_parameters(self, shop, fault):
+        """What repeats is what the registry expects, no parameters come twice, and nothing repeats in the twin."""
+        sent = shop.statements(fault.handler)
+        times = Counter(sql for sql, _ in sent).values()
+        assert sorted(n for n in times if n > 1) == sorted(e.count for e in fault.expected if e.rule == "n_plus_one")
+        assert len(set(sent)) == len(sent)
+        assert set(Counter(sql for sql, _ in shop.statements(fault.fixed)).values()) == {1}
+
+    def test_the_seed_is_the_same_everywhere(self, shop):
+        """Every table has the rows that the registry counts on."""
+        tables = models.Base.metadata.sorted_tables
+
+        def rows(session):
+            return {table.name: session.scalar(text(f"SELECT count(*) FROM {table.name}")) for table in tables}
+
+        assert shop.answer(rows) == {
+            "customers": seed.CUSTOMERS,
+            "addresses": seed.CUSTOMERS + seed.CUSTOMERS // 3,
+            "categories": 12,
+            "products": seed.PRODUCTS,
+            "product_categories": 2 * seed.PRODUCTS,
+            "orders": seed.ORDERS,
+            "order_lines": seed.ORDER_LINES,
+            "payments": seed.PAYMENTS,
+            "card_payments": seed.PAYMENTS * 2 // 3,
+            "invoice_payments": seed.PAYMENTS // 3,
+            "reviews": seed.REVIEWS,
+        }
 
 
-@each_fault
-def test_both_send_as_many_statements_as_the_registry_says(shop, fault):
-    """The counts that reports, tests and documentation speak of are those of the database."""
-    sent = len(shop.statements(fault.handler)), len(shop.statements(fault.fixed))
-    assert sent == (fault.statements, fault.fixed_statements)
+@pytest.fixture(scope="module", params=["sqlite", "sqlite+aiosqlite"])
+def sqlite_scheme(request):
+    """Of the URL."""
+    return request.param
 
 
-@each_fault
-def test_only_the_expected_statements_repeat_and_each_time_with_other_parameters(shop, fault):
-    """What repeats is what the registry expects, no parameters come twice, and nothing repeats in the twin."""
-    sent = shop.statements(fault.handler)
-    times = Counter(sql for sql, _ in sent).values()
-    assert sorted(n for n in times if n > 1) == sorted(e.count for e in fault.expected if e.rule == "n_plus_one")
-    assert len(set(sent)) == len(sent)
-    assert set(Counter(sql for sql, _ in shop.statements(fault.fixed)).values()) == {1}
+@pytest.fixture(scope="module", params=["file", "memory"])
+def sqlite_shop(request, sqlite_scheme, tmp_path_factory):
+    """One shop for all its faults: none of them changes what another sees."""
+    file = f"/{tmp_path_factory.mktemp('shop') / 'shop.db'}" if request.param == "file" else ""
+    with opened(f"{sqlite_scheme}://{file}") as shop:
+        yield shop
 
 
-def test_the_seed_is_the_same_everywhere(shop):
-    """Every table has the rows that the registry counts on, whatever the database and driver."""
-    tables = models.Base.metadata.sorted_tables
+@pytest.fixture(scope="module", params=["postgresql+psycopg", "postgresql+asyncpg"])
+def postgresql_shop(request, postgresql_server):
+    """The same on a real PostgreSQL."""
+    with servers.fresh(postgresql_server) as database, opened(database.url(request.param)) as shop:
+        yield shop
 
-    def rows(session):
-        return {table.name: session.scalar(text(f"SELECT count(*) FROM {table.name}")) for table in tables}
 
-    assert shop.answer(rows) == {
-        "customers": seed.CUSTOMERS,
-        "addresses": seed.CUSTOMERS + seed.CUSTOMERS // 3,
-        "categories": 12,
-        "products": seed.PRODUCTS,
-        "product_categories": 2 * seed.PRODUCTS,
-        "orders": seed.ORDERS,
-        "order_lines": seed.ORDER_LINES,
-        "payments": seed.PAYMENTS,
-        "card_payments": seed.PAYMENTS * 2 // 3,
-        "invoice_payments": seed.PAYMENTS // 3,
-        "reviews": seed.REVIEWS,
-    }
+class TestOnSQLite(Faults):
+    """In a file and in memory, from threads and on the event loop."""
+
+    @pytest.fixture
+    def shop(self, sqlite_shop):
+        """The shop to ask."""
+        return sqlite_shop
+
+
+class TestOnPostgreSQL(Faults):
+    """Through a synchronous and an asynchronous driver."""
+
+    @pytest.fixture
+    def shop(self, postgresql_shop):
+        """The shop to ask."""
+        return postgresql_shop
 
 
 def test_every_expected_line_is_one_line_of_a_file():
@@ -177,12 +201,11 @@ def test_every_handler_is_in_the_registry():
 )
 def test_a_slow_query_reads_every_line_and_its_twin_uses_an_index(handler, plan):
     """The slow handlers are slow by their plan: SQLite reads all order lines once per product."""
-    shop = Shop("sqlite://")
-    [(sql, parameters)] = shop.statements(handler)
-    values = ast.literal_eval(parameters)
-    with shop.store.engine.connect() as connection:
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
-    shop.close()
+    with opened("sqlite://") as shop:
+        [(sql, parameters)] = shop.statements(handler)
+        values = ast.literal_eval(parameters)
+        with shop.store.engine.connect() as connection:
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all()
     steps = [re.match(r"(?:SCAN|SEARCH) \w+|CORRELATED SCALAR SUBQUERY", detail) for *_, detail in rows]
     assert [step[0] for step in steps if step] == plan
 
@@ -209,12 +232,10 @@ def test_what_handlers_raise_is_seen_by_the_driver(monkeypatch):
 def test_a_second_start_finds_the_shop_as_it_was_left(tmp_path):
     """Tables of an earlier run are used again, with what was changed in them."""
     url = f"sqlite:///{tmp_path / 'shop.db'}"
-    first = Shop(url)
-    first.answer(handlers.print_labels)
-    first.close()
-    second = Shop(url)
-    printed = second.answer(lambda session: session.scalar(text("SELECT sum(labels_printed) FROM orders")))
-    second.close()
+    with opened(url) as first:
+        first.answer(handlers.print_labels)
+    with opened(url) as second:
+        printed = second.answer(lambda session: session.scalar(text("SELECT sum(labels_printed) FROM orders")))
     assert printed == 30
 
 
