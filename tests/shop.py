@@ -28,8 +28,8 @@ class Book(Base):
     author: Mapped[Author] = relationship(back_populates="books")
 
 
-def fill(engine, books=10):
-    """Create the schema, with ten authors; the first ones have two books each."""
+def fill(engine):
+    """Create the schema, with ten authors and ten books; the first five authors have two each."""
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(
@@ -37,5 +37,5 @@ def fill(engine, books=10):
         )
         connection.execute(
             insert(Book),
-            [{"id": n, "title": f"book {n}", "author_id": (n + 1) // 2 if books <= 10 else n} for n in range(1, books + 1)],
+            [{"id": n, "title": f"book {n}", "author_id": (n + 1) // 2} for n in range(1, 11)],
         )

@@ -78,6 +78,7 @@ class Analyzer:
         self._by_span: dict[int, Window] = {}
         self._sweeper: threading.Thread | None = None
         self._users = 0
+        self.retired = False  # nobody uses it any more; a new processor gets a new one
 
     # -- Life ---------------------------------------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ class Analyzer:
         """One processor was shut down; after the last, the windows are closed and the bus is left."""
         with self._lock:
             self._users -= 1
-            last = self._users == 0
+            last = self.retired = self._users == 0
         if last:
             self.finish()
             bus.unsubscribe(self.observe)
@@ -347,7 +348,7 @@ class Analyzer:
         if root is not None:
             root.closed = True
             events = root_events(window.findings.values(), end_ns) if to != "log" else ()
-            root.pipeline.end_root(root, max(end_ns, window.last_ns), root_attributes(summary), events)
+            root.emit(max(end_ns, window.last_ns), root_attributes(summary), events)
 
     # -- Time ---------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
 from dbsight import config
-from dbsight.export import Outlet, fit, wire
+from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import guard
 from dbsight.version import __version__
@@ -81,8 +81,8 @@ class DbsightConfigurator(_OTelSDKConfigurator):
             outlet = _runtime.outlet = Outlet(config.environment())
             attributes = dict(kwargs.pop("resource_attributes", None) or {})
             attributes |= {"telemetry.distro.name": "dbsight", "telemetry.distro.version": __version__}
-            super()._configure(**wire(outlet, {**kwargs, "resource_attributes": attributes}))
-            fit(outlet, metrics.get_meter_provider())
+            super()._configure(**outlet.wire({**kwargs, "resource_attributes": attributes}))
+            outlet.fit(metrics.get_meter_provider())
         _attach()
 
 

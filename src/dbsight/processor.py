@@ -15,9 +15,10 @@ from weakref import WeakValueDictionary
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.sdk.util import BoundedList
-from opentelemetry.trace import SpanKind, get_current_span
+from opentelemetry.trace import SpanContext, SpanKind, get_current_span
 from opentelemetry.trace.status import Status
 
 from dbsight import bus, scope, semconv
@@ -25,7 +26,7 @@ from dbsight.analyzer import Analyzer
 from dbsight.instrument import foreign
 from dbsight.report.events import root_attributes, root_events
 from dbsight.safety import failed
-from dbsight.span import Wrapping, code_attributes, finding_event, verdict_attributes
+from dbsight.span import DrawnRoot, Wrapping, code_attributes, finding_event, verdict_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +58,7 @@ def _shared_analyzer(meter_provider: MeterProvider | None, logger_provider: Logg
     key = (id(meter_provider), id(logger_provider))
     with _lock:
         analyzer = _analyzers.get(key)
-        if analyzer is None:
+        if analyzer is None or analyzer.retired:
             analyzer = Analyzer(None, meter_provider, logger_provider)
             _analyzers[key] = analyzer
         return analyzer
@@ -91,6 +92,7 @@ class DbsightSpanProcessor(Wrapping):
         )
         self.analyzer.subscribe()
         self._subscribed = True
+        self._origin: SpanProcessor | None = None  # the multi-processor that calls us, once it did
         self._add_lock = threading.Lock()
         # Traces whose root was dropped by the sampler and is recorded for our sake alone.
         self.unsampled: dict[int, None] = {}
@@ -162,6 +164,7 @@ class DbsightSpanProcessor(Wrapping):
             return True
         origin = getattr(span, "_span_processor", None)
         if origin is not None:
+            self._origin = origin
             self.analyzer.add_origin(origin)
         exported = not self._is_ours_alone(span)
         window = self.analyzer.open(
@@ -228,8 +231,38 @@ class DbsightSpanProcessor(Wrapping):
         operation = foreign.read_span(span)
         if operation is None:
             return span
+        if span.parent is None:
+            span = self._below_a_root(span)
+            operation.context, operation.parent = span.context, span.parent
         verdict = bus.observe(operation)
         return _enriched(span, operation, verdict, self.analyzer.settings)
+
+    def _below_a_root(self, span: ReadableSpan) -> ReadableSpan:
+        """A parentless foreign span as a child of the root that its thread or task draws."""
+        assert span.context is not None
+        root: DrawnRoot | None = scope.root.get()
+        if root is None or root.closed:
+            context = SpanContext(
+                span.context.trace_id,
+                RandomIdGenerator().generate_span_id(),
+                is_remote=False,
+                trace_flags=span.context.trace_flags,
+                trace_state=span.context.trace_state,
+            )
+            root = DrawnRoot(context, None, self._origin or self, span.resource, span.start_time or 0)
+            scope.root.set(root)
+        if root.context.trace_flags.sampled is not span.context.trace_flags.sampled:
+            return span  # each was sampled by itself: neither drags the other along
+        moved = rebuilt(span, {})
+        moved._parent = root.context
+        moved._context = SpanContext(
+            root.context.trace_id,
+            span.context.span_id,
+            is_remote=False,
+            trace_flags=span.context.trace_flags,
+            trace_state=span.context.trace_state,
+        )
+        return moved
 
 
 def _route(span: ReadableSpan) -> str:

@@ -13,7 +13,6 @@ Known to be right for opentelemetry-sdk 1.41 to 1.45; a missing one sends every 
 from __future__ import annotations
 
 import threading
-from time import time_ns
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -22,6 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Tracer as SDKTracer
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 Attributes = dict[str, Any]
 
 _UNSET = Status(StatusCode.UNSET)
+_OUR_SCOPE = InstrumentationScope(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
 _NOTHING: Mapping[str, Any] = {}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
@@ -75,32 +77,64 @@ class DrawnRoot:
     Attributes:
         context: Its span context.
         parent: The remote parent, when the work was called from another process without a local span.
-        current: Context in which its children are sampled.
+        origin: The span pipeline that it is handed to, when its window is over.
+        resource: Of the provider.
         start_ns: ns since the epoch.
+        recording: Whether a span is made of it.
+        current: Context in which its children are sampled.
         closed: Its window was closed; the next operation draws a new one.
         window: The analyser's window for it.
     """
 
-    __slots__ = ("closed", "context", "current", "parent", "pipeline", "recording", "start_ns", "window")
+    __slots__ = ("closed", "context", "current", "origin", "parent", "recording", "resource", "start_ns", "window")
 
-    def __init__(self, pipeline: Pipeline, tracer: SDKTracer, parent: SpanContext | None) -> None:
-        self.pipeline = pipeline
+    def __init__(
+        self, context: SpanContext, parent: SpanContext | None, origin: SpanProcessor, resource: Resource, start_ns: int
+    ) -> None:
+        self.context = context
         self.parent = parent
-        self.start_ns = time_ns()
+        self.origin = origin
+        self.resource = resource
+        self.start_ns = start_ns
+        self.recording = True
+        self.current = set_span_in_context(NonRecordingSpan(context), get_current())
         self.closed = False
         self.window: Any = None
-        outer = get_current()
+
+    @classmethod
+    def draw(cls, tracer: SDKTracer, parent: SpanContext | None, start_ns: int) -> DrawnRoot:
+        """Draw ids and ask the sampler, once for all operations below it."""
         trace_id = parent.trace_id if parent is not None else tracer.id_generator.generate_trace_id()
-        sampling = tracer.sampler.should_sample(outer, trace_id, semconv.WINDOW_SPAN, SpanKind.INTERNAL, {}, ())
-        self.recording = sampling.decision is not Decision.DROP
-        self.context = SpanContext(
+        sampling = tracer.sampler.should_sample(get_current(), trace_id, semconv.WINDOW_SPAN, SpanKind.INTERNAL, {}, ())
+        context = SpanContext(
             trace_id,
             tracer.id_generator.generate_span_id(),
             is_remote=False,
             trace_flags=_SAMPLED if sampling.decision is Decision.RECORD_AND_SAMPLE else _UNSAMPLED,
             trace_state=sampling.trace_state,
         )
-        self.current = set_span_in_context(NonRecordingSpan(self.context), outer)
+        root = cls(context, parent, tracer.span_processor, tracer.resource, start_ns)
+        root.recording = sampling.decision is not Decision.DROP
+        return root
+
+    def emit(self, end_ns: int, attributes: Attributes, events: Sequence[Event]) -> None:
+        """Hand the INTERNAL span that roots the operations to the processors."""
+        if self.recording:
+            self.origin.on_end(
+                ReadableSpan(
+                    name=semconv.WINDOW_SPAN,
+                    context=self.context,
+                    parent=self.parent,
+                    resource=self.resource,
+                    attributes=attributes,
+                    events=events,
+                    kind=SpanKind.INTERNAL,
+                    instrumentation_scope=_OUR_SCOPE,
+                    status=_UNSET,
+                    start_time=self.start_ns,
+                    end_time=end_ns,
+                )
+            )
 
 
 class Started:
@@ -211,7 +245,7 @@ class Pipeline:
         if parent is not None and not parent.is_valid:
             parent = None
         if sdk is not None and (parent is None or parent.is_remote):
-            root = self._drawn(sdk, parent)
+            root = self._drawn(sdk, parent, start_ns)
             context, parent = root.current, root.context
         started = Started(self, parent)
         if sdk is None or not self._is_fast(sdk):
@@ -255,39 +289,17 @@ class Pipeline:
             started.span = span
             started.context = span.get_span_context()
 
-    def _drawn(self, sdk: SDKTracer, parent: SpanContext | None) -> DrawnRoot:
-        root = scope.root.get()
+    def _drawn(self, sdk: SDKTracer, parent: SpanContext | None, start_ns: int) -> DrawnRoot:
+        root: DrawnRoot | None = scope.root.get()
         if (
             root is None
             or root.closed
-            or root.pipeline is not self
-            or (parent is not None and root.parent is not parent and root.context.trace_id != parent.trace_id)
+            or root.origin is not sdk.span_processor
+            or (parent is not None and root.context.trace_id != parent.trace_id)
         ):
-            root = DrawnRoot(self, sdk, parent)
+            root = DrawnRoot.draw(sdk, parent, start_ns)
             scope.root.set(root)
-        return root  # type: ignore[no-any-return]
-
-    def end_root(self, root: DrawnRoot, end_ns: int, attributes: Attributes, events: Sequence[Event]) -> None:
-        """Emit the INTERNAL span that roots the operations of a drawn window."""
-        sdk = self._sdk
-        if sdk is None or not root.recording:
-            return
-        sdk.span_processor.on_end(
-            ReadableSpan(
-                name=semconv.WINDOW_SPAN,
-                context=root.context,
-                parent=root.parent,
-                resource=sdk.resource,
-                attributes=attributes,
-                events=events,
-                kind=SpanKind.INTERNAL,
-                instrumentation_info=sdk.instrumentation_info,
-                instrumentation_scope=sdk._instrumentation_scope,
-                status=_UNSET,
-                start_time=root.start_ns,
-                end_time=end_ns,
-            )
-        )
+        return root
 
 
 def _measures_itself(sdk: SDKTracer) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
@@ -38,10 +39,18 @@ def queries(telemetry):
     return [span for span in telemetry.spans() if span.kind == "CLIENT"]
 
 
+def loads(telemetry):
+    """Relationship and loader of each query span."""
+    return [
+        (span.attributes.get("dbsight.orm.relationship"), span.attributes.get("dbsight.orm.load"))
+        for span in queries(telemetry)
+    ]
+
+
 def line_of(marker):
     """The number of the line of this file that ends with a marker."""
-    with open(__file__, encoding="utf-8") as source:
-        return next(number for number, line in enumerate(source, 1) if line.rstrip().endswith(f"# {marker}"))
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.endswith(f"# {marker}"))
 
 
 def test_a_query_is_one_span_with_everything_on_it(shop):
@@ -99,16 +108,16 @@ def test_a_lazy_load_names_its_relationship(shop):
         book = session.scalars(select(Book).where(Book.id == 1)).one()
         assert book.author.name == "author 1"
         assert len(book.author.books) == 2
-    seen = [(s.attributes.get("dbsight.orm.relationship"), s.attributes.get("dbsight.orm.load")) for s in queries(telemetry)]
+    seen = loads(telemetry)
     assert seen == [(None, None), ("Book.author", "lazy"), ("Author.books", "lazy")]
 
 
 def test_an_eager_load_is_told_from_a_lazy_one(shop):
-    """selectinload runs a second query by itself; it is marked so."""
+    """Selectinload runs a second query by itself; it is marked so."""
     engine, telemetry = shop
     with telemetry.root(), Session(engine) as session:
         session.scalars(select(Author).options(selectinload(Author.books))).all()
-    seen = [(s.attributes.get("dbsight.orm.relationship"), s.attributes.get("dbsight.orm.load")) for s in queries(telemetry)]
+    seen = loads(telemetry)
     assert seen == [(None, None), ("Author.books", "eager")]
 
 
@@ -120,7 +129,7 @@ def test_deferred_and_expired_columns_are_named(shop):
         assert author.biography == "born 1"
         session.commit()
         assert author.name == "author 1"
-    seen = [(s.attributes.get("dbsight.orm.relationship"), s.attributes.get("dbsight.orm.load")) for s in queries(telemetry)]
+    seen = loads(telemetry)
     assert seen == [(None, None), ("Author.biography", "deferred"), ("Author", "expired")]
 
 
@@ -497,7 +506,9 @@ def test_sixty_four_threads_give_exact_totals(engine, telemetry):
     assert sum(point.count for point in telemetry.points("db.client.operation.duration")) == 64 * 50
 
 
-@pytest.mark.parametrize("setting", [{"query_text": "off"}, {"query_text": "raw"}, {"parameters": "full"}, {"code_location": "off"}])
+@pytest.mark.parametrize(
+    "setting", [{"query_text": "off"}, {"query_text": "raw"}, {"parameters": "full"}, {"code_location": "off"}]
+)
 def test_the_settings_of_a_query_span(tmp_path, make_telemetry, setting):
     """Text off and raw, parameters, no call site."""
     from dbsight import config
