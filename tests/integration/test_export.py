@@ -206,9 +206,10 @@ tell(time.monotonic())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_parent_and_forked_child_each_send_what_waited_in_them(collector):
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_parent_and_forked_child_each_send_what_waited_in_them(collector, protocol):
     """As a preloading web server does: nothing is lost, and nothing arrives twice."""
-    with program(FORKED, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf") as process:
+    with program(FORKED, OTEL_EXPORTER_OTLP_PROTOCOL=protocol) as process:
         assert sorted([process.stdout.readline(), process.stdout.readline()]) == ["child\n", "parent\n"]
         collector.start()
         collector.wait_for(lambda receiver: len(receiver.spans()) == 2)

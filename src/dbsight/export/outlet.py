@@ -45,7 +45,9 @@ class Outlet:
     """
 
     SPANS: ClassVar[float] = 1.5
+    """Seconds for spans at the end of the process. The SDK shuts them down last."""
     OTHERS: ClassVar[float] = 0.75
+    """Seconds each for logs and for metrics at the end of the process."""
     STOCK: ClassVar[float] = 30.0
     """Seconds that the SDK's own processors and readers wait in ``shutdown()``."""
 

@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from dbsight.export.way import is_otlp
-from dbsight.safety import guard, logger
+from dbsight.safety import failed, guard, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,7 +78,14 @@ def wire(outlet: Outlet, kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _after(wrap: Callable[[Any], Any], factory: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda exporter, *more, **named: factory(wrap(exporter), *more, **named)
+    def make(exporter: Any, *more: Any, **named: Any) -> Any:
+        try:
+            exporter = wrap(exporter)
+        except Exception:
+            failed("export.wrap")
+        return factory(exporter, *more, **named)
+
+    return make
 
 
 def _bounded(kind: Callable[[Any, Outlet], Any], outlet: Outlet) -> Callable[..., Any]:

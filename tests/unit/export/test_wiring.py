@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 
+from dbsight import safety
 from dbsight.export.wiring import BoundedLogProcessor, BoundedSpanProcessor
 from exporting import HTTP, SentLogs, SentMetrics, SentSpans, spans
 
@@ -55,6 +56,25 @@ def test_a_factory_of_the_callers_is_kept_and_gets_the_wrapped_exporter(outlet):
     assert type(processor) is SimpleSpanProcessor
     assert processor.span_exporter.export(spans("a")) is SpanExportResult.SUCCESS
     assert inner.batches == []
+
+
+@pytest.mark.swallows_errors
+def test_an_exporter_that_cannot_be_wrapped_is_used_as_it_is(outlet):
+    """A vendor's exporter may do anything when it is looked at; the application starts all the same."""
+
+    class Vendors(SentSpans):
+        made = False
+
+        def __getattribute__(self, name):
+            if name == "_endpoint" and type(self).made:
+                raise RuntimeError(name)
+            return super().__getattribute__(name)
+
+    inner = Vendors()
+    Vendors.made = True
+    processor = outlet.wire({"export_span_processor": SimpleSpanProcessor})["export_span_processor"](inner)
+    assert processor.span_exporter is inner
+    assert safety.errors() == {"export.wrap": 1}
 
 
 def test_under_a_configuration_file_the_sdk_gets_no_arguments_from_us(outlets):
