@@ -45,8 +45,7 @@ def _run(address: str, *, rounds: int, keep_serving: bool) -> int:
     for line in table(_remembered(visit(address, rounds), visits)):
         _say(line)
     if keep_serving:
-        _say("\nserving until Ctrl-C; GET / lists what there is to request")
-        _wait_for_signal()
+        _serve_until_signal()
     return int(any(seen.failed for seen in visits))
 
 
@@ -56,11 +55,12 @@ def _remembered(visits: Iterable[Visit], into: list[Visit]) -> Iterator[Visit]:
         yield seen
 
 
-def _wait_for_signal() -> None:
+def _serve_until_signal() -> None:
     """Wait for SIGINT or SIGTERM, so that the process ends in the ordinary way and reports at exit are written."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    _say("\nserving until Ctrl-C; GET / lists what there is to request")
     stop.wait()
 
 
