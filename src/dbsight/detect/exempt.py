@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from operator import attrgetter
-from pathlib import PurePath
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from dbsight.detect.history import RANGE
 from dbsight.detect.repetition import LOADED_ONCE, PLACEHOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dbsight.detect.history import History
     from dbsight.detect.repetition import Repetition
     from dbsight.detect.window import Window
@@ -24,6 +25,7 @@ BULK = 50
 
 _ANY = re.compile(r"=\s*ANY\s*\(", re.IGNORECASE)
 _EQUAL = re.compile(rf"(?<![<>!])=\s*{PLACEHOLDER}|{PLACEHOLDER}\s*=", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[/\\]")
 _INSERT = frozenset({"insert"})
 _MIGRATION_DIRECTORIES = frozenset({"migrations", "alembic"})
 
@@ -68,13 +70,21 @@ def pages(repetition: Repetition) -> bool:
 def chunks(repetition: Repetition) -> bool:
     """Many values or rows at once: IN lists, arrays or ranges of ≥ 50, all but the last."""
     operations = repetition.operations
-    but_one = len(operations) - 1
-    if sum([operation.statement.in_length >= BULK for operation in operations]) >= but_one:
+    if _all_but_one(operation.statement.in_length for operation in operations):
         return True
-    if sum([(operation.rows or 0) >= BULK for operation in operations]) < but_one:
+    if not _all_but_one(operation.rows or 0 for operation in operations):
         return False
     text = repetition.statement.text
     return _ANY.search(text) is not None or (RANGE.search(text) is not None and _EQUAL.search(text) is None)
+
+
+def _all_but_one(sizes: Iterable[int]) -> bool:
+    few = 0
+    for size in sizes:
+        few += size < BULK
+        if few > 1:
+            return False
+    return True
 
 
 def polling(repetition: Repetition, window: Window) -> bool:
@@ -123,6 +133,6 @@ def follows_inserts(repetition: Repetition, history: History) -> bool:
 def migration(repetition: Repetition, history: History) -> bool:
     """A migration tool is at work, or the code stands in a directory of migrations."""
     site = repetition.call_site
-    if site is not None and not _MIGRATION_DIRECTORIES.isdisjoint(PurePath(site.file).parts[-4:-1]):
+    if site is not None and not _MIGRATION_DIRECTORIES.isdisjoint(_SEPARATOR.split(site.file)[-4:-1]):
         return True
     return history.migrating(repetition.operations[0])

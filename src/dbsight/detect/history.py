@@ -20,6 +20,7 @@ RANGE = re.compile(
 )
 """A comparison whose bound value may move: ``id > ?``, ``run_at <= ?``, ``(a, b) > (?, ?)``, ``BETWEEN ? AND ?``."""
 
+_LIMIT = re.compile(r"\bLIMIT\b|\bFETCH\s+FIRST\b|\bTOP\b", re.IGNORECASE)
 _SKIP_LOCKED = re.compile(r"\bSKIP\s+LOCKED\b|\bREADPAST\b", re.IGNORECASE)
 
 MIGRATION_TABLES = frozenset(
@@ -46,15 +47,15 @@ class History:
 
     Made once for a window in which something was repeated; nothing here is kept beyond that.
 
-    Attributes:
+    Args:
         operations: All that the window remembers, by start.
         groups: The same by fingerprint.
     """
 
     def __init__(self, operations: Sequence[Operation], groups: Mapping[str, Sequence[Operation]]) -> None:
         self.groups = groups
-        self.operations = sorted(operations, key=attrgetter("start_ns"))
-        self._starts = [operation.start_ns for operation in self.operations]
+        self.operations = operations
+        self._starts: list[int] = []
         self._units: dict[int, tuple[int, int]] | None = None
         self._migrating: list[tuple[int, int, str]] | None = None
 
@@ -70,6 +71,8 @@ class History:
 
     def before(self, operation: Operation) -> Iterator[Operation]:
         """What ran earlier on the same thread, the latest first; as far back as is worth looking."""
+        if not self._starts:
+            self._starts = [each.start_ns for each in self.operations]
         end = bisect_left(self._starts, operation.start_ns)
         for position in range(end - 1, max(end - 1 - _MAX_LOOK_BACK, -1), -1):
             earlier = self.operations[position]
@@ -107,7 +110,7 @@ class History:
             return False
         if _SKIP_LOCKED.search(statement.text):
             return True
-        if statement.limit is None:
+        if statement.limit is None and (statement.kind == "select" or not _LIMIT.search(statement.text)):
             return False
         asked = {(operation.parameters, operation.statement.literals) for operation in group}
         if len(asked) > len(group) // 2 and not RANGE.search(statement.text):

@@ -23,6 +23,26 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite, Category, Operation, Severity
 
 _KEY_VALUE = frozenset({"redis", "valkey", "memcached", "dragonfly"})
+_KEY_READS = frozenset(
+    [
+        "GET",
+        "HGET",
+        "HGETALL",
+        "HMGET",
+        "EXISTS",
+        "TTL",
+        "STRLEN",
+        "SMEMBERS",
+        "SCARD",
+        "SISMEMBER",
+        "LRANGE",
+        "LLEN",
+        "LINDEX",
+        "ZRANGE",
+        "ZSCORE",
+        "ZCARD",
+    ]
+)
 _IN_PROCESS = frozenset({"sqlite", "duckdb"})
 _MAX_FINDINGS = 50
 
@@ -68,9 +88,9 @@ class NPlusOne(WindowRule):
 
         In a window without repetition this is one pass over the fingerprints.
         """
-        operations = window.operations
-        if len({operation.statement.fingerprint for operation in operations}) == len(operations):
+        if len({each.statement.fingerprint for each in window.operations}) == len(window.operations):
             return ()
+        operations = sorted(window.operations, key=attrgetter("start_ns"))
         groups: dict[str, list[Operation]] = {}
         for operation in operations:
             fingerprint = operation.statement.fingerprint
@@ -98,14 +118,19 @@ class NPlusOne(WindowRule):
         candidates = []
         eager = False
         for group in repeated:
-            counted = [each for each in group if each.error_type is None and self._counts(each)]
+            counted = [
+                each
+                for each in group
+                if each.error_type is None
+                and each.load != "eager"
+                and (not (each.allowed or each.statement.allowed) or not self._allows(each))
+            ]
             eager = eager or len(counted) < len(group)
             if len(counted) < 2:
                 continue
             for part in _parts(counted, units):
                 if len(part) < 2:
                     continue
-                part.sort(key=attrgetter("start_ns"))
                 repetition = Repetition(part)
                 if self._varies(repetition) and exempt.reason(repetition, window, history) is None:
                     candidates.append(_Candidate(repetition))
@@ -113,14 +138,9 @@ class NPlusOne(WindowRule):
             _follow(candidates, history)
         return candidates
 
-    def _counts(self, operation: Operation) -> bool:
-        if operation.load == "eager":
-            return False
-        allowed = operation.allowed or operation.statement.allowed
-        if allowed:
-            allowed = operation.allowed | operation.statement.allowed
-            return self.name not in allowed and "all" not in allowed
-        return True
+    def _allows(self, operation: Operation) -> bool:
+        allowed = operation.allowed | operation.statement.allowed
+        return self.name in allowed or "all" in allowed
 
     def _varies(self, repetition: Repetition) -> bool:
         """Whether it asks for different things: else it is redundant, a retry or polling, and others look at that.
@@ -132,7 +152,8 @@ class NPlusOne(WindowRule):
                 return False  # a scheduler's thread, without any line of the application
             return not repetition.unknown and repetition.distinct == len(repetition) >= self._threshold
         if repetition.unknown:
-            return True
+            # A key-value store is polled by locks, queues and rate limiters, always for the same keys.
+            return repetition.database.system not in _KEY_VALUE
         return repetition.distinct == len(repetition) or repetition.distinct >= 3
 
     # -- How bad it is ------------------------------------------------------------------------------------------
@@ -148,14 +169,15 @@ class NPlusOne(WindowRule):
         severity = self._undemoted(repetition, count, total, window.duration)
         if severity is None:
             return None
-        if median(repetition.gaps()) > 1.0:
+        # Half of the gaps are longer than 1 s only where the whole is longer than their sum.
+        if repetition.span > (count - 1) / 2 and median(repetition.gaps()) > 1.0:
             return "info"
-        if count < 20 and total < 0.025 and total < 0.005 * window.duration:
+        if count < 20 and total < 0.025 and total * 200 < window.duration:
             return "info"
         return severity
 
     def _undemoted(self, repetition: Repetition, count: int, total: float, window: float) -> Severity | None:
-        matters = total >= 0.1 or total >= 0.2 * window > 0
+        matters = total >= 0.1 or total * 5 >= window > 0
         if count >= max(10, self._threshold) and repetition.distinct >= 10 and matters:
             return "error"
         if count >= self._threshold or (count >= 3 and total >= 0.1):
@@ -264,27 +286,25 @@ class _Candidate:
 def _reads(operation: Operation) -> bool:
     """Whether a statement can be part of an N+1: it reads, and the application's own tables."""
     statement = operation.statement
-    return statement.kind == "select" and not (
-        statement.ping or statement.setup or statement.catalogue or statement.blocking
-    )
+    if statement.kind != "select":
+        return statement.system in _KEY_VALUE and statement.summary.partition(" ")[0].upper() in _KEY_READS
+    return not (statement.ping or statement.setup or statement.catalogue or statement.blocking)
 
 
-def _parts(group: Sequence[Operation], units: Mapping[int, tuple[int, int]]) -> list[list[Operation]]:
+def _parts(group: list[Operation], units: Mapping[int, tuple[int, int]]) -> list[list[Operation]]:
     """Part a group by database, unit of work and place; what two instrumentations saw of one query counts once."""
     parts: dict[object, list[Operation]] = {}
-    foreign = False
-    for operation in group:
-        key = (operation.database.key, units.get(id(operation)))
-        parts.setdefault(key, []).append(operation)
-        foreign = foreign or operation.foreign
-    found = []
-    for part in parts.values():
-        once = _once(part) if foreign else part
-        found += places(once)
-    return found
+    if units or len({operation.database.key for operation in group}) > 1:
+        for operation in group:
+            key = (operation.database.key, units.get(id(operation)))
+            parts.setdefault(key, []).append(operation)
+    else:
+        parts[None] = group
+    foreign = any([operation.foreign for operation in group])  # noqa: C419 - twice as fast as a generator
+    return [place for part in parts.values() for place in places(_once(part) if foreign else part)]
 
 
-def _once(operations: Sequence[Operation]) -> list[Operation]:
+def _once(operations: list[Operation]) -> list[Operation]:
     """Leave out the driver's view of what a client library of ours saw as well: it lies within."""
     ours = [(each.thread, each.start_ns, each.end_ns) for each in operations if not each.foreign]
     return [

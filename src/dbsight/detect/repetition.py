@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from math import fsum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from dbsight.model import CallSite, Database, Operation, Statement
 
@@ -62,13 +63,18 @@ class Repetition:
         self.entity = first.entity
         self.call_site: CallSite | None = _most_frequent(operations)
         self.distinct, self.unknown = _tell_apart(operations)
-        self.duration = sum([operation.duration for operation in operations])
+        self.duration = fsum([operation.duration for operation in operations])
 
     def __len__(self) -> int:
         return len(self.operations)
 
     def __repr__(self) -> str:
         return f"Repetition({self.statement.summary!r} × {len(self)}, at {self.call_site})"
+
+    @property
+    def span(self) -> float:
+        """Seconds from the start of the first to the start of the last."""
+        return (self.operations[-1].start_ns - self.operations[0].start_ns) / 1e9
 
     @property
     def one_place(self) -> bool:
@@ -86,7 +92,7 @@ class Repetition:
 
 def _most_frequent(operations: Sequence[Operation]) -> CallSite | None:
     first = operations[0].call_site
-    if all(operation.call_site is first for operation in operations):
+    if len({operation.call_site for operation in operations}) == 1:
         return first
     counts: dict[tuple[str, int, str, str], list[CallSite]] = {}
     for operation in operations:
@@ -100,8 +106,11 @@ def _most_frequent(operations: Sequence[Operation]) -> CallSite | None:
     return min(counts.items(), key=lambda item: (-len(item[1]), item[0]))[1][0]
 
 
-def _tell_apart(operations: Iterable[Operation]) -> tuple[int, int]:
+def _tell_apart(operations: Sequence[Operation]) -> tuple[int, int]:
     """Count the different parameters, and the executions whose parameters are not known."""
+    values = {operation.parameters for operation in operations}
+    if len(values) == len(operations) and None not in values:
+        return len(values), 0
     seen: set[tuple[int | None, int]] = set()
     loaded_once = unknown = 0
     for operation in operations:
@@ -118,12 +127,20 @@ def _tell_apart(operations: Iterable[Operation]) -> tuple[int, int]:
     return len(seen) + loaded_once, unknown
 
 
-def places(operations: Iterable[Operation]) -> list[list[Operation]]:
+def places(operations: list[Operation]) -> list[list[Operation]]:
     """Part executions by what asked for them.
 
     A relationship of the ORM is a place of its own, wherever it is touched. Otherwise it is the line of code together
     with the line that called it: often the first is a helper, and its callers have nothing to do with each other.
     """
+    first = operations[0]
+    if len({operation.relationship for operation in operations}) == 1:
+        if first.relationship is None:
+            alike = len({operation.call_site for operation in operations}) == 1
+        else:
+            alike = len({operation.load for operation in operations}) == 1
+        if alike:
+            return [operations]
     parts: dict[object, list[Operation]] = {}
     for operation in operations:
         asked = operation.relationship
@@ -133,8 +150,6 @@ def places(operations: Iterable[Operation]) -> list[list[Operation]]:
             parts[place] = [operation]
         else:
             part.append(operation)
-    if len(parts) == 1:
-        return list(parts.values())
     # Call sites are usually one object a place, but nobody promises that.
     merged: dict[object, list[Operation]] = {}
     for place, part in parts.items():

@@ -1,0 +1,117 @@
+"""The list of rules, and the form that every rule has."""
+
+import ast
+import inspect
+import re
+import textwrap
+import time
+
+import pytest
+
+from dbsight.config import SETTINGS, Settings
+from dbsight.detect import RULES, make_rules
+from dbsight.detect.n_plus_one import NPlusOne
+from dbsight.detect.rule import WindowRule
+from dbsight.detect.slow_query import SlowQuery
+from dbsight.model import Category
+from unit.detect.loops import LOADS_CUSTOMER, loop, make_window, one
+
+by_name = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+
+
+def names(*words):
+    """The rules that a setting leaves."""
+    return [rule.name for rule in make_rules(Settings(rules=words))]
+
+
+def test_every_rule_is_on_by_default():
+    """The setting is ``all``."""
+    assert [type(rule) for rule in make_rules(Settings())] == list(RULES) == [SlowQuery, NPlusOne]
+
+
+def test_rules_are_taken_away_and_chosen_by_name():
+    """A minus takes one away; names alone are all that is left."""
+    assert names("all", "-n_plus_one") == ["slow_query"]
+    assert names("n_plus_one") == ["n_plus_one"]
+    assert names("-all") == []
+
+
+@by_name
+def test_a_rule_has_a_name_a_category_and_settings_that_exist(rule):
+    """As attributes, settings and documents use them."""
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", rule.name)
+    assert rule.category in Category.__args__
+    assert set(rule.settings) <= set(SETTINGS)
+    assert rule.__module__ == f"dbsight.detect.{rule.name}", "a rule is one file, named after it"
+
+
+@by_name
+def test_a_rule_tells_its_shape_and_shows_both_ways(rule):
+    """The first line is a sentence, then comes a drawing, then the anti-pattern and the best practice, as code."""
+    paragraphs = inspect.getdoc(rule).split("\n\n")
+    sentence, drawing = paragraphs[:2]
+    assert re.fullmatch(r"[A-Z][^\n]{20,100}\.", sentence)
+    assert all(line.startswith("    ") for line in drawing.splitlines())
+    assert re.search(r"\[ [A-Z]+ \S+ -+", drawing)
+    headed = {text.partition(":\n")[0]: text.partition(":\n")[2] for text in paragraphs[2:]}
+    assert list(headed) == ["Anti-pattern", "Best practice", "Severity", "Left alone"]
+    for code in (headed["Anti-pattern"], headed["Best practice"]):
+        assert ast.parse(textwrap.dedent(code)).body
+    assert all(re.match(r"    (error|warning|info): |    \S", line) for line in headed["Severity"].splitlines())
+
+
+@by_name
+def test_a_rule_keeps_nothing_of_a_window(rule):
+    """One instance serves all windows and threads."""
+    made = rule(Settings())
+    before = {name: repr(value) for name, value in vars(made).items()}
+    window = make_window([one("SELECT orders.id FROM orders", duration=9.0), *loop(20, **LOADS_CUSTOMER)])
+    for operation in window.operations:
+        made.visit(operation, window)
+    list(made.complete(window))
+    assert {name: repr(value) for name, value in vars(made).items()} == before
+
+
+def test_a_rule_that_looks_at_nothing_says_nothing():
+    """The base class is the rule that never speaks."""
+
+    class Silent(WindowRule):
+        name = "silent"
+        category = "query"
+
+    window = make_window(loop(20))
+    assert Silent(Settings()).visit(window.operations[0], window) is None
+    assert list(Silent(Settings()).complete(window)) == []
+
+
+def best(call, number=50):
+    """CPU seconds of one call, the best of ten rounds."""
+
+    def round_():
+        began = time.process_time()
+        for _ in range(number):
+            call()
+        return (time.process_time() - began) / number
+
+    return min(round_() for _ in range(10))
+
+
+def test_a_loop_of_two_hundred_is_judged_in_well_under_a_millisecond():
+    """Measured 120 µs; the bound leaves room for slow machines, not for a second look at each operation."""
+    window = make_window([one("SELECT orders.id FROM orders", parameters=0), *loop(200, **LOADS_CUSTOMER)])
+    assert best(lambda: NPlusOne(Settings()).complete(window)) < 0.001
+
+
+def test_a_window_without_repetition_costs_next_to_nothing():
+    """Measured 0.03 µs an operation; ten times that is the bound."""
+    window = make_window([one(f"SELECT c{number} FROM t", at=number / 1000) for number in range(200)])
+    rule = NPlusOne(Settings())
+    assert rule.complete(window) == ()
+    assert best(lambda: rule.complete(window)) / 200 < 0.000_000_3
+
+
+def test_a_normal_query_costs_a_comparison():
+    """Measured 0.06 µs."""
+    rule = SlowQuery(Settings())
+    operation = one("SELECT orders.id FROM orders", duration=0.001)
+    assert best(lambda: rule.visit(operation, None), 1000) < 0.000_001
