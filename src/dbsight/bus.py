@@ -5,6 +5,8 @@ An instrumentor never knows who listens; with nobody there, ``observe`` costs a 
 
 from __future__ import annotations
 
+import os
+import threading
 from typing import TYPE_CHECKING
 
 from dbsight.safety import failed
@@ -19,22 +21,25 @@ if TYPE_CHECKING:
     Listener = Callable[[Observation], Verdict | None]
     RootListener = Callable[[SpanContext], None]
 
-# Tuples, replaced whole: readers need no lock.
+# Tuples, replaced whole under the lock: readers need none.
 _listeners: tuple[Listener, ...] = ()
 _root_listeners: tuple[RootListener, ...] = ()
+_lock = threading.Lock()
 
 
 def subscribe(listener: Listener) -> None:
     """Call ``listener`` with every observation from now on; subscribing twice is once."""
     global _listeners  # noqa: PLW0603 - the bus is this module
-    if listener not in _listeners:
-        _listeners = (*_listeners, listener)
+    with _lock:
+        if listener not in _listeners:
+            _listeners = (*_listeners, listener)
 
 
 def unsubscribe(listener: Listener) -> None:
     """Undo ``subscribe``; unknown listeners are ignored."""
     global _listeners  # noqa: PLW0603 - the bus is this module
-    _listeners = tuple(known for known in _listeners if known != listener)
+    with _lock:
+        _listeners = tuple(known for known in _listeners if known != listener)
 
 
 def listening() -> bool:
@@ -64,14 +69,16 @@ def observe(observation: Observation) -> Verdict | None:
 def on_root_ending(listener: RootListener) -> None:
     """Call ``listener`` with the context of every local root before its window closes: finish open results there."""
     global _root_listeners  # noqa: PLW0603 - the bus is this module
-    if listener not in _root_listeners:
-        _root_listeners = (*_root_listeners, listener)
+    with _lock:
+        if listener not in _root_listeners:
+            _root_listeners = (*_root_listeners, listener)
 
 
 def off_root_ending(listener: RootListener) -> None:
     """Undo ``on_root_ending``; unknown listeners are ignored."""
     global _root_listeners  # noqa: PLW0603 - the bus is this module
-    _root_listeners = tuple(known for known in _root_listeners if known != listener)
+    with _lock:
+        _root_listeners = tuple(known for known in _root_listeners if known != listener)
 
 
 def root_ending(context: SpanContext) -> None:
@@ -79,5 +86,14 @@ def root_ending(context: SpanContext) -> None:
     for listener in _root_listeners:
         try:
             listener(context)
-        except Exception:
+        except Exception:  # noqa: PERF203 - one that raises must not silence the others
             failed("bus.root_ending")
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -21,18 +23,25 @@ _MAX_PLACES = 1000
 
 _errors: dict[str, int] = {}
 _dropped: dict[str, int] = {}
+_lock = threading.RLock()  # re-entrant: a finaliser may fail while its thread is counting
 
 
 def failed(place: str) -> None:
     """Count the exception being handled against ``place``, and log it the first time that the place fails.
 
-    The log record carries the exception's class and our frames, not its message: driver errors quote values.
+    The log record carries the exception's class and our frames, not its message: driver errors quote values. Never
+    raises. Places beyond the first thousand are counted together, as ``other``.
     """
-    count = _errors.get(place, 0)
-    if count or len(_errors) < _MAX_PLACES:
-        _errors[place] = count + 1
-    if not count:
-        logger.warning("dbsight: %s failed and was skipped: %s", place, _describe())
+    try:
+        with _lock:
+            if place not in _errors and len(_errors) >= _MAX_PLACES:
+                place = "other"
+            count = _errors[place] = _errors.get(place, 0) + 1
+        if count == 1:
+            logger.warning("dbsight: %s failed and was skipped: %s", place, _describe())
+    except Exception:
+        # The application's own log filter may raise, or its stack be full: nothing is left to say it with.
+        _dropped["warnings"] = _dropped.get("warnings", 0) + 1
 
 
 def _describe() -> str:
@@ -63,7 +72,8 @@ def guard(function: _F) -> _F:
 
 def dropped(reason: str, count: int = 1) -> None:
     """Count what was not remembered because a bound was reached; ``reason`` is one of a handful of constants."""
-    _dropped[reason] = _dropped.get(reason, 0) + count
+    with _lock:
+        _dropped[reason] = _dropped.get(reason, 0) + count
 
 
 def errors() -> dict[str, int]:
@@ -80,3 +90,13 @@ def reset() -> None:
     """Forget all counts: in a forked child, and between tests."""
     _errors.clear()
     _dropped.clear()
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _lock = threading.RLock()
+    reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from typing_extensions import Self
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -24,12 +26,16 @@ root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
 
 _NOTHING: frozenset[str] = frozenset()
 
-_allowed: ContextVar[frozenset[str]] = ContextVar("dbsight_allowed", default=_NOTHING)
+# What is allowed, and the sets that make it up. No tokens: those of an instance that two tasks share,
+# or that a generator leaves in another context than it entered, cannot be reset, and resetting them raises.
+_allowed: ContextVar[tuple[frozenset[str], tuple[frozenset[str], ...]]] = ContextVar(
+    "dbsight_allowed", default=(_NOTHING, ())
+)
 
 
 def allowed() -> frozenset[str]:
     """The rules that are allowed here; ``all`` among them allows every rule."""
-    return _allowed.get()
+    return _allowed.get()[0]
 
 
 class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")
@@ -54,18 +60,21 @@ class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reas
             raise ValueError("allow() needs a reason: the next reader will ask")
         self.rules = frozenset(rules)
         self.reason = reason
-        self._tokens: list[Token[frozenset[str]]] = []
 
-    def __enter__(self) -> allow:
-        self._tokens.append(_allowed.set(_allowed.get() | self.rules))
+    def __enter__(self) -> Self:
+        union, parts = _allowed.get()
+        _allowed.set((union | self.rules, (*parts, self.rules)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _allowed.reset(self._tokens.pop())
+        parts = list(_allowed.get()[1])
+        if self.rules in parts:  # always, but where it is left in another context than it was entered in
+            parts.remove(self.rules)
+            _allowed.set((_NOTHING.union(*parts), tuple(parts)))
 
-    async def __aenter__(self) -> allow:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(
@@ -74,20 +83,19 @@ class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reas
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: _F) -> _F:
-        """Decorate a function or a coroutine function."""
-        # A fresh context manager per call: one decorator serves recursion and many threads.
+        """Decorate a function or a coroutine function; of a generator it covers the making, not the steps."""
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with allow(*self.rules, reason=self.reason):
+                with self:
                     return await function(*args, **kwargs)
 
             return cast("_F", coroutine)
 
         @functools.wraps(function)
         def plain(*args: Any, **kwargs: Any) -> Any:
-            with allow(*self.rules, reason=self.reason):
+            with self:
                 return function(*args, **kwargs)
 
         return cast("_F", plain)
