@@ -62,18 +62,14 @@ def list_customers_fixed(session: Session) -> Rows:
 def list_products(session: Session) -> Rows:
     """Products and their categories, many to many: one query per product."""
     products = session.scalars(select(Product).order_by(Product.id).limit(60)).all()
-    return [
-        {"product": product.name, "categories": [shelf.name for shelf in product.categories]} for product in products
-    ]
+    return [{"product": product.name, "shelves": [shelf.name for shelf in product.categories]} for product in products]
 
 
 def list_products_fixed(session: Session) -> Rows:
     """The same with one more query for all categories."""
     statement = select(Product).options(selectinload(Product.categories)).order_by(Product.id).limit(60)
     products = session.scalars(statement).all()
-    return [
-        {"product": product.name, "categories": [shelf.name for shelf in product.categories]} for product in products
-    ]
+    return [{"product": product.name, "shelves": [shelf.name for shelf in product.categories]} for product in products]
 
 
 def list_payments(session: Session) -> Rows:
