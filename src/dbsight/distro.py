@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import importlib.util
+import logging
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,8 @@ _OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy"}
 _INSTRUMENTORS: Final = {"sqlalchemy": ("dbsight.instrument.sqlalchemy", "SQLAlchemyInstrumentor")}
 """Library to be there, module and class of the instrumentor: what ``configure`` switches on."""
 
+_LOADER: Final = "opentelemetry.instrumentation.auto_instrumentation._load"
+
 _EXPORTER_VARIABLES: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
 
 
@@ -46,6 +49,11 @@ class _Runtime:
 _runtime = _Runtime()
 
 
+def _is_not_about_what_we_replace(record: logging.LogRecord) -> bool:
+    """Upstream complains of versions that it cannot instrument; where ours takes its place, that is nobody's concern."""
+    return not record.getMessage().startswith(tuple(f"{name} only instruments" for name in _OURS.values()))
+
+
 class DbsightDistro(BaseDistro):
     """The distribution: OTLP by default, and our instrumentors in place of upstream's."""
 
@@ -53,6 +61,8 @@ class DbsightDistro(BaseDistro):
         # As upstream's distribution does: whichever configurator wins reads them.
         for variable in _EXPORTER_VARIABLES:
             os.environ.setdefault(variable, "otlp")
+        if config.current().enabled:
+            logging.getLogger(_LOADER).addFilter(_is_not_about_what_we_replace)
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Instrument one library, unless ours takes its place or the user switched it off by upstream's name."""
@@ -90,9 +100,8 @@ class DbsightConfigurator(_OTelSDKConfigurator):
 def _attach() -> None:
     """Put our processor around those of the global provider, and arrange for the report at exit."""
     processor = attach(trace.get_tracer_provider())
-    if processor is None:
-        return
-    _runtime.processor = processor
+    if processor is not None:
+        _runtime.processor = processor
     if not _runtime.reporting:
         _runtime.reporting = True
         # After the SDK's own handlers, so before them at exit: what windows still hold must find an open exporter.
@@ -102,12 +111,12 @@ def _attach() -> None:
 @guard
 def _at_exit() -> None:
     processor, outlet = _runtime.processor, _runtime.outlet
-    if processor is None:
-        return
-    processor.analyzer.finish()
+    if processor is not None:
+        processor.analyzer.finish()
     if outlet is not None:
         outlet.closing()
-    _print_report(processor, exporting=outlet.exporting if outlet is not None else True)
+    if processor is not None:
+        _print_report(processor, exporting=outlet.exporting if outlet is not None else True)
 
 
 def _print_report(processor: DbsightSpanProcessor, *, exporting: bool) -> None:

@@ -25,7 +25,9 @@ _LOOP: Final = 4  # the event loop: what is above it did not ask for the query
 
 _MAX_DEPTH = 150
 _CALLER_DEPTH = 4
-"""Frames between a call site and its caller: a comprehension, a context manager, no more."""
+"""Frames between a call site and its caller: a context manager, a decorator, no more."""
+
+_COMPREHENSIONS = frozenset({"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>"})
 
 _MAX_CACHED = 10_000
 
@@ -147,7 +149,9 @@ def _parent_greenlet(current: Any) -> Any:
 
 
 def _site(frame: FrameType) -> CallSite:
-    code, line = frame.f_code, frame.f_lineno
+    line = frame.f_lineno
+    frame = _function_frame(frame)
+    code = frame.f_code
     caller = _caller(frame)
     key = (code, line, caller.f_code if caller else None, caller.f_lineno if caller else 0)
     site = _sites.get(key)
@@ -159,9 +163,19 @@ def _site(frame: FrameType) -> CallSite:
     return site
 
 
+def _function_frame(frame: FrameType) -> FrameType:
+    """The frame of the function that a comprehension stands in; any other frame as it is."""
+    while frame.f_code.co_name in _COMPREHENSIONS:
+        above = frame.f_back
+        if above is None or above.f_code.co_filename != frame.f_code.co_filename:
+            break  # a generator expression that somebody else iterates
+        frame = above
+    return frame
+
+
 def _caller(frame: FrameType) -> FrameType | None:
     """The next frame of the application, when it follows closely."""
-    wanted = _kinds[frame.f_code]
+    wanted = _kinds.get(frame.f_code) or _kind_of(frame.f_code)
     above = frame.f_back
     for _ in range(_CALLER_DEPTH):
         if above is None:
@@ -169,7 +183,7 @@ def _caller(frame: FrameType) -> FrameType | None:
         code = above.f_code
         kind = _kinds.get(code) or _kind_of(code)
         if kind == wanted:
-            return above
+            return _function_frame(above)
         if kind != _LIBRARY:
             return None
         above = above.f_back
