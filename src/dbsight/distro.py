@@ -50,7 +50,7 @@ _runtime = _Runtime()
 
 
 def _is_not_about_what_we_replace(record: logging.LogRecord) -> bool:
-    """Upstream complains of versions that it cannot instrument; where ours takes its place, that is nobody's concern."""
+    """Upstream complains of versions that it cannot instrument; nobody needs to know where ours takes its place."""
     return not record.getMessage().startswith(tuple(f"{name} only instruments" for name in _OURS.values()))
 
 
