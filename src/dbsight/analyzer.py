@@ -7,16 +7,16 @@ import os
 import threading
 from dataclasses import replace
 from time import time_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from dbsight import bus, config, safety, scope, semconv
-from dbsight.detect import make_rules
+from dbsight.detect import RULES, make_rules
 from dbsight.detect.limits import Limits
-from dbsight.detect.rule import WindowRule
+from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.detect.window import Window
-from dbsight.model import Verdict, WindowSummary
+from dbsight.model import Operation, Verdict, WindowSummary
 from dbsight.monitor.stats import Stats
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.metrics import Metrics
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from dbsight.config import Settings
-    from dbsight.model import Finding, Operation
+    from dbsight.detect.rule import Rule
+    from dbsight.model import Event, Finding, Observation, Snapshot
     from dbsight.span import DrawnRoot
 
 _SECOND: Final = 1_000_000_000
@@ -39,7 +40,9 @@ _SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
 _SILENCE_ROOTLESS_NS: Final = 10 * _SECOND
 """A window whose root never reaches a processor is over after this silence (DESIGN §4)."""
 _SWEEP_EVERY: Final = 0.5  # s
+_EXAMINE_EVERY_NS: Final = 10 * _SECOND
 _MAX_FINDINGS_PER_WINDOW: Final = 100
+_MAX_KNOWN: Final = 1000
 
 
 class Analyzer:
@@ -67,9 +70,16 @@ class Analyzer:
         self.log = FindingLog(logger_provider)
         self.origins: tuple[object, ...] = ()
         self._clock = clock
-        rules = [rule for rule in make_rules(self.settings) if isinstance(rule, WindowRule)]
+        self.settings.check_rules(rule.name for rule in RULES)
+        every = make_rules(self.settings)
+        rules = [rule for rule in every if isinstance(rule, WindowRule)]
+        self._examiners = [rule for rule in every if isinstance(rule, SnapshotRule)]
+        self._examined_ns = clock()
+        self._known: dict[str, None] = {}  # ids of findings about totals, each told once
         self._visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self._completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
+        # What wants to know of each event, by its class: totals in monitor/, metrics in report/metrics.py.
+        self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
         self._limits = Limits(self.settings)
         self._max_age_ns = int(self.settings.max_window_age * _SECOND)
         self._lock = threading.RLock()
@@ -114,19 +124,37 @@ class Analyzer:
         self._windows = {}
         self._by_span = {}
         self._sweeper = None
+        self._known = {}
         self.stats.reset()
 
     # -- Operations ---------------------------------------------------------------------------------------------
 
-    def observe(self, operation: Operation) -> Verdict | None:
-        """Take in one operation on the request path.
+    def observe(self, observation: Observation) -> Verdict | None:
+        """Take in one observation on the request path.
 
         Returns:
-            What must stand on its own span, None when there is nothing to say.
+            What must stand on an operation's own span, None when there is nothing to say.
         """
-        origin = operation.origin
+        origin = observation.origin
         if origin is not None and self.origins and not any(origin is known for known in self.origins):
             return None
+        if isinstance(observation, Operation):
+            return self._operation(observation)
+        self._event(observation)
+        return None
+
+    def _event(self, event: Event) -> None:
+        """Take in what is no query: totals and metrics, and the window that it happened in."""
+        for take in self._takers.get(type(event), ()):
+            take(event)
+        if event.parent is not None:
+            windows = self._windows.get(event.parent.trace_id)
+            if windows:
+                (windows[0] if len(windows) == 1 else self._choose(windows, event.parent)).note(event)
+
+    def _operation(self, operation: Operation) -> Verdict | None:
+        if self._examiners and self._sweeper is None:
+            self._start_sweeper()
         window = self._window_of(operation)
         findings: tuple[Finding, ...] = ()
         for rule in self._visitors:
@@ -161,8 +189,9 @@ class Analyzer:
                 self.metrics.finding(found)
         return verdict
 
-    def _switch_off(self, rule: WindowRule) -> None:
+    def _switch_off(self, rule: Rule) -> None:
         failed(f"rule {rule.name} (switched off for this process)")
+        self._examiners = [other for other in self._examiners if other is not rule]
         self._visitors = [other for other in self._visitors if other is not rule]
         self._completers = [other for other in self._completers if other is not rule]
 
@@ -290,7 +319,7 @@ class Analyzer:
         self._judge(window, window.take(self._clock()))
 
     def _judge(self, window: Window, part: Window) -> None:
-        if not part.operations:
+        if not part.operations and not part.events:
             return
         for rule in tuple(self._completers):
             try:
@@ -375,7 +404,7 @@ class Analyzer:
         """Close the windows without a live root span that fell silent, empty those that are too old.
 
         Returns:
-            Whether windows without a live root span are left.
+            Whether there will be more to do: windows without a live root span, or rules about totals.
         """
         now = self._clock()
         left = False
@@ -389,13 +418,40 @@ class Analyzer:
                     left = True
             elif now - window.emptied_ns > self._max_age_ns:
                 self._empty(window)
-        return left
+        if now - self._examined_ns > _EXAMINE_EVERY_NS:
+            self._examined_ns = now
+            self.examine()
+        return left or bool(self._examiners)
+
+    def snapshot(self, **about: Any) -> Snapshot:
+        """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
+        return self.stats.snapshot(preset=self.settings.preset, **about)
+
+    def examine(self) -> None:
+        """Let the rules about totals look; what they find for the first time has no span and becomes a log event."""
+        if not self._examiners:
+            return
+        snapshot = self.snapshot()
+        for rule in tuple(self._examiners):
+            try:
+                findings = list(rule.examine(snapshot))
+            except Exception:
+                self._switch_off(rule)
+                continue
+            for found in findings:
+                if found.id in self._known or len(self._known) >= _MAX_KNOWN:
+                    continue
+                self._known[found.id] = None
+                self.stats.found(found)
+                self.metrics.finding(found)
+                self.log.emit(found, 0, 0, sampled=False)
 
     def finish(self) -> None:
-        """Close every window that has no live root span, now: at exit, and before a report."""
+        """Close every window, now, and look at the totals: at exit, and before a report."""
         try:
             for window in [window for windows in list(self._windows.values()) for window in windows]:
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
+            self.examine()
         except Exception:
             failed("analyzer.finish")
 

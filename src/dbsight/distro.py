@@ -133,7 +133,7 @@ def _print_report(processor: DbsightSpanProcessor, *, exporting: bool) -> None:
 
     resource = getattr(trace.get_tracer_provider(), "resource", None)
     service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
-    snapshot = processor.analyzer.stats.snapshot(service=service, preset=settings.preset, exporting=exporting)
+    snapshot = processor.analyzer.snapshot(service=service, exporting=exporting)
     print_report(snapshot)
 
 

@@ -21,6 +21,8 @@ Category = Literal["index", "query", "pool", "cache", "workload", "memory", "loc
 Effort = Literal["low", "medium", "high"]
 QueryClass = Literal["slow", "very_slow"]
 
+PoolEventKind = Literal["checkout", "checkin", "create", "close", "timeout", "failure", "leak"]
+
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 """From the least to the most severe."""
 
@@ -191,8 +193,8 @@ class Operation:
         pool_wait: s waited for the connection before this operation; 0 when it did not wait.
         parameters: Salted hash of the bound values, None when unknown. Never exported.
         relationship: ORM relationship or attribute that asked for it (``Order.customer``).
-        load: ``lazy``, ``deferred``, ``expired`` or ``inherited`` (columns of a subclass that a query for its base class
-            left out) for ORM loads, ``eager`` for selectinload / subqueryload.
+        load: ``lazy``, ``deferred``, ``expired`` or ``inherited`` (columns of a subclass that a query for its base
+            class left out) for ORM loads, ``eager`` for selectinload / subqueryload.
         entity: Name of the class that the relationship leads to; of inherited columns, the base class.
         to_many: Whether the relationship is a collection; None when there is none.
         flush: Identity of the ORM flush that it belongs to; 0 outside flushes.
@@ -536,5 +538,182 @@ class MergedFinding:
     impact: float
 
 
-Observation = Operation
-"""What an instrumentor publishes on the bus; a union once there is more than queries to tell."""
+class Event:
+    """What is no query, seen by an instrumentor; the common part of the events below.
+
+    Attributes:
+        at_ns: When it was over, ns since the epoch.
+        call_site: The line of the application, None when unknown.
+        parent: Context of the span that it happened in, None outside spans: it finds the window.
+        origin: Identity of the span pipeline, None when unknown; analysers ignore what is not theirs.
+    """
+
+    __slots__ = ("at_ns", "call_site", "origin", "parent")
+
+    def __init__(
+        self,
+        at_ns: int,
+        call_site: CallSite | None = None,
+        parent: SpanContext | None = None,
+        origin: object | None = None,
+    ) -> None:
+        self.at_ns = at_ns
+        self.call_site = call_site
+        self.parent = parent
+        self.origin = origin
+
+
+class PoolEvent(Event):
+    """Something that a connection pool did.
+
+    Attributes:
+        kind: ``checkout`` (got a connection), ``checkin``, ``create``, ``close``, ``timeout`` (got none in time),
+            ``failure`` (a connection could not be made) or ``leak`` (never returned).
+        pool: ``db.client.connection.pool.name``.
+        seconds: Waited for a checkout or until a timeout; used until a checkin; taken to create; out at a leak.
+        error_type: Of a failure.
+        reason: Why a connection was closed: ``recycle``, ``invalid``, ``overflow``, ``idle``, ``dispose`` …
+        holders: Who holds the pool's connections at a timeout: place and age in s, oldest first.
+    """
+
+    __slots__ = ("error_type", "holders", "kind", "pool", "reason", "seconds")
+
+    def __init__(
+        self,
+        kind: PoolEventKind,
+        pool: str,
+        at_ns: int,
+        seconds: float = 0.0,
+        *,
+        error_type: str | None = None,
+        reason: str | None = None,
+        holders: tuple[tuple[CallSite | None, float], ...] = (),
+        call_site: CallSite | None = None,
+        parent: SpanContext | None = None,
+        origin: object | None = None,
+    ) -> None:
+        super().__init__(at_ns, call_site, parent, origin)
+        self.kind: PoolEventKind = kind
+        self.pool = pool
+        self.seconds = seconds
+        self.error_type = error_type
+        self.reason = reason
+        self.holders = holders
+
+
+class TransactionEvent(Event):
+    """A transaction that is over; savepoints are part of it.
+
+    Attributes:
+        database: Where.
+        result: ``commit`` or ``rollback``.
+        seconds: From its begin to its end.
+        idle: s of these in which no statement ran.
+        queries: Statements in it.
+    """
+
+    __slots__ = ("database", "idle", "queries", "result", "seconds")
+
+    def __init__(
+        self,
+        database: Database,
+        result: Literal["commit", "rollback"],
+        at_ns: int,
+        seconds: float,
+        *,
+        idle: float = 0.0,
+        queries: int = 0,
+        call_site: CallSite | None = None,
+        parent: SpanContext | None = None,
+        origin: object | None = None,
+    ) -> None:
+        super().__init__(at_ns, call_site, parent, origin)
+        self.database = database
+        self.result: Literal["commit", "rollback"] = result
+        self.seconds = seconds
+        self.idle = idle
+        self.queries = queries
+
+
+class CacheEvent(Event):
+    """Look-ups in a cache.
+
+    Attributes:
+        cache: Name of the cache.
+        layer: ``l1``, ``l2`` … or empty.
+        key_prefix: Template of the keys, ``user:{}:cart``, or empty.
+        hits: Keys that were found.
+        misses: Keys that were not.
+        size: Bytes of the values found, None when unknown.
+        model: ORM model that is cached, or empty.
+    """
+
+    __slots__ = ("cache", "hits", "key_prefix", "layer", "misses", "model", "size")
+
+    def __init__(
+        self,
+        cache: str,
+        at_ns: int,
+        *,
+        hits: int = 0,
+        misses: int = 0,
+        layer: str = "",
+        key_prefix: str = "",
+        size: int | None = None,
+        model: str = "",
+        call_site: CallSite | None = None,
+        parent: SpanContext | None = None,
+        origin: object | None = None,
+    ) -> None:
+        super().__init__(at_ns, call_site, parent, origin)
+        self.cache = cache
+        self.layer = layer
+        self.key_prefix = key_prefix
+        self.hits = hits
+        self.misses = misses
+        self.size = size
+        self.model = model
+
+
+class LockEvent(Event):
+    """A distributed lock was tried for, released or lost.
+
+    Attributes:
+        kind: ``acquire`` (tried for), ``release`` or ``leak`` (held beyond its time, or never released).
+        system: ``redis`` or ``postgresql``.
+        lock: Name, shortened to its template.
+        acquired: Whether it was got; for ``acquire``.
+        seconds: Taken to acquire it, or held until the release.
+        attempts: Tries of an ``acquire``.
+        pauses: s between the tries, at most the first ten.
+    """
+
+    __slots__ = ("acquired", "attempts", "kind", "lock", "pauses", "seconds", "system")
+
+    def __init__(
+        self,
+        kind: Literal["acquire", "release", "leak"],
+        system: str,
+        lock: str,
+        at_ns: int,
+        seconds: float,
+        *,
+        acquired: bool = True,
+        attempts: int = 1,
+        pauses: tuple[float, ...] = (),
+        call_site: CallSite | None = None,
+        parent: SpanContext | None = None,
+        origin: object | None = None,
+    ) -> None:
+        super().__init__(at_ns, call_site, parent, origin)
+        self.kind: Literal["acquire", "release", "leak"] = kind
+        self.system = system
+        self.lock = lock
+        self.seconds = seconds
+        self.acquired = acquired
+        self.attempts = attempts
+        self.pauses = pauses
+
+
+Observation = Operation | Event
+"""What an instrumentor publishes on the bus."""

@@ -9,14 +9,14 @@ from dbsight.detect.slow_query import SlowQuery
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
-    from dbsight.detect.rule import WindowRule
+    from dbsight.detect.rule import Rule
 
-RULES: tuple[type[WindowRule], ...] = (
+RULES: tuple[type[Rule], ...] = (
     SlowQuery,
     NPlusOne,
 )
 
 
-def make_rules(settings: Settings) -> list[WindowRule]:
+def make_rules(settings: Settings) -> list[Rule]:
     """An instance of every rule that the setting ``rules`` asks for, in the order of the list."""
     return [rule(settings) for rule in RULES if settings.rule_enabled(rule.name)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.window import Window
-    from dbsight.model import Category, Finding, Operation
+    from dbsight.model import Category, Finding, Operation, Snapshot
 
 
 class Rule(ABC):
@@ -51,4 +51,12 @@ class WindowRule(Rule):
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at a whole window when it is over, or when it reached its bounds and is about to be emptied."""
+        return ()
+
+
+class SnapshotRule(Rule):
+    """A rule that looks at the totals of the process, every ten seconds and at exit."""
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Look at totals. The same fault gives the same id every time, and is reported once."""
         return ()

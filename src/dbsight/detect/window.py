@@ -6,7 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dbsight.model import Finding, Operation
+    from dbsight.model import Event, Finding, Operation
+
+MAX_EVENTS = 500
+"""Events remembered in one window until it is emptied."""
 
 
 class Window:
@@ -25,6 +28,7 @@ class Window:
         sampled: The root is exported.
         exported: The root is handed to the processors that were there before ours.
         rootless: No processor will see the root end.
+        events: What was no query: timeouts of pools, transactions, locks … the first ``MAX_EVENTS`` of them.
         operations: Those remembered since the window was last emptied, in order of their end.
         calls: All operations, remembered or not.
         db_time: s; the sum of all their durations.
@@ -43,6 +47,7 @@ class Window:
         "db_time",
         "duration",
         "emptied_ns",
+        "events",
         "exported",
         "findings",
         "last_ns",
@@ -80,6 +85,7 @@ class Window:
         self.rootless = rootless
         self.duration = 0.0
         self.operations: list[Operation] = []
+        self.events: list[Event] = []
         self.calls = 0
         self.db_time = 0.0
         self.last_ns = start_ns
@@ -105,6 +111,12 @@ class Window:
                 self.last_ns = operation.end_ns
             return len(self.operations)
 
+    def note(self, event: Event) -> None:
+        """Remember what was no query."""
+        with self._lock:
+            if len(self.events) < MAX_EVENTS:
+                self.events.append(event)
+
     def take(self, now_ns: int) -> Window:
         """Take out what is remembered, as a window of its own that the rules can look at in peace.
 
@@ -113,9 +125,11 @@ class Window:
         """
         with self._lock:
             operations, self.operations = self.operations, []
+            events, self.events = self.events, []
             began, self.emptied_ns = self.emptied_ns, now_ns
         part = Window(self.name, self.trace_id, self.span_id, began, request=self.request, sampled=self.sampled)
         part.operations = operations
+        part.events = events
         part.calls = len(operations)
         part.db_time = sum(operation.duration for operation in operations)
         part.duration = max(0.0, (now_ns - began) / 1e9)

@@ -193,6 +193,13 @@ class Stats:
                 _merge(state.findings, summary.findings)
                 self._forget_findings(state)
 
+    def found(self, finding: Finding) -> None:
+        """Merge a finding that belongs to no window."""
+        state = self._state
+        with state.lock:
+            _merge(state.findings, (finding,))
+            self._forget_findings(state)
+
     def snapshot(
         self,
         *,
