@@ -64,7 +64,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="exactly this many rounds, however long they take")
     parser.add_argument("--requests", type=int, default=30, help="requests of 20 queries in each measurement (30)")
     parser.add_argument("--repeats", type=int, default=4, help="measurements in each process, the best counts (4)")
-    parser.add_argument("--database-url", help="a PostgreSQL of yours; ten tables dbsight_bench_* come and go")
+    parser.add_argument("--database-url", help="a PostgreSQL of yours; twenty tables dbsight_bench_* come and go")
     parser.add_argument("--quick", action="store_true", help="one round of one workload with few queries")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     parser.add_argument("--markdown", action="store_true", help="print the ratios as a Markdown table too")

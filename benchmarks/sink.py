@@ -48,7 +48,7 @@ class Traces(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self, counts: Counts) -> None:
         self._counts = counts
 
-    def Export(self, request, context):  # noqa: ANN001, ANN201, ARG002, N802 - gRPC's name and signature
+    def Export(self, request, context):  # noqa: ANN001, ANN201, N802 - gRPC's name and signature
         """Take one export request."""
         spans = [span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
         self._counts.add("spans", len(spans))
@@ -61,7 +61,7 @@ class Traces(trace_service_pb2_grpc.TraceServiceServicer):
 class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
     """Takes metrics and forgets them."""
 
-    def Export(self, request, context):  # noqa: ANN001, ANN201, ARG002, N802 - as above
+    def Export(self, request, context):  # noqa: ANN001, ANN201, N802 - as above
         """Take one export request."""
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
@@ -69,7 +69,7 @@ class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
 class Logs(logs_service_pb2_grpc.LogsServiceServicer):
     """Takes log records and forgets them."""
 
-    def Export(self, request, context):  # noqa: ANN001, ANN201, ARG002, N802 - as above
+    def Export(self, request, context):  # noqa: ANN001, ANN201, N802 - as above
         """Take one export request."""
         return logs_service_pb2.ExportLogsServiceResponse()
 

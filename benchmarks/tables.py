@@ -1,4 +1,4 @@
-"""The tables that the benchmark reads: ten, so that a request of twenty queries is healthy traffic and no N+1."""
+"""The tables that the benchmark reads: twenty, so that a request of twenty queries asks for nothing twice."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy.schema import CreateTable
 if TYPE_CHECKING:
     import sqlite3
 
-TABLES = 10
-ROWS = 100
+TABLES = 20
+ROWS = 50
 PREFIX = "dbsight_bench_"
 
 

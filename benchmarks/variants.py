@@ -3,8 +3,8 @@
 ``none``            the OpenTelemetry SDK with a span per request, exported; nothing watches the database
 ``stock``           and OpenTelemetry's own SQLAlchemy instrumentor
 ``stock-auto``      and the driver's instrumentor too, which is what ``opentelemetry-instrument`` switches on
-``dbsight``         and dbsight instead, everything on: spans, metrics, rules, windows
-``dbsight-driver``  and dbsight next to the driver's instrumentor, whose spans it suppresses
+``dbsight``         dbsight instead, by ``dbsight.configure()``, everything on: spans, metrics, rules, windows
+``dbsight-driver``  and the driver's instrumentor too, whose spans dbsight suppresses
 ``ddtrace-none``    ddtrace's tracer with a span per request; nothing watches the database
 ``ddtrace``         and ddtrace's database integrations as ``ddtrace-run`` switches them on
 
@@ -73,8 +73,8 @@ class Pipeline:
         return Telemetry(lambda: tracer.start_as_current_span("GET /items", kind=SpanKind.SERVER), flush, shutdown)
 
 
-def _providers(endpoint: str, wrap: Callable[..., Any] | None = None) -> Pipeline:
-    """Make the providers; ``wrap(processor, meter_provider, logger_provider)`` may put a processor around the batch."""
+def _providers(endpoint: str) -> Pipeline:
+    """Make the providers as the stock distribution does."""
     from opentelemetry import _logs, metrics, trace
     from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
@@ -93,8 +93,7 @@ def _providers(endpoint: str, wrap: Callable[..., Any] | None = None) -> Pipelin
     logs = LoggerProvider(resource=resource)
     logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(endpoint=endpoint, insecure=True)))
     tracers = TracerProvider(resource=resource)
-    batch = BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True))
-    tracers.add_span_processor(wrap(batch, meters, logs) if wrap else batch)
+    tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=True)))
     trace.set_tracer_provider(tracers)
     metrics.set_meter_provider(meters)
     _logs.set_logger_provider(logs)
@@ -127,18 +126,16 @@ def _stock(endpoint: str, *, drivers: bool) -> Telemetry:
 
 
 def _dbsight(endpoint: str, *, drivers: bool) -> Telemetry:
+    """The distribution as a program starts it: it makes the providers itself, from the same environment."""
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+    from opentelemetry import _logs, metrics, trace
+
     import dbsight
 
-    pipeline = _providers(
-        endpoint,
-        lambda batch, meters, logs: dbsight.DbsightSpanProcessor(batch, meter_provider=meters, logger_provider=logs),
-    )
-    dbsight.SQLAlchemyInstrumentor().instrument(
-        tracer_provider=pipeline.tracer_provider, meter_provider=pipeline.meter_provider
-    )
+    dbsight.configure(service_name="benchmark")
     if drivers:
         _instrument_drivers()
-    return pipeline.telemetry()
+    return Pipeline(trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()).telemetry()
 
 
 def _ddtrace(url: str, *, patched: bool) -> Telemetry:
