@@ -20,7 +20,7 @@ from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace import Tracer as SDKTracer
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event
+    from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Span, Tracer, TracerProvider
+    from opentelemetry.trace.span import TraceState
 
     from dbsight.model import CallSite, Database, Finding, Operation, Statement, Verdict
 
@@ -52,6 +54,7 @@ _OUR_SCOPE = InstrumentationScope(semconv.SCOPE, __version__, semconv.SCHEMA_URL
 _NOTHING: Mapping[str, Any] = {}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
+_RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)  # since API 1.40
 _SHARED_PER_STATEMENT = 64
 _DATABASES_PER_STATEMENT = 64
 _FETCH_TIME_SHOWN = 0.001
@@ -178,8 +181,11 @@ class Pipeline:
         self._sdk: SDKTracer | None = None  # the same tracer, when it is the SDK's and healthy
         self._limited = False
         self._processors: tuple[SpanProcessor, ...] | None = None
-        self._wrapped: tuple[tuple[Wrapping, tuple[SpanProcessor, ...]], ...] = ()
+        self._wrapping: Wrapping | None = None
+        self._wrapped: tuple[SpanProcessor, ...] = ()
         self._fast = False
+        self._sampler: Sampler | None = None
+        self._follows_parent = False
         self._lock = threading.Lock()
 
     def tracer(self) -> Tracer:
@@ -209,7 +215,8 @@ class Pipeline:
             self._tracer = tracer
             self._sdk = sdk
             self._processors = None
-            self._wrapped = ()
+            self._wrapping = None
+            self._sampler = None
             self._provider = provider
 
     def live(self) -> bool:
@@ -219,14 +226,24 @@ class Pipeline:
 
     def _is_fast(self, sdk: SDKTracer) -> bool:
         processors = getattr(sdk.span_processor, "_span_processors", None)
-        if processors is not self._processors or any(
-            wrapping.processors is not seen for wrapping, seen in self._wrapped
-        ):
-            self._processors = processors
-            self._wrapped = tuple((each, each.processors) for each in processors or () if isinstance(each, Wrapping))
-            wrapped = (inner for _, seen in self._wrapped for inner in seen)
-            self._fast = processors is not None and all(map(_is_benign, (*processors, *wrapped)))
-        return self._fast and not self._limited and sdk._is_enabled()
+        wrapping = self._wrapping
+        if processors is not self._processors or (wrapping is not None and wrapping.processors is not self._wrapped):
+            self._look_at(processors)
+        return self._fast and sdk._is_enabled()
+
+    def _look_at(self, processors: tuple[SpanProcessor, ...] | None) -> None:
+        """Decide anew whether all processors can do without the start of a query span."""
+        ours = [each for each in processors or () if isinstance(each, Wrapping)]
+        wrapped = [inner for each in ours for inner in each.processors]
+        self._processors = processors
+        self._wrapping = ours[0] if ours else None
+        self._wrapped = ours[0].processors if ours else ()
+        self._fast = (
+            processors is not None
+            and not self._limited
+            and len(ours) <= 1  # of several made by hand, only the first is looked at again
+            and all(map(_is_benign, (*processors, *wrapped)))
+        )
 
     def start(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
         """Note what the span of a query needs, before the query runs.
@@ -252,25 +269,34 @@ class Pipeline:
             self._start_ordinary(started, tracer, name, attributes, start_ns, context)
             return started
         assert parent is not None
-        trace_id = parent.trace_id
-        sampling = sdk.sampler.should_sample(context, trace_id, name, SpanKind.CLIENT, attributes, ())
         started.origin = sdk.span_processor
-        decision = sampling.decision
-        if decision is Decision.DROP:
-            return started
-        flags = _SAMPLED if decision is Decision.RECORD_AND_SAMPLE else _UNSAMPLED
-        random_flag = getattr(parent.trace_flags, "random_trace_id", False)
-        if random_flag:
-            flags = TraceFlags(flags | TraceFlags.RANDOM_TRACE_ID)
+        if sdk.sampler is not self._sampler:
+            self._sampler = sdk.sampler
+            self._follows_parent = _follows_parent(sdk.sampler)
+        trace_flags = parent.trace_flags
+        if self._follows_parent:
+            # What the sampler would answer, without asking: a quarter of what a query span costs.
+            if not trace_flags & TraceFlags.SAMPLED:
+                return started
+            flags = _SAMPLED
+            trace_state: TraceState | None = parent.trace_state
+        else:
+            sampling = sdk.sampler.should_sample(context, parent.trace_id, name, SpanKind.CLIENT, attributes, ())
+            if sampling.decision is Decision.DROP:
+                return started
+            flags = _SAMPLED if sampling.decision is Decision.RECORD_AND_SAMPLE else _UNSAMPLED
+            trace_state = sampling.trace_state
+            if sampling.attributes and len(sampling.attributes) != len(attributes):
+                started.extra = {key: value for key, value in sampling.attributes.items() if key not in attributes}
+        if trace_flags & _RANDOM:
+            flags = TraceFlags(flags | _RANDOM)
         started.tracer = sdk
-        if sampling.attributes and len(sampling.attributes) != len(attributes):
-            started.extra = {key: value for key, value in sampling.attributes.items() if key not in attributes}
         started.context = SpanContext(
-            trace_id,
+            parent.trace_id,
             sdk.id_generator.generate_span_id(),
             is_remote=False,
             trace_flags=flags,
-            trace_state=sampling.trace_state,
+            trace_state=trace_state,
         )
         return started
 
@@ -300,6 +326,20 @@ class Pipeline:
             root = DrawnRoot.draw(sdk, parent, start_ns)
             scope.root.set(root)
         return root
+
+
+def _follows_parent(sampler: Sampler) -> bool:
+    """Whether below a local parent this sampler always decides as for the parent: parent based, as by default.
+
+    Private names of ``ParentBased`` are read; without them, the sampler is asked every time.
+    """
+    sampler = getattr(sampler, "inner", sampler)  # ours around the provider's: it changes nothing below a parent
+    return (
+        isinstance(sampler, ParentBased)
+        and type(sampler).should_sample is ParentBased.should_sample
+        and getattr(sampler, "_local_parent_sampled", None) is ALWAYS_ON
+        and getattr(sampler, "_local_parent_not_sampled", None) is ALWAYS_OFF
+    )
 
 
 def _measures_itself(sdk: SDKTracer) -> bool:

@@ -55,8 +55,10 @@ _CLIENT_LIBRARIES: Final = frozenset(
     )
 )
 
-_kinds: dict[CodeType, int] = {}
-_sites: dict[tuple[CodeType, int, CodeType | None, int], CallSite] = {}
+# By identity, for hashing a code object costs as much as the rest of a step; what has an entry is kept alive.
+_kinds: dict[int, int] = {}
+_kept: list[CodeType] = []
+_sites: dict[tuple[int, int, int, int], CallSite] = {}
 
 
 def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -82,8 +84,8 @@ def _kind_of(code: CodeType) -> int:
     name = code.co_filename
     if name.startswith(_OURS):
         kind = _APPLICATION if name.startswith(_DEMO) else _LIBRARY
-    elif name.startswith("<frozen ") or (name[0:1] == "<" and " generated " in name):
-        kind = _LIBRARY  # SQLAlchemy and attrs name the code that they generate so
+    elif name.startswith(("<frozen ", "<template>")) or (name[0:1] == "<" and " generated " in name):
+        kind = _LIBRARY  # SQLAlchemy and attrs name the code that they generate so, Jinja a template without a file
     elif (package := _inside(name, _PACKAGES)) is not None:
         top, _, rest = package.partition(os.sep)
         client = top in _CLIENT_LIBRARIES or (top == "django" and rest.startswith("db" + os.sep))
@@ -92,9 +94,10 @@ def _kind_of(code: CodeType) -> int:
         kind = _LOOP if name.endswith(_LOOP_FILES) else _LIBRARY
     else:
         kind = _APPLICATION
-    if len(_kinds) >= _MAX_CACHED:
-        _kinds.clear()
-    _kinds[code] = kind
+    if len(_kept) >= _MAX_CACHED:
+        clear()
+    _kept.append(code)
+    _kinds[id(code)] = kind
     return kind
 
 
@@ -121,13 +124,14 @@ def find(frame: FrameType | None = None) -> CallSite | None:
     current: Any = None
     for _ in range(_MAX_DEPTH):
         code = at.f_code
-        kind = kinds.get(code) or _kind_of(code)
-        if kind == _APPLICATION:
-            return _site(at)
-        if kind == _PACKAGE and fallback is None:
-            fallback = at
-        elif kind == _LOOP:
-            break
+        kind = kinds.get(id(code)) or _kind_of(code)
+        if kind != _LIBRARY:
+            if kind == _APPLICATION:
+                return _site(at)
+            if kind == _LOOP:
+                break
+            if fallback is None:
+                fallback = at
         back = at.f_back
         if back is None:
             # The bottom of a greenlet: go on in the one that will receive its result.
@@ -153,12 +157,16 @@ def _site(frame: FrameType) -> CallSite:
     frame = _function_frame(frame)
     code = frame.f_code
     caller = _caller(frame)
-    key = (code, line, caller.f_code if caller else None, caller.f_lineno if caller else 0)
+    key = (id(code), line, id(caller.f_code) if caller else 0, caller.f_lineno if caller else 0)
     site = _sites.get(key)
     if site is None:
         if len(_sites) >= _MAX_CACHED:
             _sites.clear()
+        _kept.extend(each.f_code for each in (frame, caller) if each is not None)
         above = CallSite(_file(caller.f_code), caller.f_lineno, _function(caller.f_code)) if caller else None
+        template = frame.f_globals.get("__jinja_template__")
+        if template is not None:
+            line = template.get_corresponding_lineno(line)  # of the template, not of the code made from it
         site = _sites[key] = CallSite(_file(code), line, _function(code), above)
     return site
 
@@ -175,13 +183,13 @@ def _function_frame(frame: FrameType) -> FrameType:
 
 def _caller(frame: FrameType) -> FrameType | None:
     """The next frame of the application, when it follows closely."""
-    wanted = _kinds.get(frame.f_code) or _kind_of(frame.f_code)
+    wanted = _kinds.get(id(frame.f_code)) or _kind_of(frame.f_code)
     above = frame.f_back
     for _ in range(_CALLER_DEPTH):
         if above is None:
             return None
         code = above.f_code
-        kind = _kinds.get(code) or _kind_of(code)
+        kind = _kinds.get(id(code)) or _kind_of(code)
         if kind == wanted:
             return _function_frame(above)
         if kind != _LIBRARY:
@@ -205,6 +213,7 @@ def _function(code: CodeType) -> str:
 
 
 def clear() -> None:
-    """Forget the cached places: the working directory changed, or a test did."""
+    """Forget the cached places: there are too many, the working directory changed, or a test did."""
     _kinds.clear()
     _sites.clear()
+    _kept.clear()
