@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from operator import attrgetter
 from statistics import median
@@ -23,25 +24,9 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite, Category, Operation, Severity
 
 _KEY_VALUE = frozenset({"redis", "valkey", "memcached", "dragonfly"})
-_KEY_READS = frozenset(
-    [
-        "GET",
-        "HGET",
-        "HGETALL",
-        "HMGET",
-        "EXISTS",
-        "TTL",
-        "STRLEN",
-        "SMEMBERS",
-        "SCARD",
-        "SISMEMBER",
-        "LRANGE",
-        "LLEN",
-        "LINDEX",
-        "ZRANGE",
-        "ZSCORE",
-        "ZCARD",
-    ]
+_KEY_READ = re.compile(
+    r"(?:GET|HGET|HGETALL|HMGET|EXISTS|TTL|STRLEN|SMEMBERS|SCARD|SISMEMBER|LRANGE|LLEN|LINDEX|ZRANGE|ZSCORE|ZCARD)\b",
+    re.IGNORECASE,
 )
 _IN_PROCESS = frozenset({"sqlite", "duckdb"})
 _MAX_FINDINGS = 50
@@ -287,7 +272,7 @@ def _reads(operation: Operation) -> bool:
     """Whether a statement can be part of an N+1: it reads, and the application's own tables."""
     statement = operation.statement
     if statement.kind != "select":
-        return statement.system in _KEY_VALUE and statement.summary.partition(" ")[0].upper() in _KEY_READS
+        return statement.system in _KEY_VALUE and _KEY_READ.match(statement.summary) is not None
     return not (statement.ping or statement.setup or statement.catalogue or statement.blocking)
 
 
