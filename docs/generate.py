@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 from configuration_page import configuration
+from rules_page import rules
 
 HERE = Path(__file__).parent
 
-PAGES = (("configuration.md", configuration),)
+PAGES = (("configuration.md", configuration), ("rules.md", rules))
 """File in this directory, and the function that gives its whole text."""
 
 
