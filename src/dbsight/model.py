@@ -497,6 +497,8 @@ class Snapshot:
         kinds: Totals by kind of statement, and ``ping`` and ``setup``; kinds that never ran are absent.
         slow_queries: The latest operations over a limit, newest first.
         window_time: s that the windows took, all together.
+        request_time: s of these that requests took.
+        request_db_time: s that requests spent in the database.
         findings: Merged by id over all windows, counts and impacts added, most time saved first.
         statements: Totals by fingerprint, most total time first.
         dropped: What was not remembered because a bound was reached, by reason.
@@ -519,6 +521,8 @@ class Snapshot:
     failed: int = 0
     kinds: Mapping[str, KindTotals] = field(default_factory=dict)
     slow_queries: Sequence[SlowQuery] = ()
+    request_time: float = 0.0
+    request_db_time: float = 0.0
 
 
 @dataclass(slots=True)
@@ -530,12 +534,14 @@ class MergedFinding:
         windows: In how many windows it was seen.
         count: Sum of the counts.
         impact: s; sum of the impacts.
+        requests: How many of the windows were requests.
     """
 
     finding: Finding
     windows: int
     count: int
     impact: float
+    requests: int = 0
 
 
 class Event:

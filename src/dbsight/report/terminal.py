@@ -123,8 +123,6 @@ class _Page:
         self.snapshot = snapshot
         self.width = width
         self.details = one_line(details)
-        # Only then are all of a finding's windows requests, as far as a snapshot tells.
-        self.requests_only = 0 < snapshot.requests == snapshot.windows
 
 
 def _clean(snapshot: Snapshot) -> str:
@@ -146,18 +144,20 @@ def _header(page: _Page) -> Iterator[Text]:
         counted(snapshot.requests, "request") if snapshot.requests else "",
         counted(snapshot.calls, "query", "queries"),
         f"{seconds(snapshot.db_time)} in the database",
-        _share(page),
+        _share(snapshot),
     ]
     yield from flow(
         [text((f"dbsight {__version__}", "bold")), *(text(fact) for fact in facts if fact)], page.width, gap=" · "
     )
 
 
-def _share(page: _Page) -> str:
-    if not page.snapshot.window_time:
+def _share(snapshot: Snapshot) -> str:
+    if snapshot.request_time:
+        share, whole = snapshot.request_db_time / snapshot.request_time, "request time"
+    elif snapshot.window_time:
+        share, whole = snapshot.db_time / snapshot.window_time, "the time watched"
+    else:
         return ""
-    share = page.snapshot.db_time / page.snapshot.window_time
-    whole = "request time" if page.requests_only else "the time watched"
     if share > 1:  # queries that ran side by side
         return f"{share:.1f} {TIMES} {whole}"
     return f"{share * 100:.0f} % of {whole}"
@@ -172,7 +172,7 @@ def _findings(page: _Page) -> Iterator[Text]:
     yield from _severities(page)
     yield text(("─" * page.width, "dim"))
     limits = (16, page.width // 4, page.width // 2)
-    heads = aligned([_head(merged, page) for merged in shown], limits, page.width, indent=_INDENT)
+    heads = aligned([_head(merged) for merged in shown], limits, page.width, indent=_INDENT)
     for merged, head in zip(shown, heads, strict=True):
         yield from head
         yield from _body(merged, page)
@@ -192,7 +192,7 @@ def _severities(page: _Page) -> Iterator[Text]:
     yield from flow(facts, page.width, indent=" ")
 
 
-def _head(merged: MergedFinding, page: _Page) -> list[Text]:
+def _head(merged: MergedFinding) -> list[Text]:
     """What it is, where it was found (may be empty), what it is about; then its time and what its fix saves, if any."""
     finding = merged.finding
     mark, style, _ = _SEVERITIES[finding.severity]
@@ -205,7 +205,7 @@ def _head(merged: MergedFinding, page: _Page) -> list[Text]:
         limit = "" if finding.threshold is None else f" (limit {seconds(finding.threshold, exact=True)})"
         head.append(text((f"{seconds(finding.current_value)}{limit}", "bold")))
     if merged.impact > 0:
-        head.append(text((_saving(merged, page), "green")))
+        head.append(text((_saving(merged), "green")))
     return head
 
 
@@ -221,16 +221,16 @@ def _subject(finding: Finding) -> str:
     return f"{count(finding.count)} {TIMES} {subject}" if finding.count > 1 else subject
 
 
-def _saving(merged: MergedFinding, page: _Page) -> str:
+def _saving(merged: MergedFinding) -> str:
     saving = f"saves ~{seconds(merged.impact / merged.windows)}"
-    if page.requests_only:
+    if merged.requests == merged.windows:
         return f"{saving} a request"
     return f"{saving} each time" if merged.windows > 1 else saving
 
 
 def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
     finding = merged.finding
-    description = one_line(finding.description) or (one_line(finding.title) if finding.statement else "")
+    description = _description(finding)
     yield from wrapped(description, page.width, indent=_INDENT)
     facts = []
     if finding.relationship and finding.relationship not in description:
@@ -240,12 +240,25 @@ def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
         if finding.call_site.caller is not None:
             facts.append(text("called from ", (_place(finding.call_site.caller), "cyan")))
     if merged.windows > 1:
-        facts.append(text(f"in {counted(merged.windows, 'request' if page.requests_only else 'window')}"))
+        facts.append(
+            text(f"in {counted(merged.windows, 'request' if merged.requests == merged.windows else 'window')}")
+        )
     if finding.trace:
         facts.append(text((f"trace {one_line(finding.trace)}", "dim")))
     yield from flow(facts, page.width, indent=_INDENT)
     if finding.suggestion.strip():
         yield from _fix(code_lines(finding.suggestion))
+
+
+def _description(finding: Finding) -> str:
+    """What was seen, without the place: that stands below, where it can be copied."""
+    if not finding.description:
+        return one_line(finding.title) if finding.statement else ""
+    description = one_line(finding.description)
+    for words, site in (("at", finding.call_site), ("called from", finding.call_site and finding.call_site.caller)):
+        if site is not None:
+            description = description.replace(f", {words} {_place(site)}", "")
+    return description
 
 
 def _place(site: CallSite) -> str:

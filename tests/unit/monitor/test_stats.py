@@ -182,15 +182,26 @@ def test_windows_and_requests_are_counted_with_their_time():
     stats.close(make_summary(duration=0.25, request=False))
     snapshot = stats.snapshot()
     assert (snapshot.windows, snapshot.requests, snapshot.window_time) == (2, 1, 0.75)
+    assert (snapshot.request_time, snapshot.request_db_time) == (0.5, 0.1)
 
 
 def test_findings_merge_by_id_and_the_most_impactful_one_stays():
-    """Counts and impacts are added over windows."""
+    """Counts and impacts are added over windows, and those that were requests are counted."""
     stats = Stats()
     small, big, late = (make_finding(impact=impact, count=count) for impact, count in ((0.5, 10), (2.0, 40), (1.0, 20)))
-    for finding in (small, big, late):
-        stats.close(make_summary(finding))
-    assert stats.snapshot().findings == [MergedFinding(big, 3, 70, 3.5)]
+    for finding, request in ((small, True), (big, False), (late, True)):
+        stats.close(make_summary(finding, request=request))
+    assert stats.snapshot().findings == [MergedFinding(big, 3, 70, 3.5, requests=2)]
+
+
+def test_a_finding_outside_windows_is_merged_with_the_others():
+    """It counts as seen once more, not as another window of the process."""
+    stats = Stats()
+    finding = make_finding()
+    stats.close(make_summary(finding))
+    stats.found(finding)
+    snapshot = stats.snapshot()
+    assert (snapshot.windows, snapshot.findings) == (1, [MergedFinding(finding, 2, 2, 2.0, requests=1)])
 
 
 def test_a_finding_that_a_window_has_twice_is_one_window():
@@ -198,7 +209,7 @@ def test_a_finding_that_a_window_has_twice_is_one_window():
     stats = Stats()
     finding = make_finding()
     stats.close(make_summary(finding, finding))
-    assert stats.snapshot().findings == [MergedFinding(finding, 1, 2, 2.0)]
+    assert stats.snapshot().findings == [MergedFinding(finding, 1, 2, 2.0, requests=1)]
 
 
 def test_findings_come_with_most_time_saved_first():
@@ -275,7 +286,7 @@ def test_a_snapshot_says_what_it_was_told_and_does_not_change_later():
     stats.close(make_summary(finding))
     assert told == before
     assert (told.service, told.preset, told.exporting, told.dropped) == ("shop", "balanced", True, {"windows": 2})
-    assert told.findings == [MergedFinding(finding, 1, 1, 1.0)]
+    assert told.findings == [MergedFinding(finding, 1, 1, 1.0, requests=1)]
 
 
 def test_reset_forgets_everything():

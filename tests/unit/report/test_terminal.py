@@ -31,7 +31,7 @@ N_PLUS_ONE = Finding(
     severity="error",
     category="query",
     title="Order.customer loaded 200 times",
-    description="Order.customer was loaded one row at a time (1 + 200 queries)",
+    description="Order.customer was loaded one row at a time (1 + 200 queries), at examples/shop.py:88 in list_orders.",
     suggestion="select(Order).options(joinedload(Order.customer))",
     impact=0.612,
     count=200,
@@ -72,7 +72,10 @@ VERY_SLOW = Finding(
     severity="error",
     category="query",
     title="SELECT order_lines took 5.02 s",
-    description="waited 0 s, executed 4.98 s, fetched 40.0 ms; full scan of order_lines (10 000 rows) to return 7",
+    description=(
+        "waited 0 s, executed 4.98 s, fetched 40.0 ms, at examples/shop.py:112 in report, called from "
+        "examples/views.py:12 in get_report; full scan of order_lines (10 000 rows) to return 7"
+    ),
     metric="duration",
     current_value=5.02,
     threshold=5.0,
@@ -97,14 +100,16 @@ NOTE = Finding(
 SNAPSHOT = Snapshot(
     service="shop",
     preset="development",
-    windows=12,
+    windows=13,
     requests=12,
     calls=1486,
     db_time=2.31,
-    window_time=3.25,
+    window_time=4.25,
+    request_time=3.25,
+    request_db_time=2.31,
     findings=[
-        MergedFinding(N_PLUS_ONE, 12, 2400, 7.344),
-        MergedFinding(CORE_LOOP, 2, 14, 0.03),
+        MergedFinding(N_PLUS_ONE, 12, 2400, 7.344, 12),
+        MergedFinding(CORE_LOOP, 2, 14, 0.03, 2),
         MergedFinding(VERY_SLOW, 1, 1, 0.0),
         MergedFinding(NOTE, 1, 2, 0.0),
     ],
