@@ -1,0 +1,112 @@
+"""The cache in front of the reader: a text is read once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from hashlib import blake2b
+from typing import Final
+
+from dbsight.model import Statement
+from dbsight.safety import failed
+from dbsight.statement.reader import READ_LIMIT, fingerprint, read_text, salt
+
+CACHE_LIMIT: Final = 2_000
+"""Texts that are remembered."""
+
+KEY_LIMIT: Final = 16_384
+"""Characters; a longer text is remembered by its hash, not kept."""
+
+# Two generations: what is asked for moves into the recent one; when that is full, it becomes the older one and what was
+# the older one is forgotten. A hit takes no lock, and nothing is ever sorted.
+_recent: dict[tuple[str, object], Statement] = {}
+_older: dict[tuple[str, object], Statement] = {}
+_lock = threading.Lock()
+
+
+def read(text: str | bytes, system: str) -> Statement:
+    """Look a query text up, and read it the first time.
+
+    Two calls with the same text and system return the same object for as long as it is remembered.
+
+    Args:
+        text: The query as the driver got it. Bytes are taken for UTF-8.
+        system: ``db.system.name``: ``postgresql``, ``mysql``, ``sqlite``, ``microsoft.sql_server``, ``oracle.db``,
+            ``redis`` … Any other name is read as SQL of an unknown dialect.
+
+    Returns:
+        The statement. Never raises; of a text that cannot be read, nothing but a fingerprint is kept.
+    """
+    try:
+        return _recent[system, text]
+    except KeyError:
+        return _look_further(text, system)
+    except TypeError:
+        return _look_further(bytes(text) if isinstance(text, (bytearray, memoryview)) else text, system)
+
+
+def clear() -> None:
+    """Forget every statement. The salt of the hashes stays."""
+    global _recent, _older  # noqa: PLW0603 - the cache is this module
+    with _lock:
+        _recent = {}
+        _older = {}
+
+
+def size() -> int:
+    """How many statements are remembered."""
+    return len(_recent) + len(_older)
+
+
+def _look_further(text: str | bytes, system: str) -> Statement:
+    try:
+        key, start, longer = _key(text)
+        # One look without the lock: a long text that is known, or one of the older generation.
+        found = _recent.get((system, key)) or _older.get((system, key))
+        return _remember(system, key, found or _read(start, system, longer=longer))
+    except Exception:
+        failed("statement.read")
+        return Statement(str(system), "", "", fingerprint("unreadable"))
+
+
+def _key(text: str | bytes) -> tuple[object, str, bool]:
+    """What a text is remembered by, as much of it as is read, and whether there is more."""
+    # Four bytes are the longest that UTF-8 needs for a character.
+    start = text[: READ_LIMIT * 4].decode("utf-8", "replace") if isinstance(text, bytes) else text
+    longer = len(start) > READ_LIMIT
+    start = start[:READ_LIMIT]
+    if len(text) <= KEY_LIMIT:
+        return text, start, longer
+    # Texts that differ only behind what is read make the same statement.
+    return blake2b(start.encode("utf-8", "replace"), digest_size=16, salt=bytes([longer])).digest(), start, longer
+
+
+def _read(text: str, system: str, *, longer: bool) -> Statement:
+    try:
+        return read_text(text, system, longer=longer)
+    except Exception:
+        failed("statement.read")
+        # Salted: an unsalted hash of a text would let its literals be guessed.
+        return Statement(system, "", "", fingerprint(f"{salt()}{text!a}"), truncated=True)
+
+
+def _remember(system: str, key: object, statement: Statement) -> Statement:
+    global _recent, _older  # noqa: PLW0603 - the cache is this module
+    with _lock:
+        known = _recent.get((system, key)) or _older.get((system, key))
+        statement = known or statement
+        if len(_recent) >= CACHE_LIMIT // 2:
+            _older = _recent
+            _recent = {}
+        _recent[system, key] = statement
+    return statement
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - the cache is this module
+    _lock = threading.Lock()  # another thread of the parent may have held it
+    clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,50 @@
+"""Texts that are no SQL: commands of key-value stores and JSON of document stores."""
+
+from __future__ import annotations
+
+import re
+from hashlib import blake2b
+from typing import Final
+
+from dbsight.model import Statement
+from dbsight.statement.vocabulary import words
+
+COMMANDS: Final = frozenset(("redis", "valkey", "memcached"))
+DOCUMENTS: Final = frozenset(
+    ("elasticsearch", "opensearch", "mongodb", "couchdb", "aws.dynamodb", "dynamodb", "geode", "hbase")
+)
+
+_OPERATION = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]{0,31})(?=\s|\Z)(\s+\S)?")
+# A key stays, every value goes; a string that is not closed is taken to the end.
+_KEY_OR_VALUE = re.compile(r'("(?:[^"\\]|\\.)*"(?=\s*:))|"(?:[^"\\]|\\.)*(?:"|\Z)|(?:[^\s\[\]{}:,"]+)', re.DOTALL)
+_KEEP = 8_192  # characters
+
+_PINGS = frozenset(("PING",))
+_SETUP = frozenset(("AUTH", "HELLO", "CLIENT", "SELECT", "RESET"))
+_BLOCKING = words("BLPOP BRPOP BLMOVE BLMPOP BRPOPLPUSH BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF SUBSCRIBE PSUBSCRIBE SSUBSCRIBE MONITOR")
+
+
+def read_command(text: str, system: str) -> Statement:
+    """The first word is the operation; everything after it is hidden."""
+    found = _OPERATION.match(text)
+    if found is None:
+        return _statement(system, "?" if text.strip() else "", "")
+    operation = found[1]
+    name = operation.upper()
+    statement = _statement(system, f"{operation} ?" if found[2] else operation, operation)
+    statement.ping = name in _PINGS
+    statement.setup = name in _SETUP
+    statement.blocking = name in _BLOCKING
+    return statement
+
+
+def read_document(text: str, system: str) -> Statement:
+    """JSON keeps its keys and loses its values; anything else is read as a command."""
+    if not text.lstrip().startswith(("{", "[")):
+        return read_command(text, system)
+    hidden = _KEY_OR_VALUE.sub(lambda found: found[1] or "?", text)
+    return _statement(system, " ".join(hidden.split())[:_KEEP], "")
+
+
+def _statement(system: str, text: str, summary: str) -> Statement:
+    return Statement(system, text, summary, blake2b(text.encode(), digest_size=8).hexdigest())

@@ -1,0 +1,290 @@
+"""Quotes, comments and placeholders of each SQL dialect, compiled into the pattern that finds the next token.
+
+The pattern only says where a token ends and of which sort it is; what it means is the scanner's and the grammar's
+business. Every alternative is written so that a failed attempt costs time linear in what it read: a string that is
+not closed fails once and is then taken whole, to the end of the text.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# The groups of the pattern, in its order.
+WORD: Final = 1
+"""A plain name or keyword, dots included: ``select``, ``orders.id``. First, because most tokens are words."""
+COMMA: Final = 2
+MARK: Final = 3
+"""Parentheses, semicolons, and brackets where they are arrays."""
+COMPARISON: Final = 4
+QUOTED: Final = 5
+"""A name with quotes in it: ``"Order"."id"``, ``[dbo].[Orders]``, ``public."Order"``."""
+STRING: Final = 6
+"""A closed string, with its prefix: ``'x'``, ``N'x'``, ``E'x'``; a bare UUID where a dialect may have them."""
+NUMBER: Final = 7
+PLACEHOLDER: Final = 8
+LETTER: Final = 9
+"""Letters that open what the scanner must close: ``q'[`` in Oracle, an ``E'`` that no quote closes."""
+CAST: Final = 10
+"""``::numeric(10, 2)``."""
+COMMENT: Final = 11
+"""Comments, as many as stand together."""
+OPENER: Final = 12
+"""What opens a comment, dollar string or quote that the alternatives above could not close by themselves."""
+BESIDE: Final = 13
+"""A word right beside a quote that is none of its own: ``IN'x'``."""
+OPERATOR: Final = 14
+
+# Every character beyond ASCII may stand in a name; a negated ASCII set is the fastest way to say so.
+_FIRST = r"[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f]"
+_NEXT = r"[^\x00-\x23\x25-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"  # letters, digits, _ and $
+_LINK = r"[^\x00-\x23\x25-\x2d\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]"  # and the dot
+_WIDE_LINK = r"[^\x00-\x22\x25-\x2d\x2f\x3a-\x3f\x5b-\x5e\x60\x7b-\x7f]"  # and # and @
+_SPACE = r"[ \t\r\n\f\v]"
+_SOLID = r"[^ \t\r\n\f\v]"
+_NAME = f"{_FIRST}{_NEXT}*"
+_CHAIN = f"{_FIRST}{_LINK}*"
+_WIDE_CHAIN = f"{_FIRST}{_WIDE_LINK}*"
+_NEVER = "(?!)"
+
+_PLAIN = r"'[^']*(?:''[^']*)*'(?!')"
+_ESCAPED = r"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'(?!')"
+_ESCAPED_DOUBLE = r'"[^"\\]*(?:(?:""|\\.)[^"\\]*)*"(?!")'
+_DOUBLE = r'"[^"]*(?:""[^"]*)*"(?!")'
+_BACKTICK = r"`[^`]*(?:``[^`]*)*`(?!`)"
+_BRACKET = r"\[[^\]]*(?:\]\][^\]]*)*\](?!\])"
+
+_NESTING = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*))[^*/]*)*\*/"  # one without another comment inside
+_BLOCK = r"/\*[^*]*\*+(?:[^/*][^*]*\*+)*/"
+_BLOCK_NOT_EXECUTABLE = r"/\*(?!M?!)[^*]*\*+(?:[^/*][^*]*\*+)*/"
+_DASHES = r"--[^\n]*"
+
+_PERCENT = r"%s(?![A-Za-z0-9_])|%\([^()'\"\s]{1,128}\)[sbtd]|%[bt](?![A-Za-z0-9_])"
+_COLON = rf":{_NAME}"
+# At most five digits: no database takes more parameters, and a longer number is a value.
+_COLON_NUMBER = r":\d{1,5}(?![\w.])"
+_DOLLAR = r"\$\d{1,5}(?![\w.])"
+_TAG = r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$"
+
+_NUMBER = rf"(?:\d|\.\d)(?:{_NEXT}|\.|(?<=[eE])[-+](?=\d))*"
+# Cassandra writes UUIDs bare.
+_UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
+
+_ZONE = r"(?:\s+(?i:with(?:out)?\s+time\s+zone|precision|varying)\b)?"
+_CAST = (
+    rf"::\s*(?:{_NAME}|{_DOUBLE})(?:\.(?:{_NAME}|{_DOUBLE}))*{_ZONE}"
+    rf"(?:\s*\(\s*\d+\s*(?:,\s*-?\d+\s*)?\))?{_ZONE}(?:\s*\[\d*\])*"
+)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one family of databases writes SQL.
+
+    Attributes:
+        name: ``postgresql``, ``mysql``, ``sqlite``, ``sql_server``, ``oracle``, ``ansi`` or ``other``.
+        match: Finds the token at a position; its ``lastindex`` is one of the groups above. None at the end.
+        columns: Finds a list of plain columns with their labels (group 1), or of quoted ones (group 2).
+        more: Finds ``, value`` any number of times, up to a comma or parenthesis.
+        more_rows: Finds ``, (value, …)`` any number of times.
+        value: One simple value: group 1 a literal, group 2 a placeholder or NULL; or, group 3, the beginning of a row.
+        spaces: Finds white space, and (group 1) quoted names, whose white space is theirs.
+        nests: Whether ``/* /* */ */`` is one comment.
+        escapes: Whether a backslash escapes inside ``'…'``; None when it cannot be known.
+        double: What ``"…"`` is: an identifier, a string, or either (SQLite takes an unknown identifier for a string).
+        string_tables: Whether ``FROM 'artists'`` names a table.
+        select_into: Whether ``SELECT … INTO name`` makes a table.
+    """
+
+    name: str
+    match: Callable[[str, int], re.Match[str] | None]
+    columns: Callable[[str, int], re.Match[str] | None]
+    more: Callable[[str, int], re.Match[str] | None]
+    more_rows: Callable[[str, int], re.Match[str] | None]
+    value: re.Pattern[str]
+    spaces: re.Pattern[str]
+    nests: bool = False
+    escapes: bool | None = False
+    double: Literal["identifier", "string", "either"] = "identifier"
+    string_tables: bool = False
+    select_into: bool = False
+
+
+def _dialect(
+    name: str,
+    *,
+    string: str,
+    letter: str,
+    quoted: str,
+    placeholder: str,
+    opener: str,
+    beside: str = rf"{_LINK}|['\"`]",
+    chain: str = _CHAIN,
+    unlike: str = "",
+    mark: str = "[();]",
+    number: str = _NUMBER,
+    cast: str = _NEVER,
+    comments: str = f"{_DASHES}|{_BLOCK}",
+    before_dot: str = _NEVER,
+    nests: bool = False,
+    escapes: bool | None = False,
+    double: Literal["identifier", "string", "either"] = "identifier",
+    string_tables: bool = False,
+    select_into: bool = False,
+) -> Dialect:
+    # The names of a chain, once one of them has quotes.
+    link = rf"(?:{chain}|{quoted})" if before_dot == _NEVER else rf'(?:{chain}|{quoted}|"[^"\\]*")'
+    names = rf"(?:{chain}(?<=\.))?(?:{quoted})(?:\.{{1,2}}{link})*"
+    if before_dot != _NEVER:
+        names = rf"{names}|{before_dot}(?:\.{link})+"
+    # A word beside a quote may be the prefix of a string or the beginning of a quoted name: the first alternative leaves
+    # it to later ones.
+    token = (
+        rf"{_SPACE}*(?:({unlike}{chain}(?!{beside}))"
+        rf"|(,)"
+        rf"|({mark})"
+        rf"|([<>=!]+)"
+        rf"|({names})"
+        rf"|({string})"
+        rf"|({number})"
+        rf"|({placeholder})"
+        rf"|({letter})"
+        rf"|({cast})"
+        rf"|((?:{comments})(?:{_SPACE}*(?:{comments}))*)"
+        rf"|({opener})"
+        rf"|({chain})"
+        rf"|(::|[|&^~]+|{_SOLID}))"
+    )
+    flags = re.ASCII | re.DOTALL
+    label = rf"(?:{_SPACE}+[Aa][Ss]{_SPACE}+{_NAME})?"
+    # A word that a comma follows is a column, unless it is a value.
+    column = rf"(?!(?i:true|false|null|default)\b){_NAME}(?:\.{_CHAIN})?{label}(?={_SPACE}*[,)])"
+    dotted = rf"{_NAME}\.{_CHAIN}{label}(?!{beside}|{_SPACE}*\()"
+    quoted_column = rf"(?:{quoted})(?:\.(?:{quoted}))+(?!\.)"
+    literal = r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[nN]?'[^'\\]*(?:''[^'\\]*)*'|[-+][\d.]+|\.\d+|(?i:true|false)"
+    bound = rf"(?:{placeholder}|(?i:null|default))"
+    suffix = rf"(?:{cast})?"
+    either = rf"(?:(?:{literal})|{bound}){suffix}"
+    row = rf"\s*,\s*\(\s*{either}(?:\s*,\s*{either})*\s*\)"
+    return Dialect(
+        name=name,
+        match=re.compile(token, flags).match,
+        columns=re.compile(
+            rf"{_SPACE}*((?:{column}{_SPACE}*,{_SPACE}*)*(?:{dotted}|{column}))"
+            rf"|{_SPACE}*({quoted_column}(?:, {quoted_column})*)",
+            flags,
+        ).match,
+        more=re.compile(rf"(?:\s*,\s*{either})+(?=\s*[,)\]])", flags).match,
+        more_rows=re.compile(rf"(?:{row})+(?=\s*(?:[,;)]|\Z|[A-Za-z]))", flags).match,
+        value=re.compile(rf"({literal}){suffix}|({bound}){suffix}|(\()", flags),
+        spaces=re.compile(rf"({quoted}|\"[^\"]*\"|'[^']*')|\s+", re.DOTALL),
+        nests=nests,
+        escapes=escapes,
+        double=double,
+        string_tables=string_tables,
+        select_into=select_into,
+    )
+
+
+POSTGRESQL: Final = _dialect(
+    "postgresql",
+    # A string that goes on in the next line keeps the escapes of its beginning.
+    string=rf"[eE]{_ESCAPED}(?:[ \t\r\f]*\n[ \t\r\n\f]*{_ESCAPED})*|(?:[nNbBxX]|[uU]&)?{_PLAIN}",
+    letter="[eEnNbBxX]'|[uU]&'",
+    beside=rf"{_LINK}|['\"`&]",
+    quoted=_DOUBLE,
+    placeholder=rf"\?|{_DOLLAR}|{_PERCENT}|{_COLON}",
+    cast=_CAST,
+    mark=r"[();\[\]]",
+    comments=rf"--[^\r\n]*|{_NESTING}",
+    opener=rf"/\*|{_TAG}|['\"]",
+    nests=True,
+    select_into=True,
+)
+
+MYSQL: Final = _dialect(
+    "mysql",
+    string=rf"(?:[nNbBxX]|_[A-Za-z0-9]+\ *)?(?:{_ESCAPED}|{_ESCAPED_DOUBLE})",
+    letter=r"[nNbBxX]['\"]|_[A-Za-z0-9]+\ *['\"]",
+    quoted=_BACKTICK,
+    before_dot=r'"[^"\\]*"(?=\.)',  # ANSI_QUOTES: nothing but a name can stand before a dot
+    chain=f"(?:@@)?{_CHAIN}",
+    placeholder=rf"\?|{_PERCENT}|{_COLON}|{_COLON_NUMBER}|@{_NAME}",
+    comments=rf"--(?=[ \t\r\n\f\v]|\Z)[^\n]*|\#[^\n]*|{_BLOCK_NOT_EXECUTABLE}",
+    opener=r"/\*(?:M?!\d*)?|['\"`]",
+    escapes=True,
+    double="string",
+)
+
+SQLITE: Final = _dialect(
+    "sqlite",
+    string=rf"[xX]?{_PLAIN}",
+    letter="[xX]'",
+    beside=rf"{_LINK}|['\"`\[]",
+    quoted=rf"{_DOUBLE}|{_BACKTICK}|\[[^\]]*\]",
+    placeholder=rf"\?\d{{0,5}}(?![\w.])|{_PERCENT}|{_COLON}|{_COLON_NUMBER}|[@$]{_NAME}|{_DOLLAR}",
+    opener=r"/\*|['\"`\[]",
+    double="either",
+    string_tables=True,
+)
+
+SQL_SERVER: Final = _dialect(
+    "sql_server",
+    string=rf"[nN]?{_PLAIN}",
+    letter="[nN]'",
+    beside=rf"{_WIDE_LINK}|['\"`\[]",
+    quoted=rf"{_BRACKET}|{_DOUBLE}",
+    chain=rf"(?:@@|\#\#?)?{_WIDE_CHAIN}",
+    number=rf"\$?{_NUMBER}",  # $12.50 is money
+    placeholder=rf"\?|@{_NEXT}+|{_PERCENT}|{_COLON}|{_COLON_NUMBER}",
+    comments=rf"{_DASHES}|{_NESTING}",
+    opener=r"/\*|['\"\[]",
+    nests=True,
+    select_into=True,
+)
+
+ORACLE: Final = _dialect(
+    "oracle",
+    string=rf"[nN]?{_PLAIN}",
+    letter="[nN]?[qQ]'|[nN]'",
+    beside=rf"{_WIDE_LINK}|['\"`]",
+    quoted=_DOUBLE,
+    chain=_WIDE_CHAIN,  # orders@archive is a table behind a database link
+    placeholder=rf"\?|{_COLON}|{_COLON_NUMBER}|:\"[^\"]*\"|{_PERCENT}",
+    opener=r"/\*|['\"]",
+)
+
+
+def _unknown(name: str, double: Literal["identifier", "string"]) -> Dialect:
+    """The union of them all: where two readings differ, the rest of the text is hidden."""
+    is_name = double == "identifier"
+    string = _PLAIN if is_name else rf"(?:{_PLAIN}|{_DOUBLE})"
+    return _dialect(
+        name,
+        string=rf"(?:[nNbBxXrR]|[uU]&)?{string}|[eE]{_ESCAPED}|{_UUID}",
+        letter="[nN]?[qQ]'|[eEnNbBxXrR]['\"]|[uU]&['\"]",
+        beside=rf"{_LINK}|['\"`&]",
+        unlike=rf"(?!{_UUID})",
+        quoted=rf"{_DOUBLE}|{_BACKTICK}" if is_name else _BACKTICK,
+        before_dot=_NEVER if is_name else r'"[^"\\]*"(?=\.)',
+        chain=rf"(?:@@)?{_CHAIN}",
+        number=rf"{_NUMBER}|\$(?!\d{{1,5}}(?![\w.]))\d{_NEXT}*(?:\.\d+)?",
+        placeholder=rf"\?\d{{0,5}}(?![\w.])|{_PERCENT}|{_COLON}|(?<![\w\]\[)\"]){_COLON_NUMBER}|{_DOLLAR}|@{_NAME}",
+        cast=_CAST,
+        mark=r"[();\[\]]",
+        comments=rf"{_DASHES}|{_NESTING}",
+        opener=rf"/\*|{_TAG}|['\"`]|\#|//",
+        nests=True,
+        escapes=None,
+        double=double,
+        string_tables=True,
+        select_into=True,
+    )
+
+
+ANSI: Final = _unknown("ansi", "identifier")
+OTHER: Final = _unknown("other", "string")

@@ -1,0 +1,136 @@
+"""From one text to one Statement."""
+
+from __future__ import annotations
+
+import secrets
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from dbsight.model import Statement
+from dbsight.statement.commands import COMMANDS, DOCUMENTS, read_command, read_document
+from dbsight.statement.dialects import ANSI, MYSQL, ORACLE, OTHER, POSTGRESQL, SQL_SERVER, SQLITE
+from dbsight.statement.scanner import Scanner
+from dbsight.statement.traits import is_catalogue, is_ping, is_setup, is_waiting
+from dbsight.statement.vocabulary import words
+
+if TYPE_CHECKING:
+    from dbsight.model import Kind
+    from dbsight.statement.dialects import Dialect
+
+READ_LIMIT: Final = 65_536
+"""Characters of a text that are read; what comes after is unknown, and the statement is ``truncated``."""
+
+TEXT_LIMIT: Final = 8_192
+"""Characters of the sanitised text that are kept; a longer one ends in an ellipsis."""
+
+SUMMARY_LIMIT: Final = 255
+"""Characters; the limit that the semantic conventions set for ``db.query.summary``."""
+
+_ELLIPSIS: Final = " …"
+
+_DIALECTS: Final[dict[str, Dialect]] = {
+    **dict.fromkeys(("postgresql", "cockroachdb", "aws.redshift", "cockroach", "redshift"), POSTGRESQL),
+    **dict.fromkeys(("mysql", "mariadb"), MYSQL),
+    "sqlite": SQLITE,
+    **dict.fromkeys(("microsoft.sql_server", "mssql"), SQL_SERVER),
+    **dict.fromkeys(("oracle.db", "oracle"), ORACLE),
+    **dict.fromkeys(words("ibm.db2 db2 derby firebirdsql firebird h2database h2 hsqldb actian.ingres sap.hana hanadb sap.maxdb maxdb"
+        " teradata trino snowflake vertica duckdb"),
+        ANSI,
+    ),
+}
+
+_WRITING: Final = frozenset(("insert", "update", "delete", "ddl"))
+
+_salt: int | None = None
+
+
+def salt() -> int:
+    """The salt of this process's hashes; children of a fork keep it, so that they compare with their parent's."""
+    global _salt  # noqa: PLW0603 - drawn when first needed: start-up stays cheap
+    if _salt is None:
+        _salt = secrets.randbits(62) | 1
+    return _salt
+
+
+def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
+    """Read one text.
+
+    Args:
+        text: The query, at most ``READ_LIMIT`` characters.
+        system: ``db.system.name``; one that is not known is read as the union of all dialects.
+        longer: Whether the query goes on behind the text.
+
+    Returns:
+        The statement. Its text holds no literal.
+    """
+    if not text.isascii():
+        # A lone surrogate would make the exporter fail.
+        text = text.encode("utf-8", "replace").decode()
+    if system in COMMANDS:
+        return read_command(text, system)
+    if system in DOCUMENTS:
+        return read_document(text, system)
+    return _read_sql(text, system, longer=longer)
+
+
+def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
+    text = text.rstrip()
+    dialect = _DIALECTS.get(system, OTHER)
+    scanner = Scanner(text, dialect)
+    scanner.scan()
+    if scanner.truncated and scanner.doubt >= 0:
+        # A quote was left open behind a string that a backslash may or may not have ended: believe neither reading.
+        doubt = scanner.doubt
+        scanner = Scanner(text[:doubt], dialect)
+        scanner.scan(rest=text[doubt:])
+    grammar = scanner.grammar
+    identity = scanner.identity
+    if identity and identity[-1] == ";":
+        identity.pop()
+    literals = scanner.literals
+    idle = not grammar.targets  # what names a table neither pings nor sets up
+    return Statement(
+        system,
+        _shortened(scanner.sanitised()),
+        _summary(grammar.summaries),
+        fingerprint(" ".join(identity)),
+        kind=_kind(grammar.kinds),
+        targets=tuple(dict.fromkeys(grammar.targets)),
+        written=tuple(dict.fromkeys(grammar.written)),
+        limit=grammar.limit,
+        offset=grammar.offset,
+        in_length=scanner.in_length,
+        ping=idle and is_ping(grammar, identity),
+        setup=idle and is_setup(grammar),
+        catalogue=is_catalogue(grammar, identity),
+        blocking=is_waiting(grammar),
+        truncated=longer or scanner.truncated,
+        literals=hash((salt(), *literals)) or 1 if literals else 0,
+        allowed=frozenset(scanner.allowed),
+    )
+
+
+def fingerprint(identity: str) -> str:
+    """16 hexadecimal digits of what makes a query the query that it is."""
+    return blake2b(identity.encode(), digest_size=8).hexdigest()
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - len(_ELLIPSIS)] + _ELLIPSIS
+
+
+def _summary(summaries: list[str]) -> str:
+    summary = "; ".join(summaries)
+    if len(summary) <= SUMMARY_LIMIT:
+        return summary
+    # Cut where a token ends; a name in quotes may hold blanks and is cut at one of them.
+    return summary[: SUMMARY_LIMIT + 1].rpartition(" ")[0].rstrip(";")
+
+
+def _kind(kinds: list[Kind]) -> Kind:
+    """Of several statements, the first that writes tells what they are for, else the first that reads."""
+    for kind in kinds:
+        if kind in _WRITING:
+            return kind
+    return "select" if "select" in kinds else kinds[0] if kinds else "other"

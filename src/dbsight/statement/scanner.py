@@ -1,0 +1,414 @@
+"""From query text to sanitised text, identity and literals: one pass, a token at a time.
+
+The pattern of the dialect finds where a token ends; this module decides what becomes of it. Three things come out of
+the pass: the text with literals hidden, comments gone and white space collapsed; the *identity*, a list of normalised
+tokens that is the same for the same query however its values are written; and the literals themselves, for their hash.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from dbsight.statement.clauses import KEYWORDS
+from dbsight.statement.dialects import (
+    BESIDE,
+    CAST,
+    COMMA,
+    COMMENT,
+    COMPARISON,
+    LETTER,
+    MARK,
+    NUMBER,
+    OPENER,
+    OPERATOR,
+    PLACEHOLDER,
+    QUOTED,
+    STRING,
+    WORD,
+)
+from dbsight.statement.grammar import Grammar
+from dbsight.statement.lists import EXTRA, ROW, Frame, close_list, comma_in_list, frame_for
+from dbsight.statement.states import COMMAND, DELETING, INSERT, INTO, OBJECT, SELECT, TABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbsight.statement.dialects import Dialect
+
+_NAMING: Final = frozenset({TABLE, INTO, DELETING})
+_BEFORE_COLUMNS: Final = frozenset(("select", "distinct"))
+_NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"} | frozenset("(,;[+-*/%<>=!|&^~:.")
+_COMPARING: Final = words("like glob match regexp between then else limit offset")
+_WITHOUT_ESCAPES: Final = frozenset(("sqlite", "sql_server", "oracle"))
+_CLOSING: Final = {"[": "]", "(": ")", "{": "}", "<": ">"}
+_COMMA = re.compile(r"\s*,\s*")
+_UNEVEN = re.compile(r"[\t\r\f\v]")
+_COMMENT_MARK = re.compile(r"/\*|\*/")
+_MODIFIER = re.compile(r"(?<!\w)\d+", re.ASCII)
+_PLAIN_NAME = re.compile(r"[\w $-]+")
+_DIGIT_NAME = re.compile(r"\d+(?![eE]\d+\Z|[xX])\w*[A-Za-z_]\w*")
+_ALLOW = re.compile(r"dbsight:\s*allow\s+(\w+(?:\s*,\s*\w+){0,31})", re.IGNORECASE)
+
+
+class Scanner:
+    """One pass over one text.
+
+    Attributes:
+        text: What is read.
+        out: Pieces of the sanitised text; ``copied`` is where the next piece begins.
+        identity: Normalised tokens.
+        literals: The literals as written, in order.
+        grammar: What the statement does.
+        frame: The IN list, row or array that the scanner is in; None in any other parenthesis.
+        cut: Where the identity and the text ended before the latest comma of a list.
+        in_length: The length of the longest IN list.
+        allowed: Rules named by ``dbsight: allow`` comments.
+        doubt: Where the first string begins that ends elsewhere if a backslash means something else than it should; -1
+            without.
+        truncated: The end is missing, or was hidden because it could be read in two ways.
+    """
+
+    __slots__ = (
+        "allowed",
+        "copied",
+        "cut",
+        "dialect",
+        "doubt",
+        "executable",
+        "frame",
+        "frames",
+        "grammar",
+        "identity",
+        "in_length",
+        "literals",
+        "out",
+        "text",
+        "truncated",
+    )
+
+    def __init__(self, text: str, dialect: Dialect) -> None:
+        self.text = text
+        self.dialect = dialect
+        self.out: list[str] = []
+        self.copied = 0
+        self.identity: list[str] = []
+        self.literals: list[str] = []
+        self.grammar = Grammar(dialect, self.identity)
+        self.frames: list[Frame | None] = []
+        self.frame: Frame | None = None
+        self.cut: tuple[int, int] = (0, 0)
+        self.in_length = 0
+        self.allowed: set[str] = set()
+        self.truncated = False
+        self.executable = 0
+        self.doubt = -1
+
+    def scan(self, rest: str = "") -> None:
+        """Read the whole text.
+
+        Args:
+            rest: What stood behind the text and is hidden unread.
+        """
+        text = self.text
+        match = self.dialect.match
+        handler_of = KEYWORDS.get
+        tokens = _TOKENS
+        grammar = self.grammar
+        add = self.identity.append
+        position = 0
+        while (found := match(text, position)) is not None:
+            group = found.lastindex
+            start, position = found.span(group)  # type: ignore[arg-type]  # one of the groups always matches
+            if group == WORD:
+                token = text[start:position]
+                low = token.lower()
+                handler = handler_of(low)
+                if handler is None:
+                    if grammar.expect and grammar.expected(token, low, None):
+                        self.hide(start, position)
+                    else:
+                        add(low)
+                elif grammar.expected(token, low, handler) if grammar.expect else handler(grammar, token, low):
+                    self.hide(start, position)
+                else:
+                    add(low)
+                    if grammar.op == SELECT and low in _BEFORE_COLUMNS:
+                        position = self._columns(position)
+            elif group == COMMA:
+                if grammar.listed or grammar.want:
+                    grammar.comma()
+                if self.frame is None and grammar.rows != 2:
+                    add(",")
+                else:
+                    position = comma_in_list(self, start)
+            else:
+                position = tokens[group](self, start, position)  # type: ignore[index]  # as above
+        self.out.append(text[self.copied :])
+        if rest:
+            self.out.append("?")
+            self.literals.append(rest)
+            self.identity.append("?")
+        grammar.finish()
+        if rest or grammar.stack:
+            self.truncated = True
+
+    def sanitised(self) -> str:
+        """The text without literals and comments, every stretch of white space one blank."""
+        text = "".join(self.out).strip()
+        if "  " not in text and "\n" not in text and _UNEVEN.search(text) is None:
+            return text
+        if '"' in text or "'" in text or "`" in text or "[" in text:
+            return self.dialect.spaces.sub(lambda found: found[1] or " ", text)
+        return " ".join(text.split())
+
+    # -- What becomes of a token ----------------------------------------------------------------------------------
+    def hide(self, start: int, end: int) -> int:
+        """Put ``?`` in place of a literal and remember it."""
+        self.out += (self.text[self.copied : start], "?")
+        self.copied = end
+        self.literals.append(self.text[start:end])
+        self.identity.append("?")
+        if self.grammar.expect:
+            self.grammar.literal()
+        return end
+
+    def _hide_rest(self, start: int) -> int:
+        """Hide everything from here on: a quote that is not closed, or that could be read in two ways."""
+        self.truncated = True
+        return self.hide(start, len(self.text))
+
+    def _columns(self, position: int) -> int:
+        """Take a list of plain columns in one step: the select list of an ORM."""
+        found = self.dialect.columns(self.text, position)
+        if found is None:
+            return position
+        columns = found.group(found.lastindex)  # type: ignore[arg-type]  # one of the groups always matches
+        # The same that its tokens would give one by one, joined.
+        if found.lastindex == 1:
+            self.identity.append(" ".join(columns.lower().replace(",", " , ").split()))
+        else:
+            self.identity.append(columns.replace(",", " ,"))
+        return found.end()
+
+    def _name(self, start: int, end: int) -> int:
+        """A name with quotes in it: its case is part of it, and no keyword is."""
+        token = self.text[start:end]
+        grammar = self.grammar
+        if grammar.expect and grammar.expected(token, token, None):
+            return self.hide(start, end)
+        self.identity.append(token)
+        return end
+
+    def _beside(self, start: int, end: int) -> int:
+        """A word that stands right beside a quote: ``IN'x'``."""
+        token = self.text[start:end]
+        low = token.lower()
+        grammar = self.grammar
+        handler = KEYWORDS.get(low)
+        if grammar.expected(token, low, handler) if grammar.expect else handler and handler(grammar, token, low):
+            return self.hide(start, end)
+        self.identity.append(low)
+        return end
+
+    def _quoted(self, start: int, end: int) -> int:
+        if self.dialect.double == "either" and self.text[start] == '"' and self._is_value(start, end):
+            return self.hide(start, end)
+        return self._name(start, end)
+
+    def _is_value(self, start: int, end: int) -> bool:
+        """SQLite takes ``"bob"`` for a string when no column has that name: ``name = "bob"``."""
+        token = self.text[start:end]
+        if self.grammar.expect in _NAMING or token.find('"', 1) != len(token) - 1:
+            return False  # a table, or a chain of names
+        before = self.identity[-1] if self.identity else ""
+        if before == "as":
+            return False
+        if not _PLAIN_NAME.fullmatch(token, 1, len(token) - 1):
+            return self.grammar.expect not in (OBJECT, COMMAND)
+        if before in _COMPARING or before[-1:] in "=<>!|":
+            return bool(before)
+        return self.frame is not None and before in ("(", ",")
+
+    def _string(self, start: int, end: int) -> int:
+        text = self.text
+        quote = text[start]
+        if self.grammar.expect in _NAMING and (
+            (quote == "'" and self.dialect.string_tables) or (quote == '"' and self.dialect.double != "identifier")
+        ):
+            return self._name(start, end)
+        if text.find("\\", start, end) >= 0 and self._is_ambiguous(start, end):
+            if self.dialect.escapes is None:
+                return self._hide_rest(start)
+            if self.doubt < 0:
+                self.doubt = start
+        return self.hide(start, end)
+
+    def _is_ambiguous(self, start: int, end: int) -> bool:
+        r"""Whether ``'…\'…'`` ends elsewhere where a backslash means something else than in this dialect."""
+        quote = self.text[end - 1]
+        if self.dialect.escapes:
+            return self.text.find("\\" + quote, start + 1, end - 1) >= 0
+        if self.text[start:end] == r"'\'" and self.identity[-1:] == ["escape"]:
+            return False  # LIKE … ESCAPE '\'
+        if self.text[start] in "eE" or self.dialect.name in _WITHOUT_ESCAPES:
+            return False
+        place = self.text.find(quote, start) + 1
+        while place < end:
+            char = self.text[place]
+            place += 2 if char == "\\" else 1
+            if char == quote:
+                if place < end and self.text[place] == quote:
+                    place += 1
+                else:
+                    return place != end
+        return True
+
+    def _number(self, start: int, end: int) -> int:
+        grammar = self.grammar
+        identity = self.identity
+        token = self.text[start:end]
+        if grammar.expect in _NAMING and self.dialect.name == "mysql" and _DIGIT_NAME.fullmatch(token):
+            return self._name(start, end)
+        negative = False
+        if identity and identity[-1] in ("-", "+") and (len(identity) == 1 or identity[-2][-1:] in "(,;[+-*/%<>=!|&^~:." or identity[-2] in _NO_OPERAND):
+            # The sign belongs to the value: -5 and 5 are one query.
+            negative = identity.pop() == "-"
+            token = f"-{token}" if negative else token
+            piece = self.text[self.copied : start].rstrip()
+            if piece:
+                self.out.append(piece[:-1])
+                self.copied = start
+        if grammar.want:
+            grammar.bound(int(token) if token.isdecimal() and len(token) < 19 else None)
+        self.hide(start, end)
+        if negative:
+            self.literals[-1] = token
+        return end
+
+    def _placeholder(self, start: int, end: int) -> int:  # noqa: ARG002 - as the others
+        if self.grammar.want:
+            self.grammar.bound(-1)
+        self.identity.append("?")
+        return end
+
+    def _cast(self, start: int, end: int) -> int:
+        token = self.text[start:end]
+        if self.identity[-1:] != ["?"]:
+            self.identity.append("".join(token.split()).lower())
+        # Else it is the driver's: asyncpg writes $1::INTEGER where sqlite3 writes ?
+        if "(" in token or "[" in token:
+            self.out += (self.text[self.copied : start], _MODIFIER.sub("?", token))
+            self.copied = end
+        return end
+
+    def _operator(self, start: int, end: int) -> int:
+        token = self.text[start:end]
+        if token == "*" and self.executable and self.text.startswith("/", end):
+            self.executable -= 1
+            return self._comment(start, end + 1)
+        self.identity.append(token)
+        return end
+
+    # -- Marks ----------------------------------------------------------------------------------------------------
+    def _mark(self, start: int, end: int) -> int:
+        char = self.text[start]
+        grammar = self.grammar
+        if char in "([":
+            before = self.identity[-1] if self.identity else ""
+            frame = frame_for(self, char, before)
+            columns = grammar.op == INSERT and frame is None and not grammar.expect
+            self.frames.append(self.frame)
+            self.frame = frame
+            grammar.open(before)
+            self.identity.append(char)
+            if columns:
+                return self._columns(end)
+        elif char in ")]":
+            frame = self.frame
+            self.frame = self.frames.pop() if self.frames else None
+            if frame is not None:
+                close_list(self, frame, start, end)
+            grammar.close()
+            if frame is None or not frame.gone:
+                self.identity.append(char)
+            if frame is not None and frame.sort in (ROW, EXTRA):
+                grammar.rows = 2
+        else:
+            grammar.semicolon()
+        return end
+
+    # -- Comments and openers -------------------------------------------------------------------------------------
+    def _comment(self, start: int, end: int) -> int:
+        """A comment becomes a blank."""
+        text = self.text
+        self.out.append(text[self.copied : start] + " ")
+        self.copied = end
+        if "dbsight" in text[start:end]:
+            for found in _ALLOW.finditer(text, start, end):
+                self.allowed.update(_COMMA.split(found[1]))
+        return end
+
+    def _opener(self, start: int, end: int) -> int:
+        token = self.text[start:end]
+        first = token[0]
+        if token.startswith("/*"):
+            return self._open_comment(start, end)
+        if first == "$":
+            close = self.text.find(token, end)
+            return self._hide_rest(start) if close < 0 else self.hide(start, close + len(token))
+        if first in "#/":
+            return self._hash(start, end)
+        return self._hide_rest(start)
+
+    def _open_comment(self, start: int, end: int) -> int:
+        if self.dialect.name == "mysql" and "!" in self.text[start:end]:
+            self.executable += 1  # /*!40101 … */ is executed: only its marks are a comment
+            return self._comment(start, end)
+        size = len(self.text)
+        if self.dialect.nests:
+            if self.dialect.escapes is None and "/*" in self.text[end : self.text.find("*/", end)]:
+                return self._hide_rest(start)  # where nesting is not known, neither is the end
+            depth = 1
+            for found in _COMMENT_MARK.finditer(self.text, end):
+                depth += 1 if found[0] == "/*" else -1
+                if not depth:
+                    return self._comment(start, found.end())
+        self.truncated = True
+        return self._comment(start, size)
+
+    def _hash(self, start: int, end: int) -> int:
+        """``#`` and ``//`` open a comment in some databases and are operators in others."""
+        line_end = self.text.find("\n", start)
+        line = self.text[start : line_end if line_end >= 0 else len(self.text)]
+        if any(quote in line for quote in "'\"`"):
+            return self._hide_rest(start)
+        if line[end - start : end - start + 1] in (" ", "\t"):
+            return self._comment(start, start + len(line))
+        self.identity.append(self.text[start:end])
+        return end
+
+    def _letter(self, start: int, end: int) -> int:
+        """``q'[it's]'`` in Oracle; anything else is a string that is not closed."""
+        text = self.text
+        if text[end - 2] in "qQ" and end < len(text):
+            close = text.find(_CLOSING.get(text[end], text[end]) + "'", end + 1)
+            if close >= 0:
+                return self.hide(start, close + 2)
+        return self._hide_rest(start)
+
+
+_TOKENS: Final[dict[int, Callable[[Scanner, int, int], int]]] = {
+    MARK: Scanner._mark,
+    COMPARISON: Scanner._operator,
+    QUOTED: Scanner._quoted,
+    STRING: Scanner._string,
+    NUMBER: Scanner._number,
+    PLACEHOLDER: Scanner._placeholder,
+    LETTER: Scanner._letter,
+    CAST: Scanner._cast,
+    COMMENT: Scanner._comment,
+    OPENER: Scanner._opener,
+    BESIDE: Scanner._beside,
+    OPERATOR: Scanner._operator,
+}
