@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 KEPT = ("HOME", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USER", "VIRTUAL_ENV")
 """What of our own environment a program gets; no OTEL_*, PYTHON*, PG*, CI or terminal setting reaches it."""
+
+COMPILED = Path(tempfile.gettempdir()) / f"dbsight-tests-{os.getuid() if hasattr(os, 'getuid') else ''}-compiled"
+"""Where programs keep what Python compiled: outside the tree, and once for all of them (4.5 s of CPU become 1.7)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ def environment(
     """
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
     environment["PATH"] = os.pathsep.join((str(Path(python).parent), environment.get("PATH", os.defpath)))
-    environment |= {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "TZ": "UTC"}
+    environment |= {"LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": str(COMPILED), "TZ": "UTC"}
     if receiver is not None:
         environment["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = (
