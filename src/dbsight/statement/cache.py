@@ -19,8 +19,8 @@ KEY_LIMIT: Final = 16_384
 
 # Two generations: what is asked for moves into the recent one; when that is full, it becomes the older one and what was
 # the older one is forgotten. A hit takes no lock, and nothing is ever sorted.
-_recent: dict[tuple[str, object], Statement] = {}
-_older: dict[tuple[str, object], Statement] = {}
+_recent: dict[tuple[str, str | bytes], Statement] = {}
+_older: dict[tuple[str, str | bytes], Statement] = {}
 _lock = threading.Lock()
 
 
@@ -39,10 +39,8 @@ def read(text: str | bytes, system: str) -> Statement:
     """
     try:
         return _recent[system, text]
-    except KeyError:
+    except Exception:  # KeyError as a rule; anything when the text is no text
         return _look_further(text, system)
-    except TypeError:
-        return _look_further(bytes(text) if isinstance(text, (bytearray, memoryview)) else text, system)
 
 
 def clear() -> None:
@@ -58,27 +56,38 @@ def size() -> int:
     return len(_recent) + len(_older)
 
 
-def _look_further(text: str | bytes, system: str) -> Statement:
+def _look_further(text: object, system: str) -> Statement:
+    """Look again, among the older statements and the long ones; then read."""
     try:
         key, start, longer = _key(text)
-        # One look without the lock: a long text that is known, or one of the older generation.
-        found = _recent.get((system, key)) or _older.get((system, key))
-        return _remember(system, key, found or _read(start, system, longer=longer))
+        statement = _recent.get((system, key))
+        return statement or _remember((system, key), _older.get((system, key)) or _read(start, system, longer=longer))
     except Exception:
         failed("statement.read")
-        return Statement(str(system), "", "", fingerprint("unreadable"))
+        return Statement(str(system), "", "", fingerprint("unreadable"), truncated=True)
 
 
-def _key(text: str | bytes) -> tuple[object, str, bool]:
-    """What a text is remembered by, as much of it as is read, and whether there is more."""
-    # Four bytes are the longest that UTF-8 needs for a character.
-    start = text[: READ_LIMIT * 4].decode("utf-8", "replace") if isinstance(text, bytes) else text
-    longer = len(start) > READ_LIMIT
-    start = start[:READ_LIMIT]
-    if len(text) <= KEY_LIMIT:
-        return text, start, longer
-    # Texts that differ only behind what is read make the same statement.
-    return blake2b(start.encode("utf-8", "replace"), digest_size=16, salt=bytes([longer])).digest(), start, longer
+def _key(text: object) -> tuple[str | bytes, str, bool]:
+    """What a text is remembered by, as much of it as is read, and whether there is more.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    if isinstance(text, str):
+        key: str | bytes = text
+        start, longer = text[:READ_LIMIT], len(text) > READ_LIMIT
+    elif isinstance(text, (bytes, bytearray, memoryview)):
+        # Four bytes are the longest that UTF-8 needs for a character.
+        key = bytes(text[: READ_LIMIT * 4])
+        start = key.decode("utf-8", "replace")
+        longer = len(text) > len(key) or len(start) > READ_LIMIT
+        start = start[:READ_LIMIT]
+    else:
+        raise TypeError(type(text).__name__)
+    if len(key) > KEY_LIMIT:
+        # Texts that differ only behind what is read make the same statement.
+        key = blake2b(start.encode("utf-8", "replace"), digest_size=16, salt=bytes([longer])).digest()
+    return key, start, longer
 
 
 def _read(text: str, system: str, *, longer: bool) -> Statement:
@@ -90,15 +99,15 @@ def _read(text: str, system: str, *, longer: bool) -> Statement:
         return Statement(system, "", "", fingerprint(f"{salt()}{text!a}"), truncated=True)
 
 
-def _remember(system: str, key: object, statement: Statement) -> Statement:
+def _remember(key: tuple[str, str | bytes], statement: Statement) -> Statement:
     global _recent, _older  # noqa: PLW0603 - the cache is this module
     with _lock:
-        known = _recent.get((system, key)) or _older.get((system, key))
-        statement = known or statement
+        # Another thread may have been faster: all get the same object.
+        statement = _recent.get(key) or _older.get(key) or statement
         if len(_recent) >= CACHE_LIMIT // 2:
             _older = _recent
             _recent = {}
-        _recent[system, key] = statement
+        _recent[key] = statement
     return statement
 
 

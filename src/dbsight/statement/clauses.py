@@ -320,9 +320,7 @@ OPENERS: Final[dict[str, Handler]] = {
         ),
         _define,
     ),
-    **dict.fromkeys(
-        words("call exec execute use pragma listen unlisten notify describe desc attach detach"), _command
-    ),
+    **dict.fromkeys(words("call exec execute use pragma listen unlisten notify describe desc attach detach"), _command),
     **dict.fromkeys(words("show set reset discard grant revoke comment waitfor kill do unlock flush"), _alone),
     **dict.fromkeys(words("begin commit rollback end abort start release xa"), _transaction),
     **dict.fromkeys(words("savepoint fetch close move deallocate"), _name_aside),

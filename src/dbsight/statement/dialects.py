@@ -141,8 +141,8 @@ def _dialect(
     names = rf"(?:{chain}(?<=\.))?(?:{quoted})(?:\.{{1,2}}{link})*"
     if before_dot != _NEVER:
         names = rf"{names}|{before_dot}(?:\.{link})+"
-    # A word beside a quote may be the prefix of a string or the beginning of a quoted name: the first alternative leaves
-    # it to later ones.
+    # A word beside a quote may be the prefix of a string or the beginning of a quoted name: the first alternative
+    # leaves it to later ones.
     token = (
         rf"{_SPACE}*(?:({unlike}{chain}(?!{beside}))"
         rf"|(,)"

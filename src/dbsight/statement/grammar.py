@@ -10,24 +10,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.clauses import EXPLAINED, OPENERS, by, truth
+from dbsight.statement.clauses import OPENERS, by, truth
+from dbsight.statement.definitions import read_command_target, read_explained, read_object, read_transaction
 from dbsight.statement.states import (
     ALIAS,
     COMMAND,
-    COPY,
-    CREATE,
     CTE,
     DELETE,
     DELETING,
     EXPLAINING,
-    FETCH,
     HINT,
     INDEXED,
-    INSERT,
     INTO,
     LIMIT,
     LIMITED,
-    MERGE,
     NOTHING,
     OBJECT,
     OPAQUE,
@@ -40,26 +36,15 @@ from dbsight.statement.states import (
     UPDATE,
     WITH,
 )
-
 from dbsight.statement.vocabulary import (
     ALIASED,
-    BEGIN_MODES,
-    BETWEEN,
-    BODIES,
-    CHANGING,
     HINTS,
     INTO_OPTIONS,
-    LISTING,
-    MODIFIERS,
     NAMELESS,
     NAMELESS_WORDS,
     NOTED,
     OPTIONS,
     RESERVED,
-    TABLES,
-    TRANSACTION_WORDS,
-    TYPES,
-    TYPE_OPTIONAL,
 )
 
 if TYPE_CHECKING:
@@ -78,7 +63,9 @@ def bare(name: str) -> str:
     if name[0].isalnum() and name[-1].isalnum() and '"' not in name:
         return name
     if '""' in name or "``" in name or "]]" in name:
-        return _QUOTED.sub(lambda found: (found[2] or "").replace(found[1] * 2, found[1]) if found[1] else found[3], name)
+        return _QUOTED.sub(
+            lambda found: (found[2] or "").replace(found[1] * 2, found[1]) if found[1] else found[3], name
+        )
     return name.translate(_BARE)
 
 
@@ -190,7 +177,8 @@ class Grammar:
             return handler(self, token, low) if handler in (truth, by) else None
         return _STATES[expect](self, token, low, handler)
 
-    def _start(self, token: str, low: str, handler: Handler | None) -> bool | None:
+    def start(self, token: str, low: str, handler: Handler | None) -> bool | None:
+        """START: the word that opens a statement."""
         opener = OPENERS.get(low)
         if not self.opener or self.block or self.explain:
             self.opener = low
@@ -227,10 +215,11 @@ class Grammar:
         if expect != TABLE and self.op in (UPDATE, DELETE):
             self.tentative.append((len(self.parts), low))
         self.parts.append(token)
-        self._target(token, low, written=expect != TABLE)
+        self.target(token, low, written=expect != TABLE)
         return None
 
-    def _target(self, token: str, low: str, *, written: bool) -> None:
+    def target(self, token: str, low: str, *, written: bool) -> None:
+        """A table was named."""
         if low == "dual":
             self.named = ""
             return
@@ -238,76 +227,6 @@ class Grammar:
         self.targets.append(name)
         if written:
             self.written.append(name)
-
-    def _object(self, token: str, low: str, handler: Handler | None) -> bool | None:
-        if not self.object:
-            if low in TYPES:
-                self.parts.append(token)
-                self.object = low
-                if low == "session":
-                    self.kind = "other"
-                return None
-            if low == "materialized":
-                self.parts.append(token)
-                return None
-            if low in MODIFIERS or not (token[0].isalpha() or self.op in TYPE_OPTIONAL):
-                return None
-            if self.op not in TYPE_OPTIONAL:
-                self.object = low
-                self.parts.append(token)
-                return None
-            self.object = "table"
-        if low in BETWEEN:
-            return None
-        if low in RESERVED:
-            self.expect = OPAQUE
-            return handler(self, token, low) if handler else None
-        self.parts.append(token)
-        self._defined(token, low)
-        return None
-
-    def _defined(self, token: str, low: str) -> None:
-        """The name of an object of DDL was read."""
-        kind = self.object
-        if kind in TABLES:
-            self._target(token, low, written=self.op in CHANGING)
-        self.expect = OPAQUE
-        if self.op in LISTING:
-            self.listed = OBJECT
-            self.expect = NOTHING
-        elif self.op == CREATE:
-            self.endless = kind in BODIES
-            if kind in TABLES or kind == "index":
-                self.expect = NOTHING
-
-    def _command(self, token: str, low: str, handler: Handler | None) -> None:
-        self.parts.append(token)
-        self.called.append(low)
-        self.expect = OPAQUE
-
-    def _transaction(self, token: str, low: str, handler: Handler | None) -> bool | None:
-        if self.opener in ("prepare", "declare"):
-            self.expect = NOTHING
-            if low == "transaction":
-                self.kind = "transaction"
-                self.parts.append(token)
-            return None
-        if low in TRANSACTION_WORDS:
-            self.parts.append(token)
-            return None
-        self.expect = OPAQUE
-        if self.opener == "begin" and low not in BEGIN_MODES:
-            self.block = True
-            self.kind = None
-            if low in OPENERS:
-                return self._start(token, low, handler)
-            self.kind = "other"  # BEGIN audit(:1); END; is how Oracle calls a procedure
-            self.parts.append(token)
-            self.called.append(low)
-        return None
-
-    def _explained(self, token: str, low: str, handler: Handler | None) -> bool | None:
-        return self._start(token, low, handler) if low in EXPLAINED else None
 
     def _secret(self, token: str, low: str, handler: Handler | None) -> bool:
         return True
@@ -321,7 +240,7 @@ class Grammar:
 
     def _indexed(self, token: str, low: str, handler: Handler | None) -> None:
         if low != "only":
-            self._target(token, low, written=True)
+            self.target(token, low, written=True)
             self.expect = NOTHING
 
     # -- Marks and values -----------------------------------------------------------------------------------------
@@ -436,15 +355,15 @@ class Grammar:
 
 
 _STATES: Final[dict[int, Callable[[Grammar, str, str, Handler | None], bool | None]]] = {
-    START: Grammar._start,
+    START: Grammar.start,
     CTE: Grammar._cte,
     TABLE: Grammar._table,
     INTO: Grammar._table,
     DELETING: Grammar._table,
-    OBJECT: Grammar._object,
-    COMMAND: Grammar._command,
-    TRANSACTION: Grammar._transaction,
-    EXPLAINING: Grammar._explained,
+    OBJECT: read_object,
+    COMMAND: read_command_target,
+    TRANSACTION: read_transaction,
+    EXPLAINING: read_explained,
     SECRET: Grammar._secret,
     HINT: Grammar._hint,
     INDEXED: Grammar._indexed,

@@ -34,8 +34,11 @@ _DIALECTS: Final[dict[str, Dialect]] = {
     "sqlite": SQLITE,
     **dict.fromkeys(("microsoft.sql_server", "mssql"), SQL_SERVER),
     **dict.fromkeys(("oracle.db", "oracle"), ORACLE),
-    **dict.fromkeys(words("ibm.db2 db2 derby firebirdsql firebird h2database h2 hsqldb actian.ingres sap.hana hanadb sap.maxdb maxdb"
-        " teradata trino snowflake vertica duckdb"),
+    **dict.fromkeys(
+        words(
+            "ibm.db2 db2 derby firebirdsql firebird h2database h2 hsqldb actian.ingres sap.hana hanadb sap.maxdb maxdb"
+            " teradata trino snowflake vertica duckdb"
+        ),
         ANSI,
     ),
 }

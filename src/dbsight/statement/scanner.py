@@ -29,7 +29,9 @@ from dbsight.statement.dialects import (
 )
 from dbsight.statement.grammar import Grammar
 from dbsight.statement.lists import EXTRA, ROW, Frame, close_list, comma_in_list, frame_for
+from dbsight.statement.openers import is_ambiguous, read_letter, read_opener
 from dbsight.statement.states import COMMAND, DELETING, INSERT, INTO, OBJECT, SELECT, TABLE
+from dbsight.statement.vocabulary import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,17 +40,20 @@ if TYPE_CHECKING:
 
 _NAMING: Final = frozenset({TABLE, INTO, DELETING})
 _BEFORE_COLUMNS: Final = frozenset(("select", "distinct"))
-_NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"} | frozenset("(,;[+-*/%<>=!|&^~:.")
+_SIGNS: Final = frozenset("+-")
+_NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"}
 _COMPARING: Final = words("like glob match regexp between then else limit offset")
-_WITHOUT_ESCAPES: Final = frozenset(("sqlite", "sql_server", "oracle"))
-_CLOSING: Final = {"[": "]", "(": ")", "{": "}", "<": ">"}
 _COMMA = re.compile(r"\s*,\s*")
 _UNEVEN = re.compile(r"[\t\r\f\v]")
-_COMMENT_MARK = re.compile(r"/\*|\*/")
 _MODIFIER = re.compile(r"(?<!\w)\d+", re.ASCII)
 _PLAIN_NAME = re.compile(r"[\w $-]+")
 _DIGIT_NAME = re.compile(r"\d+(?![eE]\d+\Z|[xX])\w*[A-Za-z_]\w*")
 _ALLOW = re.compile(r"dbsight:\s*allow\s+(\w+(?:\s*,\s*\w+){0,31})", re.IGNORECASE)
+
+
+def _ends_no_operand(token: str) -> bool:
+    """Whether a sign behind this token belongs to what follows it."""
+    return token[-1] in "(,;[+-*/%<>=!|&^~:" or token in _NO_OPERAND
 
 
 class Scanner:
@@ -66,11 +71,14 @@ class Scanner:
         allowed: Rules named by ``dbsight: allow`` comments.
         doubt: Where the first string begins that ends elsewhere if a backslash means something else than it should; -1
             without.
+        bare_until: Where a line ends that is known to hold no quote.
+        executable: How many ``/*! … */`` are open.
         truncated: The end is missing, or was hidden because it could be read in two ways.
     """
 
     __slots__ = (
         "allowed",
+        "bare_until",
         "copied",
         "cut",
         "dialect",
@@ -103,6 +111,7 @@ class Scanner:
         self.truncated = False
         self.executable = 0
         self.doubt = -1
+        self.bare_until = 0
 
     def scan(self, rest: str = "") -> None:
         """Read the whole text.
@@ -173,7 +182,7 @@ class Scanner:
             self.grammar.literal()
         return end
 
-    def _hide_rest(self, start: int) -> int:
+    def hide_rest(self, start: int) -> int:
         """Hide everything from here on: a quote that is not closed, or that could be read in two ways."""
         self.truncated = True
         return self.hide(start, len(self.text))
@@ -232,61 +241,40 @@ class Scanner:
 
     def _string(self, start: int, end: int) -> int:
         text = self.text
-        quote = text[start]
-        if self.grammar.expect in _NAMING and (
-            (quote == "'" and self.dialect.string_tables) or (quote == '"' and self.dialect.double != "identifier")
-        ):
-            return self._name(start, end)
-        if text.find("\\", start, end) >= 0 and self._is_ambiguous(start, end):
-            if self.dialect.escapes is None:
-                return self._hide_rest(start)
+        dialect = self.dialect
+        if self.grammar.expect in _NAMING:
+            quote = text[start]
+            if (quote == "'" and dialect.string_tables) or (quote == '"' and dialect.double != "identifier"):
+                return self._name(start, end)
+        if text.find("\\", start, end) >= 0 and is_ambiguous(self, start, end):
+            if dialect.escapes is None:
+                return self.hide_rest(start)
             if self.doubt < 0:
                 self.doubt = start
         return self.hide(start, end)
 
-    def _is_ambiguous(self, start: int, end: int) -> bool:
-        r"""Whether ``'…\'…'`` ends elsewhere where a backslash means something else than in this dialect."""
-        quote = self.text[end - 1]
-        if self.dialect.escapes:
-            return self.text.find("\\" + quote, start + 1, end - 1) >= 0
-        if self.text[start:end] == r"'\'" and self.identity[-1:] == ["escape"]:
-            return False  # LIKE … ESCAPE '\'
-        if self.text[start] in "eE" or self.dialect.name in _WITHOUT_ESCAPES:
-            return False
-        place = self.text.find(quote, start) + 1
-        while place < end:
-            char = self.text[place]
-            place += 2 if char == "\\" else 1
-            if char == quote:
-                if place < end and self.text[place] == quote:
-                    place += 1
-                else:
-                    return place != end
-        return True
-
     def _number(self, start: int, end: int) -> int:
         grammar = self.grammar
-        identity = self.identity
         token = self.text[start:end]
         if grammar.expect in _NAMING and self.dialect.name == "mysql" and _DIGIT_NAME.fullmatch(token):
             return self._name(start, end)
-        negative = False
-        if identity and identity[-1] in ("-", "+") and (len(identity) == 1 or identity[-2][-1:] in "(,;[+-*/%<>=!|&^~:." or identity[-2] in _NO_OPERAND):
+        identity = self.identity
+        signed = ""
+        if identity and identity[-1] in _SIGNS and (len(identity) == 1 or _ends_no_operand(identity[-2])):
             # The sign belongs to the value: -5 and 5 are one query.
-            negative = identity.pop() == "-"
-            token = f"-{token}" if negative else token
+            signed = identity.pop() + token
             piece = self.text[self.copied : start].rstrip()
             if piece:
                 self.out.append(piece[:-1])
                 self.copied = start
         if grammar.want:
-            grammar.bound(int(token) if token.isdecimal() and len(token) < 19 else None)
+            grammar.bound(int(token) if token.isdecimal() and not signed and len(token) < 19 else None)
         self.hide(start, end)
-        if negative:
-            self.literals[-1] = token
+        if signed:
+            self.literals[-1] = signed
         return end
 
-    def _placeholder(self, start: int, end: int) -> int:  # noqa: ARG002 - as the others
+    def _placeholder(self, start: int, end: int) -> int:
         if self.grammar.want:
             self.grammar.bound(-1)
         self.identity.append("?")
@@ -303,11 +291,11 @@ class Scanner:
         return end
 
     def _operator(self, start: int, end: int) -> int:
-        token = self.text[start:end]
-        if token == "*" and self.executable and self.text.startswith("/", end):
+        symbol = self.text[start:end]
+        if symbol == "*" and self.executable and self.text.startswith("/", end):
             self.executable -= 1
-            return self._comment(start, end + 1)
-        self.identity.append(token)
+            return self.comment(start, end + 1)
+        self.identity.append(symbol)
         return end
 
     # -- Marks ----------------------------------------------------------------------------------------------------
@@ -338,8 +326,7 @@ class Scanner:
             grammar.semicolon()
         return end
 
-    # -- Comments and openers -------------------------------------------------------------------------------------
-    def _comment(self, start: int, end: int) -> int:
+    def comment(self, start: int, end: int) -> int:
         """A comment becomes a blank."""
         text = self.text
         self.out.append(text[self.copied : start] + " ")
@@ -349,54 +336,6 @@ class Scanner:
                 self.allowed.update(_COMMA.split(found[1]))
         return end
 
-    def _opener(self, start: int, end: int) -> int:
-        token = self.text[start:end]
-        first = token[0]
-        if token.startswith("/*"):
-            return self._open_comment(start, end)
-        if first == "$":
-            close = self.text.find(token, end)
-            return self._hide_rest(start) if close < 0 else self.hide(start, close + len(token))
-        if first in "#/":
-            return self._hash(start, end)
-        return self._hide_rest(start)
-
-    def _open_comment(self, start: int, end: int) -> int:
-        if self.dialect.name == "mysql" and "!" in self.text[start:end]:
-            self.executable += 1  # /*!40101 … */ is executed: only its marks are a comment
-            return self._comment(start, end)
-        size = len(self.text)
-        if self.dialect.nests:
-            if self.dialect.escapes is None and "/*" in self.text[end : self.text.find("*/", end)]:
-                return self._hide_rest(start)  # where nesting is not known, neither is the end
-            depth = 1
-            for found in _COMMENT_MARK.finditer(self.text, end):
-                depth += 1 if found[0] == "/*" else -1
-                if not depth:
-                    return self._comment(start, found.end())
-        self.truncated = True
-        return self._comment(start, size)
-
-    def _hash(self, start: int, end: int) -> int:
-        """``#`` and ``//`` open a comment in some databases and are operators in others."""
-        line_end = self.text.find("\n", start)
-        line = self.text[start : line_end if line_end >= 0 else len(self.text)]
-        if any(quote in line for quote in "'\"`"):
-            return self._hide_rest(start)
-        if line[end - start : end - start + 1] in (" ", "\t"):
-            return self._comment(start, start + len(line))
-        self.identity.append(self.text[start:end])
-        return end
-
-    def _letter(self, start: int, end: int) -> int:
-        """``q'[it's]'`` in Oracle; anything else is a string that is not closed."""
-        text = self.text
-        if text[end - 2] in "qQ" and end < len(text):
-            close = text.find(_CLOSING.get(text[end], text[end]) + "'", end + 1)
-            if close >= 0:
-                return self.hide(start, close + 2)
-        return self._hide_rest(start)
-
 
 _TOKENS: Final[dict[int, Callable[[Scanner, int, int], int]]] = {
     MARK: Scanner._mark,
@@ -405,10 +344,10 @@ _TOKENS: Final[dict[int, Callable[[Scanner, int, int], int]]] = {
     STRING: Scanner._string,
     NUMBER: Scanner._number,
     PLACEHOLDER: Scanner._placeholder,
-    LETTER: Scanner._letter,
+    LETTER: read_letter,
     CAST: Scanner._cast,
-    COMMENT: Scanner._comment,
-    OPENER: Scanner._opener,
+    COMMENT: Scanner.comment,
+    OPENER: read_opener,
     BESIDE: Scanner._beside,
     OPERATOR: Scanner._operator,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from dbsight.statement.vocabulary import SETUP_FUNCTIONS, WAITING_FUNCTIONS, words
@@ -12,26 +13,39 @@ if TYPE_CHECKING:
     from dbsight.statement.grammar import Grammar
 
 _PING_LENGTH: Final = 12  # tokens; a longer statement does more than ask whether anybody is there
-_PING_WORDS: Final = words("? ( ) , as select from dual sysibm.sysdummy1 version pg_catalog.version now current_timestamp current_date sysdate"
+_PING_WORDS: Final = words(
+    "? ( ) , as select from dual sysibm.sysdummy1 version pg_catalog.version now current_timestamp current_date sysdate"
     " getdate getutcdate current_database current_schema current_schemas current_user session_user database schema user"
-    " connection_id pg_backend_pid pg_is_in_recovery sqlite_version @@version @@spid @@servername")
+    " connection_id pg_backend_pid pg_is_in_recovery sqlite_version @@version @@spid @@servername"
+)
 _PINGS: Final = frozenset(("", "do ?", "values ?", "values ( ? )", "select ?"))
 
-_SETUP_OPENERS: Final = words("pragma set show use reset discard deallocate unlisten describe desc attach detach") | {"alter session"}
+_SETUP_OPENERS: Final = words("pragma set show use reset discard deallocate unlisten describe desc attach detach") | {
+    "alter session"
+}
 
 _CATALOGUE_SCHEMAS: Final = words("information_schema pg_catalog performance_schema sys syscat sysibm")
-_CATALOGUE_TABLES: Final = words("sqlite_master sqlite_schema sqlite_temp_master sqlite_temp_schema sqlite_sequence sqlite_stat1 sqlite_stat4"
+_CATALOGUE_TABLES: Final = words(
+    "sqlite_master sqlite_schema sqlite_temp_master sqlite_temp_schema sqlite_sequence sqlite_stat1 sqlite_stat4"
     " sysobjects syscolumns sysindexes sysusers"
     " pg_class pg_type pg_attribute pg_attrdef pg_namespace pg_index pg_indexes pg_constraint pg_proc pg_enum pg_range"
     " pg_description pg_depend pg_inherits pg_trigger pg_database pg_roles pg_user pg_authid pg_extension pg_settings"
     " pg_tables pg_views pg_matviews pg_sequence pg_sequences pg_am pg_opclass pg_operator pg_collation pg_language"
     " pg_locks pg_cursors pg_prepared_statements pg_tablespace pg_event_trigger pg_policies pg_rewrite pg_statistic"
     " pragma_table_info pragma_table_xinfo pragma_table_list pragma_index_list pragma_index_info pragma_index_xinfo"
-    " pragma_foreign_key_list pragma_database_list")
-_CATALOGUE_PREFIXES: Final = ("pg_stat", "dba_", "all_tab", "all_con", "all_ind", "all_obj", "all_seq", "all_vie", "all_col",
-    "all_syn", "all_use", "user_tab", "user_con", "user_ind", "user_obj", "user_seq", "user_vie", "user_col", "v$")  # fmt: skip
-_CATALOGUE_PRAGMAS: Final = words("table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list database_list")
-_SHOWN: Final = words("tables columns create index indexes keys databases schemas triggers fields table procedure function events")
+    " pragma_foreign_key_list pragma_database_list"
+)
+_ORACLE_VIEWS: Final = re.compile(
+    r"(?:all|user|dba)_(?:tables|tab_columns|tab_cols|tab_comments|tab_identity_cols|col_comments|constraints"
+    r"|cons_columns|indexes|ind_columns|ind_expressions|objects|sequences|views|mviews|synonyms|triggers|users|types"
+    r"|source|arguments|procedures|dependencies|tab_privs|tab_partitions|lobs)|g?v\$\w+"
+)
+_CATALOGUE_PRAGMAS: Final = words(
+    "table_info table_xinfo table_list index_list index_info index_xinfo foreign_key_list database_list"
+)
+_SHOWN: Final = words(
+    "tables columns create index indexes keys databases schemas triggers fields table procedure function events"
+)
 
 _WAITING_OPENERS: Final = frozenset(("listen", "copy", "waitfor"))
 
@@ -61,7 +75,11 @@ def is_setup(grammar: Grammar) -> bool:
     for opener, kind in zip(grammar.openers, grammar.kinds, strict=True):
         if opener in _SETUP_OPENERS:
             setup = True
-        elif kind != "transaction" and opener != "close" and not SETUP_FUNCTIONS.intersection(map(last_part, grammar.called)):
+        elif (
+            kind != "transaction"
+            and opener != "close"
+            and not SETUP_FUNCTIONS.intersection(map(last_part, grammar.called))
+        ):
             return False
     return setup or bool(grammar.openers and SETUP_FUNCTIONS.intersection(map(last_part, grammar.called)))
 
@@ -76,16 +94,18 @@ def is_catalogue(grammar: Grammar, identity: Sequence[str]) -> bool:
     if opener == "show":
         return not _SHOWN.isdisjoint(identity[1:4])
     if grammar.targets:
-        return all(map(_of_catalogue, grammar.targets))
+        oracle = grammar.dialect.name == "oracle"
+        return all(_of_catalogue(target.lower(), oracle=oracle) for target in grammar.targets)
     return any(name in _CATALOGUE_TABLES for name in grammar.called)
 
 
-def _of_catalogue(target: str) -> bool:
-    parts = target.lower().split(".")
+def _of_catalogue(target: str, *, oracle: bool) -> bool:
+    schema, _, name = target.rpartition(".")
     return (
-        parts[-1] in _CATALOGUE_TABLES
-        or parts[-1].startswith(_CATALOGUE_PREFIXES)
-        or not _CATALOGUE_SCHEMAS.isdisjoint(parts[:-1])
+        name in _CATALOGUE_TABLES
+        or name.startswith("pg_stat")
+        or (oracle and _ORACLE_VIEWS.fullmatch(name) is not None)
+        or (schema != "" and not _CATALOGUE_SCHEMAS.isdisjoint(schema.split(".")))
     )
 
 
