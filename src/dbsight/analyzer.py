@@ -9,8 +9,6 @@ from dataclasses import replace
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.trace import NonRecordingSpan, set_span_in_context
-
 from dbsight import bus, config, safety, scope, semconv
 from dbsight.detect import RULES, make_rules
 from dbsight.detect.limits import Limits
@@ -126,6 +124,7 @@ class Analyzer:
         self._sweeper = None
         self._known = {}
         self.stats.reset()
+        self.metrics.forget()
 
     # -- Operations ---------------------------------------------------------------------------------------------
 
@@ -171,11 +170,7 @@ class Analyzer:
             if query_class is not None or findings:
                 verdict = Verdict(query_class, threshold, findings)
         self.stats.add(operation, verdict)
-        context = operation.context
-        sampled = context is not None and context.trace_flags.sampled
-        self.metrics.record(
-            operation, verdict, set_span_in_context(NonRecordingSpan(context)) if sampled and context else None
-        )
+        self.metrics.record(operation, verdict)
         if window is not None:
             if findings:
                 for found in findings:

@@ -48,9 +48,9 @@ class _Bound:
 
     def __init__(self, instrument: Any) -> None:
         self._instrument = instrument
-        self._proxy = _is_proxy(instrument)
+        self._proxy = is_proxy(instrument)
         # A proxy becomes real once the application sets its provider: it is looked at again when that has happened.
-        self.direct = not self._proxy and _is_known(instrument, self._sdk_class)
+        self.direct = not self._proxy and is_known(instrument, self._sdk_class)
 
     def bind(self, attributes: Mapping[str, AttributeValue]) -> Record:
         """Fix the attributes of measurements.
@@ -143,7 +143,7 @@ def is_verified(release: str) -> bool:
     return first <= tuple(int(part) for part in parts) <= last
 
 
-def _is_proxy(instrument: Any) -> bool:
+def is_proxy(instrument: Any) -> bool:
     """Whether it stands for an instrument of a provider that is not set yet."""
     try:
         from opentelemetry.metrics._internal.instrument import _ProxyInstrument
@@ -152,7 +152,7 @@ def _is_proxy(instrument: Any) -> bool:
     return isinstance(instrument, _ProxyInstrument) and hasattr(instrument, "_real_instrument")
 
 
-def _is_known(instrument: Any, sdk_class: str) -> bool:
+def is_known(instrument: Any, sdk_class: str) -> bool:
     """Whether all that recording touches is there, and of the very classes that were looked at."""
     try:
         from opentelemetry.sdk.metrics._internal import instrument as instruments
@@ -230,7 +230,7 @@ def _sink(match: Any, attributes: Mapping[str, AttributeValue]) -> Sink:
     try:
         keys = match._view._attribute_keys
         kept = {key: value for key, value in attributes.items() if keys is None or key in keys}
-        key = _key(kept)
+        key = key_of(kept)
         if getattr(match, "_reset_on_collect", False):
             return _resetting(match, key, kept)
         # Missing beyond the cardinality limit: there the overflow point is found by the general way.
@@ -256,7 +256,7 @@ def _resetting(match: Any, key: Any, attributes: dict[str, AttributeValue]) -> S
     return aggregate
 
 
-def _key(attributes: dict[str, AttributeValue]) -> Any:
+def key_of(attributes: dict[str, AttributeValue]) -> Any:
     """What the SDK finds an aggregation by."""
     from opentelemetry.sdk.metrics._internal import _view_instrument_match
 

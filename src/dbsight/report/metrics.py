@@ -5,24 +5,24 @@ Attributes that can grow without bound are capped: once a metric has seen ``CAP`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import safety, semconv
-from dbsight.report.bound import BoundCounter, BoundHistogram
+from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram, Series, Tally
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from dbsight.model import Database, Finding, Operation, Verdict, WindowSummary
 
-    Record = Callable[[float, Context | None], None]
+
+_T = TypeVar("_T")
 
 CAP: Final = 500
 """Different values of an unbounded attribute (summaries, routes) before the rest is ``other``."""
@@ -57,23 +57,25 @@ class Metrics:
 
     def __init__(self, provider: MeterProvider | None = None) -> None:
         meter = (provider or get_meter_provider()).get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
-        self._duration = BoundHistogram(
+        self._duration = AccumulatedHistogram(
             meter.create_histogram(
                 semconv.METRIC_OPERATION_DURATION,
                 unit="s",
                 description="Duration of database client operations.",
                 explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS,
-            )
+            ),
+            semconv.DURATION_BUCKETS,
         )
-        self._rows = BoundHistogram(
+        self._rows = AccumulatedHistogram(
             meter.create_histogram(
                 semconv.METRIC_RETURNED_ROWS,
                 unit="{row}",
                 description="The actual number of records returned by the database operation.",
                 explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
-            )
+            ),
+            semconv.ROWS_BUCKETS,
         )
-        self._queries = BoundCounter(
+        self._queries = AccumulatedCounter(
             meter.create_counter(
                 semconv.METRIC_QUERIES, unit="{query}", description="Queries by type and by how slow they were."
             )
@@ -87,49 +89,57 @@ class Metrics:
             description="Queries in one request.",
             explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
         )
-        _create_self_metrics(meter)
+        self._accumulated = (self._duration, self._rows, self._queries)
+        self._create_self_metrics(meter)
         self._summaries = Capped()
+        self._namespaces = Capped()
         self._routes = Capped()
-        self._durations: dict[Any, Record] = {}
-        self._returned: dict[Any, Record] = {}
-        self._counted: dict[Any, Record] = {}
+        self._durations: dict[Any, Series] = {}
+        self._returned: dict[Any, Series] = {}
+        self._counted: dict[Any, Tally] = {}
 
-    def record(self, operation: Operation, verdict: Verdict | None, context: Context | None) -> None:
-        """Record one operation.
+    def record(self, operation: Operation, verdict: Verdict | None) -> None:
+        """Record one operation; exemplars point at its own span.
 
         Args:
             operation: What happened.
             verdict: Gives the class.
-            context: Carries the operation's own span, for exemplars.
         """
         statement = operation.statement
         database = operation.database
-        key = (database, statement.summary, operation.error_type)
+        context, end_ns = operation.context, operation.end_ns
+        key = (database, statement.summary, operation.error_type, operation.error_code)
         duration = self._durations.get(key)
         if duration is None:
             duration = _keep(self._durations, key, self._duration.bind(self._attributes(operation)))
-        duration(operation.duration, context)
+        duration.record(operation.duration, context, end_ns)
         rows = operation.rows
         if rows is not None and statement.kind == "select":
             returned = self._returned.get(key)
             if returned is None:
                 returned = _keep(self._returned, key, self._rows.bind(self._attributes(operation)))
-            returned(rows, context)
+            returned.record(rows, context, end_ns)
         query_class = verdict.query_class if verdict is not None else None
-        counted = self._counted.get((statement.kind, query_class, database.system))
+        kind = (statement.kind, query_class, database.system)
+        counted = self._counted.get(kind)
         if counted is None:
-            counted = _keep(
-                self._counted,
-                (statement.kind, query_class, database.system),
-                self._queries.bind(
-                    {
-                        semconv.DB_SYSTEM_NAME: database.system,
-                        semconv.QUERY_TYPE: statement.kind,
-                        semconv.QUERY_CLASS: query_class or "normal",
-                    }
-                ),
-            )
-        counted(1, context)
+            attributes = {
+                semconv.DB_SYSTEM_NAME: database.system,
+                semconv.QUERY_TYPE: statement.kind,
+                semconv.QUERY_CLASS: query_class or "normal",
+            }
+            counted = _keep(self._counted, kind, self._queries.bind(attributes))
+        counted.add()
+
+    def flush(self) -> None:
+        """Hand what came together to the SDK, before a collection reads it. Never raises."""
+        for each in self._accumulated:
+            _flush(each)
+
+    def forget(self) -> None:
+        """In a forked child: what came together is the parent's."""
+        for each in self._accumulated:
+            each.forget()
 
     def close(self, summary: WindowSummary) -> None:
         """Record one window that is over."""
@@ -162,7 +172,7 @@ class Metrics:
         if operation.statement.summary:
             attributes[semconv.DB_QUERY_SUMMARY] = self._summaries(operation.statement.summary)
         if database.namespace is not None:
-            attributes[semconv.DB_NAMESPACE] = database.namespace
+            attributes[semconv.DB_NAMESPACE] = self._namespaces(database.namespace)
         if database.address is not None:
             attributes[semconv.SERVER_ADDRESS] = database.address
         if database.port is not None:
@@ -173,30 +183,35 @@ class Metrics:
                 attributes[semconv.DB_RESPONSE_STATUS_CODE] = operation.error_code
         return attributes
 
+    def _create_self_metrics(self, meter: Meter) -> None:
+        def dropped(_: CallbackOptions) -> Iterable[Measurement]:
+            self.flush()
+            return [Measurement(count, {"dbsight.reason": reason}) for reason, count in safety.drops().items()]
 
-def _keep(bound: dict[Any, Record], key: Any, record: Record) -> Record:
+        def errors(_: CallbackOptions) -> Iterable[Measurement]:
+            return [Measurement(count, {"dbsight.place": place}) for place, count in safety.errors().items()]
+
+        meter.create_observable_counter(
+            semconv.METRIC_SELF_DROPPED,
+            [dropped],
+            unit="{item}",
+            description="What dbsight did not remember because a bound was reached.",
+        )
+        meter.create_observable_counter(
+            semconv.METRIC_SELF_ERRORS,
+            [errors],
+            unit="{error}",
+            description="Failures inside dbsight that were kept from the application.",
+        )
+
+
+@safety.guard
+def _flush(accumulated: AccumulatedHistogram | AccumulatedCounter) -> None:
+    accumulated.flush()
+
+
+def _keep(bound: dict[Any, _T], key: Any, series: _T) -> _T:
     if len(bound) >= _MAX_BOUND:
         bound.clear()
-    bound[key] = record
-    return record
-
-
-def _create_self_metrics(meter: Meter) -> None:
-    def dropped(_: CallbackOptions) -> Iterable[Measurement]:
-        return [Measurement(count, {"dbsight.reason": reason}) for reason, count in safety.drops().items()]
-
-    def errors(_: CallbackOptions) -> Iterable[Measurement]:
-        return [Measurement(count, {"dbsight.place": place}) for place, count in safety.errors().items()]
-
-    meter.create_observable_counter(
-        semconv.METRIC_SELF_DROPPED,
-        [dropped],
-        unit="{item}",
-        description="What dbsight did not remember because a bound was reached.",
-    )
-    meter.create_observable_counter(
-        semconv.METRIC_SELF_ERRORS,
-        [errors],
-        unit="{error}",
-        description="Failures inside dbsight that were kept from the application.",
-    )
+    bound[key] = series
+    return series

@@ -1,0 +1,276 @@
+"""Histograms that are filled by the thousand between two collections, and handed to the SDK once for each.
+
+A database client measures the same few series over and over. Here a measurement costs a bucket search and five
+additions under a lock of its own (1 µs against 6 to 16 for ``Histogram.record``); when a reader collects, what has
+come together since the last time is added to the SDK's own aggregations. What a reader gets is the same as with
+``record``: buckets, sum, extremes, and the latest exemplar of each bucket. A collection asks observable instruments
+before it reads the histograms: that is when ``flush`` has to be called.
+
+The private names that are used belong to releases that ``bound.py`` has verified. Where a view, an exemplar filter or
+a reservoir of the user's makes another aggregation, and with any other SDK, each measurement goes the way of
+``bound.py``.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+
+from dbsight.report.bound import BoundHistogram, is_proxy, key_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from opentelemetry.metrics import Counter, Histogram
+    from opentelemetry.trace import SpanContext
+    from opentelemetry.util.types import AttributeValue
+
+    from dbsight.report.bound import Record
+
+_NOWHERE = Context()  # not the current one: an exemplar belongs to the operation, not to whoever collects
+
+
+class Series:
+    """One histogram for one set of attributes."""
+
+    __slots__ = ("_attributes", "_bounds", "_counts", "_direct", "_exemplars", "_fits", "_lock", "_max", "_min", "_sum")
+
+    def __init__(
+        self, attributes: dict[str, AttributeValue], bounds: tuple[float, ...], direct: Record, fits: bool
+    ) -> None:
+        self._attributes = attributes
+        self._bounds = bounds
+        self._direct = direct
+        self._fits = fits
+        # Re-entrant: a finaliser that runs a query while this thread is inside must not hang.
+        self._lock = threading.RLock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+        self._min = inf
+        self._max = -inf
+        self._exemplars: dict[int, tuple[float, int, SpanContext]] = {}
+
+    def record(self, amount: float, context: SpanContext | None, at_ns: int) -> None:
+        """Take one measurement.
+
+        Args:
+            amount: Finite and not negative.
+            context: Of the span that was measured; a sampled one makes an exemplar.
+            at_ns: When it was measured, ns since the epoch.
+        """
+        if not self._fits:
+            self._direct(amount, _in_context(context))
+            return
+        index = bisect_left(self._bounds, amount)
+        with self._lock:
+            self._counts[index] += 1
+            self._sum += amount
+            if amount < self._min:  # noqa: PLR1730 - min() costs a call
+                self._min = amount
+            if amount > self._max:  # noqa: PLR1730 - as above
+                self._max = amount
+            if context is not None and context.trace_flags & 1:
+                self._exemplars[index] = (amount, at_ns, context)
+
+    def flush(self, sinks: Iterable[Any]) -> None:
+        """Add what came together to the SDK's aggregations, and start anew."""
+        with self._lock:
+            if self._max < 0:
+                return
+            counts, total, least, most = self._counts, self._sum, self._min, self._max
+            exemplars = self._exemplars
+            self._clear()
+        for match in sinks:
+            _add(match, self._attributes, counts, total, least, most, exemplars)
+
+    def forget(self) -> None:
+        """In a forked child: what came together is the parent's."""
+        self._lock = threading.RLock()
+        self._clear()
+
+
+class AccumulatedCounter:
+    """A counter that is added to once for each collection, by its public method."""
+
+    def __init__(self, instrument: Counter) -> None:
+        self._instrument = instrument
+        self._tallies: dict[Any, Tally] = {}
+
+    def bind(self, attributes: Mapping[str, AttributeValue]) -> Tally:
+        """Fix the attributes of additions; the same attributes give the same tally."""
+        return self._tallies.setdefault(tuple(sorted(attributes.items())), Tally(dict(attributes)))
+
+    def flush(self) -> None:
+        """Hand what came together to the SDK."""
+        for tally in tuple(self._tallies.values()):
+            if count := tally.take():
+                self._instrument.add(count, tally.attributes, _NOWHERE)
+
+    def forget(self) -> None:
+        """In a forked child: what came together is the parent's."""
+        for tally in self._tallies.values():
+            tally.forget()
+
+
+class Tally:
+    """One counter for one set of attributes."""
+
+    __slots__ = ("_count", "_lock", "attributes")
+
+    def __init__(self, attributes: dict[str, AttributeValue]) -> None:
+        self.attributes = attributes
+        self._lock = threading.RLock()
+        self._count = 0
+
+    def add(self) -> None:
+        """Count one."""
+        with self._lock:
+            self._count += 1
+
+    def take(self) -> int:
+        """What was counted since the last time."""
+        with self._lock:
+            count, self._count = self._count, 0
+        return count
+
+    def forget(self) -> None:
+        """Start anew with a lock that nobody holds."""
+        self._lock = threading.RLock()
+        self._count = 0
+
+
+class AccumulatedHistogram:
+    """A histogram whose measurements come together between collections where the SDK's aggregations allow it."""
+
+    def __init__(self, instrument: Histogram, bounds: tuple[float, ...]) -> None:
+        self._instrument: Any = instrument
+        self._bounds = bounds
+        self._bound = BoundHistogram(instrument)
+        self._series: dict[Any, Series] = {}
+        self._fits = self._bound.direct and not is_proxy(instrument) and self._matches() is not None
+
+    def bind(self, attributes: Mapping[str, AttributeValue]) -> Series:
+        """Fix the attributes of measurements; the same attributes give the same series."""
+        key = tuple(sorted(attributes.items()))
+        series = self._series.get(key)
+        if series is None:
+            fixed = dict(attributes)
+            made = Series(fixed, self._bounds, self._bound.bind(fixed), self._fits)
+            series = self._series.setdefault(key, made)
+        return series
+
+    def flush(self) -> None:
+        """Hand what came together to the SDK."""
+        if not self._fits or not self._instrument._is_enabled():
+            return
+        matches = self._matches()
+        if matches is None:
+            # A reader with other buckets was added: from now on every measurement goes there by itself.
+            self._fits = False
+            for series in tuple(self._series.values()):
+                series._fits = False
+            matches = [match for match in self._every_match() if _fits(match, self._bounds)]
+        for series in tuple(self._series.values()):
+            series.flush(matches)
+
+    def forget(self) -> None:
+        """In a forked child: what came together is the parent's."""
+        for series in self._series.values():
+            series.forget()
+
+    def _every_match(self) -> list[Any]:
+        consumer = self._instrument._measurement_consumer
+        return [
+            match
+            for storage in consumer._reader_storages.values()
+            for match in storage._get_or_init_view_instrument_match(self._instrument)
+        ]
+
+    def _matches(self) -> list[Any] | None:
+        """The views of all readers, None when one of them aggregates otherwise than here."""
+        try:
+            matches = self._every_match()
+            filter_ = type(self._instrument._measurement_consumer._sdk_config.exemplar_filter).__name__
+            if filter_ != "TraceBasedExemplarFilter" or not all(_fits(match, self._bounds) for match in matches):
+                return None
+        except AttributeError:
+            return None
+        return matches
+
+
+def _fits(match: Any, bounds: tuple[float, ...]) -> bool:
+    """Whether a view aggregates into the same buckets and keeps the latest exemplar of each."""
+    from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
+    from opentelemetry.sdk.metrics._internal.exemplar import AlignedHistogramBucketExemplarReservoir
+
+    sample = match._aggregation  # each view has one, of the class that it makes
+    return (
+        type(sample) is _ExplicitBucketHistogramAggregation
+        and tuple(sample._boundaries) == bounds
+        and type(sample._reservoir) is AlignedHistogramBucketExemplarReservoir
+    )
+
+
+def _add(
+    match: Any,
+    attributes: Mapping[str, AttributeValue],
+    counts: list[int],
+    total: float,
+    least: float,
+    most: float,
+    exemplars: Mapping[int, tuple[float, int, SpanContext]],
+) -> None:
+    """Add the measurements of one series to one view."""
+    keys = match._view._attribute_keys
+    kept = {key: value for key, value in attributes.items() if keys is None or key in keys}
+    with match._lock:  # as a collection takes it: the aggregation is not discarded meanwhile
+        aggregation = _aggregation(match, kept)
+        with aggregation._lock:
+            if aggregation._value is None:
+                aggregation._value = aggregation._get_empty_bucket_counts()
+            for index, count in enumerate(counts):
+                if count:
+                    aggregation._value[index] += count
+            aggregation._sum += total
+            if aggregation._record_min_max:
+                aggregation._min = min(aggregation._min, least)
+                aggregation._max = max(aggregation._max, most)
+        for amount, at_ns, context in exemplars.values():
+            aggregation._reservoir.offer(amount, at_ns, attributes, _in_context(context))
+
+
+def _aggregation(match: Any, attributes: dict[str, AttributeValue]) -> Any:
+    """The aggregation of a view for these attributes, made if need be; the view's lock is held."""
+    key = key_of(attributes)
+    if hasattr(match, "_get_or_create_aggregation"):  # since 1.45.2, with its limit of attribute sets
+        return match._get_or_create_aggregation(key, dict(attributes))
+    aggregation = match._attributes_aggregation.get(key)
+    if aggregation is None:
+        aggregation = match._attributes_aggregation[key] = _make(match, attributes)
+    return aggregation
+
+
+def _make(match: Any, attributes: dict[str, AttributeValue]) -> Any:
+    from time import time_ns
+
+    from opentelemetry.sdk.metrics._internal.aggregation import DefaultAggregation
+
+    view = match._view
+    maker: Callable[..., Any] = (
+        match._instrument_class_aggregation[type(match._instrument)]._create_aggregation
+        if isinstance(view._aggregation, DefaultAggregation)
+        else view._aggregation._create_aggregation
+    )
+    return maker(match._instrument, attributes, view._exemplar_reservoir_factory, time_ns())
+
+
+def _in_context(context: SpanContext | None) -> Context:
+    return _NOWHERE if context is None else set_span_in_context(NonRecordingSpan(context), _NOWHERE)
