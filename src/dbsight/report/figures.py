@@ -24,7 +24,7 @@ def seconds(value: float, *, gap: str = " ", exact: bool = False) -> str:
         return f"0{gap}s"
     rounded = float(f"{value:.3g}")  # before the unit is chosen: 999.7 µs is 1.00 ms
     unit, name = next((unit, name) for least, unit, name in _UNITS if rounded >= least)
-    number = rounded / unit
+    number = float(f"{value / unit:.3g}")  # from the value itself: rounding twice would lose a digit in minutes
     if exact:
         written = f"{number:.3g}" if number < 1000 else count(number)
     elif number < 10:
