@@ -60,26 +60,19 @@ class Analyzer:
         logger_provider: LoggerProvider | None = None,
         clock: Callable[[], int] = time_ns,
     ) -> None:
-        self.settings = settings or config.current()
         # Kept: processors find the engine that they share by the identity of these.
         self.providers = (meter_provider, logger_provider)
+        self._clock = clock
+        self.use(settings or config.current())
         self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
         self.metrics = Metrics(meter_provider)
         self.log = FindingLog(logger_provider)
         self.origins: tuple[object, ...] = ()
-        self._clock = clock
-        self.settings.check_rules(rule.name for rule in RULES)
-        every = make_rules(self.settings)
-        rules = [rule for rule in every if isinstance(rule, WindowRule)]
-        self._examiners = [rule for rule in every if isinstance(rule, SnapshotRule)]
+        self._origin: object | None = None  # the one that the latest operation had
         self._examined_ns = clock()
         self._known: dict[str, None] = {}  # ids of findings about totals, each told once
-        self._visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
-        self._completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         # What wants to know of each event, by its class: totals in monitor/, metrics in report/metrics.py.
         self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
-        self._limits = Limits(self.settings)
-        self._max_age_ns = int(self.settings.max_window_age * _SECOND)
         self._lock = threading.RLock()
         # By trace id, in order of opening: the first is the oldest.
         self._windows: dict[int, list[Window]] = {}
@@ -89,6 +82,18 @@ class Analyzer:
         self.retired = False  # nobody uses it any more; a new processor gets a new one
 
     # -- Life ---------------------------------------------------------------------------------------------------
+
+    def use(self, settings: Settings) -> None:
+        """Judge by these settings from now on; what was found before stays."""
+        settings.check_rules(rule.name for rule in RULES)
+        every = make_rules(settings)
+        rules = [rule for rule in every if isinstance(rule, WindowRule)]
+        self.settings = settings
+        self._examiners = [rule for rule in every if isinstance(rule, SnapshotRule)]
+        self._visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
+        self._completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
+        self._limits = Limits(settings)
+        self._max_age_ns = int(settings.max_window_age * _SECOND)
 
     def subscribe(self) -> None:
         """Listen to the bus on behalf of one more processor."""
@@ -116,6 +121,12 @@ class Analyzer:
         if not any(origin is known for known in self.origins):
             self.origins = (*self.origins, origin)
 
+    def _is_ours(self, origin: object) -> bool:
+        if any(origin is known for known in self.origins):
+            self._origin = origin
+            return True
+        return False
+
     def after_fork(self) -> None:
         """In a forked child: the parent's windows, totals and threads are the parent's."""
         self._lock = threading.RLock()
@@ -135,7 +146,7 @@ class Analyzer:
             What must stand on an operation's own span, None when there is nothing to say.
         """
         origin = observation.origin
-        if origin is not None and self.origins and not any(origin is known for known in self.origins):
+        if origin is not self._origin and origin is not None and self.origins and not self._is_ours(origin):
             return None
         if isinstance(observation, Operation):
             return self._operation(observation)

@@ -245,6 +245,15 @@ class Pipeline:
             and all(map(_is_benign, (*processors, *wrapped)))
         )
 
+    def hand_on(self, sdk: SDKTracer, span: ReadableSpan) -> None:
+        """Give a query span to the processors: to those in ours, for ours has nothing to do with spans of our own."""
+        wrapping = self._wrapping
+        if wrapping is not None and len(self._processors or ()) == 1:
+            for processor in wrapping.processors:
+                processor.on_end(span)
+        else:
+            sdk.span_processor.on_end(span)
+
     def start(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
         """Note what the span of a query needs, before the query runs.
 
@@ -445,7 +454,8 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
             events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.findings))
     else:
         attributes = _shared(prepared, operation)
-    sdk.span_processor.on_end(
+    started.pipeline.hand_on(
+        sdk,
         ReadableSpan(
             name=prepared.name,
             context=started.context,
@@ -459,7 +469,7 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
             status=status,
             start_time=operation.start_ns,
             end_time=operation.end_ns,
-        )
+        ),
     )
 
 

@@ -6,8 +6,8 @@ that come, async ones included. Between ``before_cursor_execute`` and the end of
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from asyncio import _get_running_loop
+from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -19,6 +19,7 @@ from opentelemetry.trace import get_current_span
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import callsite, orm
 from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented, error_of
+from dbsight.instrument.pools.sqlalchemy import PoolWatcher
 from dbsight.instrument.results import Followed
 from dbsight.model import Operation
 from dbsight.safety import failed, guard
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext, TracerProvider
 
-    from dbsight.model import CallSite, Database, Statement
+    from dbsight.model import Database
 
 _MAX_OPEN = 10_000
 _WRITES = frozenset({"insert", "update", "delete"})
@@ -68,71 +69,65 @@ class Running:
     """One statement between the call of the driver and the end of its result.
 
     Attributes:
-        start_ns: When it began, ns since the epoch.
-        began: The same on ``perf_counter``, s.
+        operation: What is known of it so far.
+        started: What its span needs.
+        prepared: What its span has in common with others.
+        engine: Where it runs.
+        key: Identity of its DBAPI connection.
+        began: When it began, on ``perf_counter``, s.
         last: When the last driver call returned, on ``perf_counter``.
-        duration: s; of the execute call, then with the fetch calls.
         executed: s; of the execute call, 0 until it returned.
         streams: A server-side cursor, whose fetch strategy does not exist yet.
         over: It was published.
     """
 
     __slots__ = (
-        "affected",
-        "allowed",
-        "batch",
         "began",
-        "blocked_loop",
-        "call_site",
-        "duration",
         "engine",
         "executed",
-        "flush",
         "key",
         "last",
-        "loading",
+        "operation",
         "over",
-        "parameters",
         "prepared",
-        "rows",
-        "start_ns",
         "started",
-        "statement",
         "streams",
         "watcher",
     )
 
-    start_ns: int
     began: float
-    last: float
-    started: span.Started
-    prepared: span.Prepared
 
-    def __init__(self, watcher: Watcher, engine: Engine, statement: Statement, key: int) -> None:
+    def __init__(
+        self,
+        watcher: Watcher,
+        engine: Engine,
+        key: int,
+        operation: Operation,
+        prepared: span.Prepared,
+        started: span.Started,
+    ) -> None:
         self.watcher = watcher
         self.engine = engine
-        self.statement = statement
         self.key = key
-        self.duration = 0.0
+        self.operation = operation
+        self.prepared = prepared
+        self.started = started
+        self.last = 0.0
         self.executed = 0.0
-        self.rows: int | None = None
-        self.affected: int | None = None
-        self.batch = 0
         self.over = False
         self.streams = False
-        self.call_site: CallSite | None = None
-        self.loading: orm.Loading | None = None
-        self.parameters: int | None = None
-        self.flush: orm.Flush | None = None
-        self.allowed = scope.allowed()
-        self.blocked_loop = False
 
     def fetched(self, began: float, rows: int) -> None:
         """Add one fetch call that began at ``began`` (perf_counter) and gave ``rows`` rows."""
-        now = perf_counter()
-        self.duration += now - began
+        self.last = now = perf_counter()
+        operation = self.operation
+        operation.duration += now - began
+        operation.rows = rows + (operation.rows or 0)
+
+    def returned(self, now: float) -> None:
+        """The execute call returned, or raised, at ``now`` (perf_counter)."""
         self.last = now
-        self.rows = rows + (self.rows or 0)
+        self.operation.duration = self.executed = now - self.began
 
     def finish(self, error: BaseException | None = None) -> None:
         """The query is over: publish it and make its span. Finishing twice is harmless. Never raises."""
@@ -146,44 +141,17 @@ class Running:
             failed("sqlalchemy.finish")
 
     def _publish(self, error: BaseException | None) -> None:
-        started = self.started
-        error_type, error_code = error_of(error) if error is not None else (None, None)
+        operation = self.operation
+        if error is not None:
+            operation.error_type, operation.error_code = error_of(error)
         if not self.executed:
             # The driver raised and no event told us so (skip_user_error_events).
-            self.last = perf_counter()
-            self.duration = self.executed = self.last - self.began
-            error_type = error_type or "_OTHER"
-        flushing = self.flush
-        loading = self.loading
-        operation = Operation(
-            self.statement,
-            self.engine.database,
-            self.start_ns,
-            self.duration,
-            end_ns=self.start_ns + int((self.last - self.began) * 1e9),
-            fetch_time=self.duration - self.executed,
-            rows=self.rows,
-            affected=self.affected,
-            batch_size=self.batch,
-            error_type=error_type,
-            error_code=error_code,
-            call_site=self.call_site,
-            context=started.context,
-            parent=started.parent,
-            origin=started.origin,
-            parameters=self.parameters,
-            relationship=loading.relationship if loading is not None else None,
-            load=loading.load if loading is not None else None,
-            entity=loading.entity if loading is not None else None,
-            to_many=loading.to_many if loading is not None else None,
-            flush=flushing.number if flushing is not None else 0,
-            autoflush=flushing is not None and flushing.auto,
-            thread=threading.get_ident(),
-            allowed=self.allowed,
-            blocked_loop=self.blocked_loop,
-        )
+            self.returned(perf_counter())
+            operation.error_type = operation.error_type or "_OTHER"
+        operation.end_ns = operation.start_ns + int((self.last - self.began) * 1e9)
+        operation.fetch_time = operation.duration - self.executed
         verdict = bus.observe(operation)
-        span.emit(started, operation, verdict, self.prepared)
+        span.emit(self.started, operation, verdict, self.prepared)
 
 
 class Watcher:
@@ -225,33 +193,30 @@ class Watcher:
             engine = self._watch(dialect, conn.engine.url)
         database = engine.database
         statement = read(text, database.system)
-        running = Running(self, engine, statement, key)
+        prepared = span.prepare(statement, database)
+        start_ns = time_ns()
+        started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current, get_current_span(current))
+        operation = Operation(statement, database, start_ns, 0.0)
+        operation.context = started.context
+        operation.parent = started.parent
+        operation.origin = started.origin
+        operation.thread = get_ident()
+        operation.allowed = scope.allowed()
         settings = config.current()
         if executemany:
-            running.batch = _batch_size(parameters, context)
+            operation.batch_size = _batch_size(parameters, context)
         elif settings.parameters != "off":
-            running.parameters = hash_parameters(parameters)
+            operation.parameters = hash_parameters(parameters)
         if settings.code_location == "on":
-            running.call_site = callsite.find()
-        running.loading = orm.loading(context)
+            operation.call_site = callsite.find()
         if not engine.asynchronous:
-            running.blocked_loop = asyncio._get_running_loop() is not None
-        if context.isinsert or context.isupdate or context.isdelete:
-            running.flush = orm.flush.get()
-        running.prepared = span.prepare(statement, database)
-        running.start_ns = time_ns()
-        running.started = self.pipeline.start(
-            running.prepared.name,
-            running.prepared.attributes,
-            running.start_ns,
-            current,
-            get_current_span(current),
-        )
+            operation.blocked_loop = _get_running_loop() is not None
+        _describe_orm(operation, context)
         if settings.query_text == "raw":
-            running.started.extra = {**running.started.extra, semconv.DB_QUERY_TEXT: text}
+            started.extra = {**started.extra, semconv.DB_QUERY_TEXT: text}
         if settings.parameters == "full" and not executemany:
-            running.started.extra = {**running.started.extra, **_parameter_attributes(parameters)}
-        context._dbsight = running
+            started.extra = {**started.extra, **_parameter_attributes(parameters)}
+        context._dbsight = running = Running(self, engine, key, operation, prepared, started)
         if len(self.open) >= _MAX_OPEN:
             next(iter(self.open.values())).finish()
         self.open[key] = running
@@ -266,8 +231,7 @@ class Watcher:
         if running is None or running.over:
             return
         try:
-            running.last = now
-            running.duration = running.executed = now - running.began
+            running.returned(now)
             self._executed(running, cursor, context)
         except Exception:
             failed("sqlalchemy.after_cursor_execute")
@@ -276,20 +240,20 @@ class Watcher:
     def _executed(self, running: Running, cursor: Any, context: Any) -> None:
         """Decide whether the query is over: it is when its driver has fetched the rows, or there are none."""
         if cursor.description is None:
-            if running.statement.kind in _WRITES:
+            if running.operation.statement.kind in _WRITES:
                 count = cursor.rowcount
-                running.affected = count if count is not None and count >= 0 else None
+                running.operation.affected = count if count is not None and count >= 0 else None
             running.finish()
         elif context._is_server_side or context.execution_options.get("stream_results"):
             running.streams = True  # the fetch strategy is made later: see after_execute
         elif running.engine.buffers:
             count = cursor.rowcount
-            running.rows = count if count is not None and count >= 0 else None
+            running.operation.rows = count if count is not None and count >= 0 else None
             running.finish()
         elif context.executemany or context.cursor_fetch_strategy.alternate_cursor_description is not None:
             running.finish()
         else:
-            running.rows = 0
+            running.operation.rows = 0
             context.cursor_fetch_strategy = Followed(context.cursor_fetch_strategy, running)
 
     @guard
@@ -306,9 +270,10 @@ class Watcher:
         """The driver, another listener or the event loop raised: the query is over."""
         running = getattr(exception_context.execution_context, "_dbsight", None)
         if running is not None and not running.over:
-            running.last = perf_counter()
+            now = perf_counter()
             if not running.executed:
-                running.duration = running.executed = running.last - running.began
+                running.returned(now)
+            running.last = now
             running.finish(exception_context.original_exception)
 
     @guard
@@ -361,6 +326,21 @@ class Watcher:
         self.dialects.clear()
 
 
+def _describe_orm(operation: Operation, context: Any) -> None:
+    """Say what the ORM was doing: which relationship it loaded, or which flush it was in."""
+    loading = orm.loading(context)
+    if loading is not None:
+        operation.relationship = loading.relationship
+        operation.load = loading.load
+        operation.entity = loading.entity
+        operation.to_many = loading.to_many
+    elif context.isinsert or context.isupdate or context.isdelete:
+        flush = orm.flush.get()
+        if flush is not None:
+            operation.flush = flush.number
+            operation.autoflush = flush.auto
+
+
 def _batch_size(parameters: Any, context: Any) -> int:
     """Rows of this driver call: of an executemany, or of one statement of insertmanyvalues; 0 for a single one.
 
@@ -405,10 +385,12 @@ def _shadow(dialect: Any) -> None:
 class SQLAlchemyInstrumentor(BaseInstrumentor):
     """Watches every SQLAlchemy engine of the process; see ``opentelemetry.instrumentation`` for the interface.
 
-    ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one.
+    ``instrument(tracer_provider=…, meter_provider=…)`` sends spans and the states of pools to those providers, else to
+    the global ones.
     """
 
     _watcher: Watcher | None = None
+    _pools: PoolWatcher | None = None
     _listeners: tuple[tuple[Any, str, Any, dict[str, Any]], ...] = ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -437,6 +419,9 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         for target, name, listener, options in self._listeners:
             event.listen(target, name, listener, **options)
         bus.on_root_ending(watcher.root_ending)
+        # After the watcher: at a check-in a result that is still open is over before its connection is.
+        self._pools = PoolWatcher()
+        self._pools.install(kwargs.get("meter_provider"))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         from sqlalchemy import event
@@ -445,6 +430,9 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         if watcher is None:
             return
         bus.off_root_ending(watcher.root_ending)
+        if self._pools is not None:
+            self._pools.uninstall()
+            self._pools = None
         for target, name, listener, _ in self._listeners:
             event.remove(target, name, listener)
         watcher.forget()
