@@ -50,6 +50,7 @@ class Statement:
         truncated: The text was longer than the reader reads; what came after is unknown.
         literals: Salted hash of the literals that sanitising took out; 0 when there were none. Never exported.
         allowed: Rules that a ``-- dbsight: allow n_plus_one`` comment in the text allows.
+        operation: ``db.operation.name``, for systems whose conventions ask for it (Redis); empty for SQL.
         prebuilt: What ``span.py`` keeps about this statement (shared attributes); nobody else touches it.
     """
 
@@ -63,6 +64,7 @@ class Statement:
         "limit",
         "literals",
         "offset",
+        "operation",
         "ping",
         "prebuilt",
         "setup",
@@ -94,9 +96,11 @@ class Statement:
         truncated: bool = False,
         literals: int = 0,
         allowed: frozenset[str] = frozenset(),
+        operation: str = "",
     ) -> None:
         self.system = system
         self.text = text
+        self.operation = operation
         self.summary = summary
         self.fingerprint = fingerprint
         self.kind: Kind = kind
@@ -193,8 +197,9 @@ class Operation:
         pool_wait: s waited for the connection before this operation; 0 when it did not wait.
         parameters: Salted hash of the bound values, None when unknown. Never exported.
         relationship: ORM relationship or attribute that asked for it (``Order.customer``).
-        load: ``lazy``, ``deferred``, ``expired`` or ``inherited`` (columns of a subclass that a query for its base
-            class left out) for ORM loads, ``eager`` for selectinload / subqueryload.
+        load: How the ORM came to load it: ``lazy`` or ``eager`` (selectinload, subqueryload …) for relationships;
+            ``deferred``, ``expired``, ``inherited`` (of a subclass, left out by a query for its base class) or
+            ``generated`` (by the database, after an INSERT or UPDATE) for columns.
         entity: Name of the class that the relationship leads to; of inherited columns, the base class.
         to_many: Whether the relationship is a collection; None when there is none.
         flush: Identity of the ORM flush that it belongs to; 0 outside flushes.
@@ -481,6 +486,198 @@ class SlowQuery:
 
 
 @dataclass(slots=True)
+class Holder:
+    """Who holds a connection.
+
+    Attributes:
+        call_site: Where it was taken, None when unknown.
+        age: s since then.
+        idle: s since a query ended on it, or since it was taken.
+        queries: That ran on it since then.
+        session: It was taken by an ORM session.
+    """
+
+    call_site: CallSite | None
+    age: float
+    idle: float = 0.0
+    queries: int = 0
+    session: bool = False
+
+
+@dataclass(slots=True)
+class PoolState:
+    """The pools of one target at one moment, as they say themselves; numbers of several are added.
+
+    Attributes:
+        name: ``db.client.connection.pool.name``.
+        library: ``sqlalchemy``, ``psycopg_pool``, ``asyncpg``, ``redis`` …
+        kind: Class of the pool: ``QueuePool``.
+        system: ``db.system.name``.
+        used: Connections that are out.
+        idle: Open connections that wait in the pool.
+        pending: Requests that wait for a connection now.
+        max: Connections that it may open, None for no limit.
+        idle_max: Connections that it keeps open, None for no limit.
+        idle_min: Connections that it keeps open at least.
+        overflow: Open connections beyond those that it keeps.
+        pools: How many pools there are now.
+        made: How many there have been.
+        same: The most pools with one and the same configuration, now.
+        clients: Engines or clients that share them.
+        created: Connections made by this process, or inherited when it was forked.
+        closed: Of these, those that are gone.
+        idle_time: s since a connection was taken or given back; 0 while one is out.
+        wrong_loop: How often a pool was used on another event loop than the one that its connections belong to.
+        call_site: Where the latest pool was made.
+        holders: Who holds its connections, oldest first; bounded.
+    """
+
+    name: str
+    library: str
+    kind: str
+    system: str
+    used: int = 0
+    idle: int = 0
+    pending: int = 0
+    max: int | None = None
+    idle_max: int | None = None
+    idle_min: int = 0
+    overflow: int = 0
+    pools: int = 1
+    made: int = 1
+    same: int = 1
+    clients: int = 1
+    created: int = 0
+    closed: int = 0
+    idle_time: float = 0.0
+    wrong_loop: int = 0
+    call_site: CallSite | None = None
+    holders: Sequence[Holder] = ()
+
+
+@dataclass(slots=True)
+class PoolTotals:
+    """What happened in the pools of one target over the life of the process.
+
+    Attributes:
+        checkouts: Connections that were taken and given back.
+        waits: Requests that waited for 1 ms or longer, those that timed out included.
+        wait_total: s; all waits together.
+        wait_p95: s; of all requests, estimated.
+        wait_max: s.
+        use_p95: s that a connection was out, estimated.
+        use_max: s.
+        timeouts: Requests that got none in time.
+        failures: Connections that could not be made.
+        leaks: Connections that were never given back.
+        rate: Connections taken, a second, over the time remembered.
+        needed: Connections with which nobody would have waited, over the time remembered; 0 when unknown.
+        hog: Where the connections that were out the longest were taken, and the part of all use that it makes up.
+    """
+
+    checkouts: int = 0
+    waits: int = 0
+    wait_total: float = 0.0
+    wait_p95: float = 0.0
+    wait_max: float = 0.0
+    use_p95: float = 0.0
+    use_max: float = 0.0
+    timeouts: int = 0
+    failures: int = 0
+    leaks: int = 0
+    rate: float = 0.0
+    needed: int = 0
+    hog: tuple[CallSite, float] | None = None
+
+
+@dataclass(slots=True)
+class PoolSample:
+    """One point of a pool's time series.
+
+    Attributes:
+        at_ns: ns since the epoch.
+        used: As in ``PoolState``.
+        idle: The same.
+        pending: The same.
+        timeouts: Since the point before.
+    """
+
+    at_ns: int
+    used: int
+    idle: int
+    pending: int
+    timeouts: int
+
+
+@dataclass(slots=True)
+class PoolSnapshot:
+    """The pools of one target: what they are, what happened, and how it went.
+
+    Attributes:
+        state: Now.
+        totals: Over the life of the process.
+        series: The latest points, oldest first.
+    """
+
+    state: PoolState
+    totals: PoolTotals = field(default_factory=PoolTotals)
+    series: Sequence[PoolSample] = ()
+
+
+@dataclass(slots=True)
+class OpenTransaction:
+    """A transaction that is not over.
+
+    Attributes:
+        database: Where.
+        call_site: Where it began.
+        age: s since then.
+        idle: s since its latest statement ended.
+        queries: Statements in it so far.
+        writes: Of these, those that wrote.
+    """
+
+    database: Database
+    call_site: CallSite | None
+    age: float
+    idle: float
+    queries: int = 0
+    writes: int = 0
+
+
+@dataclass(slots=True)
+class TransactionTotals:
+    """Transactions of one database over the life of the process.
+
+    Attributes:
+        database: Where.
+        commits: Those that wrote and were committed.
+        rollbacks: Those that wrote and were rolled back.
+        call_site: Where the latest one that was rolled back began.
+    """
+
+    database: Database
+    commits: int = 0
+    rollbacks: int = 0
+    call_site: CallSite | None = None
+
+
+@dataclass(slots=True)
+class MemorySample:
+    """One point of the process's memory.
+
+    Attributes:
+        at_ns: ns since the epoch.
+        rss: bytes resident.
+        vms: bytes of virtual memory.
+    """
+
+    at_ns: int
+    rss: int
+    vms: int
+
+
+@dataclass(slots=True)
 class Snapshot:
     """Totals of the process at one moment; what reports and rules about totals read.
 
@@ -496,6 +693,10 @@ class Snapshot:
         failed: Operations that ended with an error.
         kinds: Totals by kind of statement, and ``ping`` and ``setup``; kinds that never ran are absent.
         slow_queries: The latest operations over a limit, newest first.
+        pools: The connection pools of the process, by target.
+        transactions: Those that are open, oldest first; bounded.
+        transaction_totals: By database.
+        memory: Of the process, oldest first: a point a minute, an hour at most.
         window_time: s that the windows took, all together.
         request_time: s of these that requests took.
         request_db_time: s that requests spent in the database.
@@ -573,16 +774,20 @@ class PoolEvent(Event):
     """Something that a connection pool did.
 
     Attributes:
-        kind: ``checkout`` (got a connection), ``checkin``, ``create``, ``close``, ``timeout`` (got none in time),
-            ``failure`` (a connection could not be made) or ``leak`` (never returned).
+        kind: ``checkout`` (got a connection after it waited), ``checkin``, ``create``, ``close``, ``timeout`` (got
+            none in time), ``failure`` (a connection could not be made) or ``leak`` (never returned).
         pool: ``db.client.connection.pool.name``.
-        seconds: Waited for a checkout or until a timeout; used until a checkin; taken to create; out at a leak.
+        seconds: Waited for a checkout or until a timeout; used until a checkin; taken to create; out at a leak; age
+            at a close.
         error_type: Of a failure.
         reason: Why a connection was closed: ``recycle``, ``invalid``, ``overflow``, ``idle``, ``dispose`` …
         holders: Who holds the pool's connections at a timeout: place and age in s, oldest first.
+        waited: s waited for the connection that is checked in here, None when a ``checkout`` told of it already.
+        requester: Which thread or task it was; 0 when unknown.
+        session: The connection was taken by an ORM session.
     """
 
-    __slots__ = ("error_type", "holders", "kind", "pool", "reason", "seconds")
+    __slots__ = ("error_type", "holders", "kind", "pool", "reason", "requester", "seconds", "session", "waited")
 
     def __init__(
         self,
@@ -594,11 +799,21 @@ class PoolEvent(Event):
         error_type: str | None = None,
         reason: str | None = None,
         holders: tuple[tuple[CallSite | None, float], ...] = (),
+        waited: float | None = None,
+        requester: int = 0,
+        session: bool = False,
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
     ) -> None:
-        super().__init__(at_ns, call_site, parent, origin)
+        # Made for every check-in: written out, a call of the parent's would cost a third of it.
+        self.at_ns = at_ns
+        self.call_site = call_site
+        self.parent = parent
+        self.origin = origin
+        self.waited = waited
+        self.requester = requester
+        self.session = session
         self.kind: PoolEventKind = kind
         self.pool = pool
         self.seconds = seconds
@@ -616,9 +831,11 @@ class TransactionEvent(Event):
         seconds: From its begin to its end.
         idle: s of these in which no statement ran.
         queries: Statements in it.
+        writes: Of these, those that wrote.
+        failed: Whether one of them failed.
     """
 
-    __slots__ = ("database", "idle", "queries", "result", "seconds")
+    __slots__ = ("database", "failed", "idle", "queries", "result", "seconds", "writes")
 
     def __init__(
         self,
@@ -629,6 +846,8 @@ class TransactionEvent(Event):
         *,
         idle: float = 0.0,
         queries: int = 0,
+        writes: int = 0,
+        failed: bool = False,
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
@@ -639,6 +858,8 @@ class TransactionEvent(Event):
         self.seconds = seconds
         self.idle = idle
         self.queries = queries
+        self.writes = writes
+        self.failed = failed
 
 
 class CacheEvent(Event):

@@ -32,6 +32,10 @@ CODE_FUNCTION_NAME: Final = "code.function.name"
 HTTP_ROUTE: Final = "http.route"
 ENDUSER_ID: Final = "enduser.id"
 
+POOL_NAME: Final = "db.client.connection.pool.name"
+CONNECTION_STATE: Final = "db.client.connection.state"  # idle | used
+GC_GENERATION: Final = "cpython.gc.generation"
+
 # Old names: read from foreign spans, written when OTEL_SEMCONV_STABILITY_OPT_IN asks for `database/dup`.
 DB_SYSTEM: Final = "db.system"  # always written: Datadog, SigNoz and New Relic still read it
 DB_STATEMENT: Final = "db.statement"
@@ -49,8 +53,10 @@ QUERY_FETCH_TIME: Final = "dbsight.query.fetch_time"  # s
 QUERY_TYPE: Final = "dbsight.query.type"  # select | insert | update | delete | ddl | transaction | ping | other
 QUERY_ROWS_AFFECTED: Final = "dbsight.query.rows_affected"
 POOL_WAIT: Final = "dbsight.pool.wait"  # s
+POOL_REASON: Final = "dbsight.pool.reason"  # recycle | invalid | overflow | dispose | collected …
+TRANSACTION_RESULT: Final = "dbsight.transaction.result"  # commit | rollback
 ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"
-ORM_LOAD: Final = "dbsight.orm.load"  # lazy | deferred | expired | inherited | eager
+ORM_LOAD: Final = "dbsight.orm.load"  # lazy | eager | deferred | expired | inherited | generated
 FINDING_IDS: Final = "dbsight.finding.ids"  # string[]
 CONNECTION_ID: Final = "dbsight.connection.id"
 
@@ -92,11 +98,41 @@ METRIC_RETURNED_ROWS: Final = "db.client.response.returned_rows"  # histogram, {
 METRIC_FINDINGS: Final = "dbsight.findings"  # counter, {finding}
 METRIC_QUERIES: Final = "dbsight.queries"  # counter, {query}
 METRIC_REQUEST_QUERIES: Final = "dbsight.request.queries"  # histogram, {query}
+METRIC_CONNECTION_COUNT: Final = "db.client.connection.count"  # observable up-down counter, {connection}
+METRIC_CONNECTION_MAX: Final = "db.client.connection.max"  # observable up-down counter, {connection}
+METRIC_CONNECTION_IDLE_MAX: Final = "db.client.connection.idle.max"  # observable up-down counter, {connection}
+METRIC_CONNECTION_IDLE_MIN: Final = "db.client.connection.idle.min"  # observable up-down counter, {connection}
+METRIC_CONNECTION_PENDING: Final = "db.client.connection.pending_requests"  # observable up-down counter, {request}
+METRIC_CONNECTION_TIMEOUTS: Final = "db.client.connection.timeouts"  # counter, {timeout}
+METRIC_CONNECTION_CREATE_TIME: Final = "db.client.connection.create_time"  # histogram, s
+METRIC_CONNECTION_WAIT_TIME: Final = "db.client.connection.wait_time"  # histogram, s
+METRIC_CONNECTION_USE_TIME: Final = "db.client.connection.use_time"  # histogram, s
+METRIC_POOL_USAGE: Final = "dbsight.pool.usage"  # observable gauge, 1
+METRIC_POOL_OVERFLOW: Final = "dbsight.pool.overflow"  # observable up-down counter, {connection}
+METRIC_POOL_CREATED: Final = "dbsight.pool.created"  # observable counter, {connection}
+METRIC_POOL_CLOSED: Final = "dbsight.pool.closed"  # observable counter, {connection}
+METRIC_POOL_IDLE_TIME: Final = "dbsight.pool.idle_time"  # observable gauge, s
+METRIC_POOL_CLIENTS: Final = "dbsight.pool.clients"  # observable up-down counter, {client}
+METRIC_POOLS: Final = "dbsight.pools"  # observable up-down counter, {pool}
+METRIC_ENGINES: Final = "dbsight.engines"  # observable up-down counter, {engine}
+METRIC_CONNECTION_FAILURES: Final = "dbsight.connection.failures"  # counter, {failure}
+METRIC_CONNECTION_LEAKS: Final = "dbsight.connection.leaks"  # counter, {connection}
+METRIC_CONNECTION_AGE: Final = "dbsight.connection.age"  # histogram, s
+METRIC_TRANSACTION_DURATION: Final = "dbsight.transaction.duration"  # histogram, s
+METRIC_EVENTLOOP_BLOCKED: Final = "dbsight.eventloop.blocked"  # histogram, s
+METRIC_PROCESS_MEMORY: Final = "process.memory.usage"  # observable up-down counter, By
+METRIC_PROCESS_VIRTUAL: Final = "process.memory.virtual"  # observable up-down counter, By
+METRIC_GC_COLLECTIONS: Final = "cpython.gc.collections"  # observable counter, {collection}
+METRIC_GC_COLLECTED: Final = "cpython.gc.collected_objects"  # observable counter, {object}
+METRIC_GC_UNCOLLECTABLE: Final = "cpython.gc.uncollectable_objects"  # observable counter, {object}
 METRIC_SELF_DROPPED: Final = "dbsight.self.dropped"  # observable counter
 METRIC_SELF_ERRORS: Final = "dbsight.self.errors"  # observable counter
 
 DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """s; the boundaries that the semantic conventions recommend for ``db.client.operation.duration``."""
+
+HOLD_BUCKETS: Final = (0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
+"""s; boundaries for what may last long: transactions, the age of connections."""
 
 ROWS_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 """The boundaries that the semantic conventions recommend for ``db.client.response.returned_rows``."""

@@ -1,0 +1,23 @@
+"""Connection pools: all nine ``db.client.connection.*`` metrics for every pool library, declared once.
+
+``pool.py`` is what a pool is to us, and what it tells: a file for a pool library subclasses ``Pool``, answers what the
+pool can be asked for, and calls its methods when something happens. ``registry.py`` knows every pool of the process;
+``instruments.py`` names the metrics and observes the states. Events become histograms and counters in
+``report/metrics.py``.
+"""
+
+from dbsight.instrument.pools.instruments import observe, stop_observing
+from dbsight.instrument.pools.pool import Held, Pool, Request, held_by_connection
+from dbsight.instrument.pools.registry import engines, open_connections, snapshots
+
+__all__ = [
+    "Held",
+    "Pool",
+    "Request",
+    "engines",
+    "held_by_connection",
+    "observe",
+    "open_connections",
+    "snapshots",
+    "stop_observing",
+]

@@ -1,0 +1,218 @@
+"""Every pool of the process, weakly: named by target, not by object, because an application may make hundreds."""
+
+from __future__ import annotations
+
+import os
+import threading
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from dbsight import safety, semconv
+from dbsight.model import PoolState
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbsight.instrument.pools.pool import Held, Pool
+
+MAX_NAMES: Final = 200
+"""Names of pools that are told apart; further targets are ``other``."""
+
+_MAX_HOLDERS = 20
+
+
+class Counts:
+    """Connections of one pool; outlives it, because what it still had open is gone with it.
+
+    Attributes:
+        name: Of the pool.
+        opened: Made by this process, or inherited when it was forked.
+        gone: Of these, those that are closed.
+    """
+
+    __slots__ = ("gone", "name", "opened")
+
+    def __init__(self, name: str, opened: int) -> None:
+        self.name = name
+        self.opened = 0
+        self.gone = 0
+        for _ in range(max(0, opened)):
+            _opened(self)
+
+
+class Totals:
+    """The same of all pools of one name, and how many pools there have been."""
+
+    __slots__ = ("gone", "made", "opened")
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.gone = 0
+        self.made = 0
+
+
+_lock = threading.RLock()  # re-entrant: a pool may be collected while its thread is counting
+_pools: WeakSet[Pool] = WeakSet()
+_engines: WeakSet[Any] = WeakSet()
+_totals: dict[str, Totals] = {}
+
+
+def bounded(name: str) -> str:
+    """The name as it is, or ``other`` once there are too many."""
+    with _lock:
+        if name in _totals:
+            return name
+        if len(_totals) >= MAX_NAMES:
+            safety.dropped("pool names")
+            name = semconv.OTHER
+        _totals.setdefault(name, Totals())
+        return name
+
+
+def add(pool: Pool) -> None:
+    """A pool was made, or is watched from now on."""
+    with _lock:
+        _pools.add(pool)
+        _totals[pool.name].made += 1
+
+
+def _opened(counts: Counts) -> None:
+    with _lock:
+        counts.opened += 1
+        _totals[counts.name].opened += 1
+
+
+opened = _opened
+
+
+def gone(counts: Counts, number: int = 1) -> None:
+    """Connections of a pool are closed; more than were opened cannot be."""
+    with _lock:
+        number = min(number, counts.opened - counts.gone)
+        counts.gone += number
+        _totals[counts.name].gone += number
+
+
+def collected(counts: Counts) -> None:
+    """A pool was collected, and with it the connections that it still had."""
+    try:
+        gone(counts, counts.opened - counts.gone)
+    except Exception:  # at the end of the interpreter there may be nothing left to count with
+        failed("pools.collected")
+
+
+def engines() -> WeakSet[Any]:
+    """The engines that are alive."""
+    return _engines
+
+
+def pools() -> list[Pool]:
+    """The pools that are alive."""
+    with _lock:
+        return [pool for pool in _pools if pool.pool is not None]
+
+
+def forget(library: str) -> None:
+    """Watch the pools of one library no more."""
+    from dbsight.instrument.pools.pool import held_by_connection
+
+    with _lock:
+        for pool in [pool for pool in _pools if pool.library == library]:
+            _pools.discard(pool)
+            collected(pool.counts)
+            for held in pool.held.values():
+                held_by_connection.pop(held.connection, None)
+            pool.held.clear()
+
+
+def open_connections() -> Iterator[Held]:
+    """Every connection that is out."""
+    for pool in pools():
+        yield from tuple(pool.held.values())
+
+
+def snapshots(library: str = "") -> list[PoolState]:
+    """The state of all pools, by name.
+
+    Args:
+        library: Of one pool library alone.
+    """
+    now = perf_counter()
+    by_name: dict[str, list[Pool]] = {}
+    for pool in pools():
+        if not library or pool.library == library:
+            by_name.setdefault(pool.name, []).append(pool)
+    states = []
+    for name in sorted(by_name):
+        try:
+            states.append(_state(name, by_name[name], now))
+        except Exception:  # noqa: PERF203 - one pool that cannot be asked must not hide the others
+            failed("pools.snapshots")
+    return states
+
+
+def _state(name: str, group: list[Pool], now: float) -> PoolState:
+    live = [pool for pool in group if not pool.retired()]
+    first = (live or group)[-1]
+    totals = _totals[name]
+    held = sorted((held for pool in group for held in tuple(pool.held.values())), key=lambda each: each.began)
+    configurations = [pool.configuration for pool in live]
+    used = sum(max(0, pool.used()) for pool in group)
+    return PoolState(
+        name,
+        first.library,
+        first.kind,
+        first.system,
+        used=used,
+        idle=sum(max(0, pool.idle()) for pool in group),
+        pending=sum(pool.pending() for pool in group),
+        max=_sum([pool.max() for pool in live]),
+        idle_max=_sum([pool.idle_max() for pool in live]),
+        idle_min=sum(pool.idle_min() for pool in live),
+        overflow=sum(max(0, pool.overflow()) for pool in group),
+        pools=len(live),
+        made=totals.made,
+        same=max(map(configurations.count, set(configurations)), default=0),
+        clients=sum(pool.clients() for pool in live),
+        created=totals.opened,
+        closed=totals.gone,
+        idle_time=0.0 if used else min(now - pool.touched for pool in group),
+        wrong_loop=sum(pool.wrong_loop for pool in group),
+        call_site=first.site,
+        holders=tuple(each.holder(now) for each in held[:_MAX_HOLDERS]),
+    )
+
+
+def _sum(limits: Sequence[int | None]) -> int | None:
+    known = [limit for limit in limits if limit is not None]
+    return sum(known) if len(known) == len(limits) else None
+
+
+def reset() -> None:
+    """Forget totals of names without a pool; between tests."""
+    with _lock:
+        alive = {pool.name for pool in _pools}
+        for name in [name for name in _totals if name not in alive]:
+            del _totals[name]
+
+
+def _after_fork() -> None:
+    """In a forked child: what is open was inherited, what was closed was the parent's, and nobody waits any more."""
+    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _lock = threading.RLock()
+    for totals in _totals.values():
+        totals.opened = totals.gone = totals.made = 0
+    for pool in list(_pools):
+        counts = pool.counts
+        counts.opened -= counts.gone
+        counts.gone = 0
+        totals = _totals[pool.name]
+        totals.opened += counts.opened
+        totals.made += 1
+        pool.requests.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,419 @@
+"""SQLAlchemy's pools: QueuePool, AsyncAdaptedQueuePool, NullPool, StaticPool, SingletonThreadPool, AssertionPool.
+
+What a pool tells by its public events is taken from them (check-in, close, detach, invalidate). Asking for a connection
+and making one have none: ``_ConnectionRecord.checkout``, which is never entered twice for one request, its
+``__connect``, and ``_finalize_fairy``, which the garbage collector calls for what was never given back, are wrapped.
+Private names of SQLAlchemy 1.4 to 2.1.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import ref
+
+from dbsight.instrument import callsite
+from dbsight.instrument.dialects import database_of
+from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.pool import Pool, asking, held_by_connection
+from dbsight.safety import failed, guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.metrics import MeterProvider
+
+    from dbsight.model import CallSite, Database
+
+_LIBRARY = "sqlalchemy"
+_CONNECT = "_ConnectionRecord__connect"
+_POOL_OF_RECORD = "_ConnectionRecord__pool"
+
+
+class _Target:
+    """Where the connections of an engine lead; kept on its dialect, which all its pools share."""
+
+    __slots__ = ("configuration", "database", "engine", "site")
+
+    def __init__(self, engine: Any, site: CallSite | None) -> None:
+        url = engine.url
+        self.engine = ref(engine)
+        self.site = site
+        self.database: Database = database_of(engine.dialect, url)
+        self.configuration = (self.database.key, url.username, url.drivername)
+
+
+def pool_name(database: Database) -> str:
+    """``host:port/namespace`` as the semantic conventions recommend; of SQLite the name of the file."""
+    if database.address is None:
+        return database.namespace or database.system
+    port = f":{database.port}" if database.port is not None else ""
+    return f"{database.address}{port}/{database.namespace or ''}"
+
+
+class _SQLAlchemyPool(Pool):
+    """What all of SQLAlchemy's pools share; without more, connections that are out are all that it has: NullPool."""
+
+    __slots__ = ("target",)
+
+    library: ClassVar[str] = _LIBRARY
+    target: _Target | None
+
+    def retired(self) -> bool:
+        """``engine.dispose()`` put another in its place, or the engine is gone."""
+        target = self.target
+        if target is None:
+            return False
+        engine = target.engine()
+        return engine is None or engine.pool is not self.pool
+
+
+class _Queue(_SQLAlchemyPool):
+    __slots__ = ()
+
+    def used(self) -> int:
+        # After dispose() of the pool itself its own count starts at zero, with connections still out.
+        pool = self.pool
+        return max(pool.checkedout(), len(self.held)) if pool is not None else 0
+
+    def idle(self) -> int:
+        pool = self.pool
+        return pool.checkedin() if pool is not None else 0
+
+    def max(self) -> int | None:
+        pool = self.pool
+        if pool is None or pool._max_overflow < 0:
+            return None
+        return pool.size() + pool._max_overflow  # type: ignore[no-any-return]
+
+    def idle_max(self) -> int | None:
+        pool = self.pool
+        return (pool.size() or None) if pool is not None else None
+
+    def overflow(self) -> int:
+        pool = self.pool
+        return max(0, pool.overflow()) if pool is not None else 0
+
+
+class _Null(_SQLAlchemyPool):
+    __slots__ = ()
+
+    def idle_max(self) -> int | None:
+        return 0
+
+
+class _Static(_SQLAlchemyPool):
+    """One connection, given to everybody at once."""
+
+    __slots__ = ()
+
+    def used(self) -> int:
+        return min(1, len(self.held))
+
+    def idle(self) -> int:
+        pool = self.pool
+        record = pool.__dict__.get("connection") if pool is not None else None
+        return int(record is not None and record.dbapi_connection is not None and not self.held)
+
+    def max(self) -> int | None:
+        return 1
+
+    def idle_max(self) -> int | None:
+        return 1
+
+
+class _SingletonThread(_SQLAlchemyPool):
+    """One connection a thread; those of finished threads are closed when there are too many."""
+
+    __slots__ = ()
+
+    def idle(self) -> int:
+        pool = self.pool
+        if pool is None:
+            return 0
+        opened = sum(record.dbapi_connection is not None for record in tuple(pool._all_conns))
+        return opened - len(self.held)
+
+    def idle_max(self) -> int | None:
+        pool = self.pool
+        return pool.size if pool is not None else None
+
+
+class _Assertion(_SQLAlchemyPool):
+    """One connection, which nobody may ask for while it is out."""
+
+    __slots__ = ()
+
+    def idle(self) -> int:
+        pool = self.pool
+        record = pool._conn if pool is not None else None
+        return int(record is not None and record.dbapi_connection is not None and not pool._checked_out)
+
+    def max(self) -> int | None:
+        return 1
+
+    def idle_max(self) -> int | None:
+        return 1
+
+
+class PoolWatcher:
+    """The wrappers and listeners, while SQLAlchemy is instrumented."""
+
+    def __init__(self) -> None:
+        from sqlalchemy import exc, pool
+        from sqlalchemy.engine import Engine
+        from sqlalchemy.pool import base
+
+        self._base = base
+        self._engine_class = Engine
+        self._timeout = exc.TimeoutError
+        self._kinds: tuple[tuple[type, type[_SQLAlchemyPool]], ...] = (
+            (pool.QueuePool, _Queue),
+            (pool.NullPool, _Null),
+            (pool.StaticPool, _Static),
+            (pool.SingletonThreadPool, _SingletonThread),
+            (pool.AssertionPool, _Assertion),
+        )
+        self._undo: list[Callable[[], None]] = []
+        self._listeners: tuple[tuple[Any, str, Any], ...] = ()
+
+    def install(self, provider: MeterProvider | None) -> None:
+        """Watch every pool, those that exist already too."""
+        from sqlalchemy import event
+
+        self._replace(self._engine_class, "__init__", self._engine_init(self._engine_class.__init__))
+        record: Any = self._base._ConnectionRecord
+        self._replace(record, "checkout", classmethod(self._checkout(record.checkout.__func__)))
+        self._replace(record, _CONNECT, self._connect(getattr(record, _CONNECT)))
+        self._replace(self._base, "_finalize_fairy", self._finalize(self._base._finalize_fairy))
+        self._listeners = (
+            (self._base.Pool, "checkin", self.checkin),
+            (self._base.Pool, "close", self.close),
+            (self._base.Pool, "detach", self.detach),
+            (self._base.Pool, "invalidate", self.invalidate),
+            (self._engine_class, "engine_disposed", self.engine_disposed),
+        )
+        for target, name, listener in self._listeners:
+            event.listen(target, name, listener)
+        instruments.observe(_LIBRARY, provider)
+        self._adopt_existing()
+
+    def uninstall(self) -> None:
+        """Leave nothing behind."""
+        from sqlalchemy import event
+
+        for target, name, listener in self._listeners:
+            event.remove(target, name, listener)
+        for undo in reversed(self._undo):
+            undo()
+        self._undo = []
+        for pool in registry.pools():
+            if isinstance(pool, _SQLAlchemyPool) and pool.pool is not None:
+                pool.pool.__dict__.pop("_dbsight", None)
+        for engine in list(registry.engines()):
+            engine.dialect.__dict__.pop("_dbsight_target", None)
+        registry.engines().clear()
+        instruments.stop_observing(_LIBRARY)
+
+    def _replace(self, owner: Any, name: str, wrapper: Any) -> None:
+        original = owner.__dict__[name]
+        setattr(owner, name, wrapper)
+
+        def undo() -> None:
+            if owner.__dict__[name] is wrapper:  # else somebody wrapped ours: taking it out would take theirs
+                setattr(owner, name, original)
+
+        self._undo.append(undo)
+
+    # -- Engines and their pools ----------------------------------------------------------------------------------
+
+    def _engine_init(self, original: Any) -> Any:
+        note = self._note_engine
+
+        def __init__(engine: Any, *arguments: Any, **named: Any) -> None:  # noqa: N807 - it takes the place of one
+            original(engine, *arguments, **named)
+            note(engine, callsite.find)
+
+        return __init__
+
+    @guard
+    def _note_engine(self, engine: Any, find: Callable[[], CallSite | None] | None) -> None:
+        engine.dialect._dbsight_target = _Target(engine, find() if find is not None else None)
+        registry.engines().add(engine)
+        self._adopt(engine.pool)
+
+    @guard
+    def _adopt_existing(self) -> None:
+        """Engines and pools that were made before: found among all objects, once."""
+        if "sqlalchemy.engine" not in sys.modules:
+            return
+        base = self._base.Pool
+        # By type: isinstance() would ask proxies for their class, which may do anything.
+        found = [each for each in gc.get_objects() if issubclass(type(each), (self._engine_class, base))]
+        for each in found:
+            if isinstance(each, self._engine_class):
+                self._note_engine(each, None)
+        for each in found:
+            if isinstance(each, base):
+                self._adopt(each)
+
+    def _adopt(self, pool: Any) -> _SQLAlchemyPool | None:
+        """Watch one pool; None for those of a kind that is not known."""
+        known: _SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
+        if known is not None:
+            return known
+        adapter = next((adapter for kind, adapter in self._kinds if isinstance(pool, kind)), _SQLAlchemyPool)
+        target: _Target | None = pool._dialect.__dict__.get("_dbsight_target")
+        name = pool_name(target.database) if target is not None else type(pool).__name__
+        system = target.database.system if target is not None else "other_sql"
+        limits = (pool.size(), pool._max_overflow) if adapter is _Queue else ()
+        configuration = (*target.configuration, *limits) if target is not None else id(pool)
+        asynchronous = bool(getattr(pool._dialect, "is_async", False))
+        site = target.site if target is not None else None
+        made = adapter(
+            pool,
+            name,
+            system=system,
+            configuration=configuration,
+            site=site,
+            asynchronous=asynchronous,
+        )
+        made.target = target
+        for _ in range(made.used() + made.idle()):
+            registry.opened(made.counts)
+        pool._dbsight = made
+        return made
+
+    @guard
+    def engine_disposed(self, engine: Any) -> None:
+        """Another pool took the place of the engine's."""
+        self._adopt(engine.pool)
+
+    def _pool_of(self, pool: Any) -> Pool | None:
+        try:
+            known: Pool | None = pool.__dict__.get("_dbsight")
+            return known if known is not None else self._adopt(pool)
+        except Exception:
+            failed("pools.sqlalchemy")
+            return None
+
+    # -- What happens -----------------------------------------------------------------------------------------------
+
+    def _checkout(self, original: Any) -> Any:
+        timeout = self._timeout
+        pool_of = self._pool_of
+
+        def checkout(cls: Any, pool: Any) -> Any:
+            watched = pool_of(pool)
+            if watched is None:
+                return original(cls, pool)
+            request = watched.ask()
+            token = asking.set(request)
+            fairy = None
+            timed_out = False
+            try:
+                fairy = original(cls, pool)
+            except timeout:
+                timed_out = True
+                raise
+            finally:
+                asking.reset(token)
+                if fairy is None:
+                    watched.gave_up(request, timed_out=timed_out)
+                else:
+                    watched.got(request, fairy._connection_record, id(fairy.dbapi_connection))
+            return fairy
+
+        return checkout
+
+    def _connect(self, original: Any) -> Any:
+        pool_of = self._pool_of
+
+        def connect(record: Any, *arguments: Any, **named: Any) -> Any:
+            watched = pool_of(getattr(record, _POOL_OF_RECORD))
+            if watched is None:
+                return original(record, *arguments, **named)
+            began = watched.connecting()
+            error: Exception | None = None
+            done = False
+            try:
+                result = original(record, *arguments, **named)
+                done = True
+            except Exception as raised:
+                error = raised
+                raise
+            finally:
+                _connected(watched, record, began, error, done=done)
+                error = None  # or its traceback and this frame would keep each other
+            return result
+
+        return connect
+
+    def _finalize(self, original: Any) -> Any:
+        pool_of = self._pool_of
+
+        def _finalize_fairy(
+            dbapi_connection: Any, connection_record: Any, pool: Any, *arguments: Any, **named: Any
+        ) -> Any:
+            collected = named.get("is_gc_cleanup", dbapi_connection is None)
+            if collected and connection_record is not None and connection_record.needs_gc:
+                watched = pool_of(pool)
+                if watched is not None:
+                    watched.lost(connection_record)
+            return original(dbapi_connection, connection_record, pool, *arguments, **named)
+
+        return _finalize_fairy
+
+    @guard
+    def checkin(self, dbapi_connection: Any, record: Any) -> None:
+        """A connection goes back."""
+        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
+        if watched is not None:
+            watched.gave_back(record)
+
+    @guard
+    def close(self, dbapi_connection: Any, record: Any) -> None:
+        """A connection is closed by its pool."""
+        pool = getattr(record, _POOL_OF_RECORD)
+        watched = self._pool_of(pool)
+        if watched is None:
+            return
+        reason = record.__dict__.pop("_dbsight_reason", None)
+        if reason is None:
+            if asking.get() is not None:
+                reason = "recycle"
+            elif isinstance(watched, _Null):
+                reason = "unpooled"
+            elif isinstance(watched, _Queue) and pool.checkedin() >= pool.size():
+                reason = "overflow"
+            else:
+                reason = "dispose"
+        watched.closed(reason, time.time() - record.starttime)
+
+    @guard
+    def detach(self, dbapi_connection: Any, record: Any) -> None:
+        """A connection leaves its pool for good, still open."""
+        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
+        if watched is not None:
+            watched.gave_back(record)
+            watched.closed("detach", time.time() - record.starttime)
+
+    @guard
+    def invalidate(self, dbapi_connection: Any, record: Any, exception: Any) -> None:
+        """A connection is about to be closed because it is broken."""
+        record.__dict__["_dbsight_reason"] = "invalid"
+
+
+def _connected(pool: Pool, record: Any, began: float, error: Exception | None, *, done: bool) -> None:
+    try:
+        pool.connected(began, error, cancelled=not done and error is None)
+        held = pool.held.get(id(record))
+        if held is not None and done:
+            # Made anew for who holds it already: queries on it are known by the new object.
+            held_by_connection.pop(held.connection, None)
+            held.connection = id(record.dbapi_connection)
+            held_by_connection[held.connection] = held
+    except Exception:
+        failed("pools.sqlalchemy.connected")
