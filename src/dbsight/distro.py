@@ -17,7 +17,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
-from dbsight import config
+from dbsight import config, statement
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import guard
@@ -173,6 +173,13 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
         DbsightConfigurator().configure(resource_attributes=attributes)
     else:
         _attach()
+        if _runtime.processor is not None:
+            # It began with other settings, and so did what is kept of the statements that it saw.
+            _runtime.processor.analyzer.use(chosen)
+            statement.clear()
     for library, (module, name) in _INSTRUMENTORS.items():
-        if importlib.util.find_spec(library) is not None:
-            getattr(importlib.import_module(module), name)().instrument()
+        if importlib.util.find_spec(library) is None or library in chosen.surroundings.disabled_instrumentations:
+            continue
+        instrumentor = getattr(importlib.import_module(module), name)()
+        if not instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.instrument()
