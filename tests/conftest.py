@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 import pytest
 
@@ -124,6 +125,28 @@ def late_receiver():
     from otlp.client import Receiver
 
     receiver = Receiver()
+    yield receiver
+    receiver.stop()
+
+
+@pytest.fixture
+def default_ports():
+    """Nobody listens on OTLP's default ports; a collector of somebody else is waited for a while."""
+    from dbsight.export import listening
+
+    patience = time.monotonic() + 30
+    while listening(4317) or listening(4318):
+        if time.monotonic() > patience:
+            pytest.skip("another collector listens on port 4317 or 4318")
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def collector(default_ports):
+    """A receiver on the default ports, which the test starts."""
+    from otlp.client import Receiver
+
+    receiver = Receiver(grpc_port=4317, http_port=4318)
     yield receiver
     receiver.stop()
 

@@ -9,9 +9,6 @@ import time
 
 import pytest
 
-from dbsight.export import listening
-from otlp.client import Receiver
-
 PROGRAM = """
 import atexit, os, sys, time
 from opentelemetry import _logs, metrics, trace
@@ -73,24 +70,6 @@ def end_of(process):
     ended = time.monotonic()
     assert process.returncode == 0, err
     return ended - float(out.split()[-1]), err
-
-
-@pytest.fixture
-def default_ports():
-    """Nobody listens on OTLP's default ports; a collector of somebody else is waited for a while."""
-    patience = time.monotonic() + 30
-    while listening(4317) or listening(4318):
-        if time.monotonic() > patience:
-            pytest.skip("another collector listens on port 4317 or 4318")
-        time.sleep(0.2)
-
-
-@pytest.fixture
-def collector(default_ports):
-    """A receiver on the default ports, which the test starts."""
-    receiver = Receiver(grpc_port=4317, http_port=4318)
-    yield receiver
-    receiver.stop()
 
 
 @pytest.fixture
