@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from dbsight.detect.repetition import PLACEHOLDER
+from dbsight.detect.rewriting import all_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,21 +13,6 @@ if TYPE_CHECKING:
     from dbsight.detect.repetition import Repetition
     from dbsight.model import Effort, Operation
 
-_NAME = r'(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[A-Za-z_]\w*)'
-_COLUMN = rf"{_NAME}(?:\.{_NAME})*"
-_VALUE = rf"{PLACEHOLDER}(?:::\w+)?"
-_EQUALITY = re.compile(rf"(?P<left>{_COLUMN})\s*=\s*{_VALUE}|{_VALUE}\s*=\s*(?P<right>{_COLUMN})")
-_KEY = re.compile(r"(?:^|_)(?:id|pk|key|uuid)\W?$|[a-z]Id\W?$")
-_AGGREGATE = re.compile(r"(?:count|sum|min|max|avg|total)\s*\(", re.IGNORECASE)
-_SELECT = re.compile(r"SELECT\s+(?:DISTINCT\s+)?", re.IGNORECASE)
-_FROM = re.compile(r"\sFROM\s", re.IGNORECASE)
-_WHERE = re.compile(r"\sWHERE\s", re.IGNORECASE)
-_GROUPED = re.compile(r"\s(?:GROUP|ORDER)\s+BY\s", re.IGNORECASE)
-_TAIL = re.compile(r"\s+(?:LIMIT|FETCH\s+FIRST)\s+[^()]*$", re.IGNORECASE)
-
-_MAX_READ = 10_000
-_MAX_COLUMNS = 60
-_MAX_SUGGESTION = 500
 _MAX_PATH = 6
 
 
@@ -45,7 +29,7 @@ class Advice(NamedTuple):
     title: str
     seen: str
     suggestion: str
-    effort: Effort
+    effort: Effort = "low"
 
 
 def advise(repetition: Repetition, history: History, siblings: Sequence[str] = ()) -> Advice:
@@ -59,50 +43,52 @@ def advise(repetition: Repetition, history: History, siblings: Sequence[str] = (
     name = repetition.relationship
     if name is None:
         return _without_orm(repetition)
+    if repetition.load == "lazy":
+        return _relationship(name, repetition, history)
+    return _columns(name, repetition, history, siblings)
+
+
+# -- The ORM ------------------------------------------------------------------------------------------------------
+def _relationship(name: str, repetition: Repetition, history: History) -> Advice:
+    model = name.partition(".")[0]
+    unit = "parent" if repetition.to_many else "row"
+    if repetition.entity == model:
+        # A tree: one option serves as many levels as it is told.
+        fix = f"select({model}).options(selectinload({name}, recursion_depth=3))"
+    else:
+        loader = "selectinload" if repetition.to_many else "joinedload"
+        fix = _eager([*_path(repetition.operations[0], history), (loader, name)])
+    return Advice(f"{name} is loaded one {unit} at a time", f"loaded {name} one {unit} at a time", fix)
+
+
+def _columns(name: str, repetition: Repetition, history: History, siblings: Sequence[str]) -> Advice:
     model = name.partition(".")[0]
     if repetition.load == "expired":
         return Advice(
             f"{model} is read again one row at a time, because a commit expired it",
             f"read {model} again one row at a time, because a commit or rollback had expired it",
             "Session(engine, expire_on_commit=False)",
-            "low",
         )
-    path = _path(repetition.operations[0], history)
+    if repetition.load == "generated":
+        return Advice(
+            f"What the database made for {model} is read one row at a time",
+            f"read what the database made for {model} one row at a time",
+            '__mapper_args__ = {"eager_defaults": True}',
+        )
     if repetition.load == "inherited" and repetition.entity:
         classes = ", ".join(siblings or (model,))
         return Advice(
             f"The columns of {model} are loaded one row at a time",
             f"loaded the columns of {model} one row at a time, which a query for {repetition.entity} leaves out",
             f"select({repetition.entity}).options(selectin_polymorphic({repetition.entity}, [{classes}]))",
-            "low",
         )
-    if repetition.load == "deferred":
-        return Advice(
-            f"{name} is deferred, and then loaded one row at a time",
-            f"loaded the deferred column {name} one row at a time",
-            _eager([*path, ("undefer", name)]),
-            "low",
-        )
-    if repetition.entity == model:
-        # A tree: one option serves as many levels as it is told.
-        step = f"selectinload({name}, recursion_depth=3)"
-        return Advice(
-            f"{name} is loaded one row at a time",
-            f"loaded {name} one row at a time",
-            f"select({model}).options({step})",
-            "low",
-        )
-    loader = "selectinload" if repetition.to_many else "joinedload"
-    unit = "parent" if repetition.to_many else "row"
     return Advice(
-        f"{name} is loaded one {unit} at a time",
-        f"loaded {name} one {unit} at a time",
-        _eager([*path, (loader, name)]),
-        "low",
+        f"{name} is deferred, and then loaded one row at a time",
+        f"loaded the deferred column {name} one row at a time",
+        _eager([*_path(repetition.operations[0], history), ("undefer", name)]),
     )
 
 
-# -- The ORM ------------------------------------------------------------------------------------------------------
 def _eager(path: Sequence[tuple[str, str]]) -> str:
     root = path[0][1].partition(".")[0]
     return f"select({root}).options({'.'.join(f'{loader}({name})' for loader, name in path)})"
@@ -168,46 +154,3 @@ def _without_orm(repetition: Repetition) -> Advice:
 def _redis(repetition: Repetition) -> str:
     command = repetition.statement.summary.partition(" ")[0].upper()
     return "client.mget(keys)" if command == "GET" else "with client.pipeline(transaction=False) as pipe: …"
-
-
-def all_at_once(text: str) -> str:
-    """Rewrite a query for one key as one for all keys.
-
-    Args:
-        text: Sanitised SQL.
-
-    Returns:
-        The query with ``column IN (…)`` in place of ``column = ?``; empty when it compares no column with a value.
-        Which of several compared columns is the key is told by its name.
-
-    Example:
-        >>> all_at_once("SELECT name FROM products WHERE products.id = ? LIMIT 1")
-        'SELECT products.id, name FROM products WHERE products.id IN (…)'
-    """
-    text = " ".join(text[:_MAX_READ].split())
-    where = _WHERE.search(text)
-    select = _SELECT.match(text)
-    source = _FROM.search(text)
-    if where is None or select is None or source is None or source.start() > where.start():
-        return ""
-    found = list(_EQUALITY.finditer(text, where.end() - 1))
-    if not found:
-        return ""
-    match = next((each for each in found if _KEY.search(each["left"] or each["right"])), found[0])
-    column = match["left"] or match["right"]
-    columns = text[select.end() : source.start()]
-    rest = _TAIL.sub("", f"{text[source.start() : match.start()]}{column} IN (…){text[match.end() :]}")
-    if _AGGREGATE.match(columns) and not _GROUPED.search(rest):
-        rest += f" GROUP BY {column}"
-    plain = _plain(column)
-    if columns != "*" and plain not in {_plain(each) for each in columns.split(",")}:
-        columns = f"{column}, {columns}"
-    if len(columns) > _MAX_COLUMNS:
-        columns = "…"
-    rewritten = f"{select[0]}{columns}{rest}"
-    return rewritten if len(rewritten) <= _MAX_SUGGESTION else f"{column} IN (…)"
-
-
-def _plain(column: str) -> str:
-    """The bare name: without table, alias and quotes."""
-    return column.strip().partition(" ")[0].rpartition(".")[2].strip('"`[]').lower()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dbsight.detect.history import History
     from dbsight.detect.repetition import Repetition
     from dbsight.detect.window import Window
+    from dbsight.model import Operation
 
 BULK = 50
 """Values of an IN list, or rows of a range, from which a repetition is work in chunks."""
@@ -27,6 +28,7 @@ _ANY = re.compile(r"=\s*ANY\s*\(", re.IGNORECASE)
 _EQUAL = re.compile(rf"(?<![<>!])=\s*{PLACEHOLDER}|{PLACEHOLDER}\s*=", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[/\\]")
 _INSERT = frozenset({"insert"})
+_UPDATE = frozenset({"update"})
 _MIGRATION_DIRECTORIES = frozenset({"migrations", "alembic"})
 
 
@@ -107,7 +109,8 @@ def polling(repetition: Repetition, window: Window) -> bool:
 def follows_inserts(repetition: Repetition, history: History) -> bool:
     """Refresh after an INSERT, each row after its own; or get-or-create, where what was missed is then inserted.
 
-    A quarter of misses is enough for get-or-create: the more it has run, the more it finds.
+    A quarter of misses is enough for get-or-create: the more it has run, the more it finds. Values that the database
+    made may also be read after many INSERTs: where these cannot return them, nothing else can be done.
     """
     operations = repetition.operations
     inserts = history.writes(repetition.statement.targets, repetition.database.key, _INSERT)
@@ -125,9 +128,24 @@ def follows_inserts(repetition: Repetition, history: History) -> bool:
     if refreshed == len(operations):
         return True
     begin = operations[0].start_ns
-    inserted = sum(max(1, insert.batch_size, insert.affected or 0) for insert in inserts if insert.start_ns > begin)
+    if repetition.load == "generated":
+        return _inserted_before(inserts, begin, repetition, history) >= len(operations)
+    inserted = sum(_rows(insert) for insert in inserts if insert.start_ns > begin)
     missed = sum(operation.rows == 0 for operation in operations)
     return min(missed, inserted) * 4 >= len(operations)
+
+
+def _inserted_before(inserts: list[Operation], begin: int, repetition: Repetition, history: History) -> int:
+    """Rows inserted before ``begin``, 0 when it was an UPDATE that came last."""
+    before = [insert for insert in inserts if insert.start_ns < begin]
+    updates = history.writes(repetition.statement.targets, repetition.database.key, _UPDATE)
+    if any(update.start_ns < begin and (not before or update.start_ns > before[-1].start_ns) for update in updates):
+        return 0
+    return sum(_rows(insert) for insert in before)
+
+
+def _rows(write: Operation) -> int:
+    return max(1, write.batch_size, write.affected or 0)
 
 
 def migration(repetition: Repetition, history: History) -> bool:

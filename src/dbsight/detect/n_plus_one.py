@@ -189,12 +189,16 @@ class NPlusOne(WindowRule):
         return findings
 
     def _identity(self, repetition: Repetition) -> str:
-        """Stable across runs: the query, what asked for it, and for whom; no line numbers, which every edit moves."""
+        """Stable across runs: the query, and what asked for it; no line numbers, which every edit moves.
+
+        Without a relationship the function that asks may be a helper: two functions that loop over it are two faults.
+        """
         site = repetition.call_site
         parts = [self.name, repetition.statement.fingerprint, repetition.relationship or ""]
-        while site is not None and len(parts) < 7:
+        if site is not None:
             parts += (site.file, site.function)
-            site = site.caller
+            if repetition.relationship is None and site.caller is not None:
+                parts += (site.caller.file, site.caller.function)
         return "n1-" + blake2b("\0".join(parts).encode(errors="replace"), digest_size=4).hexdigest()
 
     def _finding(
@@ -278,28 +282,42 @@ def _reads(operation: Operation) -> bool:
 
 def _parts(group: list[Operation], units: Mapping[int, tuple[int, int]]) -> list[list[Operation]]:
     """Part a group by database, unit of work and place; what two instrumentations saw of one query counts once."""
+    if any([operation.foreign for operation in group]):  # noqa: C419 - twice as fast as a generator
+        group = _once(group)
+    if not units and len({operation.database.key for operation in group}) == 1:
+        return places(group)
     parts: dict[object, list[Operation]] = {}
-    if units or len({operation.database.key for operation in group}) > 1:
-        for operation in group:
-            key = (operation.database.key, units.get(id(operation)))
-            parts.setdefault(key, []).append(operation)
-    else:
-        parts[None] = group
-    foreign = any([operation.foreign for operation in group])  # noqa: C419 - twice as fast as a generator
-    return [place for part in parts.values() for place in places(_once(part) if foreign else part)]
+    for operation in group:
+        key = (operation.database.key, units.get(id(operation)))
+        parts.setdefault(key, []).append(operation)
+    return [place for part in parts.values() for place in places(part)]
 
 
 def _once(operations: list[Operation]) -> list[Operation]:
-    """Leave out the driver's view of what a client library of ours saw as well: it lies within."""
-    ours = [(each.thread, each.start_ns, each.end_ns) for each in operations if not each.foreign]
-    return [
-        each
-        for each in operations
-        if not each.foreign
-        or not any(
-            start <= each.start_ns and each.end_ns <= end and each.thread in {0, thread} for thread, start, end in ours
-        )
-    ]
+    """Leave out the driver's view of what a client library was seen to do: it lies within, on the same thread.
+
+    Of two foreign views the inner ones are the driver's only where nearly all come in such pairs: queries of parallel
+    tasks may lie within each other, too. They need not name the database alike.
+    """
+    within_ours: list[Operation] = []
+    within_foreign: list[Operation] = []
+    outer: dict[int, Operation] = {}
+    for operation in operations:
+        around = outer.get(operation.thread)
+        if around is not None and operation.foreign and _lies_within(operation, around):
+            (within_foreign if around.foreign else within_ours).append(operation)
+        else:
+            outer[operation.thread] = operation
+    left_out = set(map(id, within_ours))
+    foreign = sum(operation.foreign for operation in operations) - len(within_ours)
+    if len(within_foreign) * 2 >= foreign - 1:
+        left_out.update(map(id, within_foreign))
+    return [operation for operation in operations if id(operation) not in left_out]
+
+
+def _lies_within(operation: Operation, around: Operation) -> bool:
+    alike = operation.parameters is None or around.parameters in {None, operation.parameters}
+    return alike and operation.end_ns <= around.end_ns
 
 
 def _follow(candidates: Iterable[_Candidate], history: History) -> None:

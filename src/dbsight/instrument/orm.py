@@ -23,7 +23,7 @@ class Loading(NamedTuple):
     Attributes:
         relationship: ``Order.customer``: the class that declares it, and the attribute; the class alone for an
             expired object that is loaded anew as a whole.
-        load: ``lazy``, ``deferred``, ``expired``, ``inherited`` or ``eager``.
+        load: As ``Operation.load``.
         to_many: Whether the relationship is a collection; None for columns.
         entity: The class that the relationship leads to; of inherited columns, the class that was asked for.
     """
@@ -73,9 +73,8 @@ def loading(context: Any) -> Loading | None:
             return _relationship(path.prop, "lazy") if path else None
     if path:
         prop = getattr(path, "prop", None)
-        if prop is not None:
-            return _relationship(prop, "eager")
-    return None
+        return _relationship(prop, "eager") if prop is not None else None
+    return _subclass(context)
 
 
 def _relationship(prop: Any, load: str) -> Loading:
@@ -91,6 +90,14 @@ def _relationship(prop: Any, load: str) -> Loading:
     return found
 
 
+def _subclass(context: Any) -> Loading | None:
+    """The load of a subclass by selectin_polymorphic: its queries have no path, but a parameter of this name."""
+    if "primary_keys" not in getattr(context.compiled, "binds", ()):
+        return None
+    subject = context.invoked_statement._propagate_attrs.get("plugin_subject")
+    return Loading(subject.class_.__name__, "eager", None, subject.class_.__name__) if subject is not None else None
+
+
 def _columns(state: Any, names: frozenset[str] | None) -> Loading:
     """A refresh of columns: deferred ones that are read for the first time, or expired ones that are read again."""
     model = state.class_.__name__
@@ -103,9 +110,17 @@ def _columns(state: Any, names: frozenset[str] | None) -> Loading:
         above = above.inherits
     if above is not None and names:
         return Loading(f"{model}.{min(names)}", "inherited", None, above.class_.__name__)
+    if names and all(_made_by_the_database(state.manager.mapper, name) for name in names):
+        return Loading(model, "generated", None)
     if names and len(names) == 1:
         return Loading(f"{model}.{min(names)}", "expired", None)
     return Loading(model, "expired", None)
+
+
+def _made_by_the_database(mapper: Any, name: str) -> bool:
+    """Whether the attribute's value is a default of the server: it is read again after each INSERT or UPDATE."""
+    columns = getattr(mapper.attrs.get(name), "columns", ())
+    return any(column.server_default is not None or column.server_onupdate is not None for column in columns)
 
 
 @guard

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Table, func
+from sqlalchemy import Column, FetchedValue, ForeignKey, Table, func
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 CUSTOMERS, ORDERS, PRODUCTS, PAYMENTS = 6, 24, 12, 12
@@ -124,6 +124,40 @@ class Item(Base):
     cart_id: Mapped[int] = mapped_column(ForeignKey("carts.id"))
 
 
+class Stock(Base):
+    """The database counts its changes; SQLAlchemy reads the count after each."""
+
+    __tablename__ = "stock"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    pieces: Mapped[int]
+    changed: Mapped[str] = mapped_column(server_default="never", server_onupdate=FetchedValue())
+
+
+class ReturnedStock(Base):
+    """The same, read with the UPDATE itself."""
+
+    __table__ = Stock.__table__
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 - SQLAlchemy's form
+
+
+class Event(Base):
+    """Each kind comes with a query of its own."""
+
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    __mapper_args__ = {"polymorphic_on": "kind"}  # noqa: RUF012 - SQLAlchemy's form
+
+
+class Talk(Event):
+    """With a speaker."""
+
+    __tablename__ = "talks"
+    id: Mapped[int] = mapped_column(ForeignKey("events.id"), primary_key=True)
+    speaker: Mapped[str]
+    __mapper_args__ = {"polymorphic_identity": "talk", "polymorphic_load": "selectin"}  # noqa: RUF012 - the same
+
+
 class Job(Base):
     """Waits in a queue."""
 
@@ -165,5 +199,7 @@ def fill(engine):
         roots = [Category(children=[Category(), Category()]) for _ in range(6)]
         session.add_all(roots)
         session.add_all(Cart(items=[Item(), Item()]) for _ in range(8))
+        session.add_all(Stock(pieces=number) for number in range(8))
+        session.add_all(Talk(speaker=str(number)) for number in range(8))
         session.add_all(Job(state="waiting", customer_id=number % CUSTOMERS + 1) for number in range(10))
         session.commit()

@@ -29,10 +29,13 @@ from integration.detect.shop import (
     Cart,
     Category,
     Customer,
+    Event,
     Invoice,
     Order,
     Payment,
     Product,
+    ReturnedStock,
+    Stock,
     product_tags,
 )
 
@@ -229,6 +232,27 @@ def test_detects_expired_attributes_that_are_read_again(watch):
     assert watch.findings() == []
 
 
+def test_detects_values_of_the_database_that_are_read_row_by_row(watch):
+    """The database changes a column with each UPDATE; with ``eager_defaults`` the UPDATE returns it."""
+
+    def work(session, model):
+        stocks = session.scalars(select(model)).all()
+        for stock in stocks:
+            stock.pieces += 1
+        session.flush()
+        for stock in stocks:
+            str(stock.changed)  # the line
+
+    (found,) = watch(work, Stock)
+    assert (found.relationship, found.count, found.suggestion) == (
+        "Stock",
+        8,
+        '__mapper_args__ = {"eager_defaults": True}',
+    )
+    assert found.line.endswith("# the line")
+    assert watch(work, ReturnedStock) == []
+
+
 # -- More than one loop -------------------------------------------------------------------------------------------
 def test_detects_two_loops_interleaved(watch):
     """Each order asks for its customer and its lines, in turn."""
@@ -281,6 +305,21 @@ def test_detects_the_eager_loads_of_looped_parents_as_part_of_their_loop(watch):
     assert (found.relationship, found.count) == (None, 8)
     assert found.line.endswith("# the line")
     assert found.description.endswith(" Each brought its eager loads along (Cart.items): 8 queries more.")
+    assert watch(at_once) == []
+
+
+def test_detects_the_query_of_a_subclass_as_part_of_its_loop(watch):
+    """The mapper asks for each talk's own columns by one more query: one finding."""
+
+    def one_by_one(session):
+        for number in range(1, 9):
+            session.get(Event, number)
+
+    def at_once(session):
+        session.scalars(select(Event)).all()
+
+    (found,) = watch(one_by_one)
+    assert (found.count, found.description.endswith("(Talk): 8 queries more.")) == (8, True)
     assert watch(at_once) == []
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbsight.detect.advice import all_at_once
+from dbsight.detect.rewriting import all_at_once
 from dbsight.model import Database
 from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_LINES, judge, loop, one
 
@@ -19,6 +19,7 @@ def suggestions(operations):
         (LOADS_LINES, "select(Order).options(selectinload(Order.lines))"),
         ({"relationship": "Document.body", "load": "deferred"}, "select(Document).options(undefer(Document.body))"),
         ({"relationship": "Order", "load": "expired"}, "Session(engine, expire_on_commit=False)"),
+        ({"relationship": "Order", "load": "generated"}, '__mapper_args__ = {"eager_defaults": True}'),
         ({"relationship": "Order.total", "load": "expired"}, "Session(engine, expire_on_commit=False)"),
         (
             {"relationship": "Card.digits", "load": "inherited", "entity": "Payment"},
@@ -131,6 +132,22 @@ def test_redis_gets_its_own_words():
         (
             f"SELECT {', '.join(f'column_{number}' for number in range(20))} FROM t WHERE id = ?",
             "SELECT … FROM t WHERE id IN (…)",
+        ),
+        (
+            "SELECT EXISTS (SELECT ? FROM lines WHERE lines.order_id = ?) AS anon_1",
+            "SELECT DISTINCT lines.order_id FROM lines WHERE lines.order_id IN (…)",
+        ),
+        (
+            "SELECT count(*) AS count_1 FROM (SELECT lines.id AS id FROM lines WHERE ? = lines.order_id) AS anon_1",
+            "SELECT lines.order_id, count(*) FROM lines WHERE lines.order_id IN (…) GROUP BY lines.order_id",
+        ),
+        (
+            "SELECT name FROM orders WHERE id IN (SELECT order_id FROM lines WHERE product_id = ? AND x IN (?))",
+            "SELECT name FROM orders WHERE id IN (SELECT order_id FROM lines WHERE product_id IN (…) AND x IN (?))",
+        ),
+        (
+            "SELECT a, (SELECT max(x) FROM b WHERE b.y = a.y) AS the_latest_of_all FROM a WHERE (a.id = ? OR a.old)",
+            "SELECT … FROM a WHERE (a.id IN (…) OR a.old)",
         ),
         ("SELECT a FROM t WHERE day > ?", ""),
         ("SELECT a FROM t WHERE a != ?", ""),

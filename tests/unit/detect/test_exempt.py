@@ -132,6 +132,18 @@ def test_leaves_alone_the_refresh_of_each_inserted_row():
     assert judge(operations) == []
 
 
+def test_leaves_alone_what_the_database_made_for_inserted_rows():
+    """MySQL cannot return it with the INSERT: one flush, and then a SELECT for each row."""
+    made = loop(10, "SELECT made FROM tags WHERE id = ?", at=0.1, relationship="Tag", load="generated", rows=1)
+    inserts = loop(10, INSERT, affected=1)
+    update = one("UPDATE tags SET name = ?", at=0.09, batch_size=10, parameters=None)
+    assert judge([*inserts, *made]) == []
+    assert judge([one(INSERT, batch_size=10, parameters=None), *made]) == []
+    assert severities(made) == ["warning"]
+    assert severities([*inserts[:8], *made]) == ["warning"]
+    assert severities([*inserts, update, *made]) == ["warning"]
+
+
 def test_detects_a_refresh_of_all_after_one_insert_of_all():
     """A commit expired everything, and then each row is read again."""
     operations = [one(INSERT, at=0.0, parameters=None, batch_size=10), *loop(10, SELECT_TAG, at=0.1, rows=1)]

@@ -129,10 +129,18 @@ def test_parallel_tasks_and_threads_are_one_group():
 
 
 def test_what_two_instrumentations_saw_counts_once():
-    """The driver's span lies within ours."""
-    ours = loop(6)
-    drivers = loop(6, at=0.0105, foreign=True, duration=0.002, parameters=None)
-    assert [found.count for found in judge([*ours, *drivers])] == [6]
+    """The driver's span lies within ours, or within that of another client library; each names the database its way."""
+    drivers = loop(6, at=0.0105, foreign=True, duration=0.002, parameters=None, database=Database("sqlite"))
+    for library in (loop(6), loop(6, foreign=True, parameters=None)):
+        assert [found.count for found in judge([*library, *drivers])] == [6]
+    assert [found.count for found in judge(drivers)] == [6]
+
+
+def test_parallel_queries_may_lie_within_each_other():
+    """Tasks on one thread: a short query runs while a long one waits."""
+    long = loop(6, every=0.1, duration=0.09, foreign=True, parameters=None)
+    short = loop(2, at=0.02, every=0.1, duration=0.01, foreign=True, parameters=None)
+    assert [found.count for found in judge([*long, *short])] == [8]
 
 
 def test_a_lookup_helper_is_judged_by_its_callers():

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builders import NOW_NS
+from dbsight.detect.rewriting import all_at_once
 from dbsight.model import SEVERITIES, CallSite, Database
 from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_CUSTOMER, SELECT_LINES, judge, loop, one
 
@@ -116,3 +117,33 @@ def test_ids_depend_on_the_place_alone(count, order):
     together = {finding.id for finding in judge([each for number in order for each in parts[number]])}
     assert together == alone
     assert all(each.start_ns >= NOW_NS for part in parts for each in part)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            (
+                "SELECT ",
+                "FROM t ",
+                " WHERE ",
+                "id = ? ",
+                "(",
+                ")",
+                "count(*) ",
+                "EXISTS ",
+                ", ",
+                "a.b",
+                " LIMIT ? ",
+                '"',
+                "x" * 50,
+            )
+        ),
+        max_size=40,
+    ).map("".join)
+)
+def test_any_text_has_a_rewritten_form_or_none(text):
+    """Advice never raises, and stays short."""
+    rewritten = all_at_once(text)
+    assert len(rewritten) <= 500
+    assert not rewritten or "IN (…)" in rewritten

@@ -1,0 +1,113 @@
+"""A query for one key, rewritten as one for all keys."""
+
+from __future__ import annotations
+
+import re
+
+from dbsight.detect.repetition import PLACEHOLDER
+
+_NAME = r'(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[A-Za-z_]\w*)'
+_COLUMN = rf"{_NAME}(?:\.{_NAME})*"
+_VALUE = rf"{PLACEHOLDER}(?:::\w+)?"
+_EQUALITY = re.compile(rf"(?<![\w.])(?P<left>{_COLUMN})\s*=\s*{_VALUE}|{_VALUE}\s*=\s*(?P<right>{_COLUMN})")
+_KEY = re.compile(r"(?:^|_)(?:id|pk|key|uuid)\W?$|[a-z]Id\W?$")
+_AGGREGATE = re.compile(r"(?:count|sum|min|max|avg|total)\s*\(", re.IGNORECASE)
+_SELECT = re.compile(r"SELECT\s+(?:DISTINCT\s+)?", re.IGNORECASE)
+_FROM = re.compile(r"\sFROM\s", re.IGNORECASE)
+_WHERE = re.compile(r"\sWHERE\s", re.IGNORECASE)
+_GROUPED = re.compile(r"\s(?:GROUP|ORDER)\s+BY\s", re.IGNORECASE)
+_TAIL = re.compile(r"\s+(?:LIMIT|FETCH\s+FIRST)\s+[^()]*$", re.IGNORECASE)
+_BRACKET = re.compile(r"[()]")
+_EXISTS = re.compile(r"^SELECT\s+(?:\S+\s+)?EXISTS\s*$", re.IGNORECASE)
+_COUNTED = re.compile(r"^SELECT\s+count\([^()]*\)[^()]*\sFROM\s*$", re.IGNORECASE)
+
+_MAX_READ = 5_000
+_MAX_COLUMNS = 60
+_MAX_REWRITTEN = 500
+
+
+def all_at_once(text: str) -> str:
+    """Rewrite a query for one key as one for all keys.
+
+    Args:
+        text: Sanitised SQL.
+
+    Returns:
+        The query with ``column IN (…)`` in place of ``column = ?``; empty when it compares no column with a value.
+        Which of several compared columns is the key is told by its name.
+
+    Example:
+        >>> all_at_once("SELECT name FROM products WHERE products.id = ? LIMIT 1")
+        'SELECT products.id, name FROM products WHERE products.id IN (…)'
+    """
+    text = " ".join(text[:_MAX_READ].split())
+    where = _WHERE.search(text)
+    if where is None or _SELECT.match(text) is None:
+        return ""
+    found = list(_EQUALITY.finditer(text, where.end() - 1))
+    if not found:
+        return ""
+    match = next((each for each in found if _KEY.search(each["left"] or each["right"])), found[0])
+    column = match["left"] or match["right"]
+    many = f"{column} IN (…)"
+    begin, end = _query_around(text, match.start())
+    before, query = text[:begin].removesuffix("("), f"{text[begin : match.start()]}{many}{text[match.end() : end]}"
+    if not begin:
+        rewritten = _with_key(query, column)
+    elif _EXISTS.match(before):
+        rewritten = _selecting(f"DISTINCT {column}", query)
+    elif _COUNTED.match(before):
+        rewritten = f"{_selecting(f'{column}, count(*)', query)} GROUP BY {column}"
+    else:
+        rewritten = f"{text[:begin]}{query}{text[end:]}"
+    return next((each for each in (rewritten, many) if 0 < len(each) <= _MAX_REWRITTEN), "")
+
+
+def _query_around(text: str, position: int) -> tuple[int, int]:
+    """Begin and end of the innermost SELECT that holds this position."""
+    opened: list[int] = []
+    for bracket in _BRACKET.finditer(text):
+        place = bracket.start()
+        if text[place] == "(":
+            opened.append(place)
+        elif opened:
+            begin = opened.pop() + 1
+            if begin <= position < place and _SELECT.match(text, begin):
+                return begin, place
+    return 0, len(text)
+
+
+def _outside_brackets(pattern: re.Pattern[str], query: str) -> re.Match[str] | None:
+    for match in pattern.finditer(query):
+        ahead = query[: match.start()]
+        if ahead.count("(") == ahead.count(")"):
+            return match
+    return None
+
+
+def _selecting(columns: str, query: str) -> str:
+    """The query with other columns; empty when it has no FROM."""
+    source = _outside_brackets(_FROM, query)
+    return f"SELECT {columns}{_TAIL.sub('', query[source.start() :])}" if source is not None else ""
+
+
+def _with_key(query: str, column: str) -> str:
+    """The query with its key among the columns, grouped by it when it counts; empty when it has no FROM."""
+    select = _SELECT.match(query)
+    source = _outside_brackets(_FROM, query)
+    if select is None or source is None:
+        return ""
+    columns = query[select.end() : source.start()]
+    rest = _TAIL.sub("", query[source.start() :])
+    if _AGGREGATE.match(columns) and not _GROUPED.search(rest):
+        rest += f" GROUP BY {column}"
+    if columns != "*" and _plain(column) not in {_plain(each) for each in columns.split(",")}:
+        columns = f"{column}, {columns}"
+    if len(columns) > _MAX_COLUMNS:
+        columns = "…"
+    return f"{select[0]}{columns}{rest}"
+
+
+def _plain(column: str) -> str:
+    """The bare name: without table, alias and quotes."""
+    return column.strip().partition(" ")[0].rpartition(".")[2].strip('"`[]').lower()
