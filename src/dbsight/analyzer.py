@@ -14,7 +14,9 @@ from dbsight.detect import RULES, make_rules
 from dbsight.detect.limits import Limits
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.detect.window import Window
-from dbsight.model import Operation, Verdict, WindowSummary
+from dbsight.instrument import pools
+from dbsight.model import Operation, PoolEvent, TransactionEvent, Verdict, WindowSummary
+from dbsight.monitor.pools import Pools
 from dbsight.monitor.stats import Stats
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.metrics import Metrics
@@ -65,6 +67,7 @@ class Analyzer:
         self._clock = clock
         self.use(settings or config.current())
         self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
+        self.pools = Pools()
         self.metrics = Metrics(meter_provider)
         self.log = FindingLog(logger_provider)
         self.origins: tuple[object, ...] = ()
@@ -72,7 +75,10 @@ class Analyzer:
         self._examined_ns = clock()
         self._known: dict[str, None] = {}  # ids of findings about totals, each told once
         # What wants to know of each event, by its class: totals in monitor/, metrics in report/metrics.py.
-        self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {}
+        self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {
+            PoolEvent: (self.pools.take, self.metrics.events.pool),
+            TransactionEvent: (self.pools.transaction, self.metrics.events.transaction),
+        }
         self._lock = threading.RLock()
         # By trace id, in order of opening: the first is the oldest.
         self._windows: dict[int, list[Window]] = {}
@@ -135,6 +141,7 @@ class Analyzer:
         self._sweeper = None
         self._known = {}
         self.stats.reset()
+        self.pools.reset()
         self.metrics.forget()
 
     # -- Operations ---------------------------------------------------------------------------------------------
@@ -431,12 +438,16 @@ class Analyzer:
 
     def snapshot(self, **about: Any) -> Snapshot:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
-        return self.stats.snapshot(preset=self.settings.preset, **about)
+        snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
+        snapshot.pools = self.pools.snapshots(pools.snapshots())
+        snapshot.transaction_totals = self.pools.transactions()
+        return snapshot
 
     def examine(self) -> None:
         """Let the rules about totals look; what they find for the first time has no span and becomes a log event."""
         if not self._examiners:
             return
+        self.pools.sample(pools.snapshots())
         snapshot = self.snapshot()
         for rule in tuple(self._examiners):
             try:

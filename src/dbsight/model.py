@@ -131,9 +131,10 @@ class Database:
         address: ``server.address`` or None.
         port: ``server.port`` or None.
         key: What tells databases apart: forty SQLite files are forty databases.
+        label: Short name for people: ``redis localhost:6379/0``.
     """
 
-    __slots__ = ("address", "key", "namespace", "port", "system")
+    __slots__ = ("address", "key", "label", "namespace", "port", "system")
 
     def __init__(
         self, system: str, namespace: str | None = None, address: str | None = None, port: int | None = None
@@ -143,9 +144,27 @@ class Database:
         self.address = address
         self.port = port
         self.key = f"{system}://{address or ''}:{port or ''}/{namespace or ''}"
+        where = address if port is None else f"{address or ''}:{port}"
+        self.label = " ".join(filter(None, (system, "/".join(filter(None, (where, namespace))))))
 
     def __repr__(self) -> str:
         return f"Database({self.key!r})"
+
+
+class SharedAttributes(dict[str, Any]):
+    """Attributes that the spans of all alike operations share; never changed once made.
+
+    Attributes:
+        encoded: What an exporter keeps about them; nobody else touches it.
+    """
+
+    __slots__ = ("encoded",)
+
+    encoded: bytes | None
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        super().__init__(attributes)
+        self.encoded = None
 
 
 class CallSite:
@@ -209,6 +228,7 @@ class Operation:
         allowed: Rules allowed when it ran (``with dbsight.allow(…)``).
         blocked_loop: A synchronous driver call on a running event loop.
         foreign: It came from the span of another instrumentation.
+        measured: The client library records its duration by itself: nothing is emitted twice.
         replay: Weak handle to engine and parameters, only while plans are on.
     """
 
@@ -230,6 +250,7 @@ class Operation:
         "flush",
         "foreign",
         "load",
+        "measured",
         "origin",
         "parameters",
         "parent",
@@ -305,6 +326,7 @@ class Operation:
         self.allowed = allowed
         self.blocked_loop = blocked_loop
         self.foreign = foreign
+        self.measured = False
         self.replay = replay
 
     def __repr__(self) -> str:
@@ -722,6 +744,10 @@ class Snapshot:
     failed: int = 0
     kinds: Mapping[str, KindTotals] = field(default_factory=dict)
     slow_queries: Sequence[SlowQuery] = ()
+    pools: Sequence[PoolSnapshot] = ()
+    transactions: Sequence[OpenTransaction] = ()
+    transaction_totals: Sequence[TransactionTotals] = ()
+    memory: Sequence[MemorySample] = ()
     request_time: float = 0.0
     request_db_time: float = 0.0
 
@@ -871,11 +897,25 @@ class CacheEvent(Event):
         key_prefix: Template of the keys, ``user:{}:cart``, or empty.
         hits: Keys that were found.
         misses: Keys that were not.
+        stores: Keys that were written.
+        removals: Keys that were removed: invalidated by the application.
+        evictions: Keys that the cache dropped to make room, or because they were too old.
         size: Bytes of the values found, None when unknown.
         model: ORM model that is cached, or empty.
     """
 
-    __slots__ = ("cache", "hits", "key_prefix", "layer", "misses", "model", "size")
+    __slots__ = (
+        "cache",
+        "evictions",
+        "hits",
+        "key_prefix",
+        "layer",
+        "misses",
+        "model",
+        "removals",
+        "size",
+        "stores",
+    )
 
     def __init__(
         self,
@@ -888,11 +928,21 @@ class CacheEvent(Event):
         key_prefix: str = "",
         size: int | None = None,
         model: str = "",
+        stores: int = 0,
+        removals: int = 0,
+        evictions: int = 0,
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
     ) -> None:
-        super().__init__(at_ns, call_site, parent, origin)
+        # Made for every look-up: written out, a call of the parent's would cost a third of it.
+        self.at_ns = at_ns
+        self.call_site = call_site
+        self.parent = parent
+        self.origin = origin
+        self.stores = stores
+        self.removals = removals
+        self.evictions = evictions
         self.cache = cache
         self.layer = layer
         self.key_prefix = key_prefix
@@ -900,6 +950,16 @@ class CacheEvent(Event):
         self.misses = misses
         self.size = size
         self.model = model
+
+    def add(self, other: CacheEvent) -> None:
+        """Count another event about the same keys into this one."""
+        self.hits += other.hits
+        self.misses += other.misses
+        self.stores += other.stores
+        self.removals += other.removals
+        self.evictions += other.evictions
+        if other.size is not None:
+            self.size = other.size + (self.size or 0)
 
 
 class LockEvent(Event):

@@ -12,6 +12,7 @@ from opentelemetry.metrics import get_meter_provider
 
 from dbsight import safety, semconv
 from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram, Series, Tally
+from dbsight.report.event_metrics import EventMetrics
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -89,7 +90,23 @@ class Metrics:
             description="Queries in one request.",
             explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
         )
-        self._accumulated = (self._duration, self._rows, self._queries)
+        self.events = EventMetrics(meter)
+        self._blocked = AccumulatedHistogram(
+            meter.create_histogram(
+                semconv.METRIC_EVENTLOOP_BLOCKED,
+                unit="s",
+                description="Time that a running event loop stood still for a synchronous database call.",
+                explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS,
+            ),
+            semconv.DURATION_BUCKETS,
+        )
+        self._accumulated: tuple[AccumulatedHistogram | AccumulatedCounter, ...] = (
+            self._duration,
+            self._rows,
+            self._queries,
+            self._blocked,
+            *self.events.accumulated,
+        )
         self._create_self_metrics(meter)
         self._summaries = Capped()
         self._namespaces = Capped()
@@ -113,6 +130,9 @@ class Metrics:
         if duration is None:
             duration = _keep(self._durations, key, self._duration.bind(self._attributes(operation)))
         duration.record(operation.duration, context, end_ns)
+        if operation.blocked_loop:
+            blocked = self._blocked.bind({semconv.DB_SYSTEM_NAME: database.system})
+            blocked.record(operation.duration + operation.pool_wait, context, end_ns)
         rows = operation.rows
         if rows is not None and statement.kind == "select":
             returned = self._returned.get(key)

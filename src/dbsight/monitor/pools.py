@@ -1,0 +1,267 @@
+"""What happened in the connection pools: totals, a short time series, and how many connections were needed.
+
+``take`` runs where a connection is given back; the rest is computed when a snapshot is made.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from threading import RLock
+from time import time_ns
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dbsight import safety, semconv
+from dbsight.model import PoolSample, PoolSnapshot, PoolState, PoolTotals, TransactionTotals
+from dbsight.monitor.quantiles import bucket, empty, quantiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dbsight.model import CallSite, PoolEvent, TransactionEvent
+
+WAITED: Final = 0.001
+"""s; a shorter wait is none."""
+
+_MAX_NAMES = 200
+_MAX_DATABASES = 200
+_REMEMBERED = 2000  # requests of one pool
+_POINTS = 360  # an hour at one in ten seconds
+
+
+class Borrowing(NamedTuple):
+    """One request for a connection, remembered for a while.
+
+    Attributes:
+        asked: When, s.
+        waited: s until it was served, or given up.
+        used: s that the connection was out; 0 when none was given.
+        requester: Thread or task; 0 when unknown.
+        site: Line of the application.
+    """
+
+    asked: float
+    waited: float
+    used: float
+    requester: int
+    site: CallSite | None
+
+
+class _Record:
+    """What is known of the pools of one target; written under its lock."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()  # re-entrant: connections are given back by finalisers too
+        self.waits = empty()
+        self.uses = empty()
+        self.totals = PoolTotals()
+        self.recent: deque[Borrowing] = deque(maxlen=_REMEMBERED)
+        self.series: deque[PoolSample] = deque(maxlen=_POINTS)
+        self.waited: dict[int, float] = {}  # what a checkout told, until its check-in
+        self.sampled_timeouts = 0
+
+
+class Pools:
+    """Totals of all pools and of transactions, bounded; threads may call everything at any time."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything, locks included: in a forked child too."""
+        self._lock = RLock()
+        self._records: dict[str, _Record] = {}
+        self._transactions: dict[str, TransactionTotals] = {}
+
+    def take(self, event: PoolEvent) -> None:
+        """Count one event."""
+        record = self._records.get(event.pool)
+        if record is None:
+            record = self._record(event.pool)
+        with record.lock:
+            kind = event.kind
+            totals = record.totals
+            if kind == "checkin":
+                self._returned(record, event)
+            elif kind == "checkout":
+                _waited(record, event.seconds)
+                if len(record.waited) < _REMEMBERED:
+                    record.waited[event.requester] = event.seconds
+            elif kind == "timeout":
+                _waited(record, event.seconds)
+                totals.timeouts += 1
+                asked = event.at_ns / 1e9 - event.seconds
+                record.recent.append(Borrowing(asked, event.seconds, 0.0, event.requester, event.call_site))
+            elif kind == "failure":
+                totals.failures += 1
+            elif kind == "leak":
+                totals.leaks += 1
+
+    @staticmethod
+    def _returned(record: _Record, event: PoolEvent) -> None:
+        totals = record.totals
+        waited = event.waited
+        if waited is None:
+            waited = record.waited.pop(event.requester, 0.0)
+        else:
+            _waited(record, waited)
+        totals.checkouts += 1
+        used = event.seconds
+        record.uses[bucket(used)] += 1
+        if used > totals.use_max:  # noqa: PLR1730 - max() costs a call
+            totals.use_max = used
+        record.recent.append(
+            Borrowing(event.at_ns / 1e9 - used - waited, waited, used, event.requester, event.call_site)
+        )
+
+    def transaction(self, event: TransactionEvent) -> None:
+        """Count one transaction that wrote; others tell nothing about commits and rollbacks."""
+        if not event.writes:
+            return
+        key = event.database.key
+        with self._lock:
+            totals = self._transactions.get(key)
+            if totals is None:
+                if len(self._transactions) >= _MAX_DATABASES:
+                    safety.dropped("databases with transactions")
+                    return
+                totals = self._transactions[key] = TransactionTotals(event.database)
+            if event.result == "commit":
+                totals.commits += 1
+            else:
+                totals.rollbacks += 1
+                totals.call_site = event.call_site
+
+    def transactions(self) -> list[TransactionTotals]:
+        """Totals of transactions by database."""
+        with self._lock:
+            return list(self._transactions.values())
+
+    def sample(self, states: Iterable[PoolState], at_ns: int | None = None) -> None:
+        """Add one point to the time series of each pool."""
+        for state in states:
+            record = self._record(state.name)
+            with record.lock:
+                timeouts = record.totals.timeouts - record.sampled_timeouts
+                record.sampled_timeouts = record.totals.timeouts
+                point = PoolSample(at_ns or time_ns(), state.used, state.idle, state.pending, timeouts)
+                record.series.append(point)
+
+    def snapshots(self, states: Iterable[PoolState]) -> list[PoolSnapshot]:
+        """The pools that are there, then those of which only totals are left."""
+        found = [PoolSnapshot(state, *self._known(state.name)) for state in states]
+        names = {each.state.name for each in found}
+        with self._lock:
+            gone = [name for name in self._records if name not in names]
+        for name in gone:
+            state = PoolState(name, "", "", "", pools=0, made=0, same=0, clients=0)
+            found.append(PoolSnapshot(state, *self._known(name)))
+        return found
+
+    def _known(self, name: str) -> tuple[PoolTotals, Sequence[PoolSample]]:
+        record = self._records.get(name)
+        if record is None:
+            return PoolTotals(), ()
+        with record.lock:
+            totals, recent, series = record.totals, list(record.recent), tuple(record.series)
+            (wait_p95,) = quantiles(record.waits, totals.wait_max, 0.95)
+            (use_p95,) = quantiles(record.uses, totals.use_max, 0.95)
+            counted = (totals.checkouts, totals.waits, totals.wait_total, totals.wait_max, totals.use_max)
+            counts = (totals.timeouts, totals.failures, totals.leaks)
+        checkouts, waits, wait_total, wait_max, use_max = counted
+        timeouts, failures, leaks = counts
+        return (
+            PoolTotals(
+                checkouts=checkouts,
+                waits=waits,
+                wait_total=wait_total,
+                wait_p95=wait_p95,
+                wait_max=wait_max,
+                use_p95=use_p95,
+                use_max=use_max,
+                timeouts=timeouts,
+                failures=failures,
+                leaks=leaks,
+                rate=_rate(recent),
+                needed=needed(recent, use_p95),
+                hog=_hog(recent),
+            ),
+            series,
+        )
+
+    def _record(self, name: str) -> _Record:
+        with self._lock:
+            record = self._records.get(name)
+            if record is None:
+                if len(self._records) >= _MAX_NAMES:
+                    safety.dropped("pools")
+                    name = semconv.OTHER
+                record = self._records.setdefault(name, _Record())
+            return record
+
+
+def _waited(record: _Record, seconds: float) -> None:
+    record.waits[bucket(seconds)] += 1
+    totals = record.totals
+    if seconds > totals.wait_max:  # noqa: PLR1730 - max() costs a call
+        totals.wait_max = seconds
+    if seconds >= WAITED:
+        totals.waits += 1
+        totals.wait_total += seconds
+
+
+def _rate(recent: Sequence[Borrowing]) -> float:
+    """Requests a second."""
+    if len(recent) < 2:
+        return 0.0
+    asked = [each.asked for each in recent]
+    span = max(asked) - min(asked)
+    return (len(recent) - 1) / span if span > 0 else 0.0
+
+
+def _hog(recent: Sequence[Borrowing]) -> tuple[CallSite, float] | None:
+    """Where most of the time that connections were out was spent."""
+    total = 0.0
+    by_site: dict[str, tuple[CallSite, float]] = {}
+    for each in recent:
+        total += each.used
+        if each.site is not None:
+            key = str(each.site)
+            known = by_site.get(key)
+            by_site[key] = (each.site, (known[1] if known else 0.0) + each.used)
+    if not by_site or total <= 0:
+        return None
+    site, used = max(by_site.values(), key=lambda pair: pair[1])
+    return site, used / total
+
+
+def needed(recent: Iterable[Borrowing], timed_out_use: float) -> int:
+    """With how many connections nobody would have waited: the requests are replayed without waiting.
+
+    Little's law (arrival rate × time that a connection is out) gives the mean, for arrivals that do not depend on the
+    waiting; a thread that waits asks for its next connection later. So each thread or task is replayed by itself: its
+    next request comes as long after its previous one was over as it did. The most that are out at once are needed.
+
+    Args:
+        recent: The requests; those of one thread do not overlap.
+        timed_out_use: s that a request that timed out would have kept its connection.
+
+    Returns:
+        At least 1; 0 when there were no requests.
+    """
+    over: dict[int, tuple[float, float]] = {}  # by requester: when it was over in truth, and replayed
+    steps: list[tuple[float, int]] = []
+    for each in sorted(recent, key=lambda each: each.asked):
+        used = each.used or timed_out_use
+        asked = each.asked
+        known = over.get(each.requester) if each.requester else None
+        if known is not None and asked >= known[0]:
+            asked = known[1] + (asked - known[0])
+        steps.append((asked, 1))
+        steps.append((asked + used, -1))
+        if each.requester and (known is None or each.asked >= known[0]):
+            over[each.requester] = (each.asked + each.waited + each.used, asked + used)
+    out = most = 0
+    for _, step in sorted(steps):  # at the same moment, given back before taken
+        out += step
+        most = max(most, out)
+    return most
