@@ -32,6 +32,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.status import Status, StatusCode
 
 from dbsight import config, scope, semconv
+from dbsight.model import SharedAttributes
 from dbsight.safety import failed
 from dbsight.version import __version__
 
@@ -380,7 +381,7 @@ class Prepared:
     def __init__(self, name: str, attributes: Attributes) -> None:
         self.name = name
         self.attributes = attributes
-        self.shared: dict[Any, Attributes] = {}
+        self.shared: dict[Any, SharedAttributes] = {}
 
 
 def prepare(statement: Statement, database: Database) -> Prepared:
@@ -404,6 +405,8 @@ def _base_attributes(statement: Statement, database: Database) -> Attributes:
     }
     if database.namespace is not None:
         attributes[semconv.DB_NAMESPACE] = database.namespace
+    if statement.operation:
+        attributes[semconv.DB_OPERATION_NAME] = statement.operation
     if statement.summary:
         attributes[semconv.DB_QUERY_SUMMARY] = statement.summary
     if settings.query_text != "off" and statement.text:
@@ -418,6 +421,7 @@ def _base_attributes(statement: Statement, database: Database) -> Attributes:
             for old, new in (
                 (semconv.DB_STATEMENT, semconv.DB_QUERY_TEXT),
                 (semconv.DB_NAME, semconv.DB_NAMESPACE),
+                (semconv.DB_OPERATION, semconv.DB_OPERATION_NAME),
                 (semconv.NET_PEER_NAME, semconv.SERVER_ADDRESS),
                 (semconv.NET_PEER_PORT, semconv.SERVER_PORT),
             )
@@ -491,7 +495,7 @@ def _is_special(operation: Operation) -> bool:
     return operation.error_type is not None or operation.pool_wait > 0 or operation.fetch_time >= _FETCH_TIME_SHOWN
 
 
-def _shared(prepared: Prepared, operation: Operation) -> Attributes:
+def _shared(prepared: Prepared, operation: Operation) -> SharedAttributes:
     key = (
         operation.call_site,
         operation.rows,
@@ -502,7 +506,7 @@ def _shared(prepared: Prepared, operation: Operation) -> Attributes:
     )
     attributes = prepared.shared.get(key)
     if attributes is None:
-        attributes = {**prepared.attributes, **_changing(operation, None)}
+        attributes = SharedAttributes({**prepared.attributes, **_changing(operation, None)})
         if len(prepared.shared) < _SHARED_PER_STATEMENT:
             prepared.shared[key] = attributes
     return attributes

@@ -16,6 +16,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from dbsight.export.encoding import speed_up
 from dbsight.export.exporters import SkippingLogExporter, SkippingMetricExporter, WaitingSpanExporter, Wrapped
 from dbsight.export.way import Way, is_otlp, listening, unconfigured_port
 from dbsight.export.wiring import fit, wire
@@ -86,6 +87,7 @@ class Outlet:
         """Wrap a span exporter; one that is not OTLP comes back as it is."""
         if not is_otlp(exporter):
             return exporter
+        speed_up(exporter)
         size = self.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "")
         batch_size = (int(size) if size.isdecimal() else 0) or 512
         return self._remember(

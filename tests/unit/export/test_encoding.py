@@ -1,0 +1,120 @@
+"""The encoder gives a collector the same messages as the stock one."""
+
+import pytest
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace.status import Status, StatusCode
+
+from builders import NOW_NS, make_span_context
+from dbsight.export.encoding import Encoder, speed_up
+from dbsight.model import SharedAttributes
+
+RESOURCE = Resource({"service.name": "shop", "numbers": (1, 2)})
+SCOPE = InstrumentationScope("dbsight", "1", "https://example.test/schema")
+
+
+def make_span(attributes, **fields):
+    """A query span."""
+    return ReadableSpan(
+        **{
+            "name": "SELECT orders",
+            "context": make_span_context(),
+            "parent": make_span_context(),
+            "resource": RESOURCE,
+            "attributes": attributes,
+            "kind": SpanKind.CLIENT,
+            "instrumentation_scope": SCOPE,
+            "start_time": NOW_NS,
+            "end_time": NOW_NS + 1_234_567,
+            **fields,
+        }
+    )
+
+
+def spans_of(request):
+    """Every span with its resource and scope, in an order that does not depend on the grouping."""
+    return sorted(
+        (
+            resource.resource.SerializeToString(deterministic=True),
+            scope.scope.SerializeToString(deterministic=True) + scope.schema_url.encode(),
+            span.SerializeToString(deterministic=True),
+        )
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    )
+
+
+SHARED = SharedAttributes(
+    {"db.system.name": "sqlite", "rows": 3, "share": 0.5, "list": ("a", "b"), "flag": True, "long": "x" * 500}
+)
+OTHER_SHARED = SharedAttributes({"db.system.name": "postgresql", "unicode": "ü"})
+REMOTE = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
+STATEFUL = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1), trace_state=TraceState([("k", "v")]))
+
+KINDS = {
+    "shared": lambda: make_span(SHARED),
+    "shared by others": lambda: make_span(OTHER_SHARED, name="INSERT"),
+    "root": lambda: make_span(SHARED, parent=None),
+    "remote parent": lambda: make_span(SHARED, parent=REMOTE),
+    "trace state": lambda: make_span(SHARED, context=STATEFUL),
+    "own attributes": lambda: make_span({"a": 1}),
+    "event": lambda: make_span(SHARED, events=(Event("dbsight.finding", {"n": 1}, NOW_NS),)),
+    "link": lambda: make_span(SHARED, links=(Link(make_span_context(), {"n": 1}),)),
+    "error": lambda: make_span({"a": 1}, status=Status(StatusCode.ERROR, "why")),
+    "another scope": lambda: make_span(SHARED, instrumentation_scope=InstrumentationScope("other")),
+    "another resource": lambda: make_span(SHARED, resource=Resource({"service.name": "other"})),
+    "small ids": lambda: make_span(SHARED, context=SpanContext(1, 1, is_remote=False)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_span_is_encoded_as_the_stock_encoder_does(kind):
+    """Twice: the second time from what was kept."""
+    encoder = Encoder(encode_spans)
+    for _ in range(2):
+        spans = [KINDS[kind]()]
+        assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
+
+
+def test_a_mixed_batch_is_encoded_as_the_stock_encoder_does():
+    """No span is lost, doubled or put under another's resource or scope."""
+    spans = [make() for make in KINDS.values() for _ in range(3)]
+    assert spans_of(Encoder(encode_spans)(spans)) == spans_of(encode_spans(spans))
+
+
+def test_nothing_is_encoded_as_nothing():
+    """An empty batch is an empty request."""
+    assert Encoder(encode_spans)([]) == encode_spans([])
+
+
+@pytest.mark.swallows_errors
+def test_what_cannot_be_encoded_here_is_left_to_the_stock_encoder():
+    """A span without times, say."""
+    spans = [make_span(SHARED, start_time=None)]
+    assert spans_of(Encoder(encode_spans)(spans)) == spans_of(encode_spans(spans))
+
+
+@pytest.mark.parametrize("kind", [GrpcExporter, HttpExporter])
+def test_both_stock_exporters_use_the_encoder(kind, monkeypatch):
+    """Done once for all exporters of the class."""
+    import importlib
+
+    module = importlib.import_module(kind.__module__)
+    monkeypatch.setattr(module, "encode_spans", encode_spans)
+    exporter = kind()
+    assert speed_up(exporter)
+    assert speed_up(exporter)
+    assert isinstance(module.encode_spans, Encoder)
+    assert module.encode_spans.stock is encode_spans
+    exporter.shutdown()
+
+
+def test_another_exporter_is_left_alone():
+    """Nothing of it is touched."""
+    assert not speed_up(object())
