@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from dbsight.model import CallSite, Finding, MergedFinding, Severity, Snapshot, StatementTotals
 
-MAX_FINDINGS = 10
+MAX_FINDINGS = 25
 """Findings told in full; of the rest only their number."""
 
 MAX_STATEMENTS = 10

@@ -142,9 +142,9 @@ MANY = Snapshot(
             Finding("pool_wait", f"pw-{number}", "warning", "pool", f"pool {number}: 9 waits, p95 410 ms", ""),
             20,
             20,
-            (17 - number) * 0.02,
+            (32 - number) * 0.02,
         )
-        for number in range(17)
+        for number in range(32)
     ],
     exporting=True,
 )
