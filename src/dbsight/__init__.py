@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.distro import configure
+    from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
     from dbsight.processor import DbsightSpanProcessor
     from dbsight.scope import allow
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "DbsightSpanProcessor": "dbsight.processor",
+    "RedisInstrumentor": "dbsight.instrument.redis",
     "SQLAlchemyInstrumentor": "dbsight.instrument.sqlalchemy",
     "Settings": "dbsight.config",
+    "ValkeyInstrumentor": "dbsight.instrument.redis",
     "__version__": "dbsight.version",
     "allow": "dbsight.scope",
     "configure": "dbsight.distro",
@@ -26,8 +29,10 @@ _HOMES = {
 
 __all__ = [  # noqa: PLE0604 - names that __getattr__ finds
     "DbsightSpanProcessor",
+    "RedisInstrumentor",
     "SQLAlchemyInstrumentor",
     "Settings",
+    "ValkeyInstrumentor",
     "__version__",
     "allow",
     "configure",

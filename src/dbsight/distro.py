@@ -26,10 +26,14 @@ from dbsight.version import __version__
 if TYPE_CHECKING:
     from opentelemetry.util._importlib_metadata import EntryPoint
 
-_OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy"}
+_OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy", "dbsight_redis": "redis", "dbsight_valkey": "valkey"}
 """Our instrumentors, by the name of upstream's that each one takes the place of."""
 
-_INSTRUMENTORS: Final = {"sqlalchemy": ("dbsight.instrument.sqlalchemy", "SQLAlchemyInstrumentor")}
+_INSTRUMENTORS: Final = {
+    "sqlalchemy": ("dbsight.instrument.sqlalchemy", "SQLAlchemyInstrumentor"),
+    "redis": ("dbsight.instrument.redis", "RedisInstrumentor"),
+    "valkey": ("dbsight.instrument.redis", "ValkeyInstrumentor"),
+}
 """Library to be there, module and class of the instrumentor: what ``configure`` switches on."""
 
 _LOADER: Final = "opentelemetry.instrumentation.auto_instrumentation._load"

@@ -51,6 +51,7 @@ QUERY_CLASS: Final = "dbsight.query.class"  # slow | very_slow, never written fo
 QUERY_THRESHOLD: Final = "dbsight.query.threshold"  # s
 QUERY_FETCH_TIME: Final = "dbsight.query.fetch_time"  # s
 QUERY_TYPE: Final = "dbsight.query.type"  # select | insert | update | delete | ddl | transaction | ping | other
+QUERY_RETRIES: Final = "dbsight.query.retries"  # attempts that failed before
 QUERY_ROWS_AFFECTED: Final = "dbsight.query.rows_affected"
 POOL_WAIT: Final = "dbsight.pool.wait"  # s
 POOL_REASON: Final = "dbsight.pool.reason"  # recycle | invalid | overflow | dispose | collected …

@@ -126,10 +126,11 @@ class Metrics:
         database = operation.database
         context, end_ns = operation.context, operation.end_ns
         key = (database, statement.summary, operation.error_type, operation.error_code)
-        duration = self._durations.get(key)
-        if duration is None:
-            duration = _keep(self._durations, key, self._duration.bind(self._attributes(operation)))
-        duration.record(operation.duration, context, end_ns)
+        if not operation.measured:
+            duration = self._durations.get(key)
+            if duration is None:
+                duration = _keep(self._durations, key, self._duration.bind(self._attributes(operation)))
+            duration.record(operation.duration, context, end_ns)
         if operation.blocked_loop:
             blocked = self._blocked.bind({semconv.DB_SYSTEM_NAME: database.system})
             blocked.record(operation.duration + operation.pool_wait, context, end_ns)
@@ -189,6 +190,8 @@ class Metrics:
     def _attributes(self, operation: Operation) -> dict[str, Any]:
         database: Database = operation.database
         attributes: dict[str, Any] = {semconv.DB_SYSTEM_NAME: database.system}
+        if operation.statement.operation:
+            attributes[semconv.DB_OPERATION_NAME] = operation.statement.operation
         if operation.statement.summary:
             attributes[semconv.DB_QUERY_SUMMARY] = self._summaries(operation.statement.summary)
         if database.namespace is not None:

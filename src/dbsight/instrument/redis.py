@@ -1,0 +1,358 @@
+"""redis-py and valkey-py: every command and pipeline, sync and async, single servers, sentinels and clusters.
+
+The methods that send are wrapped on their classes, so that clients are watched that exist already. A command is one
+span, a pipeline or transaction one too; an empty pipeline sends nothing and gets none. Replies are counted, never kept.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+from asyncio import _get_running_loop
+from threading import get_ident
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.trace import get_current_span
+
+from dbsight import bus, config, scope, semconv, span
+from dbsight.instrument import callsite
+from dbsight.instrument.redis_clients import attempts, database_of, error_of, measures_itself, queued
+from dbsight.instrument.redis_replies import cache_events, items
+from dbsight.model import Operation
+from dbsight.safety import failed
+from dbsight.statement.redis import read_command, read_pipeline
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.statement.redis import Command
+
+    Wrapper = Callable[["Watcher", Any], Any]
+
+_UPSTREAM: Final = "opentelemetry.instrumentation.redis"
+_TEXT_LIMIT: Final = 8_192
+
+
+class Running:
+    """One command or pipeline between its call and its reply.
+
+    Attributes:
+        began: When it began, on ``perf_counter``, s.
+        attempts: Failed attempts of this thread or task before it.
+    """
+
+    __slots__ = ("attempts", "began", "command", "operation", "prepared", "started")
+
+    began: float
+
+    def __init__(self, command: Command, operation: Operation, prepared: span.Prepared, started: span.Started) -> None:
+        self.command = command
+        self.operation = operation
+        self.prepared = prepared
+        self.started = started
+        self.attempts = attempts.get()
+
+    def replied(self, reply: Any) -> None:
+        """It is over, and this came back. Never raises."""
+        duration = perf_counter() - self.began
+        try:
+            operation = self.operation
+            command = self.command
+            if command.collection:
+                operation.rows = items(command, reply)
+            self._publish(duration)
+            if (command.effect or command.parts) and bus.listening():
+                for event in cache_events(command, reply, operation.database):
+                    event.at_ns = operation.end_ns
+                    event.call_site = operation.call_site
+                    event.parent = operation.parent
+                    event.origin = operation.origin
+                    bus.observe(event)
+        except Exception:
+            failed("redis.replied")
+
+    def raised(self, error: BaseException) -> None:
+        """It is over, and this was raised. Never raises."""
+        duration = perf_counter() - self.began
+        try:
+            self.operation.error_type, self.operation.error_code = error_of(error)
+            self._publish(duration)
+        except Exception:
+            failed("redis.raised")
+
+    def _publish(self, duration: float) -> None:
+        operation = self.operation
+        operation.duration = duration
+        operation.end_ns = operation.start_ns + int(duration * 1e9)
+        failures = attempts.get() - self.attempts
+        if failures:
+            self._retried(failures - (operation.error_type is not None))
+        operation.measured = measures_itself(operation.database.system)
+        verdict = bus.observe(operation)
+        span.emit(self.started, operation, verdict, self.prepared)
+
+    def _retried(self, retries: int) -> None:
+        """Attempts failed before; the last one that failed, where all did, is the error itself."""
+        started = self.started
+        if retries <= 0:
+            return
+        if started.span is not None:
+            started.span.set_attribute(semconv.QUERY_RETRIES, retries)
+        else:
+            started.extra = {**started.extra, semconv.QUERY_RETRIES: retries}
+
+
+class Watcher:
+    """What the wrappers share.
+
+    Args:
+        system: ``redis`` or ``valkey``.
+        provider: Where spans go, None for the global one.
+    """
+
+    def __init__(self, system: str, provider: TracerProvider | None) -> None:
+        self.system = system
+        self.pipeline = span.Pipeline(provider)
+
+    def begin(self, client: Any, args: Any, *, asynchronous: bool) -> Running | None:
+        """A command is about to be sent; None when nobody watches it. Never raises."""
+        try:
+            if self._unseen():
+                return None
+            command = read_command(args, self.system)
+            return self._start(client, command, 0, asynchronous=asynchronous, raw=args)
+        except Exception:
+            failed("redis.begin")
+            return None
+
+    def begin_pipeline(self, pipe: Any, *, asynchronous: bool) -> Running | None:
+        """A pipeline is about to be sent; None when it is empty, or when nobody watches. Never raises."""
+        try:
+            if self._unseen():
+                return None
+            commands, transaction = queued(pipe)
+            if not commands and not (transaction and getattr(pipe, "watching", False)):
+                return None
+            command = read_pipeline(commands, self.system, transaction=transaction)
+            batch = len(commands) if len(commands) > 1 else 0
+            return self._start(pipe, command, batch, asynchronous=asynchronous, raw=None)
+        except Exception:
+            failed("redis.begin_pipeline")
+            return None
+
+    def _unseen(self) -> bool:
+        if not bus.listening() and not self.pipeline.live():
+            return True
+        current = get_current()
+        if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation"):
+            return True
+        upstream = sys.modules.get(_UPSTREAM)  # another distribution switched it on: its span is enriched
+        return upstream is not None and upstream.RedisInstrumentor().is_instrumented_by_opentelemetry
+
+    def _start(self, client: Any, command: Command, batch: int, *, asynchronous: bool, raw: Any) -> Running:
+        database = database_of(client, self.system)
+        prepared = span.prepare(command, database)
+        current = get_current()
+        start_ns = time_ns()
+        started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current, get_current_span(current))
+        settings = config.current()
+        operation = Operation(command, database, start_ns, 0.0)
+        operation.context = started.context
+        operation.parent = started.parent
+        operation.origin = started.origin
+        operation.thread = get_ident()
+        operation.allowed = scope.allowed()
+        operation.batch_size = batch
+        if settings.parameters != "off":
+            operation.parameters = command.parameters
+        if settings.code_location == "on":
+            operation.call_site = callsite.find()
+        if not asynchronous:
+            operation.blocked_loop = _get_running_loop() is not None
+        if raw is not None and settings.query_text == "raw":
+            text = " ".join(map(str, raw))[:_TEXT_LIMIT]
+            started.extra = {**started.extra, semconv.DB_QUERY_TEXT: text}
+        running = Running(command, operation, prepared, started)
+        running.began = perf_counter()
+        return running
+
+
+# -- The wrappers -------------------------------------------------------------------------------------------------
+def _command(watcher: Watcher, send: Any) -> Any:
+    @functools.wraps(send)
+    def execute_command(self: Any, *args: Any, **options: Any) -> Any:
+        running = watcher.begin(self, args, asynchronous=False)
+        if running is None:
+            return send(self, *args, **options)
+        try:
+            reply = send(self, *args, **options)
+        except BaseException as error:
+            running.raised(error)
+            raise
+        running.replied(reply)
+        return reply
+
+    return execute_command
+
+
+def _async_command(watcher: Watcher, send: Any) -> Any:
+    @functools.wraps(send)
+    async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
+        running = watcher.begin(self, args, asynchronous=True)
+        if running is None:
+            return await send(self, *args, **options)
+        try:
+            reply = await send(self, *args, **options)
+        except BaseException as error:
+            running.raised(error)
+            raise
+        running.replied(reply)
+        return reply
+
+    return execute_command
+
+
+def _pipeline(watcher: Watcher, send: Any) -> Any:
+    @functools.wraps(send)
+    def execute(self: Any, *args: Any, **options: Any) -> Any:
+        running = watcher.begin_pipeline(self, asynchronous=False)
+        if running is None:
+            return send(self, *args, **options)
+        try:
+            reply = send(self, *args, **options)
+        except BaseException as error:
+            running.raised(error)
+            raise
+        running.replied(reply)
+        return reply
+
+    return execute
+
+
+def _async_pipeline(watcher: Watcher, send: Any) -> Any:
+    @functools.wraps(send)
+    async def execute(self: Any, *args: Any, **options: Any) -> Any:
+        running = watcher.begin_pipeline(self, asynchronous=True)
+        if running is None:
+            return await send(self, *args, **options)
+        try:
+            reply = await send(self, *args, **options)
+        except BaseException as error:
+            running.raised(error)
+            raise
+        running.replied(reply)
+        return reply
+
+    return execute
+
+
+def _failure(watcher: Watcher, close: Any) -> Any:
+    """A connection is closed before the next attempt: count the attempt that failed."""
+    # Where it may be told of an error, without one it is no failure but a reconnection that was due.
+    always = "error" not in inspect.signature(close).parameters
+
+    @functools.wraps(close)
+    def closing(self: Any, *args: Any, **options: Any) -> Any:
+        if always or len(args) > 1 or "error" in options:
+            attempts.set(attempts.get() + 1)
+        return close(self, *args, **options)
+
+    return closing
+
+
+_SENDING: Final[tuple[tuple[str, str, str, Wrapper], ...]] = (
+    ("client", "Redis", "execute_command", _command),
+    ("client", "Pipeline", "immediate_execute_command", _command),
+    ("client", "Pipeline", "execute", _pipeline),
+    ("client", "PubSub", "execute_command", _command),
+    ("cluster", "RedisCluster", "execute_command", _command),
+    ("cluster", "ClusterPipeline", "execute", _pipeline),
+    ("cluster", "TransactionStrategy", "_immediate_execute_command", _command),
+    ("cluster", "ClusterPubSub", "execute_command", _command),
+    ("asyncio.client", "Redis", "execute_command", _async_command),
+    ("asyncio.client", "Pipeline", "immediate_execute_command", _async_command),
+    ("asyncio.client", "Pipeline", "execute", _async_pipeline),
+    ("asyncio.client", "PubSub", "execute_command", _async_command),
+    ("asyncio.cluster", "RedisCluster", "execute_command", _async_command),
+    ("asyncio.cluster", "ClusterPipeline", "execute", _async_pipeline),
+    ("asyncio.cluster", "TransactionStrategy", "_immediate_execute_command", _async_command),
+    ("asyncio.cluster", "ClusterPubSub", "execute_command", _async_command),
+    *(
+        (module, name, method, _failure)
+        for module in ("client", "asyncio.client")
+        for name in ("Redis", "Pipeline")
+        for method in (
+            "_close_connection",  # redis-py 6 and newer
+            "_disconnect_raise",  # redis-py 5
+            "_disconnect_raise_on_watching",
+            "_disconnect_reset_raise",
+            "_disconnect_raise_reset",
+            "_disconnect_reset_raise_on_watching",
+        )
+    ),
+)
+"""Module, class and method of everything that sends, with what it becomes; where a release has it."""
+
+
+class _ClientInstrumentor(BaseInstrumentor):
+    """The common part; a base of its own, because an instrumentor is one object a class, inherited by subclasses."""
+
+    package = ""
+    requirement = ""
+    _wrapped: tuple[tuple[Any, str, Any], ...] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """The versions that this works with."""
+        return (self.requirement,)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        watcher = Watcher(self.package, kwargs.get("tracer_provider"))
+        wrapped = []
+        for module, name, method, wrap in _SENDING:
+            try:
+                owner = getattr(importlib.import_module(f"{self.package}.{module}"), self._named(name), None)
+            except ImportError:
+                continue
+            # Its own method alone: one that it inherits is wrapped where it is.
+            original = vars(owner).get(method) if owner is not None else None
+            if original is not None:
+                setattr(owner, method, wrap(watcher, original))
+                wrapped.append((owner, method, original))
+        self._wrapped = tuple(wrapped)
+
+    @staticmethod
+    def _named(name: str) -> str:
+        return name
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for owner, method, original in reversed(self._wrapped):
+            setattr(owner, method, original)
+        self._wrapped = ()
+
+
+class RedisInstrumentor(_ClientInstrumentor):
+    """Watches every redis-py client of the process; see ``opentelemetry.instrumentation`` for the interface.
+
+    ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one.
+    """
+
+    package = "redis"
+    requirement = "redis >= 5"
+
+
+class ValkeyInstrumentor(_ClientInstrumentor):
+    """The same for valkey-py."""
+
+    package = "valkey"
+    requirement = "valkey >= 6"
+
+    @staticmethod
+    def _named(name: str) -> str:
+        return name.replace("Redis", "Valkey")

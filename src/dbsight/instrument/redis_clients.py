@@ -1,0 +1,135 @@
+"""What a redis-py client tells about itself: its server, its queue, its errors, its own metrics."""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.model import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+attempts: ContextVar[int] = ContextVar("dbsight_redis_attempts", default=0)
+"""Attempts to send that failed in this thread or task, so far."""
+
+_MAX_DATABASES: Final = 1_000
+
+_databases: dict[tuple[Any, ...], Database] = {}
+
+_PREFIXES: Final = {
+    "AskError": "ASK",
+    "AuthenticationError": "WRONGPASS",
+    "AuthenticationWrongNumberOfArgsError": "ERR",
+    "BusyLoadingError": "LOADING",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "ClusterDownError": "CLUSTERDOWN",
+    "ExecAbortError": "EXECABORT",
+    "MasterDownError": "MASTERDOWN",
+    "ModuleError": "ERR",
+    "MovedError": "MOVED",
+    "NoPermissionError": "NOPERM",
+    "NoScriptError": "NOSCRIPT",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "TryAgainError": "TRYAGAIN",
+    "ExternalAuthProviderError": "ERR",
+}
+"""Prefixes that the parser takes off the message, by the class that it makes of them."""
+
+
+def database_of(client: Any, system: str) -> Database:
+    """Where a client, a pipeline, a subscription or a cluster sends its commands."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        return _cluster(client, system)
+    known: Database | None = pool.__dict__.get("_dbsight_database")
+    if known is not None:
+        return known
+    options = pool.connection_kwargs
+    service = getattr(pool, "service_name", None)
+    address = service or options.get("host") or options.get("path") or "localhost"
+    port = None if service or options.get("path") else options.get("port") or 6379
+    database = _shared(system, str(options.get("db") or 0), str(address), port)
+    # Its kwargs are the application's to change, but nobody does once there are connections.
+    pool.__dict__["_dbsight_database"] = database
+    return database
+
+
+def _cluster(client: Any, system: str) -> Database:
+    # A pipeline, its strategy and a subscription know their cluster by other names in other releases.
+    for name in ("_pipe", "cluster", "cluster_client", "_client"):
+        client = getattr(client, name, client)
+    nodes = list(getattr(getattr(client, "nodes_manager", None), "startup_nodes", ()))
+    node = nodes[0] if nodes else ""
+    host, _, port = str(node).rpartition(":")
+    return _shared(system, "0", host or "cluster", int(port) if port.isdigit() else None)
+
+
+def _shared(system: str, namespace: str, address: str, port: int | None) -> Database:
+    """One object a target: an application may make a client for every request."""
+    key = (system, namespace, address, port)
+    database = _databases.get(key)
+    if database is None:
+        if len(_databases) >= _MAX_DATABASES:
+            _databases.clear()
+        database = _databases[key] = Database(system, namespace, address, port)
+    return database
+
+
+def queued(pipe: Any) -> tuple[list[Sequence[Any]], bool]:
+    """The commands that wait in a pipeline, and whether they will be sent as a transaction."""
+    strategy = getattr(pipe, "_execution_strategy", None)
+    if strategy is not None:  # clusters, redis-py 6 and newer
+        return [each.args for each in strategy._command_queue], "Transaction" in type(strategy).__name__
+    name = "command_stack" if hasattr(pipe, "command_stack") else "_command_stack"
+    stack: list[Any] = getattr(pipe, name)
+    transaction = bool(getattr(pipe, "transaction", False) or getattr(pipe, "explicit_transaction", False))
+    if stack and not isinstance(stack[0], tuple):  # clusters, redis-py 5
+        return [each.args for each in stack], False
+    return [args for args, _ in stack], transaction
+
+
+def error_of(error: BaseException) -> tuple[str, str | None]:
+    """``error.type`` and ``db.response.status_code`` of an exception.
+
+    Returns:
+        The class with its module, and the prefix of the server's error (``WRONGTYPE``); None for what is no reply of
+        the server.
+    """
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return name, _prefix(error)
+
+
+def _prefix(error: BaseException) -> str | None:
+    code = getattr(error, "status_code", None)  # redis-py 7 and newer
+    if isinstance(code, str) and code:
+        return code
+    names = {kind.__name__ for kind in type(error).__mro__}
+    for kind in type(error).__mro__:
+        if kind.__name__ in _PREFIXES:
+            return _PREFIXES[kind.__name__]
+    if "ResponseError" not in names:
+        return None
+    message = str(error.args[0]) if error.args else ""
+    # A pipeline puts the command, with its values, in front.
+    message = message.rpartition("of pipeline caused error: ")[2]
+    first = message.partition(" ")[0]
+    return first if 2 < len(first) < 24 and first.isalpha() and first.isupper() else "ERR"
+
+
+def measures_itself(system: str) -> bool:
+    """Whether the library records the duration of its commands by itself (redis-py 8, switched on by the user)."""
+    providers = sys.modules.get(f"{system}.observability.providers")
+    manager = getattr(providers, "_observability_instance", None)
+    if manager is None:
+        return False
+    return _measured_groups(manager, "COMMAND")
+
+
+def _measured_groups(instance: Any, group: str) -> bool:
+    manager = instance.get_provider_manager()
+    groups = getattr(getattr(manager, "config", None), "metric_groups", None)
+    return groups is not None and group in groups.__class__.__members__ and groups.__class__[group] in groups

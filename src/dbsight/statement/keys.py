@@ -1,0 +1,135 @@
+"""Templates of keys: ``user:4711:cart`` is one of many ``user:{}:cart``.
+
+What is variable in a key is seen at once where it looks like it (numbers, hexadecimal ids, UUIDs, dates, addresses) and
+learnt otherwise: a place in a key that has had too many different words holds names, not a word. Everything is bounded:
+words at one place, places, templates.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from typing import Final
+
+PLACE: Final = "{}"
+"""Stands for what is variable."""
+
+MAX_TEMPLATES: Final = 500
+"""Different templates; further keys are all ``{}``."""
+
+MAX_WORDS: Final = 24
+"""Different words at one place of a key; with more, the place is variable."""
+
+MAX_FIRST_WORDS: Final = 100
+"""The same at the first place of keys that have several: there stand the names of what an application keeps."""
+
+MAX_PLACES: Final = 2_000
+"""Places that are remembered."""
+
+READ_LIMIT: Final = 256
+"""Characters of a key that are looked at."""
+
+_LONG_WORD: Final = 40
+
+_SEPARATORS = re.compile(r"([:/|.]+)")
+_VARIABLE = re.compile(
+    r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"  # a UUID
+    r"|(?<![A-Za-z])(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}(?![A-Za-z])"  # a hash
+    r"|[^:/|]*@[^:/|]*"  # an address
+    r"|\d+"
+)
+_PLACES = re.compile(r"\{\}(?:[-_+,.T ]?\{\})+")
+
+
+class _Place:
+    """What has stood at one place behind one beginning."""
+
+    __slots__ = ("variable", "words")
+
+    def __init__(self) -> None:
+        self.words: dict[str, _Place] = {}
+        self.variable: _Place | None = None  # what follows, once the place is known to be variable
+
+
+class Templates:
+    """Learns the templates of the keys that it is shown.
+
+    Attributes:
+        learnt: Grows when a place turns out to be variable: templates given before may have said otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[int, _Place] = {}
+        self._places = 0
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+        self.learnt = 0
+
+    def of(self, key: str) -> str:
+        """The template of a key; ``{}`` for one that says nothing, or when there are too many templates."""
+        key = key[:READ_LIMIT]
+        shaped = _PLACES.sub(PLACE, _VARIABLE.sub(PLACE, key))
+        parts = _SEPARATORS.split(shaped)
+        with self._lock:
+            parts[::2] = self._learn(parts[::2])
+            template = _PLACES.sub(PLACE, "".join(parts))
+            if template not in self._known:
+                if len(self._known) >= MAX_TEMPLATES:
+                    return PLACE
+                self._known.add(template)
+        return template
+
+    def _learn(self, words: list[str]) -> list[str]:
+        """The words of a key, with ``{}`` where they are variable."""
+        # Keys of other lengths are other things: what is learnt of one does not concern the other.
+        at = self._first.setdefault(len(words), _Place())
+        learnt = []
+        for index, word in enumerate(words):
+            known = PLACE if _looks_variable(word) else word
+            limit = MAX_FIRST_WORDS if index == 0 and len(words) > 1 else MAX_WORDS
+            if at.variable is not None:
+                known, below = PLACE, at.variable
+            elif (found := at.words.get(known)) is not None:
+                below = found
+            elif self._places >= MAX_PLACES:
+                known, below = PLACE, at
+            elif len(at.words) >= limit:
+                self.learnt += 1
+                self._forget(at)
+                known, below = PLACE, _Place()
+                at.variable = below
+            else:
+                below = at.words[known] = _Place()
+                self._places += 1
+            learnt.append(known)
+            at = below
+        return learnt
+
+    def _forget(self, place: _Place) -> None:
+        waiting = [place]
+        while waiting:
+            each = waiting.pop()
+            self._places -= len(each.words)
+            waiting += each.words.values()
+            if each.variable is not None:
+                waiting.append(each.variable)
+        place.words = {}
+        # Templates with the words that were no words take up no room any more.
+        self._known.clear()
+
+    def reset(self) -> None:
+        """Forget everything, the lock included: in a forked child another thread may hold it."""
+        self.__init__()  # type: ignore[misc]
+
+
+def _looks_variable(word: str) -> bool:
+    return len(word) > _LONG_WORD or (PLACE in word and len(word) >= 16 + len(PLACE)) or not word.isprintable()
+
+
+templates = Templates()
+"""Those of this process."""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=templates.reset)

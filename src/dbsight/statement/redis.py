@@ -1,0 +1,342 @@
+"""Commands of Redis as a client sends them, argument by argument: keys are kept, everything else is hidden.
+
+One Statement per command and key, cached like texts are; its fingerprint and its summary come from the key's template,
+so that ``GET user:1`` and ``GET user:2`` are one query with other parameters.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.model import Statement
+from dbsight.safety import failed
+from dbsight.statement.keys import templates
+from dbsight.statement.parameters import hash_parameters
+from dbsight.statement.reader import SUMMARY_LIMIT, fingerprint, salt
+from dbsight.statement.vocabulary_redis import CONTAINERS, PINGS, SETUP, SHAPES, UNKNOWN, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from dbsight.model import Kind
+
+CACHE_LIMIT: Final = 4_000
+"""Commands with their keys, and pipelines, that are remembered."""
+
+KEY_LIMIT: Final = 100
+"""Characters of one key that are kept in the text."""
+
+KEYS_SHOWN: Final = 20
+"""Keys of one command that are kept in the text."""
+
+COMMANDS_SHOWN: Final = 50
+"""Commands of one pipeline that are kept in its text."""
+
+NAME_LIMIT: Final = 40
+_ELLIPSIS: Final = "…"
+_SCRIPTS: Final = frozenset(("EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"))
+
+
+class Command(Statement):
+    """A command, or a pipeline of commands.
+
+    Attributes:
+        effect: What it means for a cache: ``get``, ``mget``, ``exists``, ``set``, ``delete``, or empty.
+        collection: Its reply is a collection whose length is worth knowing.
+        template: Template of its first key, empty without one.
+        keys: How many keys it names.
+        parameters: Salted hash of its keys; of a read, of all its arguments.
+        parts: The commands of a pipeline.
+    """
+
+    __slots__ = ("collection", "effect", "keys", "parameters", "parts", "template")
+
+    def __init__(self, system: str, text: str, summary: str, identity: str, **traits: Any) -> None:
+        super().__init__(system, text, summary, fingerprint(identity), **traits)
+        self.effect = ""
+        self.collection = False
+        self.template = ""
+        self.keys = 0
+        self.parameters: int | None = None
+        self.parts: tuple[Command, ...] = ()
+
+
+# Two generations, as in ``cache``.
+_recent: dict[Any, Command] = {}
+_older: dict[Any, Command] = {}
+_lock = threading.Lock()
+_learnt = 0
+
+
+def read_command(args: Sequence[Any], system: str = "redis") -> Command:
+    """The statement of one command.
+
+    Args:
+        args: The command's name, then its arguments, as the client library is given them.
+        system: ``db.system.name``.
+
+    Returns:
+        The same object for the same command and key for as long as it is remembered. Never raises.
+    """
+    try:
+        name = args[0]
+        shape = _shapes_as_sent.get(name) or _shape_of(name)
+        key: Any = (system, name, args[1]) if shape.keys == "key" else _identity(shape, args, system)
+        found = _recent.get(key)
+        if found is not None:
+            return found
+        return _look_further(key, args, system)
+    except Exception:  # a command without its key, an argument that cannot be hashed
+        return _read_safely(args, system)
+
+
+def read_pipeline(commands: Iterable[Sequence[Any]], system: str = "redis", *, transaction: bool = False) -> Command:
+    """The statement of a pipeline, or of a transaction.
+
+    Args:
+        commands: Each as for ``read_command``.
+        system: ``db.system.name``.
+        transaction: Sent between MULTI and EXEC.
+    """
+    parts = tuple([read_command(command, system) for command in commands])
+    key = (system, transaction, parts)
+    found = _recent.get(key)
+    if found is None:
+        found = _older.get(key)
+        found = _remember(key, found if found is not None else _pipeline(parts, system, transaction=transaction))
+    return found
+
+
+def clear() -> None:
+    """Forget every command."""
+    global _recent, _older  # noqa: PLW0603 - the cache is this module
+    with _lock:
+        _recent = {}
+        _older = {}
+
+
+# -- The cache ----------------------------------------------------------------------------------------------------
+_shapes_as_sent: dict[Any, Shape] = dict(SHAPES)
+"""By the name as clients send it: capitals, small letters, bytes; grows with what is seen, up to a bound."""
+
+
+def _shape_of(name: Any) -> Shape:
+    operation, arguments = _named((name,))
+    if arguments or (" " in operation and operation not in SHAPES):
+        return UNKNOWN
+    shape = SHAPES.get(operation, UNKNOWN)
+    if len(_shapes_as_sent) < CACHE_LIMIT:
+        _shapes_as_sent[name] = shape
+    return shape
+
+
+def _identity(shape: Shape, args: Sequence[Any], system: str) -> tuple[Any, ...] | None:
+    """What a command is remembered by: never a value, which may be long; None for one that is not remembered."""
+    where = shape.keys
+    count = len(args)
+    if where == "pairs":
+        return (system, args[0], *args[1 : 2 * KEYS_SHOWN : 2]) if count < 2 * KEYS_SHOWN else None
+    if where == "none":
+        name = args[0]
+        if name in CONTAINERS:
+            return (system, *args[:3])
+        return (system, name, count > 1) if " " not in name or shape is not UNKNOWN else None
+    if where == "counted2":
+        return (system, count, *args[: 3 + int(args[2])])
+    return (system, *args) if count <= KEYS_SHOWN else None
+
+
+def _look_further(key: Any, args: Sequence[Any], system: str) -> Command:
+    found = _older.get(key) if key is not None else None
+    statement = found or _read(args, system)
+    if templates.learnt != _learnt:
+        _forget_unlearnt()
+        return _read(args, system)
+    return _remember(key, statement) if key is not None else statement
+
+
+def _forget_unlearnt() -> None:
+    """A place in a key turned out to be variable: what was read before may say otherwise."""
+    global _learnt  # noqa: PLW0603 - the cache is this module
+    _learnt = templates.learnt
+    clear()
+
+
+def _remember(key: Any, statement: Command) -> Command:
+    global _recent, _older  # noqa: PLW0603 - the cache is this module
+    with _lock:
+        statement = _recent.get(key) or statement
+        if len(_recent) >= CACHE_LIMIT // 2:
+            _older = _recent
+            _recent = {}
+        _recent[key] = statement
+    return statement
+
+
+def _read_safely(args: Sequence[Any], system: str) -> Command:
+    try:
+        return _read(args, system)
+    except Exception:
+        failed("statement.redis")
+        return Command(system, "", "", "unreadable")
+
+
+# -- One command --------------------------------------------------------------------------------------------------
+def _read(args: Sequence[Any], system: str) -> Command:
+    operation, arguments = _named(args)
+    shape = SHAPES.get(operation, UNKNOWN)
+    keys = _keys(shape.keys, arguments)
+    script = ""
+    if operation in _SCRIPTS and arguments:
+        script = _text(arguments[0])[:NAME_LIMIT]  # the name of what runs, or its hash
+    shown = [_text(key) for key in keys[:KEYS_SHOWN]]
+    shapes = list(dict.fromkeys([templates.of(key) for key in shown]))
+    words = [operation, *([script] if script else []), *map(_cut, shown)]
+    if len(keys) > KEYS_SHOWN:
+        words.append(_ELLIPSIS)
+    if len(arguments) > len(keys) + bool(script):
+        words.append("?")
+    about = " ".join(shapes[:2])
+    summary = f"{operation} {about}" if about else operation
+    writes = shape.kind in {"update", "delete"}
+    command = Command(
+        system,
+        " ".join(words),
+        summary[:SUMMARY_LIMIT],
+        f"{operation} {script} {' '.join(shapes)}",
+        kind=shape.kind,
+        operation=operation,
+        targets=tuple(shapes),
+        written=tuple(shapes) if writes else (),
+        in_length=len(keys) if len(keys) > 1 else 0,
+        ping=operation in PINGS,
+        setup=operation in SETUP,
+        blocking=_blocks(operation, shape, arguments),
+        literals=hash((salt(), *shown)) or 1 if shown else 0,
+    )
+    command.effect = shape.effect
+    command.collection = shape.collection
+    command.template = shapes[0] if shapes else ""
+    command.keys = len(keys)
+    told = arguments if shape.kind == "select" else keys
+    command.parameters = hash_parameters(tuple(told)) if told else None
+    return command
+
+
+def _named(args: Sequence[Any]) -> tuple[str, list[Any]]:
+    """The command's name in capitals, of two words where a container has it, and the arguments behind it."""
+    first = _text(args[0])
+    arguments = list(args[1:])
+    if " " in first:  # redis-py sends ``CONFIG GET`` as one, and would send a whole command that is written so
+        first, *more = first.split()
+        arguments = [*more, *arguments]
+    operation = first.upper()
+    if operation in CONTAINERS and arguments:
+        second = _text(arguments[0]).upper()
+        if second.replace("-", "").isalpha() and len(second) < NAME_LIMIT:
+            return f"{operation} {second}", arguments[1:]
+    if not operation.replace(".", "").replace("_", "").isalnum() or len(operation) > NAME_LIMIT:
+        return "?", arguments
+    return operation, arguments
+
+
+def _keys(where: str, arguments: list[Any]) -> list[Any]:
+    """The keys among the arguments."""
+    find = _FINDERS.get(where)
+    return arguments[find] if isinstance(find, slice) else find(arguments) if find is not None else []
+
+
+def _behind_streams(arguments: list[Any]) -> list[Any]:
+    names = [_text(argument).upper() for argument in arguments[:12]]
+    behind = arguments[names.index("STREAMS") + 1 :] if "STREAMS" in names else []
+    return behind[: len(behind) // 2]
+
+
+def _behind_match(arguments: list[Any]) -> list[Any]:
+    names = [_text(argument).upper() for argument in arguments[:6]]
+    return arguments[names.index("MATCH") + 1 :][:1] if "MATCH" in names else []
+
+
+def _counted(arguments: list[Any], at: int) -> list[Any]:
+    try:
+        count = int(arguments[at])
+    except (IndexError, TypeError, ValueError):
+        return []
+    return arguments[at + 1 : at + 1 + count]
+
+
+_FINDERS: Final[dict[str, slice | Callable[[list[Any]], list[Any]]]] = {
+    "one": slice(1),
+    "key": slice(1),
+    "two": slice(2),
+    "all": slice(None),
+    "pairs": slice(None, None, 2),
+    "most": slice(-1),
+    "streams": _behind_streams,
+    "pattern": _behind_match,
+    "counted1": lambda arguments: _counted(arguments, 0),
+    "counted2": lambda arguments: _counted(arguments, 1),
+}
+
+
+def _blocks(operation: str, shape: Shape, arguments: list[Any]) -> bool:
+    if operation in {"XREAD", "XREADGROUP"}:
+        return any(_text(argument).upper() == "BLOCK" for argument in arguments[:8])
+    return shape.blocking
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).decode("utf-8", "replace")
+    return str(value) if isinstance(value, (int, float)) else type(value).__name__
+
+
+def _cut(key: str) -> str:
+    key = key if len(key) <= KEY_LIMIT else f"{key[:KEY_LIMIT]}{_ELLIPSIS}"
+    if key.isprintable():
+        return key
+    # A lone surrogate would make the exporter fail, a line feed the reader.
+    return "".join([each if each.isprintable() else ascii(each)[1:-1] for each in key])
+
+
+# -- A pipeline ---------------------------------------------------------------------------------------------------
+def _pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> Command:
+    name = "MULTI" if transaction else "PIPELINE"
+    operations = {part.operation for part in parts}
+    alike = len(operations) == 1
+    operation = f"{name} {parts[0].operation}" if alike else name
+    identities = list(dict.fromkeys([part.summary for part in parts]))
+    lines = [part.text for part in parts[:COMMANDS_SHOWN]]
+    if len(parts) > COMMANDS_SHOWN:
+        lines.append(_ELLIPSIS)
+    kinds: set[Kind] = {part.kind for part in parts}
+    pipeline = Command(
+        system,
+        "\n".join(lines),
+        operation,
+        f"{name} {' '.join(identities[:COMMANDS_SHOWN])}",
+        kind=kinds.pop() if len(kinds) == 1 else "transaction" if transaction else "other",
+        operation=operation,
+        targets=tuple(dict.fromkeys([target for part in parts for target in part.targets]))[:COMMANDS_SHOWN],
+        written=tuple(dict.fromkeys([target for part in parts for target in part.written]))[:COMMANDS_SHOWN],
+        blocking=any(part.blocking for part in parts),
+        literals=hash((salt(), *[part.literals for part in parts])) or 1,
+    )
+    pipeline.keys = sum([part.keys for part in parts])
+    pipeline.parameters = hash_parameters(tuple([part.parameters for part in parts])) if parts else None
+    pipeline.parts = parts
+    pipeline.template = parts[0].template if alike and parts else ""
+    return pipeline
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - the cache is this module
+    _lock = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
