@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from math import fsum
 from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
@@ -181,12 +182,10 @@ class NPlusOne(WindowRule):
             if severity is not None:
                 judged.setdefault(self._identity(candidate.repetition), []).append((severity, candidate))
         siblings = _siblings(candidate.repetition for cases in judged.values() for _, candidate in cases)
-        findings = [self._finding(identity, cases, window, history, siblings) for identity, cases in judged.items()]
-        findings.sort(key=lambda finding: (-finding.impact, finding.id))
-        if len(findings) > _MAX_FINDINGS:
-            dropped("findings", len(findings) - _MAX_FINDINGS)
-            del findings[_MAX_FINDINGS:]
-        return findings
+        ranked = sorted(judged.items(), key=lambda item: (-_saving(item[1]), item[0]))
+        if len(ranked) > _MAX_FINDINGS:
+            dropped("findings of a window", len(ranked) - _MAX_FINDINGS)
+        return [self._finding(*item, window, history, siblings) for item in ranked[:_MAX_FINDINGS]]
 
     def _identity(self, repetition: Repetition) -> str:
         """Stable across runs: the query, and what asked for it; no line numbers, which every edit moves.
@@ -232,7 +231,7 @@ class NPlusOne(WindowRule):
             title=advice.title,
             description=description,
             suggestion=advice.suggestion,
-            impact=sum(candidate.saving() for _, candidate in cases),
+            impact=_saving(cases),
             effort=advice.effort,
             count=count,
             metric="count",
@@ -270,6 +269,10 @@ class _Candidate:
         """
         share = 0.4 if self.repetition.database.system in _IN_PROCESS else 0.05
         return (1 - share) * self.duration * (1 - 1 / len(self.repetition))
+
+
+def _saving(cases: Iterable[tuple[Severity, _Candidate]]) -> float:
+    return fsum(candidate.saving() for _, candidate in cases)
 
 
 def _reads(operation: Operation) -> bool:

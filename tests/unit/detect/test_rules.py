@@ -26,12 +26,13 @@ def names(*words):
 
 def test_every_rule_is_on_by_default():
     """The setting is ``all``."""
-    assert [type(rule) for rule in make_rules(Settings())] == list(RULES) == [SlowQuery, NPlusOne]
+    assert [type(rule) for rule in make_rules(Settings())] == list(RULES)
+    assert {SlowQuery, NPlusOne} <= set(RULES)
 
 
 def test_rules_are_taken_away_and_chosen_by_name():
     """A minus takes one away; names alone are all that is left."""
-    assert names("all", "-n_plus_one") == ["slow_query"]
+    assert names("all", "-n_plus_one") == [rule.name for rule in RULES if rule is not NPlusOne]
     assert names("n_plus_one") == ["n_plus_one"]
     assert names("-all") == []
 
@@ -54,13 +55,14 @@ def test_a_rule_tells_its_shape_and_shows_both_ways(rule):
     assert all(line.startswith("    ") for line in drawing.splitlines())
     assert re.search(r"\[ [A-Z]+ \S+ -+", drawing)
     headed = {text.partition(":\n")[0]: text.partition(":\n")[2] for text in paragraphs[2:]}
-    assert list(headed) == ["Anti-pattern", "Best practice", "Severity", "Left alone"]
+    assert list(headed)[:2] == ["Anti-pattern", "Best practice"]
+    assert set(headed) <= {"Anti-pattern", "Best practice", "Severity", "Left alone"}
     for code in (headed["Anti-pattern"], headed["Best practice"]):
         assert ast.parse(textwrap.dedent(code)).body
-    assert all(re.match(r"    (error|warning|info): |    \S", line) for line in headed["Severity"].splitlines())
+    assert all(re.match(r"    (error|warning|info): |    \S", line) for line in headed.get("Severity", "").splitlines())
 
 
-@by_name
+@pytest.mark.parametrize("rule", [rule for rule in RULES if issubclass(rule, WindowRule)], ids=lambda rule: rule.name)
 def test_a_rule_keeps_nothing_of_a_window(rule):
     """One instance serves all windows and threads."""
     made = rule(Settings())
