@@ -16,6 +16,7 @@ LAYERS = (
     ("instrument", "detect", "plans", "monitor", "report"),
     ("analyzer",),
     ("processor",),
+    ("ending",),
     ("distro",),
     ("facade", "profiler", "bench", "serve"),
     ("pytest_plugin", "cli"),

@@ -18,6 +18,7 @@ from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
 from dbsight import config, statement
+from dbsight.ending import FailOn, report
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import guard
@@ -25,6 +26,8 @@ from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.util._importlib_metadata import EntryPoint
+
+    from dbsight.model import Snapshot
 
 _OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy", "dbsight_redis": "redis", "dbsight_valkey": "valkey"}
 """Our instrumentors, by the name of upstream's that each one takes the place of."""
@@ -48,6 +51,7 @@ class _Runtime:
         self.outlet: Outlet | None = None
         self.processor: DbsightSpanProcessor | None = None
         self.reporting = False
+        self.fail_on = FailOn()
 
 
 _runtime = _Runtime()
@@ -89,6 +93,8 @@ class DbsightConfigurator(_OTelSDKConfigurator):
         if not settings.enabled:
             super()._configure(**kwargs)
             return
+        if settings.fail_on:
+            _runtime.fail_on.watch()
         if settings.surroundings.config_file:
             super()._configure()
         else:
@@ -120,25 +126,15 @@ def _at_exit() -> None:
     if outlet is not None:
         outlet.closing()
     if processor is not None:
-        _print_report(processor, exporting=outlet.exporting if outlet is not None else True)
+        snapshot = _snapshot(processor, exporting=outlet.exporting if outlet is not None else True)
+        report(snapshot)
+        _runtime.fail_on.judge(snapshot)
 
 
-def _print_report(processor: DbsightSpanProcessor, *, exporting: bool) -> None:
-    import sys
-
-    settings = config.current()
-    wanted = settings.report
-    if wanted is None:
-        at_terminal = sys.stderr is not None and sys.stderr.isatty()
-        wanted = ("terminal",) if at_terminal or not exporting else ()
-    if "terminal" not in wanted:
-        return
-    from dbsight.report.terminal import print_report
-
+def _snapshot(processor: DbsightSpanProcessor, *, exporting: bool) -> Snapshot:
     resource = getattr(trace.get_tracer_provider(), "resource", None)
     service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
-    snapshot = processor.analyzer.snapshot(service=service, exporting=exporting)
-    print_report(snapshot)
+    return processor.analyzer.snapshot(service=service, exporting=exporting)
 
 
 def pre_instrument() -> None:

@@ -1,0 +1,105 @@
+"""The end of the process: reports, and the exit code that ``FAIL_ON`` asks for."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight import config
+from dbsight.safety import failed, guard
+
+if TYPE_CHECKING:
+    from dbsight.config import Settings
+    from dbsight.model import Snapshot
+
+logger = logging.getLogger("dbsight")
+
+EXIT_CODE: Final = 3
+"""Of a process that succeeded, but for a finding that ``FAIL_ON`` names."""
+
+
+def report(snapshot: Snapshot) -> None:
+    """Write the reports that are wanted: on the terminal where nobody else is told, files where asked for."""
+    settings = config.current()
+    wanted = settings.report
+    if wanted is None:
+        at_terminal = sys.stderr is not None and sys.stderr.isatty()
+        wanted = ("terminal",) if at_terminal or not snapshot.exporting else ()
+    if "json" in wanted:
+        _write_json(snapshot, settings)
+    if "terminal" in wanted:
+        from dbsight.report.terminal import print_report
+
+        print_report(snapshot)
+
+
+def _write_json(snapshot: Snapshot, settings: Settings) -> None:
+    from dbsight.report import json
+
+    path = settings.report_file or json.DEFAULT_FILE
+    try:
+        json.write(snapshot, path)
+    except OSError as error:
+        logger.warning("dbsight: the report could not be written to %s: %s", path, error.strerror)
+
+
+class FailOn:
+    """Ends a process that succeeded with exit code 3 when a finding of ``FAIL_ON`` was made.
+
+    ``sys.exit`` in an ``atexit`` handler changes nothing, so the handler that runs last, the one that was registered
+    first, flushes what is buffered and leaves by ``os._exit``. A process that failed by itself keeps its own code: an
+    uncaught exception and ``sys.exit`` with a code are noticed. (``raise SystemExit(7)`` cannot be.)
+    """
+
+    def __init__(self) -> None:
+        self._watching = False
+        self._application_failed = False
+        self._reasons: list[str] = []
+        self._pid = 0
+
+    @guard
+    def watch(self) -> None:
+        """Notice from now on how the application ends. Call it before the SDK registers its own handlers."""
+        if self._watching:
+            return
+        self._watching = True
+        self._pid = os.getpid()
+        atexit.register(self._leave)
+        leave, hook = sys.exit, sys.excepthook
+
+        def exit_(status: Any = None, /) -> Any:
+            self._application_failed = status not in (None, 0)
+            leave(status)
+
+        def excepthook(*error: Any) -> Any:
+            self._application_failed = True
+            return hook(*error)
+
+        sys.exit = exit_
+        sys.excepthook = excepthook
+
+    def judge(self, snapshot: Snapshot) -> None:
+        """Note which findings make the process fail."""
+        settings = config.current()
+        self._reasons = [
+            f"{merged.finding.rule} ({merged.finding.severity})"
+            for merged in snapshot.findings
+            if settings.fails_on(merged.finding.rule, merged.finding.severity)
+        ]
+
+    def _leave(self) -> None:
+        if not self._reasons or self._application_failed or os.getpid() != self._pid:
+            return
+        try:
+            logging.shutdown()
+            reasons = ", ".join(sorted(set(self._reasons)))
+            print(f"dbsight: exit code {EXIT_CODE}, for {reasons}", file=sys.stderr)  # noqa: T201 - the last words
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+        except Exception:
+            failed("ending.fail_on")
+        os._exit(EXIT_CODE)

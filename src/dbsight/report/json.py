@@ -1,0 +1,231 @@
+"""The report as a file: JSON with a versioned schema, which later tools read.
+
+No literal and no parameter is in it: statements are sanitised before they become records. Written beside the file and
+moved into its place, so that a reader never sees half of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from time import time
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.model import CallSite, Database, Finding, MergedFinding, Snapshot, Statement, StatementTotals
+from dbsight.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA: Final = 1
+"""Version of the file's layout: it grows when a field changes its meaning or goes away, not when one is added."""
+
+DEFAULT_FILE: Final = "dbsight-report.json"
+
+MAX_FINDINGS: Final = 1000
+MAX_STATEMENTS: Final = 1000
+MAX_TEXT: Final = 4000
+"""Characters of a statement's text; with the two bounds above, a file stays below some 8 MB."""
+
+
+def document(snapshot: Snapshot) -> dict[str, Any]:
+    """The totals of a process as plain values. Times are seconds, ``written`` seconds since the epoch."""
+    return {
+        "schema": SCHEMA,
+        "dbsight": __version__,
+        "written": round(time(), 3),
+        "service": snapshot.service,
+        "preset": snapshot.preset,
+        "totals": {
+            "windows": snapshot.windows,
+            "requests": snapshot.requests,
+            "calls": snapshot.calls,
+            "db_time": snapshot.db_time,
+            "window_time": snapshot.window_time,
+            "request_time": snapshot.request_time,
+            "request_db_time": snapshot.request_db_time,
+            "slow": snapshot.slow,
+            "very_slow": snapshot.very_slow,
+            "failed": snapshot.failed,
+        },
+        "findings": [_finding(merged) for merged in snapshot.findings[:MAX_FINDINGS]],
+        "statements": [_totals(totals) for totals in snapshot.statements[:MAX_STATEMENTS]],
+        "dropped": dict(snapshot.dropped),
+        "left_out": {
+            "findings": max(0, len(snapshot.findings) - MAX_FINDINGS),
+            "statements": max(0, len(snapshot.statements) - MAX_STATEMENTS),
+        },
+    }
+
+
+def _finding(merged: MergedFinding) -> dict[str, Any]:
+    found = merged.finding
+    return {
+        "id": found.id,
+        "rule": found.rule,
+        "severity": found.severity,
+        "category": found.category,
+        "title": found.title,
+        "description": found.description,
+        "suggestion": found.suggestion,
+        "effort": found.effort,
+        "metric": found.metric,
+        "current_value": found.current_value,
+        "threshold": found.threshold,
+        "route": found.route,
+        "trace": found.trace,
+        "relationship": found.relationship,
+        "statement": _statement(found.statement) if found.statement is not None else None,
+        "database": _database(found.database) if found.database is not None else None,
+        "call_site": _call_site(found.call_site),
+        "windows": merged.windows,
+        "requests": merged.requests,
+        "count": merged.count,
+        "impact": merged.impact,
+    }
+
+
+def _totals(totals: StatementTotals) -> dict[str, Any]:
+    return {
+        "statement": _statement(totals.statement),
+        "database": _database(totals.database),
+        "call_site": _call_site(totals.call_site),
+        "count": totals.count,
+        "errors": totals.errors,
+        "total": totals.total,
+        "p50": totals.p50,
+        "p95": totals.p95,
+        "max": totals.max,
+        "rows": totals.rows,
+    }
+
+
+def _statement(statement: Statement) -> dict[str, Any]:
+    return {
+        "system": statement.system,
+        "fingerprint": statement.fingerprint,
+        "summary": statement.summary,
+        "kind": statement.kind,
+        "text": statement.text[:MAX_TEXT],
+    }
+
+
+def _database(database: Database) -> dict[str, Any]:
+    return {
+        "system": database.system,
+        "namespace": database.namespace,
+        "address": database.address,
+        "port": database.port,
+    }
+
+
+def _call_site(site: CallSite | None) -> dict[str, Any] | None:
+    if site is None:
+        return None
+    return {"file": site.file, "line": site.line, "function": site.function, "caller": _call_site(site.caller)}
+
+
+def write(snapshot: Snapshot, path: str | os.PathLike[str] = DEFAULT_FILE) -> Path:
+    """Write the report of a process.
+
+    Args:
+        snapshot: Its totals.
+        path: The file; it is replaced whole, or left as it was.
+
+    Raises:
+        OSError: The directory is not there, not writable, or full.
+    """
+    target = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(document(snapshot), file, ensure_ascii=False, indent=1)
+            file.write("\n")
+        os.replace(name, target)  # noqa: PTH105 - atomic on every system, and the name is a string here
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)  # noqa: PTH108 - as above
+        raise
+    return target
+
+
+def read(path: str | os.PathLike[str]) -> Snapshot:
+    """Read a report back.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+        ValueError: It is no report of dbsight, or of a newer schema than this version knows.
+    """
+    try:
+        saved = json.loads(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no report of dbsight: it is not text") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no report of dbsight: {error}") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("schema"), int) or "findings" not in saved:
+        raise ValueError(f"{path} is no report of dbsight")
+    if saved["schema"] > SCHEMA:
+        raise ValueError(f"{path} has schema {saved['schema']}, and this version knows {SCHEMA}: upgrade dbsight")
+    totals = saved["totals"]
+    return Snapshot(
+        service=saved["service"],
+        preset=saved["preset"],
+        findings=[_read_finding(each) for each in saved["findings"]],
+        statements=[_read_totals(each) for each in saved["statements"]],
+        dropped=saved["dropped"],
+        exporting=True,  # whether it did is nobody's concern any more
+        **{name: totals[name] for name in totals if name in Snapshot.__dataclass_fields__},
+    )
+
+
+def _read_finding(saved: Mapping[str, Any]) -> MergedFinding:
+    found = Finding(
+        rule=saved["rule"],
+        id=saved["id"],
+        severity=saved["severity"],
+        category=saved["category"],
+        title=saved["title"],
+        description=saved["description"],
+        suggestion=saved["suggestion"],
+        impact=saved["impact"],
+        effort=saved["effort"],
+        count=saved["count"],
+        metric=saved["metric"],
+        current_value=saved["current_value"],
+        threshold=saved["threshold"],
+        statement=_read_statement(saved["statement"]) if saved["statement"] else None,
+        database=Database(**saved["database"]) if saved["database"] else None,
+        call_site=_read_call_site(saved["call_site"]),
+        relationship=saved["relationship"],
+        trace=saved["trace"],
+        route=saved["route"],
+    )
+    return MergedFinding(found, saved["windows"], saved["count"], saved["impact"], saved["requests"])
+
+
+def _read_totals(saved: Mapping[str, Any]) -> StatementTotals:
+    return StatementTotals(
+        _read_statement(saved["statement"]),
+        Database(**saved["database"]),
+        saved["count"],
+        saved["errors"],
+        saved["total"],
+        saved["p50"],
+        saved["p95"],
+        saved["max"],
+        saved["rows"],
+        _read_call_site(saved["call_site"]),
+    )
+
+
+def _read_statement(saved: Mapping[str, Any]) -> Statement:
+    return Statement(saved["system"], saved["text"], saved["summary"], saved["fingerprint"], kind=saved["kind"])
+
+
+def _read_call_site(saved: Mapping[str, Any] | None) -> CallSite | None:
+    if saved is None:
+        return None
+    return CallSite(saved["file"], saved["line"], saved["function"], _read_call_site(saved["caller"]))

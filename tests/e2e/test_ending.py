@@ -1,0 +1,60 @@
+"""The end of a process: FAIL_ON and the report as a file, in real processes."""
+
+import json
+
+import pytest
+
+PROGRAM = """
+import sys
+from sqlalchemy import create_engine, text
+engine = create_engine("sqlite://")
+with engine.connect() as connection:
+    connection.execute(text("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)"))
+    for number in range(30):
+        connection.execute(text("SELECT name FROM things WHERE id = :n"), {"n": number}).all()
+print("done")
+"""
+
+SETTINGS = {"OTEL_DBSIGHT_REPORT": "off", "OTEL_DBSIGHT_FAIL_ON": "n_plus_one:info"}
+
+
+def test_a_finding_of_fail_on_makes_a_process_fail_that_succeeded(run_instrumented):
+    """Exit code 3, output complete, the reason on stderr."""
+    run = run_instrumented(PROGRAM, env=SETTINGS)
+    assert (run.returncode, run.stdout) == (3, "done\n")
+    assert run.stderr.splitlines()[-1].startswith("dbsight: exit code 3, for n_plus_one")
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("sys.exit(7)", 7), ("raise ValueError('own')", 1), ("sys.exit('words')", 1)]
+)
+def test_a_process_that_failed_by_itself_keeps_its_own_code(run_instrumented, ending, code):
+    """sys.exit with a code, and an uncaught exception."""
+    run = run_instrumented(f"{PROGRAM}\n{ending}\n", env=SETTINGS)
+    assert (run.returncode, run.stdout) == (code, "done\n")
+    assert "exit code 3" not in run.stderr
+
+
+def test_without_such_a_finding_nothing_changes(run_instrumented):
+    """A clean process ends with 0, and says nothing."""
+    run = run_instrumented("print('done')", env=SETTINGS)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
+
+
+def test_the_report_is_written_to_its_file(run_instrumented, tmp_path):
+    """As JSON, where it was asked for."""
+    env = {"OTEL_DBSIGHT_REPORT": "json", "OTEL_DBSIGHT_REPORT_FILE": "run.json", "OTEL_SERVICE_NAME": "loop"}
+    run = run_instrumented(PROGRAM, env=env)
+    assert (run.returncode, run.stderr) == (0, "")
+    saved = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (saved["service"], [found["rule"] for found in saved["findings"]]) == ("loop", ["n_plus_one"])
+
+
+def test_a_report_that_cannot_be_written_is_one_warning(run_instrumented):
+    """The application's exit code and output are its own."""
+    env = {"OTEL_DBSIGHT_REPORT": "json", "OTEL_DBSIGHT_REPORT_FILE": "/nowhere/run.json"}
+    run = run_instrumented(PROGRAM, env=env)
+    assert (run.returncode, run.stdout) == (0, "done\n")
+    assert [line for line in run.stderr.splitlines() if line] == [
+        "dbsight: the report could not be written to /nowhere/run.json: No such file or directory"
+    ]
