@@ -32,10 +32,15 @@ if TYPE_CHECKING:
 _OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy", "dbsight_redis": "redis", "dbsight_valkey": "valkey"}
 """Our instrumentors, by the name of upstream's that each one takes the place of."""
 
+_BESIDE: Final = frozenset({"dbsight_asyncpg_pool", "dbsight_psycopg_pool"})
+"""Our instrumentors that take nobody's place: upstream's for the same driver makes spans, these watch pools."""
+
 _INSTRUMENTORS: Final = {
     "sqlalchemy": ("dbsight.instrument.sqlalchemy", "SQLAlchemyInstrumentor"),
     "redis": ("dbsight.instrument.redis", "RedisInstrumentor"),
     "valkey": ("dbsight.instrument.redis", "ValkeyInstrumentor"),
+    "psycopg_pool": ("dbsight.instrument.pools.psycopg", "PsycopgPoolInstrumentor"),
+    "asyncpg": ("dbsight.instrument.pools.asyncpg", "AsyncpgPoolInstrumentor"),
 }
 """Library to be there, module and class of the instrumentor: what ``configure`` switches on."""
 
@@ -80,7 +85,7 @@ class DbsightDistro(BaseDistro):
                 return
             if _OURS.get(entry_point.name) in settings.surroundings.disabled_instrumentations:
                 return
-        elif entry_point.name in _OURS:
+        elif entry_point.name in _OURS or entry_point.name in _BESIDE:
             return
         super().load_instrumentor(entry_point, **kwargs)
 

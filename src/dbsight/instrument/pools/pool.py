@@ -31,7 +31,10 @@ from dbsight.model import Holder, PoolEvent
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from opentelemetry.trace import SpanContext
+    from typing_extensions import Self
 
     from dbsight.model import CallSite
 
@@ -336,9 +339,9 @@ class Pool:
             )
         )
 
-    def lost(self, connection: Any, reason: str = "collected") -> None:
-        """A connection that is out was returned by the garbage collector, not by whoever took it."""
-        held = self.held.get(id(connection))
+    def lost(self, identity: int, reason: str = "collected") -> None:
+        """A connection that is out, by its identity, was found by the garbage collector: nobody gave it back."""
+        held = self.held.get(identity)
         if held is None or held.overdue:
             return
         held.overdue = True
@@ -390,3 +393,57 @@ def current_parent() -> SpanContext | None:
         return context
     root = scope.root.get()
     return root.context if root is not None and not root.closed else None
+
+
+class Asking:
+    """Around a library's function that gives out a connection, sync or async: ``with Asking(pool) as asked: …``.
+
+    ``asked.got(connection)`` is called once there is one; leaving without it means that there was none.
+
+    Args:
+        pool: Whose function it is.
+        timeouts: Exceptions by which it says that the time was over.
+    """
+
+    __slots__ = ("_pool", "_request", "_served", "_timeouts", "_token")
+
+    def __init__(self, pool: Pool, *timeouts: type[BaseException]) -> None:
+        self._pool = pool
+        self._timeouts = timeouts
+        self._served = False
+
+    def __enter__(self) -> Self:
+        self._request = self._pool.ask()
+        self._token = asking.set(self._request)
+        return self
+
+    def got(self, connection: Any) -> Held | None:
+        """It was given a connection."""
+        self._served = True
+        return self._pool.got(self._request, connection)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asking.reset(self._token)
+        if not self._served:
+            self._pool.gave_up(self._request, timed_out=kind is not None and issubclass(kind, self._timeouts))
+
+
+class Making:
+    """Around a library's function that makes a connection, sync or async."""
+
+    __slots__ = ("_began", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def __enter__(self) -> Self:
+        self._began = self._pool.connecting()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failure = error if isinstance(error, Exception) else None
+        self._pool.connected(self._began, failure, cancelled=error is not None and failure is None)

@@ -109,13 +109,22 @@ class _Static(_SQLAlchemyPool):
 
     __slots__ = ()
 
-    def used(self) -> int:
-        return min(1, len(self.held))
-
-    def idle(self) -> int:
+    def _record(self) -> Any:
         pool = self.pool
         record = pool.__dict__.get("connection") if pool is not None else None
-        return int(record is not None and record.dbapi_connection is not None and not self.held)
+        return record if record is not None and record.dbapi_connection is not None else None
+
+    def used(self) -> int:
+        # Whoever gives it back first makes it free: what is remembered of the others is not true any more.
+        record = self._record()
+        if record is not None and record.in_use:
+            return 1
+        self.held.clear()
+        return 0
+
+    def idle(self) -> int:
+        record = self._record()
+        return int(record is not None and not record.in_use)
 
     def max(self) -> int | None:
         return 1
@@ -358,10 +367,10 @@ class PoolWatcher:
             dbapi_connection: Any, connection_record: Any, pool: Any, *arguments: Any, **named: Any
         ) -> Any:
             collected = named.get("is_gc_cleanup", dbapi_connection is None)
-            if collected and connection_record is not None and connection_record.needs_gc:
+            if collected and connection_record is not None and _needs_collection(connection_record, arguments):
                 watched = pool_of(pool)
                 if watched is not None:
-                    watched.lost(connection_record)
+                    watched.lost(id(connection_record))
             return original(dbapi_connection, connection_record, pool, *arguments, **named)
 
         return _finalize_fairy
@@ -404,6 +413,13 @@ class PoolWatcher:
     def invalidate(self, dbapi_connection: Any, record: Any, exception: Any) -> None:
         """A connection is about to be closed because it is broken."""
         record.__dict__["_dbsight_reason"] = "invalid"
+
+
+def _needs_collection(record: Any, arguments: tuple[Any, ...]) -> bool:
+    """Whether the checkout of this record was still open when its connection was garbage collected."""
+    if hasattr(record, "needs_gc"):
+        return bool(record.needs_gc)
+    return bool(arguments) and record.fairy_ref is arguments[0]  # SQLAlchemy 1.4
 
 
 def _connected(pool: Pool, record: Any, began: float, error: Exception | None, *, done: bool) -> None:

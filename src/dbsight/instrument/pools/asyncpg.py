@@ -1,0 +1,238 @@
+"""asyncpg.Pool.
+
+It can be asked for its sizes; requests, connections made and closed are seen around ``Pool._acquire`` and the
+``connect``, ``_release`` and ``_release_on_close`` of its holders, asyncpg 0.27 to 0.32. A pool allows no weak
+references, but its first holder, which lives as long, does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from dbsight.instrument import callsite
+from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.pool import Making, Pool, asking
+from dbsight.safety import failed, guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+_LIBRARY = "asyncpg"
+
+_known: WeakKeyDictionary[Any, _AsyncpgPool] = WeakKeyDictionary()
+"""By the first holder of each pool."""
+
+
+class _AsyncpgPool(Pool):
+    """Its ``pool`` is the first holder, which knows the pool."""
+
+    __slots__ = ("made_at",)
+
+    library: ClassVar[str] = _LIBRARY
+    made_at: dict[int, float]
+
+    def _asyncpg(self) -> Any:
+        holder = self.pool
+        return holder._pool if holder is not None else None
+
+    def used(self) -> int:
+        pool = self._asyncpg()
+        return sum(holder.is_connected() and not holder.is_idle() for holder in pool._holders) if pool else 0
+
+    def idle(self) -> int:
+        pool = self._asyncpg()
+        return pool.get_idle_size() if pool else 0
+
+    def max(self) -> int | None:
+        pool = self._asyncpg()
+        return pool.get_max_size() if pool else None
+
+    def idle_max(self) -> int | None:
+        return self.max()
+
+    def idle_min(self) -> int:
+        pool = self._asyncpg()
+        return pool.get_min_size() if pool else 0
+
+    def retired(self) -> bool:
+        pool = self._asyncpg()
+        return pool is None or pool._closed
+
+    def opened(self, holder: Any) -> None:
+        """A holder has a new connection; the one before it is gone without a word."""
+        if id(holder) in self.made_at:
+            self.gone(holder, "invalid")
+        self.made_at[id(holder)] = perf_counter()
+
+    def gone(self, holder: Any, reason: str) -> None:
+        """A holder's connection is closed."""
+        made = self.made_at.pop(id(holder), None)
+        if made is not None:
+            self.closed(reason, perf_counter() - made)
+
+
+def _watched(pool: Any) -> _AsyncpgPool | None:
+    try:
+        holders = pool._holders
+        if not holders:
+            return None
+        known = _known.get(holders[0])
+        return known if known is not None else _adopt(pool, callsite.find())
+    except Exception:
+        failed("pools.asyncpg")
+        return None
+
+
+def _adopt(pool: Any, site: Any) -> _AsyncpgPool:
+    name = _name(pool)
+    made = _AsyncpgPool(
+        pool._holders[0],
+        name,
+        system="postgresql",
+        configuration=(name, pool._minsize, pool._maxsize),
+        site=site,
+        asynchronous=True,
+    )
+    made.kind = type(pool).__name__
+    made.made_at = {}
+    now = perf_counter()
+    for holder in pool._holders:
+        if holder.is_connected():
+            registry.opened(made.counts)
+            made.made_at[id(holder)] = now
+    _known[pool._holders[0]] = made
+    return made
+
+
+def _name(pool: Any) -> str:
+    """``host:port/database``, of what the pool was made with; libpq's defaults for the rest."""
+    arguments, named = pool._connect_args, pool._connect_kwargs
+    dsn = (arguments[0] if arguments else None) or named.get("dsn") or ""
+    parts = urlsplit(dsn)
+    query = parse_qs(parts.query)
+    host = named.get("host") or parts.hostname or query.get("host", ["localhost"])[0]
+    port = named.get("port") or parts.port or query.get("port", [5432])[0]
+    if isinstance(host, (list, tuple)):
+        host = host[0]
+    if isinstance(port, (list, tuple)):
+        port = port[0]
+    database = named.get("database") or parts.path.lstrip("/") or named.get("user") or parts.username or ""
+    return f"{host}:{port}/{database}"
+
+
+def _acquire(original: Any) -> Any:
+    async def acquire(pool: Any, timeout: Any) -> Any:
+        watched = _watched(pool)
+        if watched is None:
+            return await original(pool, timeout)
+        request = watched.ask()
+        token = asking.set(request)
+        proxy = None
+        timed_out = False
+        try:
+            proxy = await original(pool, timeout)
+        except asyncio.TimeoutError:
+            # Connecting may time out too, and is a failure then.
+            timed_out = timeout is not None and perf_counter() - request.began >= timeout * 0.9
+            raise
+        finally:
+            asking.reset(token)
+            if proxy is None:
+                watched.gave_up(request, timed_out=timed_out)
+            else:
+                watched.got(request, proxy._holder)
+        return proxy
+
+    return acquire
+
+
+def _connect(original: Any) -> Any:
+    async def connect(holder: Any) -> None:
+        watched = _watched(holder._pool)
+        if watched is None:
+            await original(holder)
+            return
+        with Making(watched):
+            await original(holder)
+        watched.opened(holder)
+
+    return connect
+
+
+def _release(original: Any) -> Any:
+    def release(holder: Any) -> None:
+        watched = _watched(holder._pool) if holder._in_use is not None else None
+        original(holder)
+        if watched is not None:
+            watched.gave_back(holder)
+
+    return release
+
+
+def _release_on_close(original: Any) -> Any:
+    def release(holder: Any) -> None:
+        watched = _watched(holder._pool)
+        original(holder)
+        if watched is not None:
+            watched.gone(holder, "dispose" if holder._pool.is_closing() else "invalid")
+
+    return release
+
+
+class AsyncpgPoolInstrumentor(BaseInstrumentor):
+    """Watches every asyncpg.Pool of the process; ``instrument(meter_provider=…)`` sends their states there."""
+
+    _undo: tuple[Callable[[], None], ...] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Versions of asyncpg that this works with."""
+        return ("asyncpg >= 0.27",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        from asyncpg import pool
+
+        undo = []
+        for cls, name, wrap in (
+            (pool.Pool, "_acquire", _acquire),
+            (pool.PoolConnectionHolder, "connect", _connect),
+            (pool.PoolConnectionHolder, "_release", _release),
+            (pool.PoolConnectionHolder, "_release_on_close", _release_on_close),
+        ):
+            original = cls.__dict__[name]
+            setattr(cls, name, wrap(original))
+            undo.append(_restore(cls, name, cls.__dict__[name], original))
+        self._undo = tuple(undo)
+        instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
+        _adopt_existing(pool.PoolConnectionHolder)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for undo in self._undo:
+            undo()
+        self._undo = ()
+        _known.clear()
+        instruments.stop_observing(_LIBRARY)
+
+
+def _restore(cls: Any, name: str, wrapper: Any, original: Any) -> Callable[[], None]:
+    def undo() -> None:
+        if cls.__dict__.get(name) is wrapper:
+            setattr(cls, name, original)
+
+    return undo
+
+
+@guard
+def _adopt_existing(holder_class: type) -> None:
+    """Pools that were made before: found by their holders among all objects, once."""
+    holders: list[Any] = [each for each in gc.get_objects() if type(each) is holder_class]
+    pools = {id(holder._pool): holder._pool for holder in holders}
+    for pool in pools.values():
+        if not pool._closed:
+            _adopt(pool, None)

@@ -1,0 +1,91 @@
+"""The pools that the contract is held against, each on its server."""
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from subjects import SUBJECTS
+
+
+@pytest.fixture(params=SUBJECTS, ids=lambda pair: f"{pair[1].label.replace(' ', '-')}-{pair[0]}")
+def subject_and_server(request):
+    """Name of a server, and a kind of pool."""
+    return request.param
+
+
+@pytest.fixture
+def subject(subject_and_server):
+    """A kind of pool."""
+    return subject_and_server[1]
+
+
+@pytest.fixture
+def database(subject_and_server, request):
+    """An empty database on its server."""
+    return request.getfixturevalue(subject_and_server[0])
+
+
+@pytest.fixture
+def make_telemetry(make_telemetry):
+    """As everywhere, with the pool libraries instrumented too."""
+    from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
+    from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
+
+    libraries = [PsycopgPoolInstrumentor(), AsyncpgPoolInstrumentor()]
+
+    def make(**options):
+        telemetry = make_telemetry(**options)
+        for library in libraries:
+            library.instrument(meter_provider=telemetry.meter_provider, skip_dep_check=True)
+        original = telemetry.close
+
+        def close():
+            for library in libraries:
+                if library.is_instrumented_by_opentelemetry:
+                    library.uninstrument()
+            original()
+
+        telemetry.close = close
+        return telemetry
+
+    return make
+
+
+@pytest.fixture
+def state_of(subject):
+    """Gives the state of the pool of a database, None when there is none."""
+    from dbsight.instrument import pools
+
+    def state(database):
+        name = subject.name(database)
+        return next((each for each in pools.snapshots() if each.name == name), None)
+
+    return state
+
+
+@pytest.fixture
+def opened(telemetry, subject, database):
+    """The subject's pool, open while the test runs."""
+    with contextlib.ExitStack() as stack:
+
+        def open_pool(**options):
+            pool = subject.open(database, **options)
+            stack.callback(subject.close, pool)
+            return pool
+
+        yield open_pool
+
+
+def until(condition, seconds=5.0):
+    """Wait until a condition holds; gives its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value or time.monotonic() > end:
+            return value
+        time.sleep(0.005)
