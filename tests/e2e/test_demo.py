@@ -1,0 +1,262 @@
+"""The shop under ``opentelemetry-instrument``: what its list of faults promises is what arrives and what is printed."""
+
+import math
+import re
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import servers
+from dbsight.demo.faults import FAULTS
+from dbsight.demo.store import store_for
+
+ROUNDS = 2
+"""Each fault and each twin is requested twice: on a busy machine any query can be slow once, without being so."""
+
+FIXES = {
+    ("lazy to-one", "Order.customer"): "select(Order).options(joinedload(Order.customer))",
+    ("lazy to-many", "Customer.orders"): "select(Customer).options(selectinload(Customer.orders))",
+    ("many-to-many", "Product.categories"): "select(Product).options(selectinload(Product.categories))",
+    ("joined inheritance", "CardPayment.last_digits"): (
+        "select(Payment).options(selectin_polymorphic(Payment, [CardPayment, InvoicePayment]))"
+    ),
+    ("joined inheritance", "InvoicePayment.due_on"): (
+        "select(Payment).options(selectin_polymorphic(Payment, [CardPayment, InvoicePayment]))"
+    ),
+    ("deferred column", "Product.description"): "select(Product).options(undefer(Product.description))",
+    ("look-up in a loop", None): "SELECT products.id, products.name FROM products WHERE products.id IN (…)",
+    ("the same look-up", None): "SELECT products.id, products.name FROM products WHERE products.id IN (…)",
+    ("N times M", "Customer.orders"): "select(Customer).options(selectinload(Customer.orders))",
+    ("N times M", "Order.lines"): ("select(Customer).options(selectinload(Customer.orders).selectinload(Order.lines))"),
+    ("serialiser", "Review.customer"): "select(Review).options(joinedload(Review.customer))",
+    ("serialiser", "Customer.addresses"): (
+        "select(Review).options(joinedload(Review.customer).selectinload(Customer.addresses))"
+    ),
+    ("expired by commit", "Order"): "Session(engine, expire_on_commit=False)",
+}
+"""By fault and relationship; ``tests/integration/test_fixes.py`` applies each to its handler."""
+
+each_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+
+
+class Shop:
+    """What arrived from the shop, by request.
+
+    Attributes:
+        seen: The run.
+        cwd: Where it ran; places below it are told relative to it.
+    """
+
+    def __init__(self, seen, cwd):
+        self.seen = seen
+        self.cwd = cwd
+        self.roots = sorted((span for span in seen.spans() if span.kind == "SERVER"), key=lambda span: span.start_ns)
+        self.below = defaultdict(list)
+        for span in seen.queries():
+            self.below[span.trace_id].append(span)
+
+    def requests(self, method, path):
+        """The root span of each request, in order."""
+        roots = [root for root in self.roots if root.name == f"{method} {path}"]
+        assert len(roots) == ROUNDS
+        return roots
+
+    def groups(self, root):
+        """The findings on the root: rule, file, line, function, relationship, count, fix."""
+        return sorted(self._told(event) for event in root.events_named("dbsight.finding"))
+
+    def singles(self, root):
+        """The findings on the queries below the root, in the same form."""
+        spans = self.below[root.trace_id]
+        return sorted(self._told(event) for span in spans for event in span.events_named("dbsight.finding"))
+
+    def slow_each_time(self, roots):
+        """Files and lines of what was slow below every one of these roots."""
+        return set.intersection(*({(file, line) for _, file, line, *_ in self.singles(root)} for root in roots))
+
+    def _told(self, event):
+        told = event.attributes
+        return (
+            told["dbsight.finding.rule"],
+            (self.cwd / told["code.file.path"]).resolve(),
+            told["code.line.number"],
+            told["code.function.name"].rpartition(".")[2],
+            told.get("dbsight.orm.relationship", ""),
+            told["dbsight.finding.count"],
+            told.get("dbsight.finding.suggestion", ""),
+        )
+
+
+def expected_groups(fault):
+    """What must stand on the root of each request of a fault."""
+    return sorted(
+        (
+            each.rule,
+            each.file,
+            each.line,
+            each.function.__name__,
+            each.relationship or "",
+            each.count,
+            FIXES[fault.name, each.relationship],
+        )
+        for each in fault.expected
+        if each.rule == "n_plus_one"
+    )
+
+
+def expected_singles(fault):
+    """Where a slow query must be found; how slow it is depends on the machine."""
+    return sorted((each.file, each.line) for each in fault.expected if each.rule == "slow_query")
+
+
+def slow_from(url):
+    """A slow limit between the slow queries and their twins, in s, as fast as this machine is today."""
+    store = store_for(url)
+    store._prepare()
+
+    def seconds(handler):
+        began = time.perf_counter()
+        store.call(handler)
+        return time.perf_counter() - began
+
+    pairs = [(fault.handler, fault.fixed) for fault in FAULTS if expected_singles(fault)]
+    fastest = min(seconds(faulty) for faulty, _ in pairs)
+    slowest = max(min(seconds(fixed), seconds(fixed)) for _, fixed in pairs)
+    store.engine.dispose()
+    return round(math.sqrt(fastest * slowest), 3)
+
+
+def run_shop(observe, cwd, limit, *arguments):
+    """Run the demo and request everything in it."""
+    program = ["-m", "dbsight.demo", "--rounds", str(ROUNDS), *arguments]
+    env = {
+        "OTEL_DBSIGHT_PRESET": "development",
+        "OTEL_DBSIGHT_REPORT": "terminal",
+        "OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD": str(limit),
+    }
+    seen = observe(program, cwd=cwd, env=env, timeout=120)
+    seen.run.check()
+    return Shop(seen, cwd)
+
+
+class Faults:
+    """What holds on every database, with every driver."""
+
+    @each_fault
+    def test_an_n_plus_one_is_named_with_place_relationship_count_and_fix(self, shop, fault):
+        """Each one that the list promises, each time, and none beside it."""
+        for root in shop.requests(fault.method, fault.path):
+            assert shop.groups(root) == expected_groups(fault)
+
+    @each_fault
+    def test_a_slow_query_is_named_with_its_place(self, shop, fault):
+        """On its own span, each time; nothing else is slow each time."""
+        roots = shop.requests(fault.method, fault.path)
+        assert sorted(shop.slow_each_time(roots)) == expected_singles(fault)
+        assert {rule for root in roots for rule, *_ in shop.singles(root)} <= {"slow_query"}
+
+    @each_fault
+    def test_the_fixed_twin_is_silent(self, shop, fault):
+        """No finding on its root, and nothing that is slow each time."""
+        roots = shop.requests(fault.method, fault.fixed_path)
+        assert [shop.groups(root) for root in roots] == [[]] * ROUNDS
+        assert shop.slow_each_time(roots) == set()
+
+    @each_fault
+    def test_every_statement_is_a_span_of_its_request(self, shop, fault):
+        """As many as the list of faults says; the root counts the same."""
+        for path, statements in ((fault.path, fault.statements), (fault.fixed_path, fault.fixed_statements)):
+            for root in shop.requests(fault.method, path):
+                queries = [span for span in shop.below[root.trace_id] if "savepoint" not in span.name.lower()]
+                assert len(queries) == root.attributes["dbsight.db.calls"] == statements
+
+    def test_opening_the_shop_is_no_finding(self, shop):
+        """Tables and rows are made in batches."""
+        others = [
+            span for span in shop.seen.spans() if span.kind != "SERVER" and span.trace_id not in self.traces(shop)
+        ]
+        assert [event.name for span in others if span.kind != "CLIENT" for event in span.events] == []
+
+    @staticmethod
+    def traces(shop):
+        """The traces of all requests."""
+        return {root.trace_id for root in shop.roots}
+
+    @pytest.mark.parametrize("fault", [fault for fault in FAULTS if expected_singles(fault)], ids=lambda one: one.name)
+    def test_a_slow_query_tells_where_its_time_went(self, shop, fault):
+        """Waiting, executing and fetching add up to its duration."""
+        for root in shop.requests(fault.method, fault.path):
+            (span,) = shop.below[root.trace_id]
+            (event,) = span.events_named("dbsight.finding")
+            pattern = r"Waited (\S+) s, executed (\S+) s, fetched (\S+) s \(limit (\S+) s\); (\d+) rows returned\."
+            waited, executed, fetched, limit, rows = map(
+                float, re.fullmatch(pattern, event.attributes["dbsight.finding.description"]).groups()
+            )
+            whole = event.attributes["dbsight.finding.current_value"]
+            assert waited + executed + fetched == pytest.approx(whole, rel=0.02)
+            assert limit == event.attributes["dbsight.finding.threshold"] == span.attributes["dbsight.query.threshold"]
+            assert rows == span.attributes["db.response.returned_rows"]
+            assert span.attributes["dbsight.query.class"] in {"slow", "very_slow"}
+            assert span.status == "UNSET"
+
+    def test_the_report_names_the_same(self, shop):
+        """Each place, relationship or statement, and fix stands on standard error."""
+        report = shop.seen.run.stderr
+        for fault in FAULTS:
+            for each in fault.expected:
+                place = f"{each.file}:{each.line} in "
+                assert re.search(rf"{re.escape(place)}(\w+\.)?{each.function.__name__}\b", report)
+                if each.rule == "n_plus_one":
+                    assert f"fix  {FIXES[fault.name, each.relationship]}\n" in report
+                    assert each.relationship is None or each.relationship in report
+
+
+@pytest.fixture(scope="module")
+def sqlite_limit():
+    """On SQLite."""
+    return slow_from("sqlite://")
+
+
+@pytest.fixture(scope="module", params=["file", "memory"])
+def sqlite_shop(request, observe, sqlite_limit, tmp_path_factory):
+    """On SQLite, in a temporary file as ``make demo`` has it, and in memory."""
+    arguments = {"file": (), "memory": ("--database-url", "sqlite://")}[request.param]
+    return run_shop(observe, tmp_path_factory.mktemp("shop"), sqlite_limit, *arguments)
+
+
+@pytest.fixture(scope="module", params=["postgresql+psycopg", "postgresql+asyncpg"])
+def postgresql_shop(request, observe, postgresql_server, tmp_path_factory):
+    """On PostgreSQL, from threads and on the event loop."""
+    with servers.fresh(postgresql_server) as database:
+        limit = slow_from(database.url("postgresql+psycopg"))
+        url = database.url(request.param)
+        return run_shop(observe, tmp_path_factory.mktemp("shop"), limit, "--database-url", url)
+
+
+class TestOnSQLite(Faults):
+    """Without any server."""
+
+    @pytest.fixture
+    def shop(self, sqlite_shop):
+        """The run."""
+        return sqlite_shop
+
+
+class TestOnPostgreSQL(Faults):
+    """Through a synchronous and an asynchronous driver."""
+
+    @pytest.fixture
+    def shop(self, postgresql_shop):
+        """The run."""
+        return postgresql_shop
+
+
+def test_every_n_plus_one_has_its_fix_in_the_table():
+    """A new fault brings its fix along."""
+    expected = {
+        (fault.name, one.relationship) for fault in FAULTS for one in fault.expected if one.rule == "n_plus_one"
+    }
+    assert expected == FIXES.keys()
+    assert all(Path(one.file).is_absolute() for fault in FAULTS for one in fault.expected)
