@@ -14,8 +14,10 @@ from dbsight.detect import RULES, make_rules
 from dbsight.detect.limits import Limits
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.detect.window import Window
-from dbsight.instrument import pools
-from dbsight.model import Operation, PoolEvent, TransactionEvent, Verdict, WindowSummary
+from dbsight.instrument import pools, transactions
+from dbsight.model import CacheEvent, LockEvent, Operation, PoolEvent, TransactionEvent, Verdict, WindowSummary
+from dbsight.monitor.caches import Caches
+from dbsight.monitor.locks import Locks
 from dbsight.monitor.pools import Pools
 from dbsight.monitor.stats import Stats
 from dbsight.report.events import FindingLog, root_attributes, root_events
@@ -68,6 +70,8 @@ class Analyzer:
         self.use(settings or config.current())
         self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
         self.pools = Pools()
+        self.caches = Caches()
+        self.locks = Locks()
         self.metrics = Metrics(meter_provider)
         self.log = FindingLog(logger_provider)
         self.origins: tuple[object, ...] = ()
@@ -78,6 +82,8 @@ class Analyzer:
         self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {
             PoolEvent: (self.pools.take, self.metrics.events.pool),
             TransactionEvent: (self.pools.transaction, self.metrics.events.transaction),
+            CacheEvent: (self.caches.take, self.metrics.caches.cache),
+            LockEvent: (self.locks.take, self.metrics.caches.lock),
         }
         self._lock = threading.RLock()
         # By trace id, in order of opening: the first is the oldest.
@@ -142,6 +148,8 @@ class Analyzer:
         self._known = {}
         self.stats.reset()
         self.pools.reset()
+        self.caches.reset()
+        self.locks.reset()
         self.metrics.forget()
 
     # -- Operations ---------------------------------------------------------------------------------------------
@@ -164,6 +172,8 @@ class Analyzer:
         """Take in what is no query: totals and metrics, and the window that it happened in."""
         for take in self._takers.get(type(event), ()):
             take(event)
+        if isinstance(event, CacheEvent) and not event.removals:
+            return  # look-ups are counted; thousands of them would push out what else a window has to remember
         if event.parent is not None:
             windows = self._windows.get(event.parent.trace_id)
             if windows:
@@ -440,7 +450,10 @@ class Analyzer:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
         snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
         snapshot.pools = self.pools.snapshots(pools.snapshots())
+        snapshot.transactions = transactions.open_transactions()
         snapshot.transaction_totals = self.pools.transactions()
+        snapshot.caches = self.caches.totals()
+        snapshot.locks = self.locks.totals()
         return snapshot
 
     def examine(self) -> None:

@@ -17,8 +17,9 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import get_current_span
 
 from dbsight import bus, config, scope, semconv, span
-from dbsight.instrument import callsite, orm
+from dbsight.instrument import aiosqlite, callsite, orm, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented, error_of
+from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher
 from dbsight.instrument.results import Followed
 from dbsight.model import Operation
@@ -150,6 +151,9 @@ class Running:
             operation.error_type = operation.error_type or "_OTHER"
         operation.end_ns = operation.start_ns + int((self.last - self.began) * 1e9)
         operation.fetch_time = operation.duration - self.executed
+        held = held_by_connection.get(self.key)
+        if held is not None:
+            held.ran(operation, self.last)
         verdict = bus.observe(operation)
         span.emit(self.started, operation, verdict, self.prepared)
 
@@ -315,6 +319,8 @@ class Watcher:
         if config.current().suppress_driver_spans:
             self.dialects.add(dialect)
             _shadow(dialect)
+            if dialect.driver == "aiosqlite":
+                aiosqlite.carry_context()
 
     def forget(self) -> None:
         """Leave nothing behind on the dialects."""
@@ -324,6 +330,7 @@ class Watcher:
             for name in ("_dbsight", *_SHADOWED):
                 dialect.__dict__.pop(name, None)
         self.dialects.clear()
+        aiosqlite.leave_context()
 
 
 def _describe_orm(operation: Operation, context: Any) -> None:
@@ -347,7 +354,7 @@ def _batch_size(parameters: Any, context: Any) -> int:
     One is no batch (semantic conventions); neither is the row-by-row form that SQLAlchemy falls back to where a
     database cannot batch.
     """
-    if isinstance(parameters, list):
+    if isinstance(parameters, list) or not hasattr(context, "execute_style"):  # 1.4: a tuple, and no insertmanyvalues
         rows = len(parameters)
     else:
         names = len(getattr(context.compiled, "bind_names", ()))
@@ -415,6 +422,8 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
             (Session, "before_flush", orm.before_flush, {}),
             (Session, "after_flush", orm.after_flush, {}),
             (Session, "after_soft_rollback", orm.after_flush, {}),
+            (Session, "after_begin", transactions.session_began, {}),
+            *((SQLAlchemyEngine, name, listener, {}) for name, listener in transactions.LISTENERS),
         )
         for target, name, listener, options in self._listeners:
             event.listen(target, name, listener, **options)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
-    from dbsight.model import CallSite
+    from dbsight.model import CallSite, Operation
 
 WAITED: Final = 0.001
 """s; a request that took longer to be served has waited. A pool that has a connection serves within 5 µs."""
@@ -45,6 +45,7 @@ MAX_HOLDERS: Final = 20
 """Holders that a snapshot or a timeout names."""
 
 _MAX_HELD = 10_000
+_WRITES = frozenset({"insert", "update", "delete", "ddl"})
 
 
 class Request:
@@ -82,6 +83,7 @@ class Held:
         queries: How many.
         writes: How many of these wrote.
         failures: How many failed.
+        transaction: The one that is open on it; ``transactions.py``'s.
     """
 
     __slots__ = (
@@ -96,6 +98,7 @@ class Held:
         "requester",
         "session",
         "site",
+        "transaction",
         "untold",
         "wait",
         "writes",
@@ -115,6 +118,27 @@ class Held:
         self.queries = 0
         self.writes = 0
         self.failures = 0
+        self.transaction: Any = None
+
+    def ran(self, operation: Operation, last: float) -> None:
+        """A query on it is over: add it up, and tell the operation its pool and what it waited for the connection.
+
+        Args:
+            operation: Not yet published.
+            last: When its last driver call returned, on ``perf_counter``.
+        """
+        operation.pool = self.pool.name
+        if self.wait:
+            operation.pool_wait = self.take_wait()
+        self.last = last
+        self.busy += operation.duration
+        kind = operation.statement.kind
+        if kind != "transaction":
+            self.queries += 1
+        if kind in _WRITES:
+            self.writes += 1
+        if operation.error_type is not None:
+            self.failures += 1
 
     def take_wait(self) -> float:
         """What the first query after the checkout waited for its connection, s; 0 when it did not."""
@@ -325,6 +349,8 @@ class Pool:
         if held is None:
             return
         self.touched = now = perf_counter()
+        if held.transaction is not None:
+            held.transaction.abandoned(held)
         if held.connection:
             held_by_connection.pop(held.connection, None)
         bus.observe(

@@ -1,0 +1,162 @@
+"""SQLAlchemy's transactions: from begin to commit or rollback, with the line that began them.
+
+Savepoints are other events and belong to the transaction around them. What ran meanwhile is read from the connection's
+``Held``, which every query adds to. In autocommit mode SQLAlchemy begins and ends transactions that the database never
+sees: those are none.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight import bus, config
+from dbsight.instrument import callsite
+from dbsight.instrument.pools import held_by_connection, open_connections
+from dbsight.instrument.pools.pool import current_parent
+from dbsight.model import OpenTransaction, TransactionEvent
+from dbsight.safety import guard
+
+if TYPE_CHECKING:
+    from dbsight.instrument.pools import Held
+    from dbsight.model import CallSite, Database
+
+_TOLD: Final = 0.1
+"""s; a shorter transaction interests no rule, and its span is not looked up."""
+
+_SAME_LINE: Final = 0.001
+"""s; who begins within it after the checkout is who took the connection."""
+
+_MAX_OPEN: Final = 20
+
+
+class Transaction:
+    """One transaction that is open, as it found its connection.
+
+    Attributes:
+        database: Where.
+        site: The line that began it.
+        began: On ``perf_counter``.
+        busy: s of queries on the connection before it.
+        queries: Those before it.
+        writes: The same.
+        failures: The same.
+    """
+
+    __slots__ = ("began", "busy", "database", "failures", "queries", "site", "writes")
+
+    def __init__(self, database: Database, site: CallSite | None, held: Held, began: float) -> None:
+        self.database = database
+        self.site = site
+        self.began = began
+        self.busy = held.busy
+        self.queries = held.queries
+        self.writes = held.writes
+        self.failures = held.failures
+
+    def abandoned(self, held: Held) -> None:
+        """Its connection was lost, or given back by the garbage collector: the database rolls it back."""
+        _end(held, "rollback")
+
+
+def _held(connection: Any) -> Held | None:
+    # Not the public property: it raises where the connection was lost.
+    proxy = connection._dbapi_connection
+    return held_by_connection.get(id(proxy.dbapi_connection)) if proxy is not None else None
+
+
+@guard
+def begin(connection: Any) -> None:
+    """A transaction begins."""
+    if not bus.listening():
+        return
+    held = _held(connection)
+    target = connection.dialect.__dict__.get("_dbsight_target")
+    if held is None or target is None or _autocommits(connection):
+        return
+    now = perf_counter()
+    site = held.site
+    if (held.queries or now - held.began > _SAME_LINE) and config.current().code_location != "off":
+        site = callsite.find()
+    held.transaction = Transaction(target.database, site, held, now)
+
+
+def _autocommits(connection: Any) -> bool:
+    asked = getattr(connection, "_is_autocommit_isolation", None)
+    return asked is not None and bool(asked())
+
+
+@guard
+def commit(connection: Any, *_: Any) -> None:
+    """It was committed."""
+    held = _held(connection)
+    if held is not None and held.transaction is not None:
+        _end(held, "commit")
+
+
+@guard
+def rollback(connection: Any, *_: Any) -> None:
+    """It was rolled back, by the application or because its connection was given back."""
+    held = _held(connection)
+    if held is not None and held.transaction is not None:
+        _end(held, "rollback")
+
+
+def _end(held: Held, result: Any) -> None:
+    transaction: Transaction = held.transaction
+    held.transaction = None
+    seconds = perf_counter() - transaction.began
+    bus.observe(
+        TransactionEvent(
+            transaction.database,
+            result,
+            time_ns(),
+            seconds,
+            idle=max(0.0, seconds - (held.busy - transaction.busy)),
+            queries=held.queries - transaction.queries,
+            writes=held.writes - transaction.writes,
+            failed=held.failures > transaction.failures,
+            call_site=transaction.site,
+            parent=current_parent() if seconds >= _TOLD else None,
+        )
+    )
+
+
+@guard
+def session_began(session: Any, transaction: Any, connection: Any) -> None:
+    """An ORM session took the connection."""
+    held = _held(connection)
+    if held is not None:
+        held.session = True
+
+
+def open_transactions() -> list[OpenTransaction]:
+    """The transactions that are not over, oldest first, at most 20."""
+    now = perf_counter()
+    found = []
+    for held in open_connections():
+        transaction = held.transaction
+        if transaction is not None:
+            found.append(
+                OpenTransaction(
+                    transaction.database,
+                    transaction.site,
+                    now - transaction.began,
+                    now - max(held.last, transaction.began),
+                    held.queries - transaction.queries,
+                    held.writes - transaction.writes,
+                )
+            )
+    found.sort(key=lambda each: -each.age)
+    return found[:_MAX_OPEN]
+
+
+LISTENERS: Final = (
+    ("begin", begin),
+    ("commit", commit),
+    ("rollback", rollback),
+    ("commit_twophase", commit),
+    ("rollback_twophase", rollback),
+    ("begin_twophase", begin),
+)
+"""Events of an engine."""
