@@ -205,11 +205,11 @@ class Pipeline:
                 try:
                     limits = sdk._span_limits
                     self._limited = (
-                        limits.max_span_attribute_length is not None or (limits.max_span_attributes or 128) < 64
+                        limits.max_span_attribute_length is not None
+                        or (limits.max_span_attributes or 128) < 64
+                        or _measures_itself(sdk)
                     )
                     sdk._is_enabled()
-                    if _measures_itself(sdk):
-                        sdk = None
                 except AttributeError:
                     failed("span.pipeline")
                     sdk = None

@@ -80,12 +80,17 @@ _LOOP_FILES = tuple(
 )
 
 
-def _kind_of(code: CodeType) -> int:
+def _kind_of(frame: FrameType) -> int:
+    code = frame.f_code
     name = code.co_filename
     if name.startswith(_OURS):
         kind = _APPLICATION if name.startswith(_DEMO) else _LIBRARY
     elif name.startswith(("<frozen ", "<template>")) or (name[0:1] == "<" and " generated " in name):
         kind = _LIBRARY  # SQLAlchemy and attrs name the code that they generate so, Jinja a template without a file
+    elif (
+        name == "<string>" and (frame.f_globals.get("__name__") or "sqlalchemy").partition(".")[0] in _CLIENT_LIBRARIES
+    ):
+        kind = _LIBRARY  # SQLAlchemy 1.4 gives what it generates no name; a program of ``python -c`` is __main__
     elif (package := _inside(name, _PACKAGES)) is not None:
         top, _, rest = package.partition(os.sep)
         client = top in _CLIENT_LIBRARIES or (top == "django" and rest.startswith("db" + os.sep))
@@ -123,8 +128,7 @@ def find(frame: FrameType | None = None) -> CallSite | None:
     fallback: FrameType | None = None
     current: Any = None
     for _ in range(_MAX_DEPTH):
-        code = at.f_code
-        kind = kinds.get(id(code)) or _kind_of(code)
+        kind = kinds.get(id(at.f_code)) or _kind_of(at)
         if kind != _LIBRARY:
             if kind == _APPLICATION:
                 return _site(at)
@@ -183,13 +187,12 @@ def _function_frame(frame: FrameType) -> FrameType:
 
 def _caller(frame: FrameType) -> FrameType | None:
     """The next frame of the application, when it follows closely."""
-    wanted = _kinds.get(id(frame.f_code)) or _kind_of(frame.f_code)
+    wanted = _kinds.get(id(frame.f_code)) or _kind_of(frame)
     above = frame.f_back
     for _ in range(_CALLER_DEPTH):
         if above is None:
             return None
-        code = above.f_code
-        kind = _kinds.get(id(code)) or _kind_of(code)
+        kind = _kinds.get(id(above.f_code)) or _kind_of(above)
         if kind == wanted:
             return _function_frame(above)
         if kind != _LIBRARY:

@@ -66,7 +66,8 @@ def loading(context: Any) -> Loading | None:
     if load_options is not None:
         state = load_options._refresh_state
         if state is not None:
-            if load_options._is_user_refresh:
+            # SQLAlchemy 1.4 does not say so, but what it reads again by itself it names.
+            if getattr(load_options, "_is_user_refresh", compile_options._only_load_props is None):
                 return None
             return _columns(state, compile_options._only_load_props)
         if load_options._lazy_loaded_from is not None:
