@@ -2,6 +2,7 @@
 
 nox                           # all that this machine has interpreters for
 nox -s ends                   # the two ends, as continuous integration runs them
+nox -s matrix                 # SQLAlchemy 1.4, other distributions, servers, frameworks
 nox -s "tests-3.12(sqlalchemy='2.0')" -- tests/integration -k pool
 """
 
@@ -26,7 +27,8 @@ def run(session: nox.Session, *constraints: str) -> None:
     file = Path(session.create_tmp()) / "constraints.txt"
     file.write_text("\n".join(constraints) + "\n")
     session.install("--quiet", "--editable", ".[test]", "--constraint", str(file))
-    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *session.posargs)
+    # tests/matrix builds environments of its own, whatever runs it: once is enough.
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--ignore=tests/matrix", *session.posargs)
 
 
 def lowest(python: str) -> list[str]:
@@ -63,6 +65,13 @@ def tests(session: nox.Session, sqlalchemy: str) -> None:
 def oldest(session: nox.Session) -> None:
     """The tests on the oldest Python with the oldest of everything."""
     run(session, *lowest(PYTHONS[0]))
+
+
+@nox.session(python=PYTHONS[1:2])
+def matrix(session: nox.Session) -> None:
+    """The matrix of versions, distributions, servers and frameworks; its environments are kept in ``~/.cache``."""
+    session.install("--quiet", "--editable", ".[test]")
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "tests/matrix", *session.posargs)
 
 
 @nox.session(python=False, default=False)
