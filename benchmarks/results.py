@@ -47,12 +47,12 @@ def added(rounds: list[dict[str, Any]], variant: str) -> dict[str, Any]:
         variant: Which one.
 
     Returns:
-        For ``cpu``, ``caller`` and ``wall`` (µs a query), ``collections`` (a thousand queries) and, where they were
-        measured, ``blocks``, ``held_bytes`` and ``peak_bytes`` (a query): median, min and max. ``spans``: exported a
-        query, beyond those of the baseline.
+        For ``cpu``, ``caller`` and ``wall`` (µs a query), ``collections`` (a thousand queries), ``metrics`` (ms an
+        export) and, where they were measured, ``blocks``, ``held_bytes`` and ``peak_bytes`` (a query): median, min and
+        max. ``spans``: exported a query, beyond those of the baseline.
     """
     result: dict[str, Any] = {}
-    for key in (*TIMES, "collections", *SIZES):
+    for key in (*TIMES, "collections", "metrics", *SIZES):
         if differences := _differences(rounds, variant, key):
             result[key] = _spread(differences)
     if spans := _differences(rounds, variant, "spans"):
@@ -92,16 +92,26 @@ def workload_table(name: str, summary: dict[str, Any]) -> Table:
     """The table of one workload."""
     table = Table(title=f"{name}: added per query", title_justify="left")
     table.add_column("variant")
-    for column in ("CPU µs", "caller's thread µs", "wall µs", "÷ stock", "÷ stock-auto", "spans", "GC / 1000"):
+    for column in (
+        "CPU µs",
+        "caller's thread µs",
+        "wall µs",
+        "÷ stock",
+        "÷ stock-auto",
+        "spans",
+        "GC / 1000",
+        "metrics ms",
+    ):
         table.add_column(column, justify="right")
     for variant, numbers in summary.items():
         times = [_number(numbers.get(key)) for key in TIMES]
         if variant in ("none", *BASELINES.values()):
-            table.add_row(f"[dim]{variant} (whole)[/dim]", *times, "", "", "", "")
+            table.add_row(f"[dim]{variant} (whole)[/dim]", *times, "", "", "", "", "")
             continue
         spans = f"{numbers['spans']:.2f}" if "spans" in numbers else "-"
         collections = f"{numbers['collections']['median']:.0f}"
-        table.add_row(variant, *times, _ratio(numbers, "stock"), _ratio(numbers, "stock-auto"), spans, collections)
+        ratios = [_ratio(numbers, other) for other in ("stock", "stock-auto")]
+        table.add_row(variant, *times, *ratios, spans, collections, f"{numbers['metrics']['median']:.1f}")
     return table
 
 

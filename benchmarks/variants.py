@@ -8,9 +8,9 @@
 ``ddtrace-none``    ddtrace's tracer with a span per request; nothing watches the database
 ``ddtrace``         and ddtrace's database integrations as ``ddtrace-run`` switches them on
 
-All OpenTelemetry variants have the same pipeline: batch processor, OTLP over gRPC, a metric reader that exports once a
-round. The stock SQLAlchemy instrumentor asks for a SQLAlchemy below 2.1 and would otherwise do nothing on 2.1; it is
-told to skip that check.
+All OpenTelemetry variants have the same pipeline: batch processor, OTLP over gRPC, a metric reader. The stock
+SQLAlchemy instrumentor asks for a SQLAlchemy below 2.1 and would otherwise do nothing on 2.1; it is told to skip
+that check.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ class Telemetry:
 
     Attributes:
         request: Opens the span of one request; a context manager.
-        flush: Sends all that waits and returns when it has left.
+        flush: Sends all spans and log records that wait and returns when they have left.
+        export_metrics: Does what the metric reader otherwise does once a minute.
         shutdown: Ends exporters and their threads.
     """
 
     request: Callable[[], AbstractContextManager[Any]]
     flush: Callable[[], None]
+    export_metrics: Callable[[], None]
     shutdown: Callable[[], None]
 
 
@@ -62,15 +64,20 @@ class Pipeline:
 
         def flush() -> None:
             self.tracer_provider.force_flush()
-            self.meter_provider.force_flush()
             self.logger_provider.force_flush()
+
+        def export_metrics() -> None:
+            self.meter_provider.force_flush()
 
         def shutdown() -> None:
             self.tracer_provider.shutdown()
             self.meter_provider.shutdown()
             self.logger_provider.shutdown()
 
-        return Telemetry(lambda: tracer.start_as_current_span("GET /items", kind=SpanKind.SERVER), flush, shutdown)
+        def request() -> AbstractContextManager[Any]:
+            return tracer.start_as_current_span("GET /items", kind=SpanKind.SERVER)
+
+        return Telemetry(request, flush, export_metrics, shutdown)
 
 
 def _providers(endpoint: str) -> Pipeline:
@@ -154,7 +161,7 @@ def _ddtrace(url: str, *, patched: bool) -> Telemetry:
 
     if patched:
         ddtrace.patch(sqlite3=True, psycopg=True, asyncpg=True)
-    return Telemetry(lambda: tracer.trace("GET /items", span_type="web"), tracer.flush, tracer.shutdown)
+    return Telemetry(lambda: tracer.trace("GET /items", span_type="web"), tracer.flush, lambda: None, tracer.shutdown)
 
 
 def install(variant: str, sink: dict[str, int]) -> Telemetry:
