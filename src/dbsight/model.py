@@ -7,7 +7,7 @@ Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -549,6 +549,7 @@ class PoolState:
         created: Connections made by this process, or inherited when it was forked.
         closed: Of these, those that are gone.
         idle_time: s since a connection was taken or given back; 0 while one is out.
+        blocks_loop: An asynchronous engine has a pool for threads, which stops the event loop when it waits.
         wrong_loop: How often a pool was used on another event loop than the one that its connections belong to.
         call_site: Where the latest pool was made.
         holders: Who holds its connections, oldest first; bounded.
@@ -573,8 +574,28 @@ class PoolState:
     closed: int = 0
     idle_time: float = 0.0
     wrong_loop: int = 0
+    blocks_loop: bool = False
     call_site: CallSite | None = None
     holders: Sequence[Holder] = ()
+
+
+@dataclass(slots=True)
+class Leak:
+    """Connections of a pool that were taken on one line and not given back.
+
+    Attributes:
+        call_site: Where they were taken, None when unknown.
+        session: By an ORM session.
+        count: How many.
+        collected: Of these, those that the garbage collector found.
+        age: s that the latest was out, when it was seen.
+    """
+
+    call_site: CallSite | None
+    session: bool = False
+    count: int = 0
+    collected: int = 0
+    age: float = 0.0
 
 
 @dataclass(slots=True)
@@ -595,6 +616,8 @@ class PoolTotals:
         rate: Connections taken, a second, over the time remembered.
         needed: Connections with which nobody would have waited, over the time remembered; 0 when unknown.
         hog: Where the connections that were out the longest were taken, and the part of all use that it makes up.
+        leaked: The leaks by line; bounded.
+        refused: Where an asynchronous engine was given a pool for threads, None when nowhere.
     """
 
     checkouts: int = 0
@@ -610,6 +633,8 @@ class PoolTotals:
     rate: float = 0.0
     needed: int = 0
     hog: tuple[CallSite, float] | None = None
+    leaked: Sequence[Leak] = ()
+    refused: CallSite | None = None
 
 
 @dataclass(slots=True)
@@ -700,6 +725,105 @@ class MemorySample:
 
 
 @dataclass(slots=True)
+class CacheTotals:
+    """Look-ups in one cache over the life of the process.
+
+    Attributes:
+        cache: Name of the cache.
+        layer: ``l1``, ``l2`` … or empty.
+        key_prefix: Template of the keys, or empty.
+        model: ORM model that is cached, or empty.
+        hits: Keys that were found.
+        misses: Keys that were not.
+        stores: Keys that were written.
+        removals: Keys that the application removed.
+        evictions: Keys that the cache dropped by itself.
+        size: Bytes of the values found, as far as they are known.
+        sized: Hits whose size is known.
+        call_site: Where it missed most recently.
+    """
+
+    cache: str
+    layer: str = ""
+    key_prefix: str = ""
+    model: str = ""
+    hits: int = 0
+    misses: int = 0
+    stores: int = 0
+    removals: int = 0
+    evictions: int = 0
+    size: int = 0
+    sized: int = 0
+    call_site: CallSite | None = None
+
+    @property
+    def requests(self) -> int:
+        """Hits and misses."""
+        return self.hits + self.misses
+
+    @property
+    def hit_ratio(self) -> float:
+        """Hits as a share of all look-ups, 0 to 1; 0 when there were none."""
+        return self.hits / self.requests if self.requests else 0.0
+
+    def copy(self) -> CacheTotals:
+        """The totals as they are now."""
+        return replace(self)
+
+
+@dataclass(slots=True)
+class LockTotals:
+    """One distributed lock over the life of the process.
+
+    Attributes:
+        system: ``redis`` or ``postgresql``.
+        lock: Template of its name.
+        acquired: How often it was got.
+        failed: How often it was given up.
+        contended: How often it took more than one try.
+        attempts: All tries.
+        acquired_total: s taken by the successful ones.
+        wait_total: s taken by all.
+        wait_max: s.
+        releases: How often it was released.
+        held_total: s held, until the releases.
+        held_max: s.
+        leaks: How often it was held beyond its time, or never released.
+        paced: Contended ones whose pauses are known.
+        fixed: Of these, those that paused for the same time each time.
+        call_site: Where it was contended most recently.
+        leak_site: Where a leaked one was taken.
+    """
+
+    system: str
+    lock: str
+    acquired: int = 0
+    failed: int = 0
+    contended: int = 0
+    attempts: int = 0
+    acquired_total: float = 0.0
+    wait_total: float = 0.0
+    wait_max: float = 0.0
+    releases: int = 0
+    held_total: float = 0.0
+    held_max: float = 0.0
+    leaks: int = 0
+    paced: int = 0
+    fixed: int = 0
+    call_site: CallSite | None = None
+    leak_site: CallSite | None = None
+
+    @property
+    def tries(self) -> int:
+        """How often somebody wanted it."""
+        return self.acquired + self.failed
+
+    def copy(self) -> LockTotals:
+        """The totals as they are now."""
+        return replace(self)
+
+
+@dataclass(slots=True)
 class Snapshot:
     """Totals of the process at one moment; what reports and rules about totals read.
 
@@ -719,6 +843,8 @@ class Snapshot:
         transactions: Those that are open, oldest first; bounded.
         transaction_totals: By database.
         memory: Of the process, oldest first: a point a minute, an hour at most.
+        caches: Totals by cache, layer, key template and model, most look-ups first.
+        locks: Totals by lock, most time waited first.
         window_time: s that the windows took, all together.
         request_time: s of these that requests took.
         request_db_time: s that requests spent in the database.
@@ -745,6 +871,8 @@ class Snapshot:
     kinds: Mapping[str, KindTotals] = field(default_factory=dict)
     slow_queries: Sequence[SlowQuery] = ()
     pools: Sequence[PoolSnapshot] = ()
+    caches: Sequence[CacheTotals] = ()
+    locks: Sequence[LockTotals] = ()
     transactions: Sequence[OpenTransaction] = ()
     transaction_totals: Sequence[TransactionTotals] = ()
     memory: Sequence[MemorySample] = ()
@@ -779,9 +907,10 @@ class Event:
         call_site: The line of the application, None when unknown.
         parent: Context of the span that it happened in, None outside spans: it finds the window.
         origin: Identity of the span pipeline, None when unknown; analysers ignore what is not theirs.
+        allowed: Rules allowed when it happened.
     """
 
-    __slots__ = ("at_ns", "call_site", "origin", "parent")
+    __slots__ = ("allowed", "at_ns", "call_site", "origin", "parent")
 
     def __init__(
         self,
@@ -789,7 +918,9 @@ class Event:
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
+        allowed: frozenset[str] = frozenset(),
     ) -> None:
+        self.allowed = allowed
         self.at_ns = at_ns
         self.call_site = call_site
         self.parent = parent
@@ -831,12 +962,14 @@ class PoolEvent(Event):
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
+        allowed: frozenset[str] = frozenset(),
     ) -> None:
         # Made for every check-in: written out, a call of the parent's would cost a third of it.
         self.at_ns = at_ns
         self.call_site = call_site
         self.parent = parent
         self.origin = origin
+        self.allowed = allowed
         self.waited = waited
         self.requester = requester
         self.session = session
@@ -877,8 +1010,9 @@ class TransactionEvent(Event):
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
+        allowed: frozenset[str] = frozenset(),
     ) -> None:
-        super().__init__(at_ns, call_site, parent, origin)
+        super().__init__(at_ns, call_site, parent, origin, allowed)
         self.database = database
         self.result: Literal["commit", "rollback"] = result
         self.seconds = seconds
@@ -931,6 +1065,7 @@ class CacheEvent(Event):
         stores: int = 0,
         removals: int = 0,
         evictions: int = 0,
+        allowed: frozenset[str] = frozenset(),
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
@@ -940,6 +1075,7 @@ class CacheEvent(Event):
         self.call_site = call_site
         self.parent = parent
         self.origin = origin
+        self.allowed = allowed
         self.stores = stores
         self.removals = removals
         self.evictions = evictions
@@ -988,11 +1124,12 @@ class LockEvent(Event):
         acquired: bool = True,
         attempts: int = 1,
         pauses: tuple[float, ...] = (),
+        allowed: frozenset[str] = frozenset(),
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
     ) -> None:
-        super().__init__(at_ns, call_site, parent, origin)
+        super().__init__(at_ns, call_site, parent, origin, allowed)
         self.kind: Literal["acquire", "release", "leak"] = kind
         self.system = system
         self.lock = lock

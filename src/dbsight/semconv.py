@@ -56,6 +56,16 @@ QUERY_ROWS_AFFECTED: Final = "dbsight.query.rows_affected"
 POOL_WAIT: Final = "dbsight.pool.wait"  # s
 POOL_REASON: Final = "dbsight.pool.reason"  # recycle | invalid | overflow | dispose | collected …
 TRANSACTION_RESULT: Final = "dbsight.transaction.result"  # commit | rollback
+POOL_ROLE: Final = "dbsight.pool.role"  # master | slave | local | async
+CACHE_NAME: Final = "dbsight.cache.name"
+CACHE_RESULT: Final = "dbsight.cache.result"  # hit | miss
+CACHE_LAYER: Final = "dbsight.cache.layer"  # l1 | l2 | …
+CACHE_KEY_PREFIX: Final = "dbsight.cache.key_prefix"  # user:{}:cart
+CACHE_MODEL: Final = "dbsight.cache.model"
+LOCK_NAME: Final = "dbsight.lock.name"
+LOCK_RESULT: Final = "dbsight.lock.result"  # acquired | failed
+LOCK_RETRIES: Final = "dbsight.lock.retries"
+LOCK_BACKOFF: Final = "dbsight.lock.backoff"  # fixed | growing | none
 ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"
 ORM_LOAD: Final = "dbsight.orm.load"  # lazy | eager | deferred | expired | inherited | generated
 FINDING_IDS: Final = "dbsight.finding.ids"  # string[]
@@ -126,6 +136,14 @@ METRIC_PROCESS_VIRTUAL: Final = "process.memory.virtual"  # observable up-down c
 METRIC_GC_COLLECTIONS: Final = "cpython.gc.collections"  # observable counter, {collection}
 METRIC_GC_COLLECTED: Final = "cpython.gc.collected_objects"  # observable counter, {object}
 METRIC_GC_UNCOLLECTABLE: Final = "cpython.gc.uncollectable_objects"  # observable counter, {object}
+METRIC_CACHE_REQUESTS: Final = "dbsight.cache.requests"  # counter, {request}
+METRIC_CACHE_EVICTIONS: Final = "dbsight.cache.evictions"  # counter, {item}
+METRIC_CACHE_ITEMS: Final = "dbsight.cache.items"  # observable up-down counter, {item}
+METRIC_CACHE_SIZE: Final = "dbsight.cache.payload.size"  # histogram, By
+METRIC_LOCK_ACQUIRE: Final = "dbsight.lock.acquire.duration"  # histogram, s
+METRIC_LOCK_ATTEMPTS: Final = "dbsight.lock.attempts"  # counter, {attempt}
+METRIC_LOCK_HOLD: Final = "dbsight.lock.hold.duration"  # histogram, s
+METRIC_LOCK_LEAKS: Final = "dbsight.lock.leaks"  # counter, {lock}
 METRIC_SELF_DROPPED: Final = "dbsight.self.dropped"  # observable counter
 METRIC_SELF_ERRORS: Final = "dbsight.self.errors"  # observable counter
 
@@ -134,6 +152,9 @@ DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 HOLD_BUCKETS: Final = (0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 """s; boundaries for what may last long: transactions, the age of connections."""
+
+SIZE_BUCKETS: Final = (64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 16_777_216)
+"""Bytes; boundaries for what a cache returns."""
 
 ROWS_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 """The boundaries that the semantic conventions recommend for ``db.client.response.returned_rows``."""

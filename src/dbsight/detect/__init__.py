@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbsight.detect.cache_miss import CacheMiss
+from dbsight.detect.invalidation_storm import InvalidationStorm
 from dbsight.detect.n_plus_one import NPlusOne
+from dbsight.detect.redis_chatter import RedisChatter
 from dbsight.detect.slow_query import SlowQuery
 
 if TYPE_CHECKING:
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
 RULES: tuple[type[Rule], ...] = (
     SlowQuery,
     NPlusOne,
+    RedisChatter,
+    CacheMiss,
+    InvalidationStorm,
 )
 
 

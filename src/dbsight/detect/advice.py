@@ -146,11 +146,6 @@ def _without_orm(repetition: Repetition) -> Advice:
     return Advice(
         f"{statement.summary} runs once for each item",
         f"ran {statement.summary} with {different} from one place",
-        _redis(repetition) if statement.system == "redis" else all_at_once(statement.text),
+        all_at_once(statement.text),
         "medium",
     )
-
-
-def _redis(repetition: Repetition) -> str:
-    command = repetition.statement.summary.partition(" ")[0].upper()
-    return "client.mget(keys)" if command == "GET" else "with client.pipeline(transaction=False) as pipe: …"

@@ -17,6 +17,9 @@ PLACEHOLDER = r"(?:\?|\$\d+|%s|%\(\w+\)s|(?<!:):\w+|@\w+)"
 
 _PLACEHOLDER = re.compile(PLACEHOLDER)
 
+KEY_VALUE = frozenset({"redis", "valkey", "memcached", "dragonfly"})
+"""Systems that have commands and keys instead of queries and tables."""
+
 LOADED_ONCE = frozenset({"lazy", "deferred", "inherited"})
 """How an ORM loads what it then keeps: each execution is for another object, so the parameters are distinct."""
 

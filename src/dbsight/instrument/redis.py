@@ -74,6 +74,7 @@ class Running:
                     event.call_site = operation.call_site
                     event.parent = operation.parent
                     event.origin = operation.origin
+                    event.allowed = operation.allowed
                     bus.observe(event)
         except Exception:
             failed("redis.replied")

@@ -130,10 +130,10 @@ class Tally:
         self._lock = threading.RLock()
         self._count = 0
 
-    def add(self) -> None:
-        """Count one."""
+    def add(self, number: int = 1) -> None:
+        """Count one, or as many as happened at once."""
         with self._lock:
-            self._count += 1
+            self._count += number
 
     def take(self) -> int:
         """What was counted since the last time."""

@@ -12,6 +12,7 @@ from opentelemetry.metrics import get_meter_provider
 
 from dbsight import safety, semconv
 from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram, Series, Tally
+from dbsight.report.cache_metrics import CacheMetrics
 from dbsight.report.event_metrics import EventMetrics
 from dbsight.version import __version__
 
@@ -91,6 +92,7 @@ class Metrics:
             explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
         )
         self.events = EventMetrics(meter)
+        self.caches = CacheMetrics(meter)
         self._blocked = AccumulatedHistogram(
             meter.create_histogram(
                 semconv.METRIC_EVENTLOOP_BLOCKED,
@@ -106,6 +108,7 @@ class Metrics:
             self._queries,
             self._blocked,
             *self.events.accumulated,
+            *self.caches.accumulated,
         )
         self._create_self_metrics(meter)
         self._summaries = Capped()

@@ -3,7 +3,6 @@
 import pytest
 
 from dbsight.detect.rewriting import all_at_once
-from dbsight.model import Database
 from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_LINES, judge, loop, one
 
 
@@ -96,15 +95,6 @@ def test_parents_from_a_query_of_their_own_are_the_root():
         *loop(8, SELECT_LINES, at=0.02, **LOADS_LINES),
     ]
     assert suggestions(operations) == {"Order.lines": "select(Order).options(selectinload(Order.lines))"}
-
-
-def test_redis_gets_its_own_words():
-    """One command for many keys, or a pipeline."""
-    redis = Database("redis", "0")
-    assert suggestions(loop(30, "GET price", database=redis)) == {"GET": "client.mget(keys)"}
-    assert suggestions(loop(30, "HGETALL cart", database=redis)) == {
-        "HGETALL": "with client.pipeline(transaction=False) as pipe: …"
-    }
 
 
 @pytest.mark.parametrize(

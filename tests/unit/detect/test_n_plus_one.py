@@ -290,21 +290,15 @@ def test_few_repetitions_from_several_lines_say_nothing():
     assert judge(operations) == []
 
 
-@pytest.mark.parametrize(
-    ("system", "text", "expected"), [("redis", "GET price", []), ("sqlite", SELECT_CUSTOMER, ["warning"])]
-)
-def test_only_redis_and_caches_may_be_too_fast_to_matter(system, text, expected):
-    """19 commands of 20 µs are nothing for Redis; a primary-key SELECT takes that long on SQLite."""
-    operations = loop(20, text, duration=0.000_02, database=Database(system, "0"))
-    assert severities(operations[:19], 0.01) == expected
-    assert severities(operations, 0.01) == ["warning"]
+def test_a_database_in_process_is_never_too_fast_to_matter():
+    """A primary-key SELECT takes 2 to 5 µs on SQLite, and its N+1 is one all the same."""
+    assert severities(loop(19, duration=0.000_02), 0.01) == ["warning"]
 
 
-def test_redis_commands_with_unknown_keys_are_left_alone():
-    """Locks, queues and rate limiters ask for the same key again and again."""
+def test_commands_of_redis_are_left_to_their_own_rule():
+    """One fault is found once."""
     redis = Database("redis", "0")
-    assert judge(loop(30, "GET lock", parameters=None, database=redis)) == []
-    assert judge(loop(30, "SET price", database=redis)) == []
+    assert judge(loop(30, "GET price", database=redis)) == []
 
 
 def test_the_threshold_moves_warning_and_error():

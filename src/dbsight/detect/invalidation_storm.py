@@ -1,0 +1,83 @@
+"""Invalidation of a cache key by key, by the hundred."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from dbsight.detect.rule import WindowRule
+from dbsight.model import CacheEvent, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.detect.window import Window
+    from dbsight.model import Category
+
+MANY: Final = 100
+"""Keys of one template, removed by one unit of work."""
+
+
+class InvalidationStorm(WindowRule):
+    """One unit of work removes hundreds of keys of one kind from a cache.
+
+        [ POST /products ---------------------------------------- ]
+          [ SCAN list:* ] [ DEL list:1 ] [ DEL list:2 ] …  × 500
+
+    Anti-pattern:
+        for key in client.scan_iter(match="list:*"):
+            client.delete(key)
+
+    Best practice:
+        version = client.incr("list:version")
+        client.set(f"list:{version}:1", "…", ex=3600)  # old versions expire by themselves
+
+    Severity:
+        warning: 100 keys of one template or more.
+
+    Left alone:
+        Fewer, and what was allowed.
+    """
+
+    name: ClassVar[str] = "invalidation_storm"
+    category: ClassVar[Category] = "cache"
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Add up what was removed, by cache and key template."""
+        removed: dict[tuple[str, str], list[CacheEvent]] = {}
+        for event in window.events:
+            if isinstance(event, CacheEvent) and event.removals and {self.name, "all"}.isdisjoint(event.allowed):
+                removed.setdefault((event.cache, event.key_prefix), []).append(event)
+        return [
+            self._finding(events, number, window)
+            for events in removed.values()
+            if (number := sum(event.removals for event in events)) >= MANY
+        ]
+
+    def _finding(self, events: list[CacheEvent], number: int, window: Window) -> Finding:
+        first = events[0]
+        site = first.call_site
+        parts = [self.name, first.cache, first.key_prefix, *((site.file, site.function) if site is not None else ())]
+        identity = blake2b("\0".join(parts).encode(errors="replace"), digest_size=4).hexdigest()
+        time = sum(each.duration for each in window.operations if first.key_prefix in each.statement.written)
+        return Finding(
+            rule=self.name,
+            id=f"is-{identity}",
+            severity="warning",
+            category=self.category,
+            title=f"{first.key_prefix or first.cache} is invalidated key by key",
+            description=f"{number} keys {first.key_prefix} were removed at once; each is missed when it is asked for.",
+            suggestion=(
+                'version = client.incr("list:version")\n'
+                'client.set(f"list:{version}:{key}", value, ex=3600)  # old versions expire by themselves'
+            ),
+            impact=0.95 * time,
+            effort="medium",
+            count=number,
+            metric="removals",
+            current_value=float(number),
+            threshold=float(MANY),
+            call_site=site,
+            trace=f"{window.trace_id:032x}",
+            route=window.name,
+        )

@@ -1,0 +1,171 @@
+"""What to write instead, in redis-py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from dbsight.detect.repetition import Repetition
+    from dbsight.model import Operation
+
+
+class Advice(NamedTuple):
+    """What to say about commands.
+
+    Attributes:
+        fault: One word, the same in every run.
+        title: One line, the same in every run.
+        description: What was seen.
+        suggestion: Code that can be pasted.
+    """
+
+    fault: str
+    title: str
+    description: str
+    suggestion: str
+
+
+_PIPELINE: Final = """\
+with client.pipeline(transaction=False) as pipe:
+    for key in keys:
+        pipe.{method}(key{more})
+    replies = pipe.execute()"""
+
+_OTHER_KEYS: Final = {
+    "GET": "client.mget(keys)",
+    "SET": "client.mset(values)",
+    "DEL": "client.delete(*keys)",
+    "UNLINK": "client.unlink(*keys)",
+    "EXISTS": "client.exists(*keys)",
+    "TOUCH": "client.touch(*keys)",
+}
+"""One command for many keys."""
+
+_ONE_KEY: Final = {
+    "HGET": "client.hmget(key, fields)",
+    "HSET": "client.hset(key, mapping=values)",
+    "HDEL": "client.hdel(key, *fields)",
+    "SISMEMBER": "client.smismember(key, members)",
+    "ZSCORE": "client.zmscore(key, members)",
+    "SADD": "client.sadd(key, *members)",
+    "SREM": "client.srem(key, *members)",
+    "ZADD": "client.zadd(key, scores)",
+    "ZREM": "client.zrem(key, *members)",
+    "LPUSH": "client.lpush(key, *values)",
+    "RPUSH": "client.rpush(key, *values)",
+    "LPOP": "client.lpop(key, count)",
+    "RPOP": "client.rpop(key, count)",
+    "INCR": "client.incrby(key, count)",
+    "INCRBY": "client.incrby(key, total)",
+    "DECR": "client.decrby(key, count)",
+    "HINCRBY": "client.hincrby(key, field, total)",
+    "LINDEX": "client.lrange(key, 0, count - 1)",
+    "PUBLISH": "client.publish(channel, message)  # once, with all that there is to say",
+    "SET": "client.set(key, value)  # once, after the loop",
+    "EXPIRE": "client.expire(key, seconds)  # once, after the loop",
+}
+"""One command for many members of one key."""
+
+
+def together(repetition: Repetition) -> Advice:
+    """Many commands for different keys or members, or many writes."""
+    statement = repetition.statement
+    operation = statement.operation or statement.summary.partition(" ")[0].upper()
+    literals = {each.statement.literals for each in repetition.operations}
+    table = _ONE_KEY if len(literals) == 1 else _OTHER_KEYS
+    suggestion = table.get(operation)
+    if suggestion is None:
+        more = "" if statement.kind == "select" else ", …"
+        suggestion = _PIPELINE.format(method=_method(operation), more=more)
+    what = "different keys" if len(literals) > 1 else "one key"
+    return Advice(
+        "loop",
+        f"{statement.summary} is sent one at a time",
+        f"{len(repetition)} commands {statement.summary} for {what}, one round trip each{_where(repetition)}.",
+        suggestion,
+    )
+
+
+def once(repetition: Repetition) -> Advice:
+    """The same key is read again and again."""
+    statement = repetition.statement
+    operation = statement.operation or statement.summary.partition(" ")[0].upper()
+    return Advice(
+        "again",
+        f"{statement.summary} reads the same again and again",
+        f"{len(repetition)} times {statement.summary} for the same key, with nothing written in between"
+        f"{_where(repetition)}.",
+        f"value = client.{_method(operation)}(key)  # once, before the loop",
+    )
+
+
+def keys_command(operation: Operation) -> Advice:
+    """KEYS: the server looks at every key that it has, and answers nobody meanwhile."""
+    number = "" if operation.rows is None else f" to find {operation.rows}"
+    return Advice(
+        "keys",
+        "KEYS looks at every key of the server",
+        f"KEYS went through all keys{number}; the server answers nobody else meanwhile.",
+        'for key in client.scan_iter(match="…", count=1000):\n    …',
+    )
+
+
+def broad_scan(calls: int, found: int) -> Advice:
+    """A whole key space is walked through, a few keys a call."""
+    return Advice(
+        "scan",
+        "SCAN walks through all keys to find a few",
+        f"{calls} round trips of SCAN found {found} keys.",
+        "client.smembers(index)  # a set of the names, kept beside them; or scan_iter(match=…, count=1000)",
+    )
+
+
+def big_reply(operation: Operation, items: int) -> Advice:
+    """A collection is read whole."""
+    name = operation.statement.operation
+    suggestion = {
+        "HGETALL": "client.hmget(key, fields)  # those that are needed; all of them: client.hscan_iter(key, count=500)",
+        "HKEYS": "client.hscan_iter(key, count=500, no_values=True)",
+        "HVALS": "client.hscan_iter(key, count=500)",
+        "SMEMBERS": "client.sscan_iter(key, count=500)",
+        "LRANGE": "client.lrange(key, 0, 99)  # a page",
+        "ZRANGE": "client.zrange(key, 0, 99)  # a page",
+        "ZREVRANGE": "client.zrevrange(key, 0, 99)  # a page",
+    }.get(name, "client.sscan_iter(key, count=500)")
+    return Advice(
+        "big",
+        f"{operation.statement.summary} reads a big collection whole",
+        f"{name} returned {items} items at once; the server answers nobody else meanwhile.",
+        suggestion,
+    )
+
+
+def huge_pipeline(commands: int) -> Advice:
+    """A pipeline that both sides hold in memory until its end."""
+    return Advice(
+        "pipeline",
+        "A pipeline is sent in one huge piece",
+        f"{commands} commands in one pipeline: client and server hold all of them and their replies in memory.",
+        "for start in range(0, len(items), 1000):\n"
+        "    with client.pipeline(transaction=False) as pipe:\n"
+        "        for item in items[start : start + 1000]:\n"
+        "            …\n"
+        "        pipe.execute()",
+    )
+
+
+def _method(operation: str) -> str:
+    name = operation.lower().replace(".", "().").replace(" ", "_")
+    return {"del": "delete", "getdel": "getdel", "type": "type"}.get(name, name)
+
+
+def _where(repetition: Repetition) -> str:
+    site = repetition.call_site
+    if site is None:
+        return ""
+    caller = f", called from {_place(site.caller)}" if site.caller is not None else ""
+    return f", at {_place(site)}{caller}"
+
+
+def _place(site: object) -> str:
+    return f"{site} in {site.function}"  # type: ignore[attr-defined]

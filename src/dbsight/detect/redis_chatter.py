@@ -1,0 +1,227 @@
+"""Single commands where one would do, and commands that do too much at once."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from itertools import pairwise
+from operator import attrgetter
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from dbsight.detect.history import History
+from dbsight.detect.redis_advice import Advice, big_reply, broad_scan, huge_pipeline, keys_command, once, together
+from dbsight.detect.repetition import KEY_VALUE, Repetition, places
+from dbsight.detect.rule import WindowRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dbsight.detect.window import Window
+    from dbsight.model import Category, Operation, Severity
+
+THRESHOLD: Final = 5
+"""Single commands that one would do (DETECTION)."""
+
+BIG_REPLY: Final = 1_000
+"""Items of a collection that was read whole."""
+
+HUGE_PIPELINE: Final = 10_000
+"""Commands that one pipeline keeps in memory, on both sides."""
+
+_WHOLE: Final = frozenset(
+    ("HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SUNION", "SINTER", "SDIFF", "LRANGE", "ZRANGE", "ZREVRANGE")
+)
+_ITERATING: Final = frozenset(("SCAN", "HSCAN", "SSCAN", "ZSCAN"))
+_PACE: Final = 0.05
+"""s; a thread that waits longer between commands than this is waiting for something, not looping."""
+
+
+class RedisChatter(WindowRule):
+    """Many single commands do the work of one, or one command does too much at once.
+
+        [ GET /cart ------------------------------------------------ ]
+          [ GET price:1 ] [ GET price:2 ] [ GET price:3 ] …  × 50
+
+    Anti-pattern:
+        prices = [client.get(f"price:{number}") for number in range(50)]
+
+    Best practice:
+        prices = client.mget([f"price:{number}" for number in range(50)])
+
+    Severity:
+        error: 10 or more for different keys that take 100 ms or 20 % of the unit of work.
+        warning: 5 or more; KEYS, a collection or a pipeline of 10 000, or a slow one.
+        info: fewer than 20 that take less than 25 ms and 0.5 % of the unit of work; smaller collections from 1000 on.
+
+    Left alone:
+        Pipelines of a reasonable size, commands that wait for something (locks, queues, rate limits: the same key at a
+        steady pace), what a queue worker does for one job after the other, subscriptions, pings, connection setup, the
+        steps of a transaction that watches its keys, fewer than 20 commands below 0.05 ms each, and what was allowed.
+    """
+
+    name: ClassVar[str] = "redis_chatter"
+    category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("slow_query_thresholds",)
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Find loops of commands, and commands that are too big each by itself; most time saved first."""
+        operations = [each for each in window.operations if each.database.system in KEY_VALUE and self._concerns(each)]
+        if not operations:
+            return ()
+        operations.sort(key=attrgetter("start_ns"))
+        groups: dict[str, list[Operation]] = {}
+        for operation in operations:
+            groups.setdefault(operation.statement.fingerprint, []).append(operation)
+        findings = {found.id: found for group in groups.values() for found in self._big(group, window)}
+        repeated = [group for group in groups.values() if len(group) >= THRESHOLD and _may_be_joined(group[0])]
+        if repeated:
+            units = History(operations, groups).units()
+            for group in repeated:
+                for part in _parts(group, units):
+                    found = self._loop(part, window)
+                    if found is not None:
+                        findings[found.id] = found
+        return sorted(findings.values(), key=lambda found: (-found.impact, found.id))
+
+    def _concerns(self, operation: Operation) -> bool:
+        allowed = operation.allowed | operation.statement.allowed
+        return operation.error_type is None and self.name not in allowed and "all" not in allowed
+
+    # -- Loops --------------------------------------------------------------------------------------------------
+
+    def _loop(self, part: list[Operation], window: Window) -> Finding | None:
+        if len(part) < THRESHOLD:
+            return None
+        repetition = Repetition(part)
+        several = repetition.distinct == len(part) or repetition.distinct >= 3
+        # Tasks of a request have no line of the application above them; neither have the threads of a scheduler.
+        nowhere = repetition.call_site is None and not (several and window.request)
+        if repetition.unknown or nowhere or _waits(repetition):
+            return None
+        if not several and (part[0].statement.kind == "select" and _written_between(part, window)):
+            return None
+        severity = _severity(repetition, window.duration, several=several)
+        if severity is None:
+            return None
+        advice = together(repetition) if several or part[0].statement.kind != "select" else once(repetition)
+        saving = 0.95 * repetition.duration * (1 - 1 / len(part))
+        return self._finding(part, advice, severity, window, saving, float(len(part)), float(THRESHOLD))
+
+    # -- Too big ------------------------------------------------------------------------------------------------
+
+    def _big(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
+        operation = group[0].statement.operation
+        longest = max(group, key=attrgetter("duration"))
+        slow = self.configuration.limits(longest.database.system)[0]
+        total = sum(each.duration for each in group)
+        if operation == "KEYS":
+            grave = (longest.rows or 0) >= BIG_REPLY or longest.duration >= slow
+            yield self._finding(group, keys_command(longest), "warning" if grave else "info", window, total)
+        elif operation == "SCAN" and len(group) >= THRESHOLD:
+            found = sum(each.rows or 0 for each in group)
+            grave = total >= 0.1 or len(group) >= 100
+            advice = broad_scan(len(group), found)
+            yield self._finding(group, advice, "warning" if grave else "info", window, total * 0.9, float(len(group)))
+        elif operation in _WHOLE:
+            big = [each for each in group if (each.rows or 0) >= BIG_REPLY]
+            if big:
+                most = max(each.rows or 0 for each in big)
+                severity: Severity = "warning" if most >= 10 * BIG_REPLY or longest.duration >= slow else "info"
+                saving = 0.5 * sum(each.duration for each in big)
+                yield self._finding(
+                    big, big_reply(big[0], most), severity, window, saving, float(most), float(BIG_REPLY)
+                )
+        elif (huge := max(each.batch_size for each in group)) >= HUGE_PIPELINE:
+            limit = float(HUGE_PIPELINE)
+            yield self._finding(group, huge_pipeline(huge), "warning", window, 0.0, float(huge), limit)
+
+    # -- What is said -------------------------------------------------------------------------------------------
+
+    def _finding(
+        self,
+        part: Sequence[Operation],
+        advice: Advice,
+        severity: Severity,
+        window: Window,
+        impact: float,
+        value: float | None = None,
+        threshold: float | None = None,
+    ) -> Finding:
+        first = part[0]
+        site = first.call_site
+        identity = [self.name, advice.fault, first.statement.fingerprint]
+        if site is not None:
+            identity += [site.file, site.function]
+        digest = blake2b("\0".join(identity).encode(errors="replace"), digest_size=4).hexdigest()
+        return Finding(
+            rule=self.name,
+            id=f"rc-{digest}",
+            severity=severity,
+            category=self.category,
+            title=advice.title,
+            description=advice.description,
+            suggestion=advice.suggestion,
+            impact=impact,
+            effort="low",
+            count=len(part),
+            metric="count" if threshold is not None else "",
+            current_value=value,
+            threshold=threshold,
+            statement=first.statement,
+            database=first.database,
+            call_site=site,
+            trace=f"{window.trace_id:032x}",
+            route=window.name,
+        )
+
+
+def _may_be_joined(operation: Operation) -> bool:
+    """Whether several of these could be sent at once: single commands that neither wait nor belong to a protocol."""
+    statement = operation.statement
+    if statement.ping or statement.setup or statement.blocking or statement.kind == "transaction":
+        return False
+    if statement.operation in _ITERATING or statement.operation == "KEYS" or operation.batch_size > 1:
+        return False
+    return bool(statement.targets) or operation.foreign
+
+
+def _parts(group: list[Operation], units: dict[int, tuple[int, int]]) -> Iterator[list[Operation]]:
+    """Part a group by database, unit of work and place."""
+    parts: dict[object, list[Operation]] = {}
+    for operation in group:
+        parts.setdefault((operation.database.key, units.get(id(operation))), []).append(operation)
+    for part in parts.values():
+        yield from places(part)
+
+
+def _waits(repetition: Repetition) -> bool:
+    """Whether it runs at a pace: a lock that is tried for, a queue or a limit that is polled."""
+    gaps = repetition.gaps()
+    return median(gaps) > _PACE if repetition.distinct < len(repetition) else median(gaps) > 1.0
+
+
+def _written_between(part: Sequence[Operation], window: Window) -> bool:
+    """Whether most of these reads follow a write of the same keys: then they are no repetition."""
+    targets = set(part[0].statement.targets)
+    writes = [
+        each.start_ns
+        for each in window.operations
+        if each.statement.written and not targets.isdisjoint(each.statement.written)
+    ]
+    if not writes:
+        return False
+    starts = [each.start_ns for each in part]
+    fresh = sum(any(before < write < after for write in writes) for before, after in pairwise(starts))
+    return fresh * 2 >= len(starts) - 1
+
+
+def _severity(repetition: Repetition, window: float, *, several: bool) -> Severity | None:
+    """Read the table: none, demotion, error, warning; the first that matches holds."""
+    count, total = len(repetition), repetition.duration
+    if total / count < 0.00005 and count < 20:
+        return None
+    if count < 20 and total < 0.025 and total * 200 < window:
+        return "info"
+    matters = total >= 0.1 or total * 5 >= window > 0
+    return "error" if several and count >= 10 and matters else "warning"
