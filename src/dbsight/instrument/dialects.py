@@ -113,12 +113,12 @@ def error_of(error: BaseException) -> tuple[str, str | None]:
 
 
 def _code_of(error: BaseException) -> str | None:
+    first = error.args[0] if error.args else None
+    if isinstance(first, int) and not isinstance(first, bool):
+        return str(first)  # MySQL's drivers: (errno, message), whether or not they give the SQLSTATE as well
     for attribute in ("sqlstate", "pgcode", "sqlite_errorname"):
         code = getattr(error, attribute, None)
         if isinstance(code, str):
             return code
-    first = error.args[0] if error.args else None
-    if isinstance(first, int) and not isinstance(first, bool):
-        return str(first)  # MySQL's drivers: (errno, message)
     code = getattr(first, "full_code", None)  # oracledb: ORA-00942
     return code if isinstance(code, str) else None
