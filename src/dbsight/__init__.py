@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.distro import configure
+    from dbsight.facade import get_pool_count, get_pool_info, get_process_memory, pool_stats
+    from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
+    from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
     from dbsight.processor import DbsightSpanProcessor
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
     from dbsight.version import __version__
 
 _HOMES = {
+    "AsyncpgPoolInstrumentor": "dbsight.instrument.pools.asyncpg",
     "DbsightSpanProcessor": "dbsight.processor",
+    "PsycopgPoolInstrumentor": "dbsight.instrument.pools.psycopg",
     "RedisInstrumentor": "dbsight.instrument.redis",
     "SQLAlchemyInstrumentor": "dbsight.instrument.sqlalchemy",
     "Settings": "dbsight.config",
@@ -25,10 +30,16 @@ _HOMES = {
     "__version__": "dbsight.version",
     "allow": "dbsight.scope",
     "configure": "dbsight.distro",
+    "get_pool_count": "dbsight.facade",
+    "get_pool_info": "dbsight.facade",
+    "get_process_memory": "dbsight.facade",
+    "pool_stats": "dbsight.facade",
 }
 
-__all__ = [  # noqa: PLE0604 - names that __getattr__ finds
+__all__ = [
+    "AsyncpgPoolInstrumentor",
     "DbsightSpanProcessor",
+    "PsycopgPoolInstrumentor",
     "RedisInstrumentor",
     "SQLAlchemyInstrumentor",
     "Settings",
@@ -36,6 +47,10 @@ __all__ = [  # noqa: PLE0604 - names that __getattr__ finds
     "__version__",
     "allow",
     "configure",
+    "get_pool_count",
+    "get_pool_info",
+    "get_process_memory",
+    "pool_stats",
 ]
 
 

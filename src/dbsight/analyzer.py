@@ -14,7 +14,7 @@ from dbsight.detect import RULES, make_rules
 from dbsight.detect.limits import Limits
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.detect.window import Window
-from dbsight.instrument import pools, transactions
+from dbsight.instrument import pools, process, transactions
 from dbsight.model import CacheEvent, LockEvent, Operation, PoolEvent, TransactionEvent, Verdict, WindowSummary
 from dbsight.monitor.caches import Caches
 from dbsight.monitor.locks import Locks
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.rule import Rule
-    from dbsight.model import Event, Finding, Observation, Snapshot
+    from dbsight.model import Event, Finding, Observation, PoolTotals, Snapshot
     from dbsight.span import DrawnRoot
 
 _SECOND: Final = 1_000_000_000
@@ -73,6 +73,8 @@ class Analyzer:
         self.caches = Caches()
         self.locks = Locks()
         self.metrics = Metrics(meter_provider)
+        if self.settings.process_metrics:
+            process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
         self.origins: tuple[object, ...] = ()
         self._origin: object | None = None  # the one that the latest operation had
@@ -448,8 +450,10 @@ class Analyzer:
 
     def snapshot(self, **about: Any) -> Snapshot:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
+        caches.collect()
         snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
-        snapshot.pools = self.pools.snapshots(pools.snapshots())
+        snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
+        snapshot.memory = process.history()
         snapshot.transactions = transactions.open_transactions()
         snapshot.transaction_totals = self.pools.transactions()
         snapshot.caches = self.caches.totals()
@@ -460,6 +464,8 @@ class Analyzer:
         """Let the rules about totals look; what they find for the first time has no span and becomes a log event."""
         if not self._examiners:
             return
+        process.remember()
+        pools.overdue(self.settings.connection_leak_after)
         self.pools.sample(pools.snapshots())
         snapshot = self.snapshot()
         for rule in tuple(self._examiners):
@@ -502,6 +508,13 @@ def _merge(findings: dict[str, Finding], found: Finding) -> None:
 
 
 _alive: list[Analyzer] = []
+
+
+def total_pools() -> dict[str, PoolTotals]:
+    """What the first engine of the process knows of each pool by name; nothing when there is none."""
+    if not _alive:
+        return {}
+    return {each.state.name: each.totals for each in _alive[0].pools.snapshots(pools.snapshots())}
 
 
 def _after_fork() -> None:

@@ -116,11 +116,23 @@ class Settings:
     n_plus_one_threshold: int = setting(
         5, "Repetitions of one query that make an N+1 a warning.", whole(2), overridable=True
     )
+    row_by_row_write_threshold: int = setting(
+        5, "Rows written one at a time from one place that are a finding.", whole(2), overridable=True
+    )
     max_rows_threshold: int = setting(
         10_000, "Rows that one query may fetch at once without LIMIT or streaming.", whole(1), overridable=True
     )
     connection_leak_after: float = setting(
         30.0, "A connection that is out for longer counts as leaked.", parsers.duration
+    )
+    pool_wait_threshold: float = setting(
+        0.1, "Waiting for connections in one unit of work that is a finding.", parsers.duration
+    )
+    long_transaction_threshold: float = setting(
+        5.0, "A transaction that is open for longer is a finding.", parsers.duration
+    )
+    blocked_loop_threshold: float = setting(
+        0.05, "A running event loop that synchronous database calls stop for longer is a finding.", parsers.duration
     )
     cache_hit_ratio_threshold: float = setting(
         0.7, "A cache whose hit ratio is lower is a finding, once it has enough requests.", parsers.fraction

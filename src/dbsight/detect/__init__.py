@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbsight.detect.async_engine_sync_pool import AsyncEngineSyncPool
+from dbsight.detect.blocking_call import BlockingCall
 from dbsight.detect.cache_miss import CacheMiss
+from dbsight.detect.connection_leak import ConnectionLeak
+from dbsight.detect.duplicate_pools import DuplicatePools
 from dbsight.detect.invalidation_storm import InvalidationStorm
+from dbsight.detect.long_transaction import LongTransaction
+from dbsight.detect.memory_growth import MemoryGrowth
 from dbsight.detect.n_plus_one import NPlusOne
+from dbsight.detect.pool_churn import PoolChurn
+from dbsight.detect.pool_wait import PoolWait
 from dbsight.detect.redis_chatter import RedisChatter
+from dbsight.detect.rollback_rate import RollbackRate
+from dbsight.detect.session_leak import SessionLeak
 from dbsight.detect.slow_query import SlowQuery
 
 if TYPE_CHECKING:
@@ -20,6 +30,16 @@ RULES: tuple[type[Rule], ...] = (
     RedisChatter,
     CacheMiss,
     InvalidationStorm,
+    PoolWait,
+    ConnectionLeak,
+    SessionLeak,
+    LongTransaction,
+    BlockingCall,
+    DuplicatePools,
+    PoolChurn,
+    RollbackRate,
+    AsyncEngineSyncPool,
+    MemoryGrowth,
 )
 
 

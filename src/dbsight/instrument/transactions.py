@@ -10,7 +10,7 @@ from __future__ import annotations
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import bus, config
+from dbsight import bus, config, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import held_by_connection, open_connections
 from dbsight.instrument.pools.pool import current_parent
@@ -41,9 +41,10 @@ class Transaction:
         queries: Those before it.
         writes: The same.
         failures: The same.
+        allowed: Rules allowed when it began.
     """
 
-    __slots__ = ("began", "busy", "database", "failures", "queries", "site", "writes")
+    __slots__ = ("allowed", "began", "busy", "database", "failures", "queries", "site", "writes")
 
     def __init__(self, database: Database, site: CallSite | None, held: Held, began: float) -> None:
         self.database = database
@@ -53,6 +54,7 @@ class Transaction:
         self.queries = held.queries
         self.writes = held.writes
         self.failures = held.failures
+        self.allowed = scope.allowed()
 
     def abandoned(self, held: Held) -> None:
         """Its connection was lost, or given back by the garbage collector: the database rolls it back."""
@@ -116,6 +118,7 @@ def _end(held: Held, result: Any) -> None:
             queries=held.queries - transaction.queries,
             writes=held.writes - transaction.writes,
             failed=held.failures > transaction.failures,
+            allowed=transaction.allowed,
             call_site=transaction.site,
             parent=current_parent() if seconds >= _TOLD else None,
         )

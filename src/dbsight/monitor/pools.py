@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from threading import RLock
 from time import time_ns
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dbsight import safety, semconv
-from dbsight.model import PoolSample, PoolSnapshot, PoolState, PoolTotals, TransactionTotals
+from dbsight.model import Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, TransactionTotals
 from dbsight.monitor.quantiles import bucket, empty, quantiles
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ WAITED: Final = 0.001
 _MAX_NAMES = 200
 _MAX_DATABASES = 200
 _REMEMBERED = 2000  # requests of one pool
+_MAX_LEAKS = 100  # lines of one pool
 _POINTS = 360  # an hour at one in ten seconds
 
 
@@ -58,6 +60,7 @@ class _Record:
         self.series: deque[PoolSample] = deque(maxlen=_POINTS)
         self.waited: dict[int, float] = {}  # what a checkout told, until its check-in
         self.sampled_timeouts = 0
+        self.leaked: dict[str, Leak] = {}
 
 
 class Pools:
@@ -93,8 +96,11 @@ class Pools:
                 record.recent.append(Borrowing(asked, event.seconds, 0.0, event.requester, event.call_site))
             elif kind == "failure":
                 totals.failures += 1
+                if event.reason == "sync_pool":
+                    totals.refused = event.call_site
             elif kind == "leak":
                 totals.leaks += 1
+                _leaked(record.leaked, event)
 
     @staticmethod
     def _returned(record: _Record, event: PoolEvent) -> None:
@@ -147,15 +153,8 @@ class Pools:
                 record.series.append(point)
 
     def snapshots(self, states: Iterable[PoolState]) -> list[PoolSnapshot]:
-        """The pools that are there, then those of which only totals are left."""
-        found = [PoolSnapshot(state, *self._known(state.name)) for state in states]
-        names = {each.state.name for each in found}
-        with self._lock:
-            gone = [name for name in self._records if name not in names]
-        for name in gone:
-            state = PoolState(name, "", "", "", pools=0, made=0, same=0, clients=0)
-            found.append(PoolSnapshot(state, *self._known(name)))
-        return found
+        """Each pool with what happened in it."""
+        return [PoolSnapshot(state, *self._known(state.name)) for state in states]
 
     def _known(self, name: str) -> tuple[PoolTotals, Sequence[PoolSample]]:
         record = self._records.get(name)
@@ -167,6 +166,7 @@ class Pools:
             (use_p95,) = quantiles(record.uses, totals.use_max, 0.95)
             counted = (totals.checkouts, totals.waits, totals.wait_total, totals.wait_max, totals.use_max)
             counts = (totals.timeouts, totals.failures, totals.leaks)
+            leaked = [replace(leak) for leak in record.leaked.values()]
         checkouts, waits, wait_total, wait_max, use_max = counted
         timeouts, failures, leaks = counts
         return (
@@ -184,6 +184,8 @@ class Pools:
                 rate=_rate(recent),
                 needed=needed(recent, use_p95),
                 hog=_hog(recent),
+                leaked=leaked,
+                refused=totals.refused,
             ),
             series,
         )
@@ -197,6 +199,20 @@ class Pools:
                     name = semconv.OTHER
                 record = self._records.setdefault(name, _Record())
             return record
+
+
+def _leaked(leaks: dict[str, Leak], event: PoolEvent) -> None:
+    key = f"{event.call_site}{event.session}"
+    leak = leaks.get(key)
+    if leak is None:
+        if len(leaks) >= _MAX_LEAKS:
+            safety.dropped("leaks")
+            return
+        leak = leaks[key] = Leak(event.call_site, event.session)
+    leak.count += 1
+    leak.age = event.seconds
+    if event.reason == "collected":
+        leak.collected += 1
 
 
 def _waited(record: _Record, seconds: float) -> None:

@@ -8,7 +8,7 @@ pool can be asked for, and calls its methods when something happens. ``registry.
 
 from dbsight.instrument.pools.instruments import observe, stop_observing
 from dbsight.instrument.pools.pool import Held, Pool, Request, held_by_connection
-from dbsight.instrument.pools.registry import engines, open_connections, snapshots
+from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots
 
 __all__ = [
     "Held",
@@ -16,8 +16,10 @@ __all__ = [
     "Request",
     "engines",
     "held_by_connection",
+    "infos",
     "observe",
     "open_connections",
+    "overdue",
     "snapshots",
     "stop_observing",
 ]

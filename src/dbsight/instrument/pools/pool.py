@@ -264,6 +264,10 @@ class Pool:
         """Whether another pool took its place, and it only waits for its last connections to come back."""
         return False
 
+    def blocks_loop(self) -> bool:
+        """Whether it is used by tasks but waits as threads do, which stops their event loop."""
+        return False
+
     def loop_id(self) -> int | None:
         """Identity of the event loop that its connections belong to, None for none."""
         loop = self._loop() if self._loop is not None else None
@@ -307,7 +311,8 @@ class Pool:
             held.requester = threading.get_ident()
         if wait >= WAITED:
             held.untold = None
-            self._tell("checkout", wait, site, parent=current_parent(), requester=held.requester)
+            parent, allowed = current_parent(), scope.allowed()
+            self._tell("checkout", wait, site, parent=parent, allowed=allowed, requester=held.requester)
         return held
 
     def _look_at_loop(self, held: Held) -> None:
@@ -339,6 +344,7 @@ class Pool:
             waited,
             callsite.find(sys._getframe(2)),
             parent=current_parent(),
+            allowed=scope.allowed(),
             holders=tuple((each.site, now - each.began) for each in held[:MAX_HOLDERS]),
             requester=threading.get_ident(),
         )
@@ -378,7 +384,6 @@ class Pool:
             reason=reason,
             requester=held.requester,
             session=held.session,
-            parent=current_parent(),
         )
 
     def connecting(self) -> float:

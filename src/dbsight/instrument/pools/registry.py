@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dbsight.instrument.pools.pool import Held, Pool
+    from dbsight.model import CallSite
 
 MAX_NAMES: Final = 200
 """Names of pools that are told apart; further targets are ``other``."""
@@ -43,14 +44,16 @@ class Counts:
 
 
 class Totals:
-    """The same of all pools of one name, and how many pools there have been."""
+    """The same of all pools of one name, and how many pools there have been, the latest of them described."""
 
-    __slots__ = ("gone", "made", "opened")
+    __slots__ = ("gone", "kind", "library", "made", "opened", "site", "system")
 
     def __init__(self) -> None:
         self.opened = 0
         self.gone = 0
         self.made = 0
+        self.library = self.kind = self.system = ""
+        self.site: CallSite | None = None
 
 
 _lock = threading.RLock()  # re-entrant: a pool may be collected while its thread is counting
@@ -75,7 +78,19 @@ def add(pool: Pool) -> None:
     """A pool was made, or is watched from now on."""
     with _lock:
         _pools.add(pool)
-        _totals[pool.name].made += 1
+        totals = _totals[pool.name]
+        totals.made += 1
+        totals.library, totals.kind, totals.system = pool.library, pool.kind, pool.system
+        totals.site = pool.site
+
+
+def describe(name: str, library: str, kind: str, system: str) -> None:
+    """A pool that was refused before it was made."""
+    with _lock:
+        totals = _totals[name]
+        if not totals.made:
+            totals.made = 1
+            totals.library, totals.kind, totals.system = library, kind, system
 
 
 def _opened(counts: Counts) -> None:
@@ -133,12 +148,36 @@ def open_connections() -> Iterator[Held]:
         yield from tuple(pool.held.values())
 
 
-def snapshots(library: str = "") -> list[PoolState]:
+def overdue(limit: float) -> None:
+    """Report as leaks the connections that are out and without a query for longer than a limit, in s; each once."""
+    now = perf_counter()
+    for pool in pools():
+        for identity, held in list(pool.held.items()):
+            if now - held.began > limit and now - held.last > limit / 2:
+                pool.lost(identity, "overdue")
+
+
+def snapshots(library: str = "", *, gone: bool = False) -> list[PoolState]:
     """The state of all pools, by name.
 
     Args:
         library: Of one pool library alone.
+        gone: Whether to tell of targets too that have no pool any more.
     """
+    states = _living(library)
+    if gone:
+        names = {state.name for state in states}
+        with _lock:
+            left = [(name, totals) for name, totals in _totals.items() if name not in names and totals.made]
+        for name, totals in left:
+            state = PoolState(name, totals.library, totals.kind, totals.system, pools=0, same=0, clients=0)
+            state.made, state.created, state.closed = totals.made, totals.opened, totals.gone
+            state.call_site = totals.site
+            states.append(state)
+    return states
+
+
+def _living(library: str) -> list[PoolState]:
     now = perf_counter()
     by_name: dict[str, list[Pool]] = {}
     for pool in pools():
@@ -180,6 +219,7 @@ def _state(name: str, group: list[Pool], now: float) -> PoolState:
         closed=totals.gone,
         idle_time=0.0 if used else min(now - pool.touched for pool in group),
         wrong_loop=sum(pool.wrong_loop for pool in group),
+        blocks_loop=any(pool.blocks_loop() for pool in live),
         call_site=first.site,
         holders=tuple(each.holder(now) for each in held[:_MAX_HOLDERS]),
     )
@@ -188,6 +228,15 @@ def _state(name: str, group: list[Pool], now: float) -> PoolState:
 def _sum(limits: Sequence[int | None]) -> int | None:
     known = [limit for limit in limits if limit is not None]
     return sum(known) if len(known) == len(limits) else None
+
+
+def infos() -> dict[str, list[dict[str, Any]]]:
+    """Of every pool the event loop and the configuration that it shares with others, by name."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for pool in pools():
+        about = {"loop_id": pool.loop_id(), "config_hash": f"{pool.configuration & 0xFFFFFFFF:08x}"}
+        found.setdefault(pool.name, []).append(about)
+    return found
 
 
 def reset() -> None:

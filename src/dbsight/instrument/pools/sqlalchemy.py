@@ -14,10 +14,12 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
+from dbsight import bus
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.pool import Pool, asking, held_by_connection
+from dbsight.model import PoolEvent
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -95,6 +97,10 @@ class _Queue(_SQLAlchemyPool):
     def overflow(self) -> int:
         pool = self.pool
         return max(0, pool.overflow()) if pool is not None else 0
+
+    def blocks_loop(self) -> bool:
+        # SQLAlchemy 2 refuses to make such an engine, 1.4 does not.
+        return self._asynchronous and not getattr(type(self.pool), "_is_asyncio", True)
 
 
 class _Null(_SQLAlchemyPool):
@@ -196,6 +202,11 @@ class PoolWatcher:
         record: Any = self._base._ConnectionRecord
         self._replace(record, "checkout", classmethod(self._checkout(record.checkout.__func__)))
         self._replace(record, _CONNECT, self._connect(getattr(record, _CONNECT)))
+        # Where asynchronous engines are not imported yet, they bind ours when they are: importing them takes 0.1 s.
+        package = sys.modules.get("sqlalchemy.ext.asyncio.engine")
+        name = "create_engine" if package is None else "_create_engine"
+        owner: Any = sys.modules["sqlalchemy.engine"] if package is None else package
+        self._replace(owner, name, self._create_async(getattr(owner, name)))
         self._replace(self._base, "_finalize_fairy", self._finalize(self._base._finalize_fairy))
         self._listeners = (
             (self._base.Pool, "checkin", self.checkin),
@@ -246,6 +257,36 @@ class PoolWatcher:
             note(engine, callsite.find)
 
         return __init__
+
+    def _create_async(self, original: Any) -> Any:
+        from sqlalchemy import exc
+
+        def create(url: Any, **options: Any) -> Any:
+            try:
+                return original(url, **options)
+            except exc.ArgumentError:
+                if self._undo:
+                    self._refused(url, options)
+                raise
+
+        return create
+
+    @guard
+    def _refused(self, url: Any, options: dict[str, Any]) -> None:
+        """An asynchronous engine was given a pool for threads."""
+        kind = options.get("poolclass")
+        if kind is None or getattr(kind, "_is_asyncio", True):
+            return
+        from sqlalchemy import make_url
+
+        made = make_url(url)
+        where = database_of(made.get_dialect()(), made)
+        name = registry.bounded(pool_name(where))
+        registry.describe(name, _LIBRARY, kind.__name__, where.system)
+        event = PoolEvent("failure", name, time.time_ns(), error_type="sqlalchemy.exc.ArgumentError")
+        event.reason = "sync_pool"
+        event.call_site = callsite.find()
+        bus.observe(event)
 
     @guard
     def _note_engine(self, engine: Any, find: Callable[[], CallSite | None] | None) -> None:

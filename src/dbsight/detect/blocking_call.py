@@ -1,0 +1,102 @@
+"""Synchronous drivers on a running event loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import WindowRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.detect.window import Window
+    from dbsight.model import Category, Operation
+
+_ERROR = 1.0  # s
+
+_DRIVERS: Final = {
+    "postgresql": "postgresql+asyncpg",
+    "mysql": "mysql+asyncmy",
+    "mariadb": "mariadb+asyncmy",
+    "sqlite": "sqlite+aiosqlite",
+    "microsoft.sql_server": "mssql+aioodbc",
+    "oracle.db": "oracle+oracledb_async",
+}
+
+
+class BlockingCall(WindowRule):
+    """A synchronous driver runs on an event loop, which stands still meanwhile.
+
+        [ GET /checkout ---------------------- ]
+          [ SELECT orders ------------- ]          every other task waits
+
+    Anti-pattern:
+        async def checkout():
+            with Session(engine) as session:
+                return session.scalars(select(Order)).all()
+
+    Best practice:
+        async def checkout():
+            async with AsyncSession(engine) as session:
+                return (await session.scalars(select(Order))).all()
+
+    Severity:
+        error: One unit of work stopped its loop for 1 s.
+        warning: For ``blocked_loop_threshold`` (50 ms).
+
+    Left alone:
+        Asynchronous engines, threads (``asyncio.to_thread``), notebooks, whose loop serves nobody else, and what was
+        allowed.
+    """
+
+    name: ClassVar[str] = "blocking_call"
+    category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("blocked_loop_threshold",)
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Add up what each line stopped the loop for."""
+        by_place: dict[str, list[Operation]] = {}
+        for operation in window.operations:
+            if operation.blocked_loop and not _is_excused(operation, self.name):
+                by_place.setdefault(str(operation.call_site), []).append(operation)
+        limit = self.configuration.blocked_loop_threshold
+        for operations in by_place.values():
+            blocked = sum(operation.duration + operation.pool_wait for operation in operations)
+            if blocked >= limit:
+                yield self._finding(operations, blocked, limit)
+
+    def _finding(self, operations: list[Operation], blocked: float, limit: float) -> Finding:
+        longest = max(operations, key=lambda operation: operation.duration)
+        site = longest.call_site
+        system = longest.database.system
+        function = site.function if site is not None else "a coroutine"
+        driver = _DRIVERS.get(system)
+        engine = f'create_async_engine("{driver}://…")  # or ' if driver else ""
+        return Finding(
+            rule=self.name,
+            id=identity("bc", self.name, site, longest.database.key),
+            severity="error" if blocked >= _ERROR else "warning",
+            category=self.category,
+            title=f"{function} stops its event loop",
+            description=f"{function} ran a synchronous driver for {blocked * 1e3:.3g} ms on a running event loop, "
+            f"the longest time for {longest.statement.summary or longest.statement.kind}.",
+            suggestion=f"{engine}await asyncio.to_thread({function.rpartition('.')[2]})",
+            impact=blocked,
+            effort="medium",
+            count=len(operations),
+            metric="blocked",
+            current_value=blocked,
+            threshold=limit,
+            statement=longest.statement,
+            database=longest.database,
+            call_site=site,
+        )
+
+
+def _is_excused(operation: Operation, rule: str) -> bool:
+    if (operation.allowed | operation.statement.allowed) & {rule, "all"}:
+        return True
+    file = operation.call_site.file if operation.call_site is not None else ""
+    return "ipykernel_" in file or file.startswith("<ipython")

@@ -1,0 +1,77 @@
+"""Connections that nobody gives back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.pool_advice import given_back
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import Category, Leak, PoolSnapshot, Snapshot
+
+
+class ConnectionLeak(SnapshotRule):
+    """A connection was taken from its pool and never given back.
+
+        [ GET /export --------- ]
+          [ checkout ]                    … no check-in: out for more than 30 s, or until the
+                                            garbage collector finds it
+
+    Anti-pattern:
+        connection = engine.connect()
+        rows = connection.execute(select(Order)).all()
+
+    Best practice:
+        with engine.connect() as connection:
+            rows = connection.execute(select(Order)).all()
+
+    Severity:
+        error: Always: what is not given back is missing when it is needed.
+
+    Left alone:
+        Connections on which a query ran lately, however long they are out.
+    """
+
+    name: ClassVar[str] = "connection_leak"
+    category: ClassVar[Category] = "pool"
+    settings: ClassVar[tuple[str, ...]] = ("connection_leak_after",)
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Report each line that leaked, once."""
+        for pool in snapshot.pools:
+            for leak in pool.totals.leaked:
+                if not leak.session:
+                    yield self._finding(pool, leak)
+
+    def _finding(self, pool: PoolSnapshot, leak: Leak) -> Finding:
+        limit = self.configuration.connection_leak_after
+        return Finding(
+            rule=self.name,
+            id=identity("cl", self.name, pool.state.name, leak.call_site),
+            severity="error",
+            category=self.category,
+            title=f"A connection of {pool.state.name} was not given back",
+            description=described(leak, limit),
+            suggestion=given_back(pool.state),
+            count=leak.count,
+            metric="age",
+            current_value=leak.age,
+            threshold=limit,
+            call_site=leak.call_site,
+        )
+
+
+def described(leak: Leak, limit: float) -> str:
+    """Where it was taken, and how it was found out."""
+    where = f"at {leak.call_site}" if leak.call_site is not None else "on an unknown line"
+    times = "" if leak.count == 1 else f" {leak.count} times"
+    if leak.collected:
+        how = f"the garbage collector found it after {leak.age:.3g} s"
+    else:
+        how = f"out for {leak.age:.3g} s without a query (limit {limit:.3g} s)"
+    return f"Taken {where}{times}; {how}."

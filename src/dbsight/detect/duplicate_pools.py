@@ -1,0 +1,105 @@
+"""More pools than one for the same thing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.pool_advice import shared
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import Category, PoolState, Snapshot
+
+_WARNING = 3
+_KEEP_NOTHING = frozenset({"NullPool", "StaticPool"})
+
+
+class DuplicatePools(SnapshotRule):
+    """Several pools are the same, or one pool serves several event loops.
+
+        [ GET /orders -------- ] ── engine 1 ── pool of 15 ─┐
+        [ GET /customers ----- ] ── engine 2 ── pool of 15 ─┼─ the same database
+        [ GET /products ------ ] ── engine 3 ── pool of 15 ─┘
+
+    Anti-pattern:
+        def orders():
+            engine = create_engine(url)
+
+    Best practice:
+        engine = create_engine(url)
+        def orders():
+            ...
+
+    Severity:
+        error: A pool serves several event loops, or there are more pools than ``pool_count_threshold`` (100).
+        warning: Three or more with the same settings.
+        info: Two.
+
+    Left alone:
+        Pools that keep no connections, SQLite in memory (each is a database of its own), and different settings.
+    """
+
+    name: ClassVar[str] = "duplicate_pools"
+    category: ClassVar[Category] = "pool"
+    settings: ClassVar[tuple[str, ...]] = ("pool_count_threshold",)
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Look at the pools of each target, then at all of them."""
+        count = 0
+        for pool in snapshot.pools:
+            state = pool.state
+            count += state.pools
+            if state.wrong_loop:
+                yield self._wrong_loop(state)
+            if state.same >= 2 and state.kind not in _KEEP_NOTHING:
+                yield self._same(state)
+        limit = self.configuration.pool_count_threshold
+        if count > limit:
+            yield Finding(
+                rule=self.name,
+                id=identity("dp", self.name, "count"),
+                severity="error",
+                category=self.category,
+                title="There are too many connection pools",
+                description=f"{count} pools are alive in this process (limit {limit}).",
+                suggestion="engine = create_engine(url)  # once, at module level",
+                metric="pools",
+                current_value=float(count),
+                threshold=float(limit),
+            )
+
+    def _same(self, state: PoolState) -> Finding:
+        at_most = f", which may open {state.max} connections" if state.max is not None else ""
+        return Finding(
+            rule=self.name,
+            id=identity("dp", self.name, state.name),
+            severity="warning" if state.same >= _WARNING else "info",
+            category=self.category,
+            title=f"Several pools lead to {state.name}",
+            description=f"{state.same} pools with the same settings are alive{at_most}.",
+            suggestion=shared(state),
+            count=state.same,
+            metric="pools",
+            current_value=float(state.same),
+            threshold=1.0,
+            call_site=state.call_site,
+        )
+
+    def _wrong_loop(self, state: PoolState) -> Finding:
+        return Finding(
+            rule=self.name,
+            id=identity("dl", self.name, state.name, "loop"),
+            severity="error",
+            category=self.category,
+            title=f"The pool {state.name} is used on several event loops",
+            description="Its connections belong to the loop that made them; on another one they fail or hang "
+            f"({state.wrong_loop} times so far).",
+            suggestion="await engine.dispose()  # before the loop ends; or one engine for each loop",
+            count=state.wrong_loop,
+            metric="loops",
+            call_site=state.call_site,
+        )

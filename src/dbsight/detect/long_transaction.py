@@ -1,0 +1,90 @@
+"""Transactions that stay open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.model import Finding, TransactionEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.detect.window import Window
+    from dbsight.model import CallSite, Category, Database, Snapshot
+
+_ERROR = 6  # times the limit
+
+
+class LongTransaction(WindowRule, SnapshotRule):
+    """A transaction is open for longer than the limit, often without doing anything.
+
+        [ POST /order ------------------------------------------ ]
+          [ BEGIN … UPDATE stock ]  call of a payment service  [ COMMIT ]
+            rows stay locked, and dead ones cannot be removed
+
+    Anti-pattern:
+        with Session(engine) as session, session.begin():
+            order = session.get(Order, number, with_for_update=True)
+            order.paid = charge(order)  # a call over the network
+
+    Best practice:
+        paid = charge(number)
+        with Session(engine) as session, session.begin():
+            session.get(Order, number, with_for_update=True).paid = paid
+
+    Severity:
+        error: Open for six times ``long_transaction_threshold``.
+        warning: Open for ``long_transaction_threshold`` (5 s).
+
+    Left alone:
+        Autocommit, transactions without a statement, reads on SQLite (which locks nothing for them), what was allowed.
+    """
+
+    name: ClassVar[str] = "long_transaction"
+    category: ClassVar[Category] = "lock"
+    settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold",)
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Look at the transactions that ended in this unit of work."""
+        for event in window.events:
+            if not isinstance(event, TransactionEvent) or event.allowed & {self.name, "all"}:
+                continue
+            if self._is_long(event.database, event.seconds, event.queries, event.writes):
+                ended = f"{event.result} after {event.seconds:.3g} s"
+                yield self._finding(event.database, event.call_site, event.seconds, event.idle, ended)
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Look at those that are still open."""
+        for each in snapshot.transactions:
+            if self._is_long(each.database, each.age, each.queries, each.writes):
+                yield self._finding(each.database, each.call_site, each.age, each.idle, f"open since {each.age:.3g} s")
+
+    def _is_long(self, database: Database, seconds: float, queries: int, writes: int) -> bool:
+        if seconds < self.configuration.long_transaction_threshold or not queries:
+            return False
+        return bool(writes) or database.system != "sqlite"
+
+    def _finding(self, database: Database, site: CallSite | None, seconds: float, idle: float, how: str) -> Finding:
+        limit = self.configuration.long_transaction_threshold
+        sleeps = idle >= seconds / 2
+        return Finding(
+            rule=self.name,
+            id=identity("lt", self.name, database.key, site),
+            severity="error" if seconds >= _ERROR * limit else "warning",
+            category=self.category,
+            title="Idle in a transaction" if sleeps else "A transaction stays open for long",
+            description=f"Begun at {site or 'an unknown line'}, {how}; {idle:.3g} s of it without a statement.",
+            suggestion="with session.begin():  # after the slow part, around the statements alone"
+            if sleeps
+            else "for part in batches(rows, 500):\n    with session.begin():\n        session.add_all(part)",
+            impact=idle,
+            effort="medium",
+            metric="duration",
+            current_value=seconds,
+            threshold=limit,
+            database=database,
+            call_site=site,
+            details={"idle": idle},
+        )

@@ -1,0 +1,84 @@
+"""Memory that only grows."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dbsight.model import Category, MemorySample, Snapshot
+
+_POINTS = 15  # minutes
+_GROWTH = 0.2
+_MB = 1e6
+_LEAST = 50 * _MB
+_RISING = 0.7
+
+
+class MemoryGrowth(SnapshotRule):
+    """The memory of the process grows steadily, and never comes back.
+
+        [ GET / --- ] 210 MB … [ GET / --- ] 260 MB … [ GET / --- ] 310 MB
+
+    Anti-pattern:
+        seen = {}
+        def show(order):
+            seen[order.id] = order
+
+    Best practice:
+        from functools import lru_cache
+        @lru_cache(maxsize=1000)
+        def show(order_id):
+            ...
+
+    Severity:
+        warning: By a fifth and 50 MB in a quarter of an hour or longer, in seven of ten steps.
+    """
+
+    name: ClassVar[str] = "memory_growth"
+    category: ClassVar[Category] = "memory"
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Look at the resident memory, a point a minute."""
+        points = snapshot.memory
+        if len(points) < _POINTS:
+            return
+        first, last = points[0].rss, points[-1].rss
+        rising = sum(later.rss > earlier.rss for earlier, later in pairwise(points))
+        slope = _slope(points)
+        span = (points[-1].at_ns - points[0].at_ns) / 1e9
+        grown = slope * span
+        if grown < max(_LEAST, _GROWTH * first) or rising < _RISING * (len(points) - 1):
+            return
+        yield Finding(
+            rule=self.name,
+            id=identity("mg", self.name),
+            severity="warning",
+            category=self.category,
+            title="The memory of the process keeps growing",
+            description=f"From {first / _MB:.0f} to {last / _MB:.0f} MB in {span / 60:.0f} min, "
+            f"{slope * 60 / _MB:.2g} MB a minute.",
+            suggestion="",
+            effort="high",
+            metric="rss",
+            current_value=float(last),
+            threshold=float(first) * (1 + _GROWTH),
+        )
+
+
+def _slope(points: Sequence[MemorySample]) -> float:
+    """Bytes a second: the median slope of all pairs of points (Theil and Sen), which a single peak does not move."""
+    slopes = [
+        (later.rss - earlier.rss) / ((later.at_ns - earlier.at_ns) / 1e9)
+        for index, earlier in enumerate(points)
+        for later in points[index + 1 :]
+        if later.at_ns > earlier.at_ns
+    ]
+    return median(slopes) if slopes else 0.0

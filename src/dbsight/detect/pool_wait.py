@@ -1,0 +1,209 @@
+"""Waiting for connections.
+
+The size that is suggested is that with which nobody would have waited: ``monitor/pools.py`` replays the requests that
+it remembers without waiting, each with the time that it kept its connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.pool_advice import given_back, held_by, resized
+from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.model import Finding, PoolEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.detect.window import Window
+    from dbsight.model import CallSite, Category, PoolSnapshot, Snapshot
+
+_PART_OF_WINDOW = 0.2
+_SHORTEST = 0.02  # s; a fifth of a window of a few milliseconds is no fault
+_ERROR = 1.0  # s
+_WAITS = 5
+_WAITS_PART = 0.05
+_HOG = 0.5
+_LONG_HOLD = 0.25  # s
+_SPARE_REQUESTS = 500
+_SPARE_CONNECTIONS = 10
+_SPARE_POINTS = 6
+
+
+class PoolWait(WindowRule, SnapshotRule):
+    """Queries wait because all connections of their pool are out.
+
+        [ GET /orders ------------------------------------------ ]
+          [ wait for a connection -------------- ][ SELECT orders ]
+            held by: export_csv for 31 s · report for 2.1 s
+
+    Anti-pattern:
+        engine = create_engine(url, pool_size=2, max_overflow=0)  # for 20 threads
+
+    Best practice:
+        engine = create_engine(url, pool_size=20, max_overflow=0)
+
+    Severity:
+        error: A request got no connection in time, or one unit of work waited for 1 s.
+        warning: One unit of work waited for ``pool_wait_threshold``, or for a fifth of its time.
+        info: A pool keeps four times as many connections open as are ever out.
+
+    Left alone:
+        Time to make a connection, pre-pings, and what was allowed.
+    """
+
+    name: ClassVar[str] = "pool_wait"
+    category: ClassVar[Category] = "pool"
+    settings: ClassVar[tuple[str, ...]] = ("pool_wait_threshold", "connection_leak_after")
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Say what this unit of work waited, and who held the connections meanwhile."""
+        by_pool: dict[str, list[PoolEvent]] = {}
+        for event in window.events:
+            if not isinstance(event, PoolEvent) or event.allowed & {self.name, "all"}:
+                continue
+            if event.kind in {"checkout", "timeout"}:
+                by_pool.setdefault(event.pool, []).append(event)
+        for pool, events in by_pool.items():
+            found = self._waited(pool, events, window)
+            if found is not None:
+                yield found
+
+    def _waited(self, pool: str, events: list[PoolEvent], window: Window) -> Finding | None:
+        timeouts = [event for event in events if event.kind == "timeout"]
+        waited = sum(event.seconds for event in events)
+        limit = self.configuration.pool_wait_threshold
+        share = window.duration > 0 and waited >= _PART_OF_WINDOW * window.duration and waited >= _SHORTEST
+        if not timeouts and waited < limit and not share:
+            return None
+        longest = max(events, key=lambda event: event.seconds)
+        holders = max((event.holders for event in timeouts), key=len, default=())
+        text = f"Waited {waited:.3g} s for {_connections(len(events))} of the pool {pool}"
+        if timeouts:
+            text += f"; {len(timeouts)} got none in time"
+        if holders:
+            text += f". Held by {held_by(holders)}"
+        leaked = [site for site, age in holders if age > self.configuration.connection_leak_after]
+        return Finding(
+            rule=self.name,
+            id=identity("pw", self.name, pool, "window"),
+            severity="error" if timeouts or waited >= _ERROR else "warning",
+            category=self.category,
+            title=f"Waited for a connection of {pool}",
+            description=f"{text}.",
+            suggestion=_give_back(leaked, holders),
+            impact=waited,
+            count=len(events),
+            metric="wait",
+            current_value=waited,
+            threshold=limit,
+            call_site=longest.call_site,
+            details={"timeouts": len(timeouts), "holders": [(str(site), age) for site, age in holders]},
+        )
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Compare each pool with what was asked of it: too small, or far too large."""
+        for pool in snapshot.pools:
+            totals = pool.totals
+            if not pool.state.library:
+                continue
+            often = totals.waits >= max(_WAITS, _WAITS_PART * totals.checkouts)
+            if totals.timeouts or (often and totals.wait_total >= self.configuration.pool_wait_threshold):
+                yield self._too_small(pool)
+            elif _is_oversized(pool):
+                yield self._too_large(pool)
+
+    def _too_small(self, pool: PoolSnapshot) -> Finding:
+        state, totals = pool.state, pool.totals
+        limit = state.max
+        need = max(totals.needed, 1)
+        cause, suggestion = self._cause(pool, need)
+        text = f"{totals.waits} waits (p95 {totals.wait_p95:.3g} s)"
+        if totals.timeouts:
+            text += f", {totals.timeouts} timed out"
+        if limit is not None:
+            text += (
+                f" at {limit} connections, each kept for {totals.use_p95:.3g} s (p95), {totals.rate:.3g} taken a second"
+            )
+        return Finding(
+            rule=self.name,
+            id=identity("pw", self.name, state.name, "size"),
+            severity="error" if totals.timeouts else "warning",
+            category=self.category,
+            title=f"The pool {state.name} runs out of connections",
+            description=f"{text}. {cause}",
+            suggestion=suggestion,
+            impact=totals.wait_total,
+            count=totals.waits,
+            metric="connections",
+            current_value=float(limit) if limit is not None else None,
+            threshold=float(need),
+            call_site=state.call_site,
+            details={"needed": need, "timeouts": totals.timeouts, "wait_p95": totals.wait_p95},
+        )
+
+    def _cause(self, pool: PoolSnapshot, need: int) -> tuple[str, str]:
+        """Whether connections are not given back, kept for long, or too few; and what to do."""
+        state, totals = pool.state, pool.totals
+        each = -(-need // max(1, state.pools))
+        kept = [holder for holder in state.holders if holder.age > self.configuration.connection_leak_after]
+        if kept or totals.leaks:
+            site = kept[0].call_site if kept else None
+            where = f" ({site})" if site is not None else ""
+            session = bool(kept and kept[0].session)
+            return f"Connections are not given back{where}.", given_back(state, session=session)
+        hog = totals.hog
+        size = resized(state, each) if state.max is None or need > state.max else ""
+        if hog is not None and hog[1] >= _HOG and totals.use_p95 >= _LONG_HOLD:
+            site, part = hog
+            said = (
+                f"{part:.0%} of the time connections are out at {site}: give it back before what needs no connection."
+            )
+            return said, size or given_back(state)
+        return f"{need} connections would have served everybody at once.", size
+
+    def _too_large(self, pool: PoolSnapshot) -> Finding:
+        state, totals = pool.state, pool.totals
+        opened = state.used + state.idle
+        most = max([totals.needed, *(point.used for point in pool.series)])
+        return Finding(
+            rule=self.name,
+            id=identity("po", self.name, state.name, "oversized"),
+            severity="info",
+            category=self.category,
+            title=f"The pool {state.name} is larger than it needs to be",
+            description=f"{opened} connections are open, and never more than {most} are out at once.",
+            suggestion=resized(state, max(1, -(-most * 2 // max(1, state.pools)))),
+            metric="connections",
+            current_value=float(opened),
+            threshold=float(most),
+            call_site=state.call_site,
+        )
+
+
+def _connections(number: int) -> str:
+    return "a connection" if number == 1 else f"{number} connections"
+
+
+def _give_back(leaked: list[CallSite | None], holders: tuple[tuple[CallSite | None, float], ...]) -> str:
+    """Code for whoever holds them."""
+    known = [site for site in leaked if site is not None]
+    if known:
+        return f"with engine.connect() as connection:  # {known[0]}"
+    sites = [str(site) for site, _ in holders if site is not None]
+    if sites and sites.count(sites[0]) > len(holders) / 2:
+        return f"connection.close()  # {sites[0]}: before what needs no connection"
+    return ""
+
+
+def _is_oversized(pool: PoolSnapshot) -> bool:
+    state, totals = pool.state, pool.totals
+    opened = state.used + state.idle
+    most = max([totals.needed, *(point.used for point in pool.series)])
+    return (
+        opened >= _SPARE_CONNECTIONS
+        and totals.checkouts >= _SPARE_REQUESTS
+        and len(pool.series) >= _SPARE_POINTS
+        and 4 * most <= opened
+    )

@@ -1,0 +1,73 @@
+"""Work that is thrown away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import Category, Snapshot
+
+_TRANSACTIONS = 20
+_WARNING = 0.1
+_ERROR = 0.5
+
+
+class RollbackRate(SnapshotRule):
+    """Many transactions that wrote something are rolled back.
+
+        [ POST /order -------------------------- ]
+          [ BEGIN ][ INSERT order ][ ROLLBACK ]     every fifth time
+
+    Anti-pattern:
+        with Session(engine) as session:
+            session.add(order)
+            session.flush()
+            if not order.is_valid():
+                session.rollback()
+
+    Best practice:
+        if order.is_valid():
+            with Session(engine) as session, session.begin():
+                session.add(order)
+
+    Severity:
+        error: Every second one of at least 20.
+        warning: Every tenth one of at least 20.
+
+    Left alone:
+        Transactions that only read: a session that is closed rolls them back, and nothing is lost.
+    """
+
+    name: ClassVar[str] = "rollback_rate"
+    category: ClassVar[Category] = "workload"
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Compare rollbacks with commits, for each database."""
+        for totals in snapshot.transaction_totals:
+            count = totals.commits + totals.rollbacks
+            if count < _TRANSACTIONS:
+                continue
+            rate = totals.rollbacks / count
+            if rate >= _WARNING:
+                yield Finding(
+                    rule=self.name,
+                    id=identity("rr", self.name, totals.database.key),
+                    severity="error" if rate >= _ERROR else "warning",
+                    category=self.category,
+                    title="Many transactions are rolled back",
+                    description=f"{totals.rollbacks} of {count} transactions that wrote were rolled back.",
+                    suggestion="with session.begin():  # after what may fail was checked",
+                    effort="medium",
+                    count=totals.rollbacks,
+                    metric="rate",
+                    current_value=rate,
+                    threshold=_WARNING,
+                    database=totals.database,
+                    call_site=totals.call_site,
+                )

@@ -1,0 +1,63 @@
+"""ORM sessions that nobody closes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.connection_leak import described
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import Category, Snapshot
+
+
+class SessionLeak(SnapshotRule):
+    """An ORM session was never closed, and kept its connection.
+
+        [ GET /export --------- ]
+          [ SELECT orders ]               … no close(), commit() or rollback(): the session's transaction
+                                            and its connection stay
+
+    Anti-pattern:
+        session = Session(engine)
+        orders = session.scalars(select(Order)).all()
+
+    Best practice:
+        with Session(engine) as session:
+            orders = session.scalars(select(Order)).all()
+
+    Severity:
+        error: Always: what is not given back is missing when it is needed.
+
+    Left alone:
+        Sessions that run queries, however long they live.
+    """
+
+    name: ClassVar[str] = "session_leak"
+    category: ClassVar[Category] = "pool"
+    settings: ClassVar[tuple[str, ...]] = ("connection_leak_after",)
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Report each line that leaked, once."""
+        limit = self.configuration.connection_leak_after
+        for pool in snapshot.pools:
+            for leak in pool.totals.leaked:
+                if leak.session:
+                    yield Finding(
+                        rule=self.name,
+                        id=identity("sl", self.name, pool.state.name, leak.call_site),
+                        severity="error",
+                        category=self.category,
+                        title="A session was not closed",
+                        description=described(leak, limit),
+                        suggestion="with Session(engine) as session:",
+                        count=leak.count,
+                        metric="age",
+                        current_value=leak.age,
+                        threshold=limit,
+                        call_site=leak.call_site,
+                    )

@@ -1,0 +1,63 @@
+"""The names that the guides gave to numbers that others hold: thin, and without counters of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dbsight.analyzer import total_pools
+from dbsight.instrument import pools, process
+
+_MB = 1024 * 1024
+
+
+def get_process_memory() -> dict[str, float]:
+    """Memory of this process.
+
+    Returns:
+        ``rss`` (resident) and ``vms`` (virtual), MB of 1024 × 1024 bytes.
+    """
+    used = process.memory()
+    return {"rss": used.rss / _MB, "vms": used.vms / _MB}
+
+
+def pool_stats() -> dict[str, dict[str, Any]]:
+    """The connection pools of this process, by ``db.client.connection.pool.name``.
+
+    Returns:
+        For each: ``total`` (open connections), ``active`` (out), ``idle``, ``waiting`` (requests), ``max`` (None for no
+        limit), ``checkout_time_ms`` (mean wait for a connection, ms); the same as ``pool_size``, ``checked_out``,
+        ``checked_in`` and ``overflow``; ``pools``, how many there are, and of each its ``loop_id`` and ``config_hash``
+        in ``pool_info``.
+    """
+    totals = total_pools()
+    infos = pools.infos()
+    stats = {}
+    for state in pools.snapshots():
+        known = totals.get(state.name)
+        requests = known.checkouts + known.timeouts if known is not None else 0
+        waited = known.wait_total if known is not None else 0.0
+        stats[state.name] = {
+            "total": state.used + state.idle,
+            "active": state.used,
+            "idle": state.idle,
+            "waiting": state.pending,
+            "max": state.max,
+            "checkout_time_ms": waited / requests * 1e3 if requests else 0.0,
+            "pool_size": state.idle_max,
+            "checked_out": state.used,
+            "checked_in": state.idle,
+            "overflow": state.overflow,
+            "pools": state.pools,
+            "pool_info": infos.get(state.name, []),
+        }
+    return stats
+
+
+def get_pool_count() -> int:
+    """How many connection pools are alive in this process."""
+    return sum(state.pools for state in pools.snapshots())
+
+
+def get_pool_info() -> dict[str, list[dict[str, Any]]]:
+    """``loop_id`` and ``config_hash`` of every pool, by ``db.client.connection.pool.name``."""
+    return pools.infos()
