@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
+BUSY = 0.4
+"""Load per core from which on a run is not to be trusted."""
+
 ALLOCATIONS_IN = ("core-memory", "orm-memory")
 PACKAGES = (
     "dbsight",
@@ -63,7 +66,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=160, help="start no round that would end later (default 160)")
     parser.add_argument("--rounds", type=int, help="exactly this many rounds, however long they take")
     parser.add_argument("--requests", type=int, default=30, help="requests of 20 queries in each measurement (30)")
-    parser.add_argument("--repeats", type=int, default=4, help="measurements in each process, the best counts (4)")
+    parser.add_argument("--repeats", type=int, default=3, help="measurements in each process, the best counts (3)")
     parser.add_argument("--database-url", help="a PostgreSQL of yours; twenty tables dbsight_bench_* come and go")
     parser.add_argument("--quick", action="store_true", help="one round of one workload with few queries")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
@@ -182,12 +185,13 @@ def measure(options: argparse.Namespace, task: dict[str, Any], names: list[str])
     progress = Console(stderr=True)
     while True:
         number = len(rounds)
-        # Memory does not vary from run to run: once is enough.
-        task = {**task, "workloads": rotated(wanted, number), "allocations": ALLOCATIONS_IN if number == 0 else ()}
+        task = {**task, "workloads": rotated(wanted, number)}
         one = {}
         for variant in rotated(names, number):
+            # Memory does not vary from run to run: once is enough. ddtrace keeps its spans outside Python's.
+            sized = number == 0 and not variant.startswith("ddtrace")
             with progress.status(f"round {number + 1}: {variant}"):
-                one[variant] = run_variant(variant, task)
+                one[variant] = run_variant(variant, {**task, "allocations": ALLOCATIONS_IN if sized else ()})
         rounds.append(one)
         spent = time.monotonic() - began
         if options.rounds and len(rounds) >= options.rounds:
@@ -196,7 +200,12 @@ def measure(options: argparse.Namespace, task: dict[str, Any], names: list[str])
             return rounds
 
 
-def meta(options: argparse.Namespace, pinned: str, rounds: int) -> dict[str, Any]:
+def load() -> float | None:
+    """Processes that wanted to run in the last minute, per core; None where that is not known."""
+    return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else None
+
+
+def meta(options: argparse.Namespace, pinned: str, rounds: int, busy: float | None) -> dict[str, Any]:
     """Where, when and with what this was measured."""
     versions = {}
     for package in PACKAGES:
@@ -207,6 +216,7 @@ def meta(options: argparse.Namespace, pinned: str, rounds: int) -> dict[str, Any
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "cores": pinned,
+        "load_before": busy,
         "rounds": rounds,
         "repeats": options.repeats,
         "queries": options.requests * workload.QUERIES_PER_REQUEST,
@@ -218,6 +228,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     options = arguments(argv)
     console = Console(width=None if sys.stdout.isatty() else 130)
+    busy = load()
     core, pinned = cores()
     names, skipped = available()
     if options.variant:
@@ -233,13 +244,13 @@ def main(argv: list[str] | None = None) -> None:
             "urls": {name: url for name, url in runs.items() if name in wanted},
             "sink": stack.enter_context(sink()),
             "core": core,
-            "warmup": 20 if not options.quick else 5,
+            "warmup": 10,
             "requests": options.requests,
             "rounds": options.repeats,
         }
         rounds = measure(options, task, names)
     report = {
-        "meta": meta(options, pinned, len(rounds)),
+        "meta": meta(options, pinned, len(rounds), busy),
         "skipped": skipped,
         "start": results.summarize_start([{v: m["start"] for v, m in one.items()} for one in rounds]),
         "workloads": {
@@ -265,6 +276,10 @@ def show(report: dict[str, Any], console: Console, *, as_markdown: bool) -> None
         f"{about['queries']} queries a workload · best of a process, median of the rounds (smallest…largest)"
     )
     console.print(", ".join(f"{package} {version}" for package, version in about["versions"].items()))
+    if about["load_before"] and about["load_before"] > BUSY:
+        console.print(
+            f"[bold]Something else was running (load {about['load_before']:.1f} a core): do not trust this.[/bold]"
+        )
     for name, why in report["skipped"].items():
         console.print(f"skipped {name}: {why}")
     if as_markdown:

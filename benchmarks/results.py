@@ -90,11 +90,11 @@ def _ratio(numbers: dict[str, Any], other: str) -> str:
 
 def workload_table(name: str, summary: dict[str, Any]) -> Table:
     """The table of one workload."""
-    table = Table(title=f"{name}: added per query", title_justify="left")
+    table = Table(title=f"{name}: added per query (grey: the whole of what it is added to)", title_justify="left")
     table.add_column("variant")
     for column in (
         "CPU µs",
-        "caller's thread µs",
+        "caller µs",
         "wall µs",
         "÷ stock",
         "÷ stock-auto",
@@ -106,7 +106,7 @@ def workload_table(name: str, summary: dict[str, Any]) -> Table:
     for variant, numbers in summary.items():
         times = [_number(numbers.get(key)) for key in TIMES]
         if variant in ("none", *BASELINES.values()):
-            table.add_row(f"[dim]{variant} (whole)[/dim]", *times, "", "", "", "", "")
+            table.add_row(f"[dim]{variant}[/dim]", *times, "", "", "", "", "")
             continue
         spans = f"{numbers['spans']:.2f}" if "spans" in numbers else "-"
         collections = f"{numbers['collections']['median']:.0f}"
