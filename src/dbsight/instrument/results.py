@@ -9,7 +9,11 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from dbsight.safety import failed
+
 if TYPE_CHECKING:
+    from collections.abc import Sized
+
     from dbsight.instrument.sqlalchemy import Running
 
 
@@ -35,7 +39,7 @@ class Followed:
         self._fetching = True
         began = perf_counter()
         row = self._inner.fetchone(result, dbapi_cursor, hard_close)
-        self._fetched(began, row is not None)
+        self._fetched(began, (row,) if row is not None else ())
         return row
 
     def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
@@ -43,7 +47,7 @@ class Followed:
         self._fetching = True
         began = perf_counter()
         rows = self._inner.fetchmany(result, dbapi_cursor, size)
-        self._fetched(began, len(rows))
+        self._fetched(began, rows)
         return rows
 
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
@@ -51,16 +55,20 @@ class Followed:
         self._fetching = True
         began = perf_counter()
         rows = self._inner.fetchall(result, dbapi_cursor)
-        self._fetched(began, len(rows))
+        self._fetched(began, rows)
         return rows
 
-    def _fetched(self, began: float, rows: int) -> None:
+    def _fetched(self, began: float, rows: Sized) -> None:
         self._fetching = False
-        running = self._running
-        if not running.over:
-            running.fetched(began, rows)
-            if self._closing:
-                running.finish()
+        try:
+            running = self._running
+            if not running.over:
+                running.fetched(began, len(rows))
+                if self._closing:
+                    running.finish()
+        except Exception:
+            # The rows are the application's, whatever became of their number.
+            failed("results.fetched")
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
         """The result is exhausted or was given up."""
