@@ -48,7 +48,10 @@ _SPACE = r"[ \t\r\n\f\v]"
 _SOLID = r"[^ \t\r\n\f\v]"
 _NAME = f"{_FIRST}{_NEXT}*"
 _CHAIN = f"{_FIRST}{_LINK}*"
+_PLAIN_CHAIN = _FIRST + r"[^\x00-\x2d\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*"  # without $
 _WIDE_CHAIN = f"{_FIRST}{_WIDE_LINK}*"
+# With strings in dollars: a$b is a name, and in a.$$b$$ the name ends with the dot.
+_DOLLAR_CHAIN = rf"{_NAME}(?:\.{_NAME})*\.?"
 _NEVER = "(?!)"
 
 _PLAIN = r"'[^']*(?:''[^']*)*'(?!')"
@@ -58,25 +61,28 @@ _DOUBLE = r'"[^"]*(?:""[^"]*)*"(?!")'
 _BACKTICK = r"`[^`]*(?:``[^`]*)*`(?!`)"
 _BRACKET = r"\[[^\]]*(?:\]\][^\]]*)*\](?!\])"
 
+_NEXT_LINE = r"(?:[ \t\f]|--[^\r\n]*)*[\r\n](?:[ \t\r\n\f\v]|--[^\r\n]*)*"
+
 _NESTING = r"/\*[^*/]*(?:(?:\*(?!/)|/(?!\*))[^*/]*)*\*/"  # one without another comment inside
 _BLOCK = r"/\*[^*]*\*+(?:[^/*][^*]*\*+)*/"
 _BLOCK_NOT_EXECUTABLE = r"/\*(?!M?!)[^*]*\*+(?:[^/*][^*]*\*+)*/"
 _DASHES = r"--[^\n]*"
 
-_PERCENT = r"%s(?![A-Za-z0-9_])|%\([^()'\"\s]{1,128}\)[sbtd]|%[bt](?![A-Za-z0-9_])"
+_PERCENT = r"%s(?![A-Za-z0-9_$])|%\([^()'\"\s]{1,128}\)[sbtd]|%[bt](?![A-Za-z0-9_$])"
 _COLON = rf":{_NAME}"
 # At most five digits: no database takes more parameters, and a longer number is a value.
 _COLON_NUMBER = r":\d{1,5}(?![\w.])"
 _DOLLAR = r"\$\d{1,5}(?![\w.])"
 _TAG = r"\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$"
 
-_NUMBER = rf"(?:\d|\.\d)(?:{_NEXT}|\.|(?<=[eE])[-+](?=\d))*"
+# Letters belong to it, whatever they mean: 0x1F, 1e5, 1_000, 5n.
+_NUMBER = r"(?:\d|\.\d)(?:[^\x00-\x2d\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]|(?<=[eE])[-+](?=\d))*"
 # Cassandra writes UUIDs bare.
 _UUID = r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 
 _ZONE = r"(?:\s+(?i:with(?:out)?\s+time\s+zone|precision|varying)\b)?"
 _CAST = (
-    rf"::\s*(?:{_NAME}|{_DOUBLE})(?:\.(?:{_NAME}|{_DOUBLE}))*{_ZONE}"
+    rf"::\s*(?:{_NAME}|{_DOUBLE})(?:\.(?:{_NAME}|{_DOUBLE}))*(?!{_NEXT}|['\"&]){_ZONE}"
     rf"(?:\s*\(\s*\d+\s*(?:,\s*-?\d+\s*)?\))?{_ZONE}(?:\s*\[\d*\])*"
 )
 
@@ -124,6 +130,7 @@ def _dialect(
     opener: str,
     beside: str = rf"{_LINK}|['\"`]",
     chain: str = _CHAIN,
+    careful: str = "",
     unlike: str = "",
     mark: str = "[();]",
     number: str = _NUMBER,
@@ -136,9 +143,10 @@ def _dialect(
     string_tables: bool = False,
     select_into: bool = False,
 ) -> Dialect:
+    careful = careful or chain
     # The names of a chain, once one of them has quotes.
-    link = rf"(?:{chain}|{quoted})" if before_dot == _NEVER else rf'(?:{chain}|{quoted}|"[^"\\]*")'
-    names = rf"(?:{chain}(?<=\.))?(?:{quoted})(?:\.{{1,2}}{link})*"
+    link = rf"(?:{careful}|{quoted})" if before_dot == _NEVER else rf'(?:{careful}|{quoted}|"[^"\\]*")'
+    names = rf"(?:{careful}(?<=\.))?(?:{quoted})(?:\.{{1,2}}{link})*"
     if before_dot != _NEVER:
         names = rf"{names}|{before_dot}(?:\.{link})+"
     # A word beside a quote may be the prefix of a string or the beginning of a quoted name: the first alternative
@@ -156,14 +164,14 @@ def _dialect(
         rf"|({cast})"
         rf"|((?:{comments})(?:{_SPACE}*(?:{comments}))*)"
         rf"|({opener})"
-        rf"|({chain})"
+        rf"|({careful})"
         rf"|(::|[|&^~]+|{_SOLID}))"
     )
     flags = re.ASCII | re.DOTALL
     label = rf"(?:{_SPACE}+[Aa][Ss]{_SPACE}+{_NAME})?"
     # A word that a comma follows is a column, unless it is a value.
-    column = rf"(?!(?i:true|false|null|default)\b){_NAME}(?:\.{_CHAIN})?{label}(?={_SPACE}*[,)])"
-    dotted = rf"{_NAME}\.{_CHAIN}{label}(?!{beside}|{_SPACE}*\()"
+    column = rf"(?!(?i:true|false|null|default)\b){_NAME}(?:\.{_NAME})?{label}(?={_SPACE}*[,)])"
+    dotted = rf"{_NAME}\.{_NAME}(?:\.{_NAME})*{label}(?!{beside}|{_SPACE}*\()"
     quoted_column = rf"(?:{quoted})(?:\.(?:{quoted}))+(?!\.)"
     literal = r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[nN]?'[^'\\]*(?:''[^'\\]*)*'|[-+][\d.]+|\.\d+|(?i:true|false)"
     bound = rf"(?:{placeholder}|(?i:null|default))"
@@ -193,9 +201,11 @@ def _dialect(
 POSTGRESQL: Final = _dialect(
     "postgresql",
     # A string that goes on in the next line keeps the escapes of its beginning.
-    string=rf"[eE]{_ESCAPED}(?:[ \t\r\f]*\n[ \t\r\n\f]*{_ESCAPED})*|(?:[nNbBxX]|[uU]&)?{_PLAIN}",
+    string=rf"[eE]{_ESCAPED}(?:{_NEXT_LINE}{_ESCAPED})*(?!{_NEXT_LINE}')|(?:[nNbBxX]|[uU]&)?{_PLAIN}",
     letter="[eEnNbBxX]'|[uU]&'",
-    beside=rf"{_LINK}|['\"`&]",
+    beside=rf"{_LINK}|['\"`&$]",
+    chain=_PLAIN_CHAIN,
+    careful=_DOLLAR_CHAIN,
     quoted=_DOUBLE,
     placeholder=rf"\?|{_DOLLAR}|{_PERCENT}|{_COLON}",
     cast=_CAST,
@@ -267,11 +277,12 @@ def _unknown(name: str, double: Literal["identifier", "string"]) -> Dialect:
         name,
         string=rf"(?:[nNbBxXrR]|[uU]&)?{string}|[eE]{_ESCAPED}|{_UUID}",
         letter="[nN]?[qQ]'|[eEnNbBxXrR]['\"]|[uU]&['\"]",
-        beside=rf"{_LINK}|['\"`&]",
+        beside=rf"{_LINK}|['\"`&$]",
         unlike=rf"(?!{_UUID})",
         quoted=rf"{_DOUBLE}|{_BACKTICK}" if is_name else _BACKTICK,
         before_dot=_NEVER if is_name else r'"[^"\\]*"(?=\.)',
-        chain=rf"(?:@@)?{_CHAIN}",
+        chain=rf"(?:@@)?{_PLAIN_CHAIN}",
+        careful=rf"(?:@@)?{_DOLLAR_CHAIN}",
         number=rf"{_NUMBER}|\$(?!\d{{1,5}}(?![\w.]))\d{_NEXT}*(?:\.\d+)?",
         placeholder=rf"\?\d{{0,5}}(?![\w.])|{_PERCENT}|{_COLON}|(?<![\w\]\[)\"]){_COLON_NUMBER}|{_DOLLAR}|@{_NAME}",
         cast=_CAST,

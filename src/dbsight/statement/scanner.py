@@ -30,7 +30,7 @@ from dbsight.statement.dialects import (
 from dbsight.statement.grammar import Grammar
 from dbsight.statement.lists import EXTRA, ROW, Frame, close_list, comma_in_list, frame_for
 from dbsight.statement.openers import is_ambiguous, read_letter, read_opener
-from dbsight.statement.states import COMMAND, DELETING, INSERT, INTO, OBJECT, SELECT, TABLE
+from dbsight.statement.states import COMMAND, COPY, DELETING, INSERT, INTO, OBJECT, SELECT, TABLE
 from dbsight.statement.vocabulary import words
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 _NAMING: Final = frozenset({TABLE, INTO, DELETING})
 _BEFORE_COLUMNS: Final = frozenset(("select", "distinct"))
+_PREFIXES: Final = frozenset(("e", "q", "nq"))
+_QUOTES: Final = frozenset("'\"")
+_NAME_LIMIT: Final = 130  # characters; no database has longer names
 _SIGNS: Final = frozenset("+-")
 _NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"}
 _COMPARING: Final = words("like glob match regexp between then else limit offset")
@@ -218,6 +221,8 @@ class Scanner:
         if grammar.expected(token, low, handler) if grammar.expect else handler and handler(grammar, token, low):
             return self.hide(start, end)
         self.identity.append(low)
+        if "." in low and low.rpartition(".")[2] in _PREFIXES:
+            return self.hide_rest(end)  # a.q'…: nobody knows where that ends
         return end
 
     def _quoted(self, start: int, end: int) -> int:
@@ -242,7 +247,7 @@ class Scanner:
     def _string(self, start: int, end: int) -> int:
         text = self.text
         dialect = self.dialect
-        if self.grammar.expect in _NAMING:
+        if self.grammar.expect in _NAMING and self.grammar.op != COPY and end - start <= _NAME_LIMIT:
             quote = text[start]
             if (quote == "'" and dialect.string_tables) or (quote == '"' and dialect.double != "identifier"):
                 return self._name(start, end)
@@ -258,6 +263,9 @@ class Scanner:
         token = self.text[start:end]
         if grammar.expect in _NAMING and self.dialect.name == "mysql" and _DIGIT_NAME.fullmatch(token):
             return self._name(start, end)
+        behind = self.text[end : end + 1]
+        if behind == "$" or (behind in _QUOTES and not token[-1].isdigit()):
+            return self.hide_rest(start)  # 1e'…: a number and an escape string, or neither
         identity = self.identity
         signed = ""
         if identity and identity[-1] in _SIGNS and (len(identity) == 1 or _ends_no_operand(identity[-2])):
@@ -275,8 +283,11 @@ class Scanner:
         return end
 
     def _placeholder(self, start: int, end: int) -> int:
-        if self.grammar.want:
-            self.grammar.bound(-1)
+        grammar = self.grammar
+        if grammar.want:
+            grammar.bound(-1)
+        if grammar.expect and grammar.expect != COMMAND:  # EXEC @status = proc
+            grammar.literal()
         self.identity.append("?")
         return end
 
