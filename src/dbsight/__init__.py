@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.distro import configure
-    from dbsight.facade import get_pool_count, get_pool_info, get_process_memory, pool_stats
+    from dbsight.facade import cache_stats, get_pool_count, get_pool_info, get_process_memory, lock_stats, pool_stats
+    from dbsight.instrument.caches import CacheInstrumentor, watch_cache
+    from dbsight.instrument.locks import LockInstrumentor
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AsyncpgPoolInstrumentor": "dbsight.instrument.pools.asyncpg",
+    "CacheInstrumentor": "dbsight.instrument.caches",
     "DbsightSpanProcessor": "dbsight.processor",
+    "LockInstrumentor": "dbsight.instrument.locks",
     "PsycopgPoolInstrumentor": "dbsight.instrument.pools.psycopg",
     "RedisInstrumentor": "dbsight.instrument.redis",
     "SQLAlchemyInstrumentor": "dbsight.instrument.sqlalchemy",
@@ -29,16 +33,21 @@ _HOMES = {
     "ValkeyInstrumentor": "dbsight.instrument.redis",
     "__version__": "dbsight.version",
     "allow": "dbsight.scope",
+    "cache_stats": "dbsight.facade",
     "configure": "dbsight.distro",
     "get_pool_count": "dbsight.facade",
     "get_pool_info": "dbsight.facade",
     "get_process_memory": "dbsight.facade",
+    "lock_stats": "dbsight.facade",
     "pool_stats": "dbsight.facade",
+    "watch_cache": "dbsight.instrument.caches",
 }
 
 __all__ = [
     "AsyncpgPoolInstrumentor",
+    "CacheInstrumentor",
     "DbsightSpanProcessor",
+    "LockInstrumentor",
     "PsycopgPoolInstrumentor",
     "RedisInstrumentor",
     "SQLAlchemyInstrumentor",
@@ -46,11 +55,14 @@ __all__ = [
     "ValkeyInstrumentor",
     "__version__",
     "allow",
+    "cache_stats",
     "configure",
     "get_pool_count",
     "get_pool_info",
     "get_process_memory",
+    "lock_stats",
     "pool_stats",
+    "watch_cache",
 ]
 
 

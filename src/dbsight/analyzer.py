@@ -14,7 +14,7 @@ from dbsight.detect import RULES, make_rules
 from dbsight.detect.limits import Limits
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.detect.window import Window
-from dbsight.instrument import pools, process, transactions
+from dbsight.instrument import caches, locks, pools, process, transactions
 from dbsight.model import CacheEvent, LockEvent, Operation, PoolEvent, TransactionEvent, Verdict, WindowSummary
 from dbsight.monitor.caches import Caches
 from dbsight.monitor.locks import Locks
@@ -25,7 +25,7 @@ from dbsight.report.metrics import Metrics
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.rule import Rule
-    from dbsight.model import Event, Finding, Observation, PoolTotals, Snapshot
+    from dbsight.model import CacheTotals, Event, Finding, LockTotals, Observation, PoolTotals, Snapshot
     from dbsight.span import DrawnRoot
 
 _SECOND: Final = 1_000_000_000
@@ -451,6 +451,7 @@ class Analyzer:
     def snapshot(self, **about: Any) -> Snapshot:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
         caches.collect()
+        locks.collect()
         snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
         snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
         snapshot.memory = process.history()
@@ -515,6 +516,18 @@ def total_pools() -> dict[str, PoolTotals]:
     if not _alive:
         return {}
     return {each.state.name: each.totals for each in _alive[0].pools.snapshots(pools.snapshots())}
+
+
+def cache_totals() -> Sequence[CacheTotals]:
+    """Look-ups in caches so far, by cache, layer, key template and model; empty while nobody listens."""
+    caches.collect()
+    return _alive[0].caches.totals() if _alive else ()
+
+
+def lock_totals() -> Sequence[LockTotals]:
+    """Distributed locks so far; empty while nobody listens."""
+    locks.collect()
+    return _alive[0].locks.totals() if _alive else ()
 
 
 def _after_fork() -> None:

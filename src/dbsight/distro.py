@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy", "dbsight_redis": "redis", "dbsight_valkey": "valkey"}
 """Our instrumentors, by the name of upstream's that each one takes the place of."""
 
-_BESIDE: Final = frozenset({"dbsight_asyncpg_pool", "dbsight_psycopg_pool"})
+_BESIDE: Final = frozenset({"dbsight_asyncpg_pool", "dbsight_caches", "dbsight_locks", "dbsight_psycopg_pool"})
 """Our instrumentors that take nobody's place: upstream's for the same driver makes spans, these watch pools."""
 
 _INSTRUMENTORS: Final = {
@@ -43,6 +43,12 @@ _INSTRUMENTORS: Final = {
     "asyncpg": ("dbsight.instrument.pools.asyncpg", "AsyncpgPoolInstrumentor"),
 }
 """Library to be there, module and class of the instrumentor: what ``configure`` switches on."""
+
+_WITHOUT_LIBRARY: Final = {
+    "caches": ("dbsight.instrument.caches", "CacheInstrumentor"),
+    "locks": ("dbsight.instrument.locks", "LockInstrumentor"),
+}
+"""The same for those that look for their libraries themselves, by the name that switches them off."""
 
 _LOADER: Final = "opentelemetry.instrumentation.auto_instrumentation._load"
 
@@ -182,8 +188,9 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
             # It began with other settings, and so did what is kept of the statements that it saw.
             _runtime.processor.analyzer.use(chosen)
             statement.clear()
-    for library, (module, name) in _INSTRUMENTORS.items():
-        if importlib.util.find_spec(library) is None or library in chosen.surroundings.disabled_instrumentations:
+    for library, (module, name) in (_INSTRUMENTORS | _WITHOUT_LIBRARY).items():
+        missing = library in _INSTRUMENTORS and importlib.util.find_spec(library) is None
+        if missing or library in chosen.surroundings.disabled_instrumentations:
             continue
         instrumentor = getattr(importlib.import_module(module), name)()
         if not instrumentor.is_instrumented_by_opentelemetry:

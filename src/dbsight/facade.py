@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dbsight.analyzer import total_pools
+from dbsight.analyzer import cache_totals, lock_totals, total_pools
 from dbsight.instrument import pools, process
+from dbsight.model import CacheTotals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbsight.model import LockTotals
 
 _MB = 1024 * 1024
 
@@ -61,3 +67,53 @@ def get_pool_count() -> int:
 def get_pool_info() -> dict[str, list[dict[str, Any]]]:
     """``loop_id`` and ``config_hash`` of every pool, by ``db.client.connection.pool.name``."""
     return pools.infos()
+
+
+def cache_stats() -> dict[str, dict[str, Any]]:
+    """Look-ups of each cache so far, those of its layers, key templates and models added.
+
+    Returns:
+        ``hits``, ``misses``, ``hit_ratio`` (0 to 1), ``stores``, ``removals`` and ``evictions`` by name of the cache.
+    """
+    added: dict[str, CacheTotals] = {}
+    for totals in cache_totals():
+        into = added.setdefault(totals.cache, CacheTotals(totals.cache))
+        for name in ("hits", "misses", "stores", "removals", "evictions"):
+            setattr(into, name, getattr(into, name) + getattr(totals, name))
+    return {
+        name: {
+            "hits": totals.hits,
+            "misses": totals.misses,
+            "hit_ratio": totals.hit_ratio,
+            "stores": totals.stores,
+            "removals": totals.removals,
+            "evictions": totals.evictions,
+        }
+        for name, totals in added.items()
+    }
+
+
+def lock_stats() -> dict[str, Any]:
+    """Distributed locks so far.
+
+    Returns:
+        ``success_rate``: percent of the acquisitions that succeeded, 0 when there were none;
+        ``avg_acquisition_time``: s, of those that succeeded; ``acquired``, ``failed``, ``attempts``, ``leaks``: counts;
+        ``locks``: the same by lock.
+    """
+    totals = lock_totals()
+    return {**_lock_figures(totals), "locks": {each.lock: _lock_figures([each]) for each in totals}}
+
+
+def _lock_figures(totals: Sequence[LockTotals]) -> dict[str, Any]:
+    acquired = sum(each.acquired for each in totals)
+    failed = sum(each.failed for each in totals)
+    seconds = sum(each.acquired_total for each in totals)
+    return {
+        "success_rate": 100 * acquired / (acquired + failed) if acquired + failed else 0.0,
+        "avg_acquisition_time": seconds / acquired if acquired else 0.0,
+        "acquired": acquired,
+        "failed": failed,
+        "attempts": sum(each.attempts for each in totals),
+        "leaks": sum(each.leaks for each in totals),
+    }

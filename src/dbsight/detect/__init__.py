@@ -10,6 +10,9 @@ from dbsight.detect.cache_miss import CacheMiss
 from dbsight.detect.connection_leak import ConnectionLeak
 from dbsight.detect.duplicate_pools import DuplicatePools
 from dbsight.detect.invalidation_storm import InvalidationStorm
+from dbsight.detect.lock_contention import LockContention
+from dbsight.detect.lock_fixed_retry import LockFixedRetry
+from dbsight.detect.lock_leak import LockLeak
 from dbsight.detect.long_transaction import LongTransaction
 from dbsight.detect.memory_growth import MemoryGrowth
 from dbsight.detect.n_plus_one import NPlusOne
@@ -30,6 +33,9 @@ RULES: tuple[type[Rule], ...] = (
     RedisChatter,
     CacheMiss,
     InvalidationStorm,
+    LockLeak,
+    LockFixedRetry,
+    LockContention,
     PoolWait,
     ConnectionLeak,
     SessionLeak,

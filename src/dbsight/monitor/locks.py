@@ -65,7 +65,7 @@ def _acquired(totals: LockTotals, event: LockEvent) -> None:
         totals.acquired_total += event.seconds
     else:
         totals.failed += 1
-    if event.attempts > 1:
+    if event.attempts > 1 or event.pauses:
         totals.contended += 1
         totals.call_site = event.call_site or totals.call_site
         if len(event.pauses) >= 3:

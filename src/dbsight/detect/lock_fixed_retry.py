@@ -1,0 +1,79 @@
+"""Locks that are tried for at a fixed pace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import Category, LockTotals, Snapshot
+
+ENOUGH: Final = 3
+"""Acquisitions with three equal pauses or more."""
+
+
+class LockFixedRetry(SnapshotRule):
+    """Whoever waits for a lock tries again at a fixed pace, all of them together.
+
+        [ POST /orders ------------------------------------------ ]
+          [ SET lock ] 100 ms [ SET lock ] 100 ms [ SET lock ] 100 ms …
+
+    Anti-pattern:
+        lock.acquire(sleep=0.1)
+
+    Best practice:
+        for attempt in range(10):
+            if lock.acquire(blocking=False):
+                break
+            time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
+
+    Severity:
+        warning: 3 acquisitions or more that paused for the same time three times or more, and waited 1 s together.
+        info: The same, with less waiting.
+
+    Left alone:
+        Pauses that grow or vary, and locks that are got at the first or second try.
+    """
+
+    name: ClassVar[str] = "lock_fixed_retry"
+    category: ClassVar[Category] = "lock"
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """One finding a lock."""
+        return [
+            self._finding(totals)
+            for totals in snapshot.locks
+            if totals.fixed >= ENOUGH and totals.fixed * 2 > totals.paced
+        ]
+
+    def _finding(self, totals: LockTotals) -> Finding:
+        return Finding(
+            rule=self.name,
+            id=identity("lr", self.name, totals.system, totals.lock),
+            severity="warning" if totals.wait_total >= 1.0 else "info",
+            category=self.category,
+            title=f"The lock {totals.lock} is tried for at a fixed pace",
+            description=(
+                f"{totals.fixed} of {totals.paced} times somebody waited for the {totals.system} lock"
+                f" {totals.lock} with the same pause after each try; {totals.attempts} tries,"
+                f" {totals.wait_total:.3g} s of waiting."
+            ),
+            suggestion=(
+                "for attempt in range(10):\n"
+                "    if lock.acquire(blocking=False):\n"
+                "        break\n"
+                "    time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))"
+            ),
+            impact=totals.wait_total / 2,
+            effort="low",
+            count=totals.fixed,
+            metric="count",
+            current_value=float(totals.fixed),
+            threshold=float(ENOUGH),
+            call_site=totals.call_site,
+        )

@@ -1,0 +1,66 @@
+"""Locks that are not given back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import Category, Snapshot
+
+
+class LockLeak(SnapshotRule):
+    """A distributed lock is taken and never given back, or held beyond its own time.
+
+        [ POST /orders ------------------------------------------ ]
+          [ SET lock:stock ] acquired … the lock object is gone, the key stays
+
+    Anti-pattern:
+        lock = client.lock("stock")
+        lock.acquire()
+        lock = None  # nobody can release it any more
+
+    Best practice:
+        with client.lock("stock", timeout=10):
+            pass  # what has to be done alone
+
+    Severity:
+        error: Once is enough: without a timeout, everybody who wants the lock waits for ever.
+
+    Left alone:
+        Locks that are held for less than their timeout, or than ``connection_leak_after`` where they have none.
+    """
+
+    name: ClassVar[str] = "lock_leak"
+    category: ClassVar[Category] = "lock"
+    settings: ClassVar[tuple[str, ...]] = ("connection_leak_after",)
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """One finding a lock."""
+        return [
+            Finding(
+                rule=self.name,
+                id=identity("ll", self.name, totals.system, totals.lock),
+                severity="error",
+                category=self.category,
+                title=f"The lock {totals.lock} is not given back",
+                description=(
+                    f"{totals.leaks} of {totals.acquired} times the {totals.system} lock {totals.lock} was taken, it"
+                    " was never released, or held for longer than its time."
+                ),
+                suggestion=f'with client.lock("{totals.lock}", timeout=10):\n    …',
+                effort="low",
+                count=totals.leaks,
+                metric="leaks",
+                current_value=float(totals.leaks),
+                threshold=0.0,
+                call_site=totals.leak_site,
+            )
+            for totals in snapshot.locks
+            if totals.leaks
+        ]

@@ -1,0 +1,269 @@
+"""Caches in the process: dogpile.cache, aiocache, cachetools, ``functools.lru_cache`` and SQLAlchemy's compiled cache.
+
+A look-up in such a cache takes less than a microsecond, so that nothing is published for one: it is counted, and what
+has come together is published when totals are read. What a Redis server caches is seen by ``redis.py``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import threading
+import weakref
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from dbsight import bus, safety
+from dbsight.instrument import callsite
+from dbsight.instrument.cache_libraries import LIBRARIES
+from dbsight.model import CacheEvent
+from dbsight.safety import failed, guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from dbsight.model import CallSite
+
+MAX_CACHES: Final = 200
+"""Caches that are told apart; further ones are counted together, as ``other``."""
+
+
+class Counter:
+    """What happened in one cache since it was last published.
+
+    Args:
+        name: ``dbsight.cache.name``.
+        layer: ``l1``, ``l2`` … or empty.
+        model: ORM model that is cached, or empty.
+    """
+
+    def __init__(self, name: str, layer: str = "", model: str = "") -> None:
+        self.name = name
+        self.layer = layer
+        self.model = model
+        self._lock = threading.RLock()  # a finaliser may look something up while its thread is counting
+        self._counts = [0, 0, 0, 0, 0]
+        self._site: CallSite | None = None
+
+    def hit(self, number: int = 1) -> None:
+        """Count keys that were found."""
+        with self._lock:
+            self._counts[0] += number
+
+    def missed(self, number: int = 1) -> None:
+        """Count keys that were not, and remember where they were asked for."""
+        site = callsite.find()
+        with self._lock:
+            self._counts[1] += number
+            self._site = site or self._site
+
+    def stored(self, number: int = 1) -> None:
+        """Count keys that were written."""
+        with self._lock:
+            self._counts[2] += number
+
+    def removed(self, number: int = 1) -> None:
+        """Count keys that the application removed."""
+        with self._lock:
+            self._counts[3] += number
+
+    def evicted(self, number: int = 1) -> None:
+        """Count keys that the cache dropped by itself."""
+        with self._lock:
+            self._counts[4] += number
+
+    def publish(self) -> None:
+        """Publish what has come together."""
+        with self._lock:
+            (hits, misses, stores, removals, evictions), self._counts = self._counts, [0, 0, 0, 0, 0]
+            site = self._site
+        if hits or misses or stores or removals or evictions:
+            event = CacheEvent(
+                self.name,
+                time_ns(),
+                hits=hits,
+                misses=misses,
+                layer=self.layer,
+                model=self.model,
+                stores=stores,
+                removals=removals,
+                evictions=evictions,
+                call_site=site,
+            )
+            bus.observe(event)
+
+    def forget(self) -> None:
+        """In a forked child: what came together is the parent's."""
+        self._lock = threading.RLock()
+        self._counts = [0, 0, 0, 0, 0]
+
+
+_counters: dict[tuple[str, str, str], Counter] = {}
+_polls: list[Callable[[], bool]] = []
+_lock = threading.RLock()
+
+
+def counter(name: str, layer: str = "", model: str = "") -> Counter:
+    """The counter of a cache; the same name, layer and model give the same one."""
+    key = (name, layer, model)
+    with _lock:
+        found = _counters.get(key)
+        if found is None:
+            if len(_counters) >= MAX_CACHES:
+                safety.dropped("caches")
+                key = ("other", "", "")
+            found = _counters.setdefault(key, Counter(*key))
+        return found
+
+
+def collect() -> None:
+    """Publish what has come together in all caches. Never raises."""
+    try:
+        for poll in tuple(_polls):
+            if not poll():
+                with _lock:
+                    _polls.remove(poll)
+        for each in tuple(_counters.values()):
+            each.publish()
+    except Exception:
+        failed("caches.collect")
+
+
+def watch_cache(name: str, cache: Any, *, layer: str = "", model: str = "") -> Any:
+    """Count hits and misses of a cache of the application.
+
+    Args:
+        name: ``dbsight.cache.name`` of its metrics and findings.
+        cache: A function decorated with ``functools.lru_cache``, ``functools.cache`` or ``cachetools.cached``, or a
+            mapping such as ``cachetools.TTLCache`` (whose class is replaced by a subclass of its own that counts).
+        layer: Where the cache stands when there are several behind each other: ``l1``, ``l2``.
+        model: The ORM model that it keeps.
+
+    Returns:
+        The same cache.
+
+    Raises:
+        TypeError: It is neither a cached function nor a mapping of a class written in Python.
+    """
+    counting = counter(name, layer, model)
+    information = getattr(cache, "cache_info", None)
+    if callable(information):
+        _poll(cache, counting)
+        return cache
+    inner = getattr(cache, "cache", None)
+    target = inner if callable(cache) and inner is not None else cache
+    if not hasattr(type(target), "__getitem__") or not hasattr(target, "__dict__"):
+        raise TypeError(f"watch_cache() cannot watch a {type(cache).__name__}: it takes cached functions and mappings")
+    target.__class__ = _counting(type(target), counting)
+    return cache
+
+
+def _poll(cache: Any, counting: Counter) -> None:
+    """Ask a cached function for its own numbers whenever totals are read."""
+    known = weakref.ref(cache)
+    first = cache.cache_info()
+    last = [first.hits, first.misses, first.currsize]
+
+    def poll() -> bool:
+        alive = known()
+        if alive is None:
+            return False
+        now = alive.cache_info()
+        if now.hits < last[0] or now.misses < last[1]:  # cache_clear()
+            last[:] = [0, 0, 0]
+        hits, misses = now.hits - last[0], now.misses - last[1]
+        # What was missed is stored; what is not there any more was evicted.
+        evictions = max(0, misses - (now.currsize - last[2]))
+        last[:] = [now.hits, now.misses, now.currsize]
+        counting.hit(hits)
+        if misses:
+            counting.missed(misses)
+            counting.stored(misses)
+        counting.evicted(evictions)
+        return True
+
+    with _lock:
+        _polls.append(poll)
+
+
+def _counting(kind: Any, counting: Counter) -> Any:
+    """A subclass of a mapping's class that counts."""
+
+    class Watched(kind):
+        def __getitem__(self, key: Any) -> Any:
+            try:
+                value = super().__getitem__(key)
+            except KeyError:
+                counting.missed()
+                raise
+            counting.hit()
+            return value
+
+        def get(self, key: Any, default: Any = None) -> Any:
+            # ``get`` of a mapping looks whether the key is there before it asks: a miss would not be seen.
+            if key not in self:
+                counting.missed()
+                return default
+            try:
+                return self[key]
+            except KeyError:
+                return default
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            super().__setitem__(key, value)
+            counting.stored()
+
+        def popitem(self) -> Any:
+            # How caches of cachetools make room; an application hardly calls it.
+            item = super().popitem()
+            counting.evicted()
+            return item
+
+    Watched.__name__, Watched.__qualname__, Watched.__module__ = kind.__name__, kind.__qualname__, kind.__module__
+    return Watched
+
+
+class CacheInstrumentor(BaseInstrumentor):
+    """Counts look-ups in dogpile.cache, aiocache and SQLAlchemy's compiled cache, where they are installed."""
+
+    _undo: tuple[Callable[[], None], ...] = ()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: what is not installed is left out."""
+        return ()
+
+    @guard
+    def _instrument(self, **kwargs: Any) -> None:
+        undo = [_wrapped(library, wrap) for library, wrap in LIBRARIES]
+        self._undo = tuple(each for each in undo if each is not None)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for undo in self._undo:
+            undo()
+        self._undo = ()
+
+
+def _wrapped(library: str, wrap: Any) -> Callable[[], None] | None:
+    """Wrap the caches of one library; how to undo that, None where there is none."""
+    if importlib.util.find_spec(library.partition(".")[0]) is None:
+        return None
+    try:
+        undo: Callable[[], None] = wrap(importlib.import_module(library), counter)
+    except (ImportError, KeyError):  # a release that we do not know, or one that is broken
+        failed(f"caches.{library}")
+        return None
+    return undo
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _lock = threading.RLock()
+    for each in _counters.values():
+        each.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,373 @@
+"""Distributed locks: ``redis.lock.Lock``, sync and async, and PostgreSQL's advisory locks.
+
+Of a lock is told how long it took to get it and in how many tries, with which pauses in between, how long it was held,
+and when it was never given back: collected while held, held beyond its own time, or for longer than anybody expects.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import threading
+import weakref
+from contextvars import ContextVar
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.trace import SpanKind, get_current_span
+
+from dbsight import bus, config, scope, semconv, span
+from dbsight.instrument import callsite
+from dbsight.instrument.advisory_locks import AdvisoryLocks
+from dbsight.model import LockEvent
+from dbsight.safety import failed
+from dbsight.statement.keys import templates
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from opentelemetry.trace import SpanContext
+
+    from dbsight.model import CallSite
+
+MAX_HELD: Final = 10_000
+"""Locks that are followed at the same time."""
+
+MAX_PAUSES: Final = 10
+"""Pauses between tries that are remembered."""
+
+SEQUENCE: Final = 5.0
+"""s; a try that does not wait belongs to the one before on the same lock, when it comes within this time."""
+
+_SYSTEM: Final = "redis"
+
+
+class Trying:
+    """One thread or task that tries for a lock.
+
+    Attributes:
+        ended: When each try ended, on ``perf_counter``.
+        pauses: s between the end of a try and the begin of the next, the first ``MAX_PAUSES`` of them.
+        count: Tries.
+    """
+
+    __slots__ = ("count", "ended", "pauses")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ended = 0.0
+        self.pauses: list[float] = []
+
+    def begin(self) -> None:
+        """A try begins."""
+        if self.count and len(self.pauses) < MAX_PAUSES:
+            self.pauses.append(perf_counter() - self.ended)
+        self.count += 1
+
+    def end(self) -> None:
+        """It is over."""
+        self.ended = perf_counter()
+
+
+class Held:
+    """A lock that somebody has.
+
+    Attributes:
+        name: Template of its name.
+        since: On ``perf_counter``.
+        timeout: s after which the server takes it back, None when never.
+        told: Its leak was published.
+    """
+
+    __slots__ = ("call_site", "lock", "name", "parent", "since", "timeout", "told")
+
+    def __init__(self, lock: Any, name: str, site: CallSite | None, parent: SpanContext | None) -> None:
+        self.name = name
+        self.since = perf_counter()
+        self.timeout: float | None = lock.timeout
+        self.call_site = site
+        self.parent = parent
+        self.told = False
+        self.lock = weakref.ref(lock, functools.partial(_collected, id(lock)))
+
+
+_trying: ContextVar[Trying | None] = ContextVar("dbsight_lock_trying", default=None)
+_held: dict[int, Held] = {}
+_guard = threading.RLock()  # re-entrant: a lock may be collected while its thread is in here
+
+
+def _collected(identity: int, _: object) -> None:
+    """A lock object is gone: one that was held can be released by nobody any more."""
+    held = _held.pop(identity, None)
+    if held is not None:
+        _leaked(held)
+
+
+def _leaked(held: Held) -> None:
+    if not held.told:
+        held.told = True
+        _publish("leak", held.name, perf_counter() - held.since, held.call_site, held.parent)
+
+
+def collect() -> None:
+    """Tell of locks that are held for longer than they may be. Never raises."""
+    try:
+        now = perf_counter()
+        after = config.current().connection_leak_after
+        for held in tuple(_held.values()):
+            limit = held.timeout or after
+            if now - held.since > limit:
+                _leaked(held)
+    except Exception:
+        failed("locks.collect")
+
+
+def _publish(
+    kind: Literal["acquire", "release", "leak"],
+    name: str,
+    seconds: float,
+    site: CallSite | None,
+    parent: SpanContext | None,
+    **about: Any,
+) -> None:
+    try:
+        bus.observe(LockEvent(kind, _SYSTEM, name, time_ns(), seconds, call_site=site, parent=parent, **about))
+    except Exception:
+        failed("locks.publish")
+
+
+class Watcher:
+    """What the wrappers of one instrumentor share."""
+
+    def __init__(self, pipeline: span.Pipeline) -> None:
+        self.pipeline = pipeline
+
+    def begin(self, lock: Any) -> tuple[Trying, float]:
+        """Somebody wants a lock."""
+        earlier: Trying | None = lock.__dict__.get("_dbsight_trying")
+        now = perf_counter()
+        if earlier is None or now - earlier.ended > SEQUENCE:
+            earlier = lock.__dict__["_dbsight_trying"] = Trying()
+        return earlier, now
+
+    def end(self, lock: Any, trying: Trying, began: float, before: int, acquired: bool) -> None:
+        """It was got, or given up. Never raises."""
+        try:
+            self._end(lock, trying, began, before, acquired)
+        except Exception:
+            failed("locks.end")
+
+    def _end(self, lock: Any, trying: Trying, began: float, before: int, acquired: bool) -> None:
+        seconds = perf_counter() - began
+        name = templates.of(_text(lock.name))
+        site = callsite.find()
+        current = get_current_span().get_span_context()
+        parent = current if current.is_valid else None
+        attempts = max(1, trying.count - before)
+        pauses = tuple(trying.pauses) if acquired or attempts > 1 else ()
+        if acquired:
+            lock.__dict__.pop("_dbsight_trying", None)
+            with _guard:
+                if len(_held) < MAX_HELD:
+                    _held[id(lock)] = Held(lock, name, site, parent)
+        allowed = scope.allowed()
+        _publish(
+            "acquire",
+            name,
+            seconds,
+            site,
+            parent,
+            acquired=acquired,
+            attempts=attempts,
+            pauses=pauses,
+            allowed=allowed,
+        )
+        if attempts > 1:
+            self._span(name, seconds, attempts, pauses, acquired)
+
+    def _span(self, name: str, seconds: float, attempts: int, pauses: tuple[float, ...], acquired: bool) -> None:
+        """What waited is worth a span: its tries are spans of their own beside it."""
+        if not self.pipeline.live() or not get_current_span().is_recording():
+            return
+        end = time_ns()
+        attributes = {
+            semconv.LOCK_NAME: name,
+            semconv.LOCK_RESULT: "acquired" if acquired else "failed",
+            semconv.LOCK_RETRIES: attempts - 1,
+            semconv.LOCK_BACKOFF: backoff(pauses),
+        }
+        made = self.pipeline.tracer().start_span(
+            "lock acquire", kind=SpanKind.INTERNAL, attributes=attributes, start_time=end - int(seconds * 1e9)
+        )
+        made.end(end)
+
+
+def backoff(pauses: tuple[float, ...]) -> str:
+    """``fixed``, ``growing`` or ``varying``; empty for too few pauses to tell."""
+    if len(pauses) < 2:
+        return ""
+    if max(pauses) <= 1.2 * min(pauses) + 0.002:
+        return "fixed"
+    return "growing" if pauses[-1] > 1.5 * pauses[0] else "varying"
+
+
+def _text(name: Any) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def _released(lock: Any, error: BaseException | None) -> None:
+    """A lock was given back, or could not be: it was not ours any more."""
+    held = _held.pop(id(lock), None)
+    if held is None:
+        return
+    seconds = perf_counter() - held.since
+    if error is not None and "NotOwned" in type(error).__name__:
+        _leaked(held)
+    _publish("release", held.name, seconds, held.call_site, held.parent)
+
+
+# -- The wrappers -------------------------------------------------------------------------------------------------
+def _acquire(watcher: Watcher, original: Any) -> Any:
+    @functools.wraps(original)
+    def acquire(self: Any, *args: Any, **options: Any) -> Any:
+        trying, began = watcher.begin(self)
+        before = trying.count
+        token = _trying.set(trying)
+        got = False
+        try:
+            got = original(self, *args, **options)
+        finally:
+            _trying.reset(token)
+            watcher.end(self, trying, began, before, bool(got))
+        return got
+
+    return acquire
+
+
+def _async_acquire(watcher: Watcher, original: Any) -> Any:
+    @functools.wraps(original)
+    async def acquire(self: Any, *args: Any, **options: Any) -> Any:
+        trying, began = watcher.begin(self)
+        before = trying.count
+        token = _trying.set(trying)
+        got = False
+        try:
+            got = await original(self, *args, **options)
+        finally:
+            _trying.reset(token)
+            watcher.end(self, trying, began, before, bool(got))
+        return got
+
+    return acquire
+
+
+def _try(watcher: Watcher, original: Any) -> Any:
+    @functools.wraps(original)
+    def do_acquire(self: Any, *args: Any, **options: Any) -> Any:
+        trying = _trying.get()
+        if trying is None:
+            return original(self, *args, **options)
+        trying.begin()
+        try:
+            return original(self, *args, **options)
+        finally:
+            trying.end()
+
+    return do_acquire
+
+
+def _async_try(watcher: Watcher, original: Any) -> Any:
+    @functools.wraps(original)
+    async def do_acquire(self: Any, *args: Any, **options: Any) -> Any:
+        trying = _trying.get()
+        if trying is None:
+            return await original(self, *args, **options)
+        trying.begin()
+        try:
+            return await original(self, *args, **options)
+        finally:
+            trying.end()
+
+    return do_acquire
+
+
+def _release(watcher: Watcher, original: Any) -> Any:
+    @functools.wraps(original)
+    def do_release(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            done = original(self, *args, **options)
+        except BaseException as error:
+            _released(self, error)
+            raise
+        _released(self, None)
+        return done
+
+    return do_release
+
+
+def _async_release(watcher: Watcher, original: Any) -> Any:
+    @functools.wraps(original)
+    async def do_release(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            done = await original(self, *args, **options)
+        except BaseException as error:
+            _released(self, error)
+            raise
+        _released(self, None)
+        return done
+
+    return do_release
+
+
+_METHODS: Final = {
+    "lock": {"acquire": _acquire, "do_acquire": _try, "do_release": _release},
+    "asyncio.lock": {"acquire": _async_acquire, "do_acquire": _async_try, "do_release": _async_release},
+}
+
+
+class LockInstrumentor(BaseInstrumentor):
+    """Watches the locks of redis-py and valkey-py, and PostgreSQL's advisory locks."""
+
+    _wrapped: tuple[tuple[Any, str, Any], ...] = ()
+    _advisory: AdvisoryLocks | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """None: what is not installed is left out."""
+        return ()
+
+    def _instrument(self, **kwargs: Any) -> None:
+        watcher = Watcher(span.Pipeline(kwargs.get("tracer_provider")))
+        wrapped = []
+        for package in ("redis", "valkey"):
+            if importlib.util.find_spec(package) is None:
+                continue
+            for module, methods in _METHODS.items():
+                owner = importlib.import_module(f"{package}.{module}").Lock
+                for name, wrap in methods.items():
+                    original = vars(owner)[name]
+                    setattr(owner, name, wrap(watcher, original))
+                    wrapped.append((owner, name, original))
+        self._wrapped = tuple(wrapped)
+        self._advisory = AdvisoryLocks()
+        bus.subscribe(self._advisory.observe)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for owner, name, original in self._wrapped:
+            setattr(owner, name, original)
+        self._wrapped = ()
+        if self._advisory is not None:
+            bus.unsubscribe(self._advisory.observe)
+            self._advisory = None
+
+
+def _after_fork() -> None:
+    global _guard  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _guard = threading.RLock()
+    _held.clear()  # what the parent holds is not the child's to release
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

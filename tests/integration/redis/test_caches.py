@@ -1,0 +1,169 @@
+"""Caches in the process: the known hits and misses of each library, and what is said of a low ratio."""
+
+import asyncio
+import functools
+
+import pytest
+from sqlalchemy import create_engine, select
+
+import dbsight
+from dbsight.instrument import caches as instrument
+from shop import Author, Base
+
+cachetools = pytest.importorskip("cachetools")
+
+
+@pytest.fixture
+def counted(make_telemetry):
+    """A ``telemetry.Telemetry`` with caches watched, and nothing counted before."""
+    telemetry = make_telemetry()
+    instrumentor = dbsight.CacheInstrumentor()
+    instrumentor.instrument()
+    instrument.collect()
+    telemetry.processor.analyzer.caches.reset()
+    yield telemetry
+    instrumentor.uninstrument()
+    instrument._counters.clear()
+    instrument._polls.clear()
+
+
+def totals(telemetry, name):
+    """Hits, misses, stores, removals and evictions of a cache."""
+    (only,) = [each for each in telemetry.processor.analyzer.snapshot().caches if each.cache == name]
+    return only.hits, only.misses, only.stores, only.removals, only.evictions
+
+
+def test_a_cached_function_tells_by_itself(counted):
+    """``functools.lru_cache``, once it is registered."""
+
+    @functools.lru_cache(maxsize=2)
+    def square(number):
+        return number * number
+
+    dbsight.watch_cache("square", square)
+    for number in (1, 2, 1, 3, 1):
+        square(number)
+    # 1 and 2 are stored, 1 is found; 3 pushes 2 out; 1 is found.
+    assert totals(counted, "square") == (2, 3, 3, 0, 1)
+    square(1)
+    assert totals(counted, "square") == (3, 3, 3, 0, 1)
+
+
+def test_a_mapping_of_cachetools_is_counted(counted):
+    """Look-ups in every form, and what is dropped to make room; it stays the cache that it was."""
+    cache = dbsight.watch_cache("products", cachetools.LRUCache(maxsize=2), layer="l1", model="Product")
+    assert isinstance(cache, cachetools.LRUCache)
+    with pytest.raises(KeyError):
+        cache["a"]
+    cache["a"] = 1
+    cache["b"] = 2
+    cache["c"] = 3
+    assert (cache.get("a"), cache.get("b"), cache["c"], len(cache)) == (None, 2, 3, 2)
+    assert totals(counted, "products") == (2, 2, 3, 0, 1)
+    (only,) = [each for each in counted.processor.analyzer.snapshot().caches if each.cache == "products"]
+    assert (only.layer, only.model, only.hit_ratio) == ("l1", "Product", 0.5)
+
+
+def test_a_function_cached_by_cachetools_is_counted(counted):
+    """Its decorator asks the same mapping."""
+
+    @cachetools.cached(cachetools.TTLCache(maxsize=10, ttl=60))
+    def square(number):
+        return number * number
+
+    dbsight.watch_cache("ttl", square)
+    assert [square(number) for number in (1, 2, 1, 1)] == [1, 4, 1, 1]
+    assert totals(counted, "ttl")[:2] == (2, 2)
+
+
+def test_what_cannot_be_watched_says_so():
+    """A plain dictionary's class cannot be replaced."""
+    with pytest.raises(TypeError, match="cannot watch a dict"):
+        dbsight.watch_cache("plain", {})
+
+
+def test_a_region_of_dogpile_is_counted(counted):
+    """``get``, ``get_multi``, ``get_or_create`` and its decorator; a value that is made is one miss."""
+    region = pytest.importorskip("dogpile.cache").make_region(name="pages").configure("dogpile.cache.memory")
+
+    @region.cache_on_arguments()
+    def square(number):
+        return number * number
+
+    assert [square(number) for number in (1, 1, 2)] == [1, 1, 4]
+    region.get("nothing")
+    region.set("something", 1)
+    region.get("something")
+    region.get_multi(["something", "nothing"])
+    region.delete("something")
+    assert totals(counted, "pages") == (3, 4, 3, 1, 0)
+
+
+def test_a_cache_of_aiocache_is_counted(counted):
+    """Its default is given back as it was."""
+    aiocache = pytest.importorskip("aiocache")
+
+    async def ask():
+        cache = aiocache.SimpleMemoryCache(namespace="pages")
+        assert await cache.get("a", default=7) == 7
+        await cache.set("a", 1)
+        assert await cache.get("a") == 1
+        assert await cache.multi_get(["a", "b"]) == [1, None]
+        await cache.delete("a")
+
+    asyncio.run(ask())
+    assert totals(counted, "pages") == (2, 2, 1, 1, 0)
+
+
+def test_the_cache_of_compiled_statements_is_counted(counted):
+    """One miss, then hits."""
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    instrument.collect()
+    counted.processor.analyzer.caches.reset()
+    with engine.connect() as connection:
+        for number in range(5):
+            connection.execute(select(Author.name).where(Author.id == number)).all()
+    assert totals(counted, "sqlalchemy.compiled")[:2] == (4, 1)
+
+
+def test_two_layers_have_a_ratio_each(counted):
+    """What the first misses, the second is asked for."""
+    first = dbsight.watch_cache("pages", cachetools.TTLCache(2, 60), layer="l1")
+    second = dbsight.watch_cache("pages", cachetools.TTLCache(100, 600), layer="l2")
+    for number in [*range(10), *range(10)]:
+        if number not in first and second.get(number) is None:
+            second[number] = number
+        first.get(number)
+        first[number] = number
+    ratios = {each.layer: each.hit_ratio for each in counted.processor.analyzer.snapshot().caches}
+    assert (ratios["l1"], ratios["l2"]) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(("size", "rules"), [(5, ["cache_miss"]), (50, [])])
+def test_a_cache_that_is_too_small_is_found_and_a_larger_one_is_not(counted, size, rules):
+    """Forty keys in turn need room for forty; the suggestion names the size."""
+    cache = dbsight.watch_cache("products", cachetools.LRUCache(maxsize=size))
+    for number in list(range(40)) * 5:
+        if cache.get(number) is None:
+            cache[number] = number
+    analyzer = counted.processor.analyzer
+    (examiner,) = [each for each in analyzer._examiners if each.name == "cache_miss"]
+    findings = [each for each in examiner.examine(analyzer.snapshot()) if "products" in each.title]
+    assert [each.rule for each in findings] == rules
+    assert all("maxsize" in each.suggestion for each in findings)
+
+
+def test_the_statistics_are_there_for_programs(counted):
+    """``cache_stats()``: by name, with the ratio."""
+    cache = dbsight.watch_cache("products", cachetools.LRUCache(maxsize=5))
+    cache["a"] = 1
+    assert (cache["a"], cache.get("b")) == (1, None)
+    assert dbsight.cache_stats()["products"] == {
+        "hits": 1,
+        "misses": 1,
+        "hit_ratio": 0.5,
+        "stores": 1,
+        "removals": 0,
+        "evictions": 0,
+    }
