@@ -19,7 +19,9 @@ from dbsight.detect.n_plus_one import NPlusOne
 from dbsight.detect.pool_churn import PoolChurn
 from dbsight.detect.pool_wait import PoolWait
 from dbsight.detect.redis_chatter import RedisChatter
+from dbsight.detect.redundant_query import RedundantQuery
 from dbsight.detect.rollback_rate import RollbackRate
+from dbsight.detect.row_by_row_write import RowByRowWrite
 from dbsight.detect.session_leak import SessionLeak
 from dbsight.detect.slow_query import SlowQuery
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 RULES: tuple[type[Rule], ...] = (
     SlowQuery,
     NPlusOne,
+    RedundantQuery,
+    RowByRowWrite,
     RedisChatter,
     CacheMiss,
     InvalidationStorm,

@@ -92,12 +92,18 @@ def _all_but_one(sizes: Iterable[int]) -> bool:
 def polling(repetition: Repetition, window: Window) -> bool:
     """A moving bound is asked for at a steady pace, with waiting in between.
 
-    Steady is ± 20 % or 10 ms. Where no request is served, several times a second is still polling; in a request it is
-    from 0.2 s on. A loop over items asks by equality, and is none however evenly it runs.
+    A loop over items asks by equality, and is none however evenly it runs.
     """
-    if len(repetition) < 3 or not RANGE.search(repetition.statement.text):
-        return False
-    if len({operation.thread for operation in repetition.operations}) > 1:
+    return RANGE.search(repetition.statement.text) is not None and steady(repetition, window)
+
+
+def steady(repetition: Repetition, window: Window) -> bool:
+    """One thread does it at a steady pace, with waiting in between.
+
+    Steady is ± 20 % or 10 ms. Where no request is served, several times a second is still polling; in a request it is
+    from 0.2 s on.
+    """
+    if len(repetition) < 3 or len({operation.thread for operation in repetition.operations}) > 1:
         return False
     gaps = repetition.gaps()
     usual = median(gaps)

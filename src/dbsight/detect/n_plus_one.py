@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import blake2b
 from math import fsum
-from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
 from dbsight.detect.advice import advise
+from dbsight.detect.grouping import by_query, parts, where
 from dbsight.detect.history import History
-from dbsight.detect.repetition import Repetition, places
+from dbsight.detect.repetition import KEY_VALUE, Repetition
 from dbsight.detect.rule import WindowRule
 from dbsight.model import SEVERITIES, Finding
 from dbsight.safety import dropped
@@ -22,13 +21,8 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.window import Window
-    from dbsight.model import CallSite, Category, Operation, Severity
+    from dbsight.model import Category, Operation, Severity
 
-_KEY_VALUE = frozenset({"redis", "valkey", "memcached", "dragonfly"})
-_KEY_READ = re.compile(
-    r"(?:GET|HGET|HGETALL|HMGET|EXISTS|TTL|STRLEN|SMEMBERS|SCARD|SISMEMBER|LRANGE|LLEN|LINDEX|ZRANGE|ZSCORE|ZCARD)\b",
-    re.IGNORECASE,
-)
 _IN_PROCESS = frozenset({"sqlite", "duckdb"})
 _MAX_FINDINGS = 50
 
@@ -74,17 +68,7 @@ class NPlusOne(WindowRule):
 
         In a window without repetition this is one pass over the fingerprints.
         """
-        if len({each.statement.fingerprint for each in window.operations}) == len(window.operations):
-            return ()
-        operations = sorted(window.operations, key=attrgetter("start_ns"))
-        groups: dict[str, list[Operation]] = {}
-        for operation in operations:
-            fingerprint = operation.statement.fingerprint
-            group = groups.get(fingerprint)
-            if group is None:
-                groups[fingerprint] = [operation]
-            else:
-                group.append(operation)
+        operations, groups = by_query(window)
         repeated = [group for group in groups.values() if len(group) > 1 and _reads(group[0])]
         if not repeated:
             return ()
@@ -114,7 +98,7 @@ class NPlusOne(WindowRule):
             eager = eager or len(counted) < len(group)
             if len(counted) < 2:
                 continue
-            for part in _parts(counted, units):
+            for part in parts(counted, units):
                 if len(part) < 2:
                     continue
                 repetition = Repetition(part)
@@ -138,8 +122,7 @@ class NPlusOne(WindowRule):
                 return False  # a scheduler's thread, without any line of the application
             return not repetition.unknown and repetition.distinct == len(repetition) >= self._threshold
         if repetition.unknown:
-            # A key-value store is polled by locks, queues and rate limiters, always for the same keys.
-            return repetition.database.system not in _KEY_VALUE
+            return True
         return repetition.distinct == len(repetition) or repetition.distinct >= 3
 
     # -- How bad it is ------------------------------------------------------------------------------------------
@@ -149,9 +132,6 @@ class NPlusOne(WindowRule):
         repetition = candidate.repetition
         count = len(repetition)
         total = candidate.duration
-        cheap = total / count < 0.00005 and count < 20 and repetition.relationship is None
-        if cheap and repetition.database.system in _KEY_VALUE:
-            return None
         severity = self._undemoted(repetition, count, total, window.duration)
         if severity is None:
             return None
@@ -212,7 +192,7 @@ class NPlusOne(WindowRule):
         count = sum(len(candidate.repetition) for _, candidate in cases)
         followers = [follower for _, candidate in cases for follower in candidate.followers]
         advice = advise(main, history, siblings.get(main.entity or "", ()))
-        description = f"{count} queries {advice.seen}{_where(main.call_site)}."
+        description = f"{count} queries {advice.seen}{where(main.call_site)}."
         if followers:
             names = sorted({follower.relationship or follower.statement.summary for follower in followers})
             description += f" Each brought its eager loads along ({', '.join(names)}): {len(followers)} queries more."
@@ -278,49 +258,9 @@ def _saving(cases: Iterable[tuple[Severity, _Candidate]]) -> float:
 def _reads(operation: Operation) -> bool:
     """Whether a statement can be part of an N+1: it reads, and the application's own tables."""
     statement = operation.statement
-    if statement.kind != "select":
-        return statement.system in _KEY_VALUE and _KEY_READ.match(statement.summary) is not None
+    if statement.kind != "select" or statement.system in KEY_VALUE:
+        return False  # commands of key-value stores are the business of redis_chatter
     return not (statement.ping or statement.setup or statement.catalogue or statement.blocking)
-
-
-def _parts(group: list[Operation], units: Mapping[int, tuple[int, int]]) -> list[list[Operation]]:
-    """Part a group by database, unit of work and place; what two instrumentations saw of one query counts once."""
-    if any([operation.foreign for operation in group]):  # noqa: C419 - twice as fast as a generator
-        group = _once(group)
-    if not units and len({operation.database.key for operation in group}) == 1:
-        return places(group)
-    parts: dict[object, list[Operation]] = {}
-    for operation in group:
-        key = (operation.database.key, units.get(id(operation)))
-        parts.setdefault(key, []).append(operation)
-    return [place for part in parts.values() for place in places(part)]
-
-
-def _once(operations: list[Operation]) -> list[Operation]:
-    """Leave out the driver's view of what a client library was seen to do: it lies within, on the same thread.
-
-    Of two foreign views the inner ones are the driver's only where nearly all come in such pairs: queries of parallel
-    tasks may lie within each other, too. They need not name the database alike.
-    """
-    within_ours: list[Operation] = []
-    within_foreign: list[Operation] = []
-    outer: dict[int, Operation] = {}
-    for operation in operations:
-        around = outer.get(operation.thread)
-        if around is not None and operation.foreign and _lies_within(operation, around):
-            (within_foreign if around.foreign else within_ours).append(operation)
-        else:
-            outer[operation.thread] = operation
-    left_out = set(map(id, within_ours))
-    foreign = sum(operation.foreign for operation in operations) - len(within_ours)
-    if len(within_foreign) * 2 >= foreign - 1:
-        left_out.update(map(id, within_foreign))
-    return [operation for operation in operations if id(operation) not in left_out]
-
-
-def _lies_within(operation: Operation, around: Operation) -> bool:
-    alike = operation.parameters is None or around.parameters in {None, operation.parameters}
-    return alike and operation.end_ns <= around.end_ns
 
 
 def _follow(candidates: Iterable[_Candidate], history: History) -> None:
@@ -356,10 +296,3 @@ def _main_query(repetition: Repetition, history: History) -> str:
         ):
             return statement.summary
     return ""
-
-
-def _where(site: CallSite | None) -> str:
-    if site is None:
-        return ""
-    where = f", at {site} in {site.function}"
-    return f"{where}, called from {site.caller} in {site.caller.function}" if site.caller is not None else where

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from dbsight.config import Settings
 from dbsight.detect.n_plus_one import NPlusOne
+from dbsight.detect.redundant_query import RedundantQuery
+from dbsight.detect.row_by_row_write import RowByRowWrite
 from dbsight.detect.slow_query import SlowQuery
 from integration.detect import shop
 
@@ -40,7 +42,7 @@ def telemetry(engine, make_telemetry):
     return make_telemetry(settings=Settings(slow_query_threshold=0.01, very_slow_query_threshold=60.0))
 
 
-@pytest.mark.parametrize("rule", [NPlusOne, SlowQuery], ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [NPlusOne, RedundantQuery, RowByRowWrite, SlowQuery], ids=lambda rule: rule.name)
 def test_the_anti_pattern_is_found_and_the_best_practice_is_not(rule, telemetry, engine, capsys):
     """Both run on a real database, word for word."""
 

@@ -1,0 +1,232 @@
+"""The same question, asked again although the answer cannot have changed."""
+
+from __future__ import annotations
+
+import re
+from math import fsum
+from operator import attrgetter
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect import exempt
+from dbsight.detect.grouping import by_query, is_allowed, parts, where
+from dbsight.detect.history import History
+from dbsight.detect.identity import identity
+from dbsight.detect.repetition import PLACEHOLDER, Repetition
+from dbsight.detect.rule import WindowRule
+from dbsight.model import Finding, TransactionEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dbsight.detect.window import Window
+    from dbsight.model import Category, Operation, Severity
+
+_PLACEHOLDER = re.compile(PLACEHOLDER)
+_CHANGES = re.compile(
+    r"\b(?:FOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY\s+SHARE)|LOCK\s+IN\s+SHARE\s+MODE"
+    r"|(?:random|rand|newid|uuid|uuid_generate_v4|gen_random_uuid|nextval|now|clock_timestamp|sysdate|getdate)\s*\("
+    r"|CURRENT_(?:TIMESTAMP|TIME|DATE)|LOCALTIME(?:STAMP)?|get_lock|pg_(?:try_)?advisory_\w+)",
+    re.IGNORECASE,
+)
+"""What gives another answer each time, or is asked for its effect."""
+
+_READ_AGAIN = frozenset({"eager", "expired", "generated"})
+"""Loads of an ORM that follow something else: a query that is repeated, a commit, a write."""
+
+_MAX_FINDINGS = 50
+
+
+class RedundantQuery(WindowRule):
+    """The same query runs again with the same parameters, and nothing was written in between.
+
+        [ GET /cart -------------------------------------------------- ]
+          [ SELECT tags ]  [ SELECT tags ]  [ SELECT tags ]  …  × 38, the same row each time
+
+    Anti-pattern:
+        for order in session.scalars(select(Order)):
+            str(session.scalars(select(Tag.name).where(Tag.id == 1)).one() + order.note)
+
+    Best practice:
+        name = session.scalars(select(Tag.name).where(Tag.id == 1)).one()
+        for order in session.scalars(select(Order)):
+            str(name + order.note)
+
+    Severity:
+        warning: 5 or more; or 3 or more, if all but the first take 100 ms.
+        info: 3 or more.
+
+    Left alone:
+        Queries whose parameters are not known, other parameters each time (an N+1), polling at a steady pace or every
+        second and slower, queries that lock rows or ask for the time or a random number, what an ORM reads again
+        after a commit, what is read again after an error or a write to one of its tables, what a queue worker does for
+        one job after the other, migrations and catalogue reads, pings and connection setup, and what was allowed.
+    """
+
+    name: ClassVar[str] = "redundant_query"
+    category: ClassVar[Category] = "query"
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Find the queries that were asked again; those that would save most time come first."""
+        operations, groups = by_query(window)
+        repeated = [group for group in groups.values() if len(group) >= 3 and _reads(group[0])]
+        if not repeated:
+            return ()
+        history = History(operations, groups)
+        failures = sorted(
+            event.at_ns for event in window.events if isinstance(event, TransactionEvent) and event.failed
+        )
+        judged: dict[str, list[Repetition]] = {}
+        for group in repeated:
+            for same in self._same(group, history):
+                barriers = _barriers(same[0], operations, failures)
+                for run in _runs(same, barriers):
+                    repetition = Repetition(run)
+                    if not _waits(repetition, window) and not exempt.migration(repetition, history):
+                        judged.setdefault(self._identity(repetition), []).append(repetition)
+        findings = [found for found in (self._judge(*case, window) for case in judged.items()) if found is not None]
+        return sorted(findings, key=lambda found: (-found.impact, found.id))[:_MAX_FINDINGS]
+
+    def _same(self, group: Sequence[Operation], history: History) -> Iterator[list[Operation]]:
+        """The executions of one query that asked for the same, on one database, in one unit of work.
+
+        A place that asks for different things is none of this: its repetition is judged as an N+1.
+        """
+        known = [each for each in group if _is_known(each) and not is_allowed(self.name, each)]
+        units = history.units()
+        same: dict[object, list[Operation]] = {}
+        for part in parts(known, units):
+            asked = {(each.parameters, each.statement.literals) for each in part}
+            if len(asked) >= 3 or (len(asked) == len(part) > 1):
+                continue
+            for each in part:
+                key = (each.database.key, units.get(id(each)), each.parameters, each.statement.literals)
+                same.setdefault(key, []).append(each)
+        for executions in same.values():
+            if len(executions) > 1:
+                executions.sort(key=attrgetter("start_ns"))
+                yield executions
+
+    def _identity(self, repetition: Repetition) -> str:
+        """The query alone: who asks first and who asks again may change places."""
+        return identity("rq", self.name, repetition.statement.fingerprint)
+
+    def _judge(self, found: str, cases: Sequence[Repetition], window: Window) -> Finding | None:
+        count = sum(map(len, cases))
+        again = fsum(each.duration for case in cases for each in case.operations[1:])
+        severity = _severity(count, again)
+        if severity is None:
+            return None
+        main = max(cases, key=lambda each: (len(each), each.duration))
+        statement = main.statement
+        sites = {str(each.call_site) for case in cases for each in case.operations if each.call_site is not None}
+        description = (
+            f"{count} times {statement.summary} with the same parameters, and nothing was written to its tables in"
+            f" between{where(main.call_site)}."
+        )
+        if len(sites) > 1:
+            description += f" {len(sites)} lines ask for it."
+        return Finding(
+            rule=self.name,
+            id=found,
+            severity=severity,
+            category=self.category,
+            title=f"{statement.summary} is asked again with the same parameters",
+            description=description,
+            suggestion=_suggestion(main, len(sites)),
+            impact=again,
+            effort="low",
+            count=count,
+            metric="count",
+            current_value=float(count),
+            threshold=5.0,
+            statement=statement,
+            database=main.database,
+            call_site=main.call_site,
+            relationship=main.relationship,
+            trace=f"{window.trace_id:032x}",
+            route=window.name,
+            details={"duration": fsum(case.duration for case in cases), "places": len(sites), "answers": len(cases)},
+        )
+
+
+def _severity(count: int, again: float) -> Severity | None:
+    if count >= 5 or (count >= 3 and again >= 0.1):
+        return "warning"
+    return "info" if count >= 3 else None
+
+
+def _reads(operation: Operation) -> bool:
+    """Whether its answer stays the same until somebody writes: it reads tables, and only reads."""
+    statement = operation.statement
+    # Commands of key-value stores are another rule's business; they have an operation name, SQL has none.
+    if (
+        statement.operation
+        or statement.kind != "select"
+        or statement.written
+        or not statement.targets
+        or statement.truncated
+    ):
+        return False
+    if statement.ping or statement.setup or statement.catalogue or statement.blocking:
+        return False
+    return _CHANGES.search(statement.text) is None
+
+
+def _is_known(operation: Operation) -> bool:
+    """Whether it succeeded, was asked for by itself, and its parameters are known."""
+    if operation.error_type is not None or operation.load in _READ_AGAIN:
+        return False
+    return operation.parameters is not None or _PLACEHOLDER.search(operation.statement.text) is None
+
+
+def _barriers(operation: Operation, operations: Iterable[Operation], failures: Sequence[int]) -> list[int]:
+    """When something may have changed the answer, ns since the epoch: a write to one of the tables, also one that
+    failed; a statement of which nobody knows what it writes; the end of a transaction that failed.
+    """  # noqa: D205 - one sentence
+    tables = set(operation.statement.targets)
+    key = operation.database.key
+    found = [*failures]
+    for each in operations:
+        statement = each.statement
+        if statement.kind == "select" and not statement.written:
+            continue
+        if each.database.key != key or statement.setup or statement.ping or statement.kind == "transaction":
+            continue
+        if not statement.written or statement.truncated or not tables.isdisjoint(statement.written):
+            found.append(each.start_ns)
+    found.sort()
+    return found
+
+
+def _runs(executions: Sequence[Operation], barriers: Sequence[int]) -> Iterator[list[Operation]]:
+    """The executions between two barriers, where there are several."""
+    run: list[Operation] = []
+    position = 0
+    for each in executions:
+        passed = False
+        while position < len(barriers) and barriers[position] <= each.start_ns:
+            position += 1
+            passed = True
+        if passed and run:
+            if len(run) > 1:
+                yield run
+            run = []
+        run.append(each)
+    if len(run) > 1:
+        yield run
+
+
+def _waits(repetition: Repetition, window: Window) -> bool:
+    """Whether it asks for news: at a steady pace, or every second and slower."""
+    return median(repetition.gaps()) > 1.0 or exempt.steady(repetition, window)
+
+
+def _suggestion(repetition: Repetition, places: int) -> str:
+    """Keep it or cache it, in the names of the application."""
+    table = repetition.statement.targets[0].rpartition(".")[2].strip('"`[]')
+    site = repetition.call_site
+    function = site.function.rpartition(".")[2] if site is not None else "<"
+    if places > 1 or function.startswith("<"):
+        return f"{table} = …  # ask once for each unit of work and hand it on, or cache it"
+    return f"{table} = …  # ask once in {function}, or cache it"

@@ -1,0 +1,169 @@
+"""Rows that are written one at a time, where one statement would take them all."""
+
+from __future__ import annotations
+
+from math import fsum
+from statistics import median
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect import exempt
+from dbsight.detect.grouping import by_query, is_allowed, parts, where
+from dbsight.detect.history import History
+from dbsight.detect.identity import identity
+from dbsight.detect.repetition import Repetition
+from dbsight.detect.rule import WindowRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dbsight.config import Settings
+    from dbsight.detect.window import Window
+    from dbsight.model import Category, Operation, Severity
+
+_WRITES = frozenset({"insert", "update", "delete"})
+_IN_PROCESS = frozenset({"sqlite", "duckdb"})
+_MAX_FINDINGS = 50
+
+
+class RowByRowWrite(WindowRule):
+    """Many rows are written by one statement each, from one place.
+
+        [ POST /import ----------------------------------------------- ]
+          [ INSERT customers ]  [ INSERT customers ]  …  × 200, one row each
+
+    Anti-pattern:
+        for number in range(200):
+            session.add(Customer(name=f"customer {number}"))
+            session.commit()
+
+    Best practice:
+        rows = [{"name": f"customer {number}"} for number in range(200)]
+        session.execute(insert(Customer), rows)  # 500 at a time, when there are more than 1000
+        session.commit()
+
+    Severity:
+        error: 10 or more that take 100 ms or 20 % of the unit of work.
+        warning: ``row_by_row_write_threshold`` (5) or more.
+        info: fewer than 20 that take less than 25 ms and 0.5 % of the unit of work.
+
+    Left alone:
+        executemany and VALUES with many rows, the one flush of an ORM that sends row by row because the database or its
+        driver cannot batch, flushes of 50 rows or more, writes more than 1 s apart, a heartbeat at a steady pace, what
+        a queue worker does for one job after the other, migrations, writes that failed, and what was allowed.
+    """
+
+    name: ClassVar[str] = "row_by_row_write"
+    category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("row_by_row_write_threshold",)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._threshold = settings.row_by_row_write_threshold
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Find the writes that were sent row by row; those that would save most time come first."""
+        operations, groups = by_query(window)
+        repeated = [group for group in groups.values() if len(group) >= self._threshold and _writes(group[0])]
+        if not repeated:
+            return ()
+        history = History(operations, groups)
+        judged: dict[str, list[Repetition]] = {}
+        for group in repeated:
+            single = [each for each in group if _one_row(each) and not is_allowed(self.name, each)]
+            for part in parts(single, history.units()):
+                if not self._row_by_row(part):
+                    continue
+                repetition = Repetition(part)
+                if not _left_alone(repetition, window, history):
+                    judged.setdefault(self._identity(repetition), []).append(repetition)
+        findings = [self._finding(found, cases, window) for found, cases in judged.items()]
+        return sorted(findings, key=lambda found: (-found.impact, found.id))[:_MAX_FINDINGS]
+
+    def _row_by_row(self, operations: Sequence[Operation]) -> bool:
+        """Whether the application asked for each row by itself.
+
+        All that one flush sends was asked for at once. Where the database cannot batch, the ORM sends it row by row,
+        and nobody can change that; many flushes of few rows each can be changed.
+        """
+        flushes = {each.flush for each in operations if each.flush}
+        asked = len(flushes) + sum(not each.flush for each in operations)
+        return asked >= self._threshold and len(operations) < exempt.BULK * asked
+
+    def _identity(self, repetition: Repetition) -> str:
+        site = repetition.call_site
+        place = (site.file, site.function) if site is not None else ()
+        return identity("rw", self.name, repetition.statement.fingerprint, *place)
+
+    def _severity(self, count: int, total: float, window: float) -> Severity:
+        if count < 20 and total < 0.025 and total * 200 < window:
+            return "info"
+        matters = total >= 0.1 or total * 5 >= window > 0
+        return "error" if count >= max(10, self._threshold) and matters else "warning"
+
+    def _finding(self, found: str, cases: Sequence[Repetition], window: Window) -> Finding:
+        main = max(cases, key=lambda each: (len(each), each.duration))
+        statement = main.statement
+        count = sum(map(len, cases))
+        duration = fsum(each.duration for each in cases)
+        flushes = len({each.flush for case in cases for each in case.operations if each.flush})
+        # As for an N+1: a share of each execution stays, 5 % of a round trip to a server, 40 % in process.
+        share = 0.4 if main.database.system in _IN_PROCESS else 0.05
+        description = f"{count} rows were written by {statement.summary}, one row a statement{where(main.call_site)}."
+        if flushes:
+            description += f" They belong to {flushes} flushes of the session."
+        if any(each.autoflush for each in main.operations):
+            description += " A read triggered the flushes: collect the objects, or read inside session.no_autoflush."
+        return Finding(
+            rule=self.name,
+            id=found,
+            severity=self._severity(count, duration, window.duration),
+            category=self.category,
+            title=f"{statement.summary} writes one row at a time",
+            description=description,
+            suggestion=_suggestion(main.operations[0]),
+            impact=(1 - share) * duration * (1 - 1 / count),
+            effort="low",
+            count=count,
+            metric="count",
+            current_value=float(count),
+            threshold=float(self._threshold),
+            statement=statement,
+            database=main.database,
+            call_site=main.call_site,
+            trace=f"{window.trace_id:032x}",
+            route=window.name,
+            details={"duration": duration, "flushes": flushes},
+        )
+
+
+def _writes(operation: Operation) -> bool:
+    """Whether it writes a table; commands of key-value stores are another rule's business."""
+    statement = operation.statement
+    return statement.kind in _WRITES and bool(statement.written) and not statement.operation
+
+
+def _one_row(operation: Operation) -> bool:
+    """Whether it wrote one row, as far as is known; what failed or hit nothing but was sent counts as well."""
+    rows = max(operation.batch_size, operation.affected or 0, operation.rows or 0)
+    return operation.error_type is None and rows <= 1
+
+
+def _left_alone(repetition: Repetition, window: Window, history: History) -> bool:
+    """Whether it is no loop over rows: it waits in between, it is a heartbeat, or a migration is at work."""
+    if repetition.span > len(repetition) / 2 and median(repetition.gaps()) > 1.0:
+        return True
+    if repetition.statement.kind == "update" and exempt.steady(repetition, window):
+        return True
+    return exempt.migration(repetition, history)
+
+
+def _suggestion(operation: Operation) -> str:
+    """One statement for all rows, in the names of the application where they are known."""
+    statement = operation.statement
+    if operation.foreign:
+        return "cursor.executemany(statement, rows)  # 500 rows at a time"
+    table = operation.entity or statement.written[0].rpartition(".")[2].strip('"`[]')
+    if statement.kind == "delete":
+        return f"session.execute(delete({table}).where({table}.{'' if operation.entity else 'c.'}id.in_(keys)))"
+    return f"session.execute({statement.kind}({table}), rows)  # a list of dictionaries, 500 at a time"
