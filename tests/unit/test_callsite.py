@@ -1,0 +1,333 @@
+"""Where a query was asked for: through helpers, comprehensions, greenlets, awaits and threads."""
+
+import asyncio
+import contextlib
+import functools
+import os
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+
+import greenlet
+import pytest
+
+import dbsight
+from dbsight.instrument import callsite
+
+HERE = os.path.relpath(__file__)
+PACKAGES = Path(sysconfig.get_paths()["purelib"])
+STANDARD = Path(sysconfig.get_paths()["stdlib"])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_cached():
+    """Every test begins as a process does."""
+    callsite.clear()
+    yield
+    callsite.clear()
+
+
+def line_of(marker):
+    """The number of the line of this file that ends with a marker."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if line.endswith(f"# {marker}"))
+
+
+def compiled(source, filename, **names):
+    """What a module of this file name defines."""
+    namespace = {"__name__": "__main__", "find": callsite.find, **names}
+    exec(compile(source, str(filename), "exec"), namespace)
+    return namespace
+
+
+def calling(filename, name="execute"):
+    """A function of that file that calls what it is given."""
+    return compiled(f"def {name}(call): return call()", filename)[name]
+
+
+def alone(function, *arguments):
+    """What a function returns on a thread, where nothing of the application is below it."""
+    found = []
+    run = compiled("def run(f, a, to): to.append(f(*a))", STANDARD / "sched.py")["run"]
+    thread = threading.Thread(target=run, args=(function, arguments, found))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def place(site):
+    """File, line and function."""
+    return (site.file, site.line, site.function) if site is not None else None
+
+
+def qualified(function):
+    """A function's name as call sites have it on this Python."""
+    return function.__qualname__ if sys.version_info >= (3, 11) else function.__name__
+
+
+def asks():
+    """A function of the application."""
+    return calling(PACKAGES / "sqlalchemy/engine.py")(callsite.find)  # asked
+
+
+def test_the_application_is_the_first_frame_outside_libraries():
+    """File relative to the working directory, line, function; the caller that follows."""
+    site = asks()  # caller
+    assert place(site) == (HERE, line_of("asked"), "asks")
+    assert place(site.caller) == (
+        HERE,
+        line_of("caller"),
+        "test_the_application_is_the_first_frame_outside_libraries",
+    )
+
+
+def test_a_file_outside_the_working_directory_keeps_its_whole_path(tmp_path):
+    """And one below it is relative."""
+    outside = calling(tmp_path / "app.py")(callsite.find)
+    inside = calling(Path.cwd() / "shop" / "app.py")(callsite.find)
+    assert (outside.file, inside.file) == (str(tmp_path / "app.py"), str(Path("shop", "app.py")))
+
+
+def test_a_comprehension_is_the_function_that_it_stands_in():
+    """Of every kind, nested ones too; the line is the comprehension's own."""
+
+    def ask():
+        return calling(PACKAGES / "sqlalchemy/orm.py")(callsite.find)
+
+    def comprehensions():
+        found = [ask().caller for _ in (1,)]
+        found += {ask().caller for _ in (1,)}
+        found += {key: ask().caller for key in (1,)}.values()
+        found += [each for line in [[ask().caller] for _ in (1,)] for each in line]
+        return found + list(ask().caller for _ in (1,))  # noqa: C400 - a generator expression that list() iterates
+
+    functions = [each.function for each in comprehensions()]
+    assert functions == [qualified(comprehensions)] * 5
+
+
+def test_a_generator_that_somebody_else_iterates_is_itself():
+    """There is no function of the same file behind it."""
+    consume = compiled("def consume(it): return next(it)", "elsewhere.py")["consume"]
+    site = consume(callsite.find() for _ in (1,))  # iterated
+    assert place(site)[:2] == (HERE, line_of("iterated"))
+    assert site.function.endswith("<genexpr>")
+
+
+def test_each_caller_of_a_helper_is_a_site_of_its_own():
+    """A group whose callers differ is judged per caller."""
+    first = asks()
+    second = asks()
+    third = [asks() for _ in range(2)]
+    assert len({id(site) for site in (first, second, *third)}) == 3
+    assert third[0] is third[1]
+    assert {site.line for site in (first, second, *third)} == {line_of("asked")}
+
+
+def test_a_caller_is_found_behind_a_decorator_and_a_context_manager():
+    """Of the standard library or a client library, up to four frames."""
+
+    @contextlib.contextmanager
+    def entered():
+        yield callsite.find()
+
+    @functools.lru_cache
+    def cached():
+        return calling(PACKAGES / "sqlalchemy/util.py")(asks)
+
+    with entered() as site:
+        here = site
+    assert place(here)[2] == qualified(entered.__wrapped__)
+    assert here.caller.function == "test_a_caller_is_found_behind_a_decorator_and_a_context_manager"
+    assert cached().caller.function == qualified(cached.__wrapped__)
+
+
+def test_a_caller_behind_more_than_that_is_not_named():
+    """The framework that called a handler did not ask for anything."""
+    call = asks
+    for _ in range(5):
+        call = functools.partial(calling(PACKAGES / "sqlalchemy/util.py"), call)
+    assert call().caller is None
+    framework = calling(PACKAGES / "starlette/routing.py", "app")
+    assert framework(asks).caller is None
+
+
+def test_the_walk_goes_on_where_a_greenlet_began():
+    """SQLAlchemy runs drivers of asyncio in greenlets, one inside the other."""
+
+    def handler():
+        def inner():
+            return greenlet.greenlet(calling(PACKAGES / "sqlalchemy/asyncio.py")).switch(callsite.find)
+
+        nested = compiled(
+            "def spawn(inner): return greenlet.greenlet(inner).switch()",
+            PACKAGES / "sqlalchemy/util/concurrency.py",
+            greenlet=greenlet,
+        )["spawn"]
+        return nested(inner), nested(lambda: None) or nested(calling_inside)  # spawned
+
+    def calling_inside():
+        return greenlet.greenlet(calling(PACKAGES / "sqlalchemy/asyncio.py")).switch(callsite.find)
+
+    library = compiled(
+        "def spawn(find): return greenlet.greenlet(lambda: greenlet.greenlet(lambda: find()).switch()).switch()",
+        PACKAGES / "sqlalchemy/util/concurrency.py",
+        greenlet=greenlet,
+    )["spawn"]
+
+    def through_two():
+        return library(callsite.find)
+
+    first, second = handler()
+    assert first.function.endswith("inner")
+    assert second.function == qualified(calling_inside)
+    assert through_two().function == qualified(through_two)
+
+
+def test_the_walk_follows_awaits_and_stops_at_the_event_loop():
+    """The coroutine that awaits is found; ``asyncio.run(main())`` asked for nothing."""
+
+    async def repository():
+        return calling(PACKAGES / "sqlalchemy/ext/asyncio/session.py")(callsite.find)
+
+    async def handler():
+        return await repository()
+
+    async def callback():
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        library = compiled(
+            "def later(future, find): future.set_result(find())", PACKAGES / "sqlalchemy/pool.py", find=callsite.find
+        )["later"]
+        loop.call_soon(library, future, callsite.find)
+        return await future
+
+    site = asyncio.run(handler())
+    assert site.function == qualified(repository)
+    assert site.caller.function == qualified(handler)
+    assert asyncio.run(callback()) is None
+
+
+def test_a_task_does_not_know_who_made_it():
+    """Its coroutine is the last that can be named."""
+
+    async def work():
+        return callsite.find()
+
+    async def main():
+        return await asyncio.gather(work(), work())
+
+    assert [site.function for site in asyncio.run(main())] == [qualified(work)] * 2
+    assert [site.caller for site in asyncio.run(main())] == [None] * 2
+
+
+def test_what_is_typed_at_a_prompt_is_an_application():
+    """A REPL, ``python -c``, a notebook's cell."""
+    for name in ("<stdin>", "<string>", "<ipython-input-3-5a1b>", "<python-input-0>"):
+        assert place(alone(compiled("def ask(): return find()", name)["ask"])) == (name, 1, "ask")
+
+
+def test_an_application_that_was_installed_is_found_when_there_is_no_other():
+    """The first frame outside the client library, its add-ons and drivers."""
+    installed = calling(PACKAGES / "shopapp/views.py", "view")
+    library = calling(PACKAGES / "sqlalchemy/orm/session.py")
+    site = alone(installed, functools.partial(library, callsite.find))
+    assert place(site) == (str(PACKAGES / "shopapp/views.py"), 1, "view")
+    assert site.caller is None
+
+
+def test_an_application_outside_packages_comes_before_one_inside():
+    """A helper that was installed is not the culprit where the application called it."""
+    installed = calling(PACKAGES / "shopapp/queries.py")
+    assert installed(callsite.find).file == HERE
+
+
+@pytest.mark.parametrize(
+    ("path", "library"),
+    [
+        ("sqlalchemy/orm/query.py", True),
+        ("sqlmodel/main.py", True),
+        ("psycopg/cursor.py", True),
+        ("opentelemetry/trace/__init__.py", True),
+        ("django/db/models/query.py", True),
+        ("django/views/generic.py", False),
+        ("sqlalchemy_admin/views.py", False),
+    ],
+)
+def test_client_libraries_are_told_from_other_packages(path, library):
+    """By the name of the package, not by how it begins."""
+    site = alone(calling(PACKAGES / path), callsite.find)
+    assert place(site) == (None if library else (str(PACKAGES / path), 1, "execute"))
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("<attrs generated init shop.Order>", "shop"),
+        ("<frozen importlib._bootstrap>", "importlib._bootstrap"),
+        ("<template>", "__main__"),
+        ("<string>", "sqlalchemy.util.langhelpers"),
+    ],
+)
+def test_generated_code_is_nobodys(name, module):
+    """The names that attrs, Jinja and SQLAlchemy give to what they generate, or the module that it says it is in."""
+    generated = compiled("def execute(call): return call()", name, __name__=module)["execute"]
+    assert alone(generated, callsite.find) is None
+    assert generated(callsite.find).file == HERE
+
+
+def test_dbsight_is_a_library_but_for_its_demo():
+    """The shop is an application like any other."""
+    ours = Path(dbsight.__file__).parent
+    assert alone(calling(ours / "instrument/sqlalchemy.py"), callsite.find) is None
+    assert alone(calling(ours / "demo/handlers.py"), callsite.find).function == "execute"
+
+
+def test_a_thread_without_an_application_has_no_call_site():
+    """A scheduler's thread, a pool's."""
+    assert alone(callsite.find) is None
+
+
+def test_the_walk_ends_at_its_depth():
+    """A hundred and fifty frames are enough for any library."""
+    call = callsite.find
+    for _ in range(160):
+        call = functools.partial(calling(PACKAGES / "sqlalchemy/sql/visitors.py"), call)
+    assert call() is None
+
+
+def test_a_line_of_a_template_is_the_templates_own():
+    """Jinja compiles templates to Python, and knows which line came from which."""
+
+    class Template:
+        @staticmethod
+        def get_corresponding_lineno(line):
+            return line + 100
+
+    render = compiled("def root(): return find()", "templates/orders.html", __jinja_template__=Template())["root"]
+    assert place(render()) == ("templates/orders.html", 101, "root")
+
+
+def test_the_same_place_is_the_same_object():
+    """Attributes are kept on it."""
+    first, second = (asks() for _ in range(2))
+    assert first is second
+
+
+def test_code_that_is_gone_is_not_taken_for_code_that_came_in_its_place():
+    """Functions that are made and forgotten: their identities are used again, their places are not."""
+    for number in range(300):
+        ask = compiled(f"def ask{number}(): return find()", f"generated/{number}.py")[f"ask{number}"]
+        assert place(ask()) == (str(Path("generated", f"{number}.py")), 1, f"ask{number}")
+        del ask
+
+
+def test_what_is_cached_is_bounded(monkeypatch):
+    """An application that generates code for ever does not fill the memory."""
+    monkeypatch.setattr(callsite, "_MAX_CACHED", 50)
+    for number in range(300):
+        compiled("def ask(): return find()", f"generated/{number}.py")["ask"]()
+        assert len(callsite._kinds) <= 51
+        assert len(callsite._sites) <= 51
+        assert len(callsite._kept) <= 60
+    assert asks().line == line_of("asked")
