@@ -23,10 +23,17 @@ from opentelemetry.trace.status import Status
 
 from dbsight import bus, scope, semconv
 from dbsight.analyzer import Analyzer
-from dbsight.instrument import foreign
+from dbsight.instrument import claims, foreign
 from dbsight.report.events import root_attributes, root_events
 from dbsight.safety import failed
-from dbsight.span import DrawnRoot, Wrapping, code_attributes, finding_event, verdict_attributes
+from dbsight.span import (
+    DrawnRoot,
+    Wrapping,
+    changing_attributes,
+    code_attributes,
+    finding_event,
+    verdict_attributes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
 _ROOT_KINDS = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
 _PARAMETER_NAMES = (semconv.DB_QUERY_PARAMETER, "db.statement.parameters")
 _HANDED = "_dbsight_handed"
+_CLAIM = "_dbsight_claim"
 _MAX_UNSAMPLED = 10_000
 _NOT_SEEN = object()
 
@@ -127,6 +135,8 @@ class DbsightSpanProcessor(Wrapping):
         scope_ = span.instrumentation_scope
         if scope_ is None or scope_.name != semconv.SCOPE:
             try:
+                if self._is_claimed(span):
+                    return
                 handed = self._handed(span)
             except Exception:
                 failed("processor.on_end")
@@ -197,6 +207,28 @@ class DbsightSpanProcessor(Wrapping):
             setattr(span, _HANDED, handed)
         return handed  # type: ignore[return-value]
 
+    def _is_claimed(self, span: ReadableSpan) -> bool:
+        """Whether our own instrumentation saw the query as well: then the span goes on once that is over."""
+        claim: claims.Claim | None = getattr(span, _CLAIM, None)
+        if claim is None:
+            context = span.context
+            claim = claims.of(context.span_id) if context is not None else None
+            if claim is None:
+                return False
+            setattr(span, _CLAIM, claim)
+            window = self.analyzer.window_of_root(context.span_id) if context is not None else None
+            if window is not None:
+                self.analyzer.discard(window)
+        claim.ended(span, self._hand_on_claimed)
+        return True
+
+    def _hand_on_claimed(self, claim: claims.Claim, span: ReadableSpan) -> None:
+        if claim.made is None:
+            made = _below(span, claim.operation.parent) if claim.moved and claim.operation.parent else span
+            claim.made = _enriched(made, claim.operation, claim.verdict, self.analyzer.settings, claim.attributes)
+        for processor in self.processors:
+            processor.on_end(claim.made)
+
     def _ended(self, span: ReadableSpan) -> ReadableSpan | None:
         context = span.context
         if context is None:
@@ -253,16 +285,22 @@ class DbsightSpanProcessor(Wrapping):
             scope.root.set(root)
         if root.context.trace_flags.sampled is not span.context.trace_flags.sampled:
             return span  # each was sampled by itself: neither drags the other along
-        moved = rebuilt(span, {})
-        moved._parent = root.context
-        moved._context = SpanContext(
-            root.context.trace_id,
-            span.context.span_id,
-            is_remote=False,
-            trace_flags=span.context.trace_flags,
-            trace_state=span.context.trace_state,
-        )
-        return moved
+        return _below(span, root.context)
+
+
+def _below(span: ReadableSpan, parent: SpanContext) -> ReadableSpan:
+    """A root span as a child of another one, in that one's trace."""
+    assert span.context is not None
+    moved = rebuilt(span, {})
+    moved._parent = parent
+    moved._context = SpanContext(
+        parent.trace_id,
+        span.context.span_id,
+        is_remote=False,
+        trace_flags=span.context.trace_flags,
+        trace_state=span.context.trace_state,
+    )
+    return moved
 
 
 def _route(span: ReadableSpan) -> str:
@@ -273,10 +311,29 @@ def _route(span: ReadableSpan) -> str:
     return f"{method} {route}" if route and method else span.name
 
 
-def _enriched(span: ReadableSpan, operation: Operation, verdict: Verdict | None, settings: Settings) -> ReadableSpan:
-    """A foreign database span with what we know of it, and without the values that it should not tell."""
-    added: dict[str, Any] = {semconv.QUERY_FINGERPRINT: operation.statement.fingerprint}
+def _enriched(
+    span: ReadableSpan,
+    operation: Operation,
+    verdict: Verdict | None,
+    settings: Settings,
+    watched: Mapping[str, Any] | None = None,
+) -> ReadableSpan:
+    """A foreign database span with what we know of it, and without the values that it should not tell.
+
+    Args:
+        span: As it ended.
+        operation: What we know.
+        verdict: What the analysers said.
+        settings: Of the analyser.
+        watched: Attributes that a span of our own would have had, where our own instrumentation saw the query too.
+    """
     present = span.attributes or {}
+    added: dict[str, Any] = {semconv.QUERY_FINGERPRINT: operation.statement.fingerprint}
+    if watched is not None:
+        known = {**watched, **changing_attributes(operation, None)}
+        if semconv.DB_STATEMENT in present:
+            known.pop(semconv.DB_QUERY_TEXT, None)  # the same text once is enough
+        added.update((name, value) for name, value in known.items() if name not in present)
     if operation.statement.summary and semconv.DB_QUERY_SUMMARY not in present:
         added[semconv.DB_QUERY_SUMMARY] = operation.statement.summary
     if operation.call_site is not None and semconv.CODE_FILE_PATH not in present:

@@ -310,6 +310,19 @@ class Pipeline:
         )
         return started
 
+    def place(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
+        """As ``start`` for a query of which another instrumentation makes the span: note where it belongs, no more."""
+        tracer = self.tracer()
+        parent: SpanContext | None = parent_span.get_span_context()
+        if parent is not None and not parent.is_valid:
+            parent = None
+        sdk = self._sdk
+        if sdk is not None and (parent is None or parent.is_remote):
+            parent = self._drawn(sdk, parent, start_ns).context
+        started = Started(self, parent)
+        started.origin = getattr(tracer, "span_processor", None)
+        return started
+
     def _start_ordinary(
         self,
         started: Started,
@@ -453,7 +466,7 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
         events = (exception_event(operation),)
     attributes: Mapping[str, Any]
     if started.extra or verdict is not None or _is_special(operation):
-        attributes = {**prepared.attributes, **started.extra, **_changing(operation, verdict)}
+        attributes = {**prepared.attributes, **started.extra, **changing_attributes(operation, verdict)}
         if verdict is not None and verdict.findings:
             events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.findings))
     else:
@@ -478,7 +491,7 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
 
 
 def _emit_ordinary(span: Span, operation: Operation, verdict: Verdict | None) -> None:
-    span.set_attributes(_changing(operation, verdict))
+    span.set_attributes(changing_attributes(operation, verdict))
     if operation.error_type is not None:
         event = exception_event(operation)
         span.add_event(event.name, event.attributes, event.timestamp)
@@ -506,13 +519,13 @@ def _shared(prepared: Prepared, operation: Operation) -> SharedAttributes:
     )
     attributes = prepared.shared.get(key)
     if attributes is None:
-        attributes = SharedAttributes({**prepared.attributes, **_changing(operation, None)})
+        attributes = SharedAttributes({**prepared.attributes, **changing_attributes(operation, None)})
         if len(prepared.shared) < _SHARED_PER_STATEMENT:
             prepared.shared[key] = attributes
     return attributes
 
 
-def _changing(operation: Operation, verdict: Verdict | None) -> Attributes:
+def changing_attributes(operation: Operation, verdict: Verdict | None) -> Attributes:
     """The attributes that differ between executions of one statement on one engine."""
     attributes: Attributes = {}
     if operation.call_site is not None:

@@ -17,7 +17,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import get_current_span
 
 from dbsight import bus, config, scope, semconv, span
-from dbsight.instrument import aiosqlite, callsite, orm, transactions
+from dbsight.instrument import aiosqlite, callsite, claims, orm, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented, error_of
 from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher
@@ -80,10 +80,14 @@ class Running:
         executed: s; of the execute call, 0 until it returned.
         streams: A server-side cursor, whose fetch strategy does not exist yet.
         over: It was published.
+        elsewhere: Another instrumentation makes its span.
+        claim: On that span, once it is found.
     """
 
     __slots__ = (
         "began",
+        "claim",
+        "elsewhere",
         "engine",
         "executed",
         "key",
@@ -117,6 +121,8 @@ class Running:
         self.executed = 0.0
         self.over = False
         self.streams = False
+        self.elsewhere = False
+        self.claim: claims.Claim | None = None
 
     def fetched(self, began: float, rows: int) -> None:
         """Add one fetch call that began at ``began`` (perf_counter) and gave ``rows`` rows."""
@@ -155,7 +161,10 @@ class Running:
         if held is not None:
             held.ran(operation, self.last)
         verdict = bus.observe(operation)
-        span.emit(self.started, operation, verdict, self.prepared)
+        if self.claim is not None:
+            self.claim.settle(verdict)
+        else:
+            span.emit(self.started, operation, verdict, self.prepared)
 
 
 class Watcher:
@@ -199,7 +208,9 @@ class Watcher:
         statement = read(text, database.system)
         prepared = span.prepare(statement, database)
         start_ns = time_ns()
-        started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current, get_current_span(current))
+        elsewhere = claims.are_made_elsewhere(conn)
+        start = self.pipeline.place if elsewhere else self.pipeline.start
+        started = start(prepared.name, prepared.attributes, start_ns, current, get_current_span(current))
         operation = Operation(statement, database, start_ns, 0.0)
         operation.context = started.context
         operation.parent = started.parent
@@ -221,6 +232,7 @@ class Watcher:
         if settings.parameters == "full" and not executemany:
             started.extra = {**started.extra, **_parameter_attributes(parameters)}
         context._dbsight = running = Running(self, engine, key, operation, prepared, started)
+        running.elsewhere = elsewhere
         if len(self.open) >= _MAX_OPEN:
             next(iter(self.open.values())).finish()
         self.open[key] = running
@@ -236,6 +248,8 @@ class Watcher:
             return
         try:
             running.returned(now)
+            if running.elsewhere:
+                running.claim = claims.claim(context, running.operation, running.prepared.attributes)
             self._executed(running, cursor, context)
         except Exception:
             failed("sqlalchemy.after_cursor_execute")
@@ -278,6 +292,9 @@ class Watcher:
             if not running.executed:
                 running.returned(now)
             running.last = now
+            if running.elsewhere and running.claim is None:
+                execution = exception_context.execution_context
+                running.claim = claims.claim(execution, running.operation, running.prepared.attributes)
             running.finish(exception_context.original_exception)
 
     @guard

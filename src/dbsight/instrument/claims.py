@@ -1,0 +1,137 @@
+"""Queries that we watch and of which another instrumentation makes the span: OpenTelemetry's own for SQLAlchemy.
+
+Where another distribution runs, its span is the one that users know, and a second one would count everything twice. So
+ours makes none; what it knows is written on the other one as that goes to the exporters. A result may still be read
+when that span has ended already: the processor then holds it back until the query is over.
+
+Private names of opentelemetry-instrumentation-sqlalchemy, the same in 0.62b0 to 0.66b1: ``EngineTracer``, and
+``_otel_span`` on SQLAlchemy's execution context.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.trace import SpanContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.sdk.trace import ReadableSpan
+
+    from dbsight.model import Operation, Verdict
+
+_UPSTREAM = "opentelemetry.instrumentation.sqlalchemy.engine"
+_MAX_OPEN = 10_000
+
+
+class Claim:
+    """One query between the two instrumentations.
+
+    Args:
+        operation: What ours knows of it, complete once it is over.
+        attributes: What a span of ours would have had before the call.
+        moved: The other span is a root of its own, and becomes a child of the operation's parent.
+
+    Attributes:
+        verdict: What the analysers said of it, once it is over.
+        made: The enriched span, which all processors get.
+    """
+
+    __slots__ = ("_lock", "_over", "_span", "_waiting", "attributes", "made", "moved", "operation", "verdict")
+
+    def __init__(self, operation: Operation, attributes: Mapping[str, Any], *, moved: bool) -> None:
+        self.operation = operation
+        self.attributes = attributes
+        self.moved = moved
+        self.verdict: Verdict | None = None
+        self.made: ReadableSpan | None = None
+        self._lock = threading.Lock()
+        self._over = False
+        self._span: ReadableSpan | None = None
+        self._waiting: tuple[Callable[[Claim, ReadableSpan], None], ...] = ()
+
+    def settle(self, verdict: Verdict | None) -> None:
+        """The query is over: hand on the span, if it has ended."""
+        self.verdict = verdict
+        with self._lock:
+            self._over = True
+            waiting, self._waiting = self._waiting, ()
+        for hand_on in waiting:
+            assert self._span is not None
+            hand_on(self, self._span)
+
+    def ended(self, span: ReadableSpan, hand_on: Callable[[Claim, ReadableSpan], None]) -> None:
+        """The span has ended: hand it on, now or as soon as the query is over."""
+        with self._lock:
+            self._span = span
+            if not self._over:
+                self._waiting = (*self._waiting, hand_on)
+                return
+        hand_on(self, span)
+
+
+_open: dict[int, Claim] = {}  # by span id
+
+
+def are_made_elsewhere(connection: Any) -> bool:
+    """Whether OpenTelemetry's own instrumentation makes the spans of this connection's queries.
+
+    Asked for each query: it may come after us, and covers no engine that was made before it.
+    """
+    upstream = sys.modules.get(_UPSTREAM)
+    if upstream is None:
+        return False
+    tracer = upstream.EngineTracer
+    return any(
+        isinstance(getattr(each, "__self__", None), tracer) for each in connection.dispatch.before_cursor_execute
+    )
+
+
+def claim(execution: Any, operation: Operation, attributes: Mapping[str, Any]) -> Claim | None:
+    """Find the span that was made of a query, before it ends.
+
+    Args:
+        execution: SQLAlchemy's execution context.
+        operation: Gets the context of that span.
+        attributes: As in ``Claim``.
+
+    Returns:
+        None where it is not recorded.
+    """
+    span = getattr(execution, "_otel_span", None)
+    if span is None or not span.is_recording():
+        return None
+    context = span.get_span_context()
+    parent = operation.parent
+    moved = (
+        getattr(span, "parent", None) is None
+        and parent is not None
+        and parent.trace_flags.sampled is context.trace_flags.sampled
+    )
+    if moved and parent is not None:
+        context = SpanContext(
+            parent.trace_id,
+            context.span_id,
+            is_remote=False,
+            trace_flags=context.trace_flags,
+            trace_state=context.trace_state,
+        )
+    operation.context = context
+    made = Claim(operation, attributes, moved=moved)
+    if len(_open) >= _MAX_OPEN:  # nobody asks for them: a provider without our processor
+        _open.pop(next(iter(_open)), None)
+    _open[context.span_id] = made
+    return made
+
+
+def of(span_id: int) -> Claim | None:
+    """The claim on a span that has ended, once."""
+    return _open.pop(span_id, None) if _open else None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)
