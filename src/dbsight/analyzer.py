@@ -9,8 +9,11 @@ from dataclasses import replace
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.trace import SpanContext
+
 from dbsight import bus, config, safety, scope, semconv
 from dbsight.detect import RULES, make_rules
+from dbsight.detect.controls import Controls
 from dbsight.detect.limits import Limits
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.detect.window import Window
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import SpanContext
 
     from dbsight.config import Settings
     from dbsight.detect.rule import Rule
@@ -106,7 +108,9 @@ class Analyzer:
         self._examiners = [rule for rule in every if isinstance(rule, SnapshotRule)]
         self._visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self._completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
+        self._closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
         self._limits = Limits(settings)
+        self._controls = Controls(settings)
         self._max_age_ns = int(settings.max_window_age * _SECOND)
 
     def subscribe(self) -> None:
@@ -192,11 +196,11 @@ class Analyzer:
             except Exception:
                 self._switch_off(rule)
                 continue
-            if found is not None:
-                findings = (*findings, self._placed(found, operation.context, window))
+            if found is not None and self._controls.passes(self._placed(found, operation.context, window)):
+                findings = (*findings, found)
         verdict = None
         if operation.duration >= self._limits.lowest or findings:
-            query_class, threshold = self._limits.classify(operation)
+            query_class, threshold = self._limits.classify(operation, window.name if window is not None else "")
             if query_class is not None or findings:
                 verdict = Verdict(query_class, threshold, findings)
         self.stats.add(operation, verdict)
@@ -219,6 +223,7 @@ class Analyzer:
         self._examiners = [other for other in self._examiners if other is not rule]
         self._visitors = [other for other in self._visitors if other is not rule]
         self._completers = [other for other in self._completers if other is not rule]
+        self._closers = [other for other in self._closers if other is not rule]
 
     @staticmethod
     def _placed(found: Finding, context: SpanContext | None, window: Window | None) -> Finding:
@@ -353,7 +358,25 @@ class Analyzer:
                 self._switch_off(rule)
                 continue
             for finding in found:
+                if self._controls.passes(finding):
+                    _merge(window.findings, finding)
+
+    def _conclude(self, window: Window, route: str) -> None:
+        """Judge the totals of a window; its route is known now, and what is ignored there goes."""
+        for rule in tuple(self._closers):
+            try:
+                found = list(rule.conclude(window, route))
+            except Exception:
+                self._switch_off(rule)
+                continue
+            for finding in found:
                 _merge(window.findings, finding)
+        for findings in (window.findings, window.singles):
+            for finding in findings.values():
+                finding.route = route
+            if not self._controls.idle:
+                for each in [each for each, finding in findings.items() if not self._controls.passes(finding)]:
+                    del findings[each]
 
     def close(self, window: Window, end_ns: int, route: str) -> WindowSummary | None:
         """Judge a window for good.
@@ -366,13 +389,14 @@ class Analyzer:
                 return None
             self.discard(window)
         window.duration = max(0.0, (end_ns - window.start_ns) / 1e9)
-        self._judge(window, window.take(end_ns))
+        part = window.take(end_ns)
+        part.name = route
+        self._judge(window, part)
+        self._conclude(window, route)
         trace = f"{window.trace_id:032x}"
         groups = list(window.findings.values())
         for found in groups:
             found.trace = found.trace or trace
-        for found in (*groups, *window.singles.values()):
-            found.route = route
         summary = WindowSummary(
             window.name,
             route,
@@ -456,6 +480,7 @@ class Analyzer:
         snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
         snapshot.memory = process.history()
         snapshot.transactions = transactions.open_transactions()
+        snapshot.unused = self._controls.complaints()
         snapshot.transaction_totals = self.pools.transactions()
         snapshot.caches = self.caches.totals()
         snapshot.locks = self.locks.totals()
@@ -476,7 +501,7 @@ class Analyzer:
                 self._switch_off(rule)
                 continue
             for found in findings:
-                if found.id in self._known or len(self._known) >= _MAX_KNOWN:
+                if not self._controls.passes(found) or found.id in self._known or len(self._known) >= _MAX_KNOWN:
                     continue
                 self._known[found.id] = None
                 self.stats.found(found)
@@ -487,6 +512,8 @@ class Analyzer:
         """Close every window, now, and look at the totals: at exit, and before a report."""
         try:
             for window in [window for windows in list(self._windows.values()) for window in windows]:
+                # What is still open in it belongs there.
+                bus.root_ending(SpanContext(window.trace_id, window.span_id, is_remote=False))
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
             self.examine()
         except Exception:

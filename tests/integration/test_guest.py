@@ -177,3 +177,16 @@ def test_two_processors_of_ours_hand_on_the_same_span(engine, telemetry, upstrea
     assert [span for span in exporter.get_finished_spans() if span.name.startswith("SELECT")] == kept
     assert len(kept) == 6
     assert telemetry.span("GET /").attributes["dbsight.db.calls"] == 6
+
+
+def test_a_result_that_is_open_at_the_end_of_the_process_is_not_lost(engine, telemetry, upstream):
+    """A script leaves it so: its span goes out with the root."""
+    upstream(telemetry, engine)
+    connection = engine.connect()
+    result = connection.execute(select(Author.id))
+    result.fetchone()
+    telemetry.processor.analyzer.finish()
+    (span,) = queries(telemetry)
+    assert span.attributes["db.response.returned_rows"] == 1
+    assert telemetry.span("dbsight.window").attributes["dbsight.db.calls"] == 1
+    connection.close()
