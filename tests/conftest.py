@@ -30,10 +30,12 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def fresh_process():
-    """Each test begins as a process does: settings not yet read, no window, no root."""
+    """Each test begins as a process does: settings not yet read, no window, no root, no pool ever made."""
     from dbsight import config, scope
+    from dbsight.instrument.pools import registry
 
     config.reset()
+    registry.clear()
     yield
     config.reset()
     scope.window.set(None)

@@ -74,12 +74,12 @@ def bounded(name: str) -> str:
         return name
 
 
-def add(pool: Pool) -> None:
-    """A pool was made, or is watched from now on."""
+def add(pool: Pool, *, again: bool = False) -> None:
+    """A pool was made, or is watched from now on; ``again`` where it takes the place of another by itself."""
     with _lock:
         _pools.add(pool)
         totals = _totals[pool.name]
-        totals.made += 1
+        totals.made += not again
         totals.library, totals.kind, totals.system = pool.library, pool.kind, pool.system
         totals.site = pool.site
 
@@ -96,7 +96,9 @@ def describe(name: str, library: str, kind: str, system: str) -> None:
 def _opened(counts: Counts) -> None:
     with _lock:
         counts.opened += 1
-        _totals[counts.name].opened += 1
+        totals = _totals.get(counts.name)
+        if totals is not None:
+            totals.opened += 1
 
 
 opened = _opened
@@ -107,7 +109,9 @@ def gone(counts: Counts, number: int = 1) -> None:
     with _lock:
         number = min(number, counts.opened - counts.gone)
         counts.gone += number
-        _totals[counts.name].gone += number
+        totals = _totals.get(counts.name)
+        if totals is not None:  # forgotten when its library is no longer watched
+            totals.gone += number
 
 
 def collected(counts: Counts) -> None:
@@ -140,6 +144,20 @@ def forget(library: str) -> None:
             for held in pool.held.values():
                 held_by_connection.pop(held.connection, None)
             pool.held.clear()
+        _forget_names()
+
+
+def clear() -> None:
+    """Forget the totals of pools that are gone, as in a new process: between tests."""
+    with _lock:
+        _totals.clear()
+
+
+def _forget_names() -> None:
+    """Forget the totals of targets that have no pool any more."""
+    alive = {pool.name for pool in _pools}
+    for name in [name for name in _totals if name not in alive]:
+        del _totals[name]
 
 
 def open_connections() -> Iterator[Held]:
@@ -239,14 +257,6 @@ def infos() -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def reset() -> None:
-    """Forget totals of names without a pool; between tests."""
-    with _lock:
-        alive = {pool.name for pool in _pools}
-        for name in [name for name in _totals if name not in alive]:
-            del _totals[name]
-
-
 def _after_fork() -> None:
     """In a forked child: what is open was inherited, what was closed was the parent's, and nobody waits any more."""
     global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
@@ -257,7 +267,7 @@ def _after_fork() -> None:
         counts = pool.counts
         counts.opened -= counts.gone
         counts.gone = 0
-        totals = _totals[pool.name]
+        totals = _totals.setdefault(pool.name, Totals())
         totals.opened += counts.opened
         totals.made += 1
         pool.requests.clear()
