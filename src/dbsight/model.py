@@ -852,6 +852,7 @@ class Snapshot:
         statements: Totals by fingerprint, most total time first.
         dropped: What was not remembered because a bound was reached, by reason.
         exporting: Whether spans leave the process.
+        unused: A sentence for each entry of the ignore list that is expired or ignored nothing.
     """
 
     service: str = ""
@@ -878,6 +879,7 @@ class Snapshot:
     memory: Sequence[MemorySample] = ()
     request_time: float = 0.0
     request_db_time: float = 0.0
+    unused: Sequence[str] = ()
 
 
 @dataclass(slots=True)

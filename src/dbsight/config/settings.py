@@ -241,6 +241,13 @@ class Settings:
         60.0, "Age at which a unit of work that goes on is judged and emptied.", parsers.positive_duration
     )
 
+    baseline: str | None = setting(
+        None,
+        "JSON file of known findings that are not reported; `dbsight baseline save` makes it.",
+        parsers.path,
+        theme="Known findings",
+    )
+
     overrides: Mapping[str, Mapping[str, Any]] = setting(
         {},
         "Settings that differ for one fingerprint, table or route.",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbsight.detect.async_engine_sync_pool import AsyncEngineSyncPool
 from dbsight.detect.blocking_call import BlockingCall
+from dbsight.detect.budget_exceeded import BudgetExceeded
 from dbsight.detect.cache_miss import CacheMiss
 from dbsight.detect.connection_leak import ConnectionLeak
 from dbsight.detect.duplicate_pools import DuplicatePools
@@ -34,6 +35,7 @@ RULES: tuple[type[Rule], ...] = (
     NPlusOne,
     RedundantQuery,
     RowByRowWrite,
+    BudgetExceeded,
     RedisChatter,
     CacheMiss,
     InvalidationStorm,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbsight.detect.controls import Overrides
+
 if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.model import Operation, QueryClass
@@ -21,7 +23,12 @@ class Limits:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits: dict[str, tuple[float, float]] = {}
-        self.lowest = min(settings.limits(system)[0] for system in ("", *settings.slow_query_thresholds))
+        self._overrides = Overrides(settings)
+        self.lowest = min(
+            *(settings.limits(system)[0] for system in ("", *settings.slow_query_thresholds)),
+            *self._overrides.every("slow_query_threshold"),
+            *self._overrides.every("very_slow_query_threshold"),
+        )
 
     def of(self, system: str) -> tuple[float, float]:
         """Slow and very slow of a database system, s."""
@@ -32,14 +39,30 @@ class Limits:
                 self._limits[system] = limits
         return limits
 
-    def classify(self, operation: Operation) -> tuple[QueryClass | None, float | None]:
+    def over(self, operation: Operation, route: str = "") -> tuple[float, float]:
+        """Slow and very slow of an operation, s: its fingerprint, a table or the route may have limits of its own.
+
+        Args:
+            operation: What ran.
+            route: Name of its unit of work as far as it is known.
+        """
+        slow, very_slow = self.of(operation.database.system)
+        value, statement = self._overrides.value, operation.statement
+        own = value("slow_query_threshold", statement, route, None)
+        own_very = value("very_slow_query_threshold", statement, route, None)
+        if own is None and own_very is None:
+            return slow, very_slow
+        slow = min(slow, own_very) if own is None else own
+        return slow, max(slow, very_slow if own_very is None else own_very)
+
+    def classify(self, operation: Operation, route: str = "") -> tuple[QueryClass | None, float | None]:
         """The class of an operation and the limit that it crossed; None twice for a normal one.
 
         Statements that wait by design, pings and connection setup are never slow.
         """
         if operation.duration < self.lowest:
             return None, None
-        slow, very_slow = self.of(operation.database.system)
+        slow, very_slow = self.over(operation, route)
         statement = operation.statement
         if operation.duration < slow or statement.blocking or statement.ping or statement.setup:
             return None, None

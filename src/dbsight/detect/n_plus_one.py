@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
 from dbsight.detect.advice import advise
+from dbsight.detect.controls import Overrides
 from dbsight.detect.grouping import by_query, parts, where
 from dbsight.detect.history import History
 from dbsight.detect.repetition import KEY_VALUE, Repetition
@@ -61,6 +62,7 @@ class NPlusOne(WindowRule):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._threshold = settings.n_plus_one_threshold
+        self._overrides = Overrides(settings)
         self._located = settings.code_location == "on"
 
     def complete(self, window: Window) -> Iterable[Finding]:
@@ -132,7 +134,7 @@ class NPlusOne(WindowRule):
         repetition = candidate.repetition
         count = len(repetition)
         total = candidate.duration
-        severity = self._undemoted(repetition, count, total, window.duration)
+        severity = self._undemoted(repetition, count, total, window)
         if severity is None:
             return None
         # Half of the gaps are longer than 1 s only where the whole is longer than their sum.
@@ -142,15 +144,20 @@ class NPlusOne(WindowRule):
             return "info"
         return severity
 
-    def _undemoted(self, repetition: Repetition, count: int, total: float, window: float) -> Severity | None:
-        matters = total >= 0.1 or total * 5 >= window > 0
-        if count >= max(10, self._threshold) and repetition.distinct >= 10 and matters:
+    def _undemoted(self, repetition: Repetition, count: int, total: float, window: Window) -> Severity | None:
+        matters = total >= 0.1 or total * 5 >= window.duration > 0
+        threshold = self._threshold_of(repetition, window)
+        if count >= max(10, threshold) and repetition.distinct >= 10 and matters:
             return "error"
-        if count >= self._threshold or (count >= 3 and total >= 0.1):
+        if count >= threshold or (count >= 3 and total >= 0.1):
             return "warning"
         if repetition.distinct == count and repetition.one_place:
             return "info"
         return None
+
+    def _threshold_of(self, repetition: Repetition, window: Window) -> int:
+        name = "n_plus_one_threshold"
+        return int(self._overrides.value(name, repetition.statement, window.name, self._threshold))
 
     # -- What is said -------------------------------------------------------------------------------------------
 
@@ -216,7 +223,7 @@ class NPlusOne(WindowRule):
             count=count,
             metric="count",
             current_value=float(count),
-            threshold=float(self._threshold),
+            threshold=float(self._threshold_of(main, window)),
             statement=main.statement,
             database=main.database,
             call_site=main.call_site,

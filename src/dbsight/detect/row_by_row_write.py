@@ -7,6 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
+from dbsight.detect.controls import Overrides
 from dbsight.detect.grouping import by_query, is_allowed, parts, where
 from dbsight.detect.history import History
 from dbsight.detect.identity import identity
@@ -60,11 +61,13 @@ class RowByRowWrite(WindowRule):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._threshold = settings.row_by_row_write_threshold
+        self._overrides = Overrides(settings)
+        self._lowest = min([self._threshold, *self._overrides.every("row_by_row_write_threshold")])
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find the writes that were sent row by row; those that would save most time come first."""
         operations, groups = by_query(window)
-        repeated = [group for group in groups.values() if len(group) >= self._threshold and _writes(group[0])]
+        repeated = [group for group in groups.values() if len(group) >= self._lowest and _writes(group[0])]
         if not repeated:
             return ()
         history = History(operations, groups)
@@ -72,7 +75,7 @@ class RowByRowWrite(WindowRule):
         for group in repeated:
             single = [each for each in group if _one_row(each) and not is_allowed(self.name, each)]
             for part in parts(single, history.units()):
-                if not self._row_by_row(part):
+                if not _row_by_row(part, self._threshold_of(part[0], window)):
                     continue
                 repetition = Repetition(part)
                 if not _left_alone(repetition, window, history):
@@ -80,30 +83,19 @@ class RowByRowWrite(WindowRule):
         findings = [self._finding(found, cases, window) for found, cases in judged.items()]
         return sorted(findings, key=lambda found: (-found.impact, found.id))[:_MAX_FINDINGS]
 
-    def _row_by_row(self, operations: Sequence[Operation]) -> bool:
-        """Whether the application asked for each row by itself.
-
-        All that one flush sends was asked for at once. Where the database cannot batch, the ORM sends it row by row,
-        and nobody can change that; many flushes of few rows each can be changed.
-        """
-        flushes = {each.flush for each in operations if each.flush}
-        asked = len(flushes) + sum(not each.flush for each in operations)
-        return asked >= self._threshold and len(operations) < exempt.BULK * asked
+    def _threshold_of(self, operation: Operation, window: Window) -> int:
+        name = "row_by_row_write_threshold"
+        return int(self._overrides.value(name, operation.statement, window.name, self._threshold))
 
     def _identity(self, repetition: Repetition) -> str:
         site = repetition.call_site
         place = (site.file, site.function) if site is not None else ()
         return identity("rw", self.name, repetition.statement.fingerprint, *place)
 
-    def _severity(self, count: int, total: float, window: float) -> Severity:
-        if count < 20 and total < 0.025 and total * 200 < window:
-            return "info"
-        matters = total >= 0.1 or total * 5 >= window > 0
-        return "error" if count >= max(10, self._threshold) and matters else "warning"
-
     def _finding(self, found: str, cases: Sequence[Repetition], window: Window) -> Finding:
         main = max(cases, key=lambda each: (len(each), each.duration))
         statement = main.statement
+        threshold = self._threshold_of(main.operations[0], window)
         count = sum(map(len, cases))
         duration = fsum(each.duration for each in cases)
         flushes = len({each.flush for case in cases for each in case.operations if each.flush})
@@ -117,7 +109,7 @@ class RowByRowWrite(WindowRule):
         return Finding(
             rule=self.name,
             id=found,
-            severity=self._severity(count, duration, window.duration),
+            severity=_severity(count, duration, window.duration, threshold),
             category=self.category,
             title=f"{statement.summary} writes one row at a time",
             description=description,
@@ -127,7 +119,7 @@ class RowByRowWrite(WindowRule):
             count=count,
             metric="count",
             current_value=float(count),
-            threshold=float(self._threshold),
+            threshold=float(threshold),
             statement=statement,
             database=main.database,
             call_site=main.call_site,
@@ -135,6 +127,24 @@ class RowByRowWrite(WindowRule):
             route=window.name,
             details={"duration": duration, "flushes": flushes},
         )
+
+
+def _row_by_row(operations: Sequence[Operation], threshold: int) -> bool:
+    """Whether the application asked for each row by itself.
+
+    All that one flush sends was asked for at once. Where the database cannot batch, the ORM sends it row by row,
+    and nobody can change that; many flushes of few rows each can be changed.
+    """
+    flushes = {each.flush for each in operations if each.flush}
+    asked = len(flushes) + sum(not each.flush for each in operations)
+    return asked >= threshold and len(operations) < exempt.BULK * asked
+
+
+def _severity(count: int, total: float, window: float, threshold: int) -> Severity:
+    if count < 20 and total < 0.025 and total * 200 < window:
+        return "info"
+    matters = total >= 0.1 or total * 5 >= window > 0
+    return "error" if count >= max(10, threshold) and matters else "warning"
 
 
 def _writes(operation: Operation) -> bool:

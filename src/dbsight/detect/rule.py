@@ -53,6 +53,13 @@ class WindowRule(Rule):
         """Look at a whole window when it is over, or when it reached its bounds and is about to be emptied."""
         return ()
 
+    def conclude(self, window: Window, route: str) -> Iterable[Finding]:
+        """Look at the totals of a whole window when it is over for good, and its route is known.
+
+        What it did, operation by operation, was handed to ``complete`` and is gone.
+        """
+        return ()
+
 
 class SnapshotRule(Rule):
     """A rule that looks at the totals of the process, every ten seconds and at exit."""

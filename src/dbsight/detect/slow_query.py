@@ -57,7 +57,7 @@ class SlowQuery(WindowRule):
         """
         if operation.duration < self._lowest:
             return None
-        query_class, limit = self._limits.classify(operation)
+        query_class, limit = self._limits.classify(operation, window.name if window is not None else "")
         if query_class is None or limit is None:
             return None
         allowed = operation.allowed | operation.statement.allowed
@@ -69,7 +69,7 @@ class SlowQuery(WindowRule):
         statement = operation.statement
         wait, fetch = operation.pool_wait, operation.fetch_time
         execute = max(0.0, operation.duration - fetch)
-        slow, _ = self._limits.of(operation.database.system)
+        slow, _ = self._limits.over(operation, window.name if window is not None else "")
         identity = blake2b(f"{self.name}\0{statement.fingerprint}".encode(errors="replace"), digest_size=4).hexdigest()
         adverb = "very slow" if severity == "error" else "slow"
         return Finding(

@@ -309,10 +309,15 @@ def _row(totals: StatementTotals, mark: str) -> tuple[str, ...]:
 # -- Foot ---------------------------------------------------------------------------------------------------------
 
 
+_MAX_UNUSED = 5
+
+
 def _foot(page: _Page) -> Iterator[Text]:
     forgotten = _forgotten(page.snapshot)
     if forgotten:
         yield from wrapped(forgotten, page.width, indent=" ", style="dim")
+    for complaint in page.snapshot.unused[:_MAX_UNUSED]:
+        yield from wrapped(one_line(complaint), page.width, indent=" ", style="dim")
     if not page.snapshot.exporting:
         setting = text(("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317", "bold"))
         yield from flow([text("send this to an APM:"), setting], page.width, gap="  ", indent=" ")

@@ -1,0 +1,82 @@
+"""Units of work that take more queries, or more time in the database, than their route may."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import WindowRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from dbsight.detect.window import Window
+    from dbsight.model import Category
+
+
+class BudgetExceeded(WindowRule):
+    """A unit of work takes more queries, or more time in the database, than its route may.
+
+        [ GET /orders ------------------------------------------------ ]
+          [ SELECT orders ]  [ SELECT customers ]  × 200   budget: 5 queries, 0.2 s
+
+    Anti-pattern:
+        for order in session.scalars(select(Order)):
+            print(order.customer.name)
+
+    Best practice:
+        for order in session.scalars(select(Order).options(joinedload(Order.customer))):
+            print(order.customer.name)
+
+    Severity:
+        error: twice the budget or more.
+        warning: more than the budget.
+
+    Left alone:
+        Routes without a budget. ``GET /orders=queries:5,time:0.2`` gives one; a route may be a pattern, ``GET /api/*``,
+        and one that is named in full has its own budget alone.
+    """
+
+    name: ClassVar[str] = "budget_exceeded"
+    category: ClassVar[Category] = "workload"
+    settings: ClassVar[tuple[str, ...]] = ("budgets",)
+
+    def conclude(self, window: Window, route: str) -> Iterable[Finding]:
+        """Compare the totals of a unit of work with the budget of its route."""
+        if not self.configuration.budgets or not window.calls:
+            return
+        for metric, most in self._budget(route).items():
+            value = float(window.calls) if metric == "queries" else window.db_time
+            if value > most:
+                yield self._finding(window, route, metric, value, most)
+
+    def _budget(self, route: str) -> Mapping[str, float]:
+        budgets = self.configuration.budgets
+        if route in budgets:
+            return budgets[route]
+        return next((limits for pattern, limits in budgets.items() if fnmatchcase(route, pattern)), {})
+
+    def _finding(self, window: Window, route: str, metric: str, value: float, most: float) -> Finding:
+        if metric == "queries":
+            title = f"{route} sends more queries than its budget"
+            description = f"{value:.0f} queries, where the budget of {route} is {most:.0f}."
+        else:
+            title = f"{route} is longer in the database than its budget"
+            description = f"{value:.3g} s in the database, where the budget of {route} is {most:.3g} s."
+        return Finding(
+            rule=self.name,
+            id=identity("be", self.name, route, metric),
+            severity="error" if value >= 2 * most else "warning",
+            category=self.category,
+            title=title,
+            description=description,
+            impact=max(0.0, value - most) if metric == "time" else 0.0,
+            effort="medium",
+            metric=metric,
+            current_value=value,
+            threshold=most,
+            trace=f"{window.trace_id:032x}",
+            route=route,
+        )

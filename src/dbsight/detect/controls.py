@@ -1,0 +1,205 @@
+"""What people said about findings beforehand: other limits here, ignored there, known for long.
+
+Everything that rules find passes ``Controls``; what is not to be reported ends there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dbsight.config import Settings
+    from dbsight.model import Finding, Statement
+
+logger = logging.getLogger("dbsight")
+
+BASELINE_SCHEMA: Final = 1
+DEFAULT_BASELINE: Final = "dbsight-baseline.json"
+_MAX_BASELINE: Final = 10_000_000
+"""Bytes; a larger file is no baseline."""
+
+
+class Overrides:
+    """Settings that differ for one fingerprint, table or route.
+
+    The fingerprint's own come first, then those of a table of the statement, then the route's. A route may be a
+    pattern: ``GET /admin/*``.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._tables: Mapping[str, Mapping[str, Any]] = settings.overrides
+        self._patterns = [pattern for pattern in self._tables if "*" in pattern]
+
+    def value(self, name: str, statement: Statement | None, route: str, default: Any) -> Any:
+        """What holds for a setting.
+
+        Args:
+            name: Of the setting.
+            statement: The statement concerned, if any.
+            route: Name of the unit of work as far as it is known.
+            default: What holds everywhere else.
+        """
+        if not self._tables:
+            return default
+        for key in self._keys(statement, route):
+            table = self._tables.get(key)
+            if table is not None and name in table:
+                return table[name]
+        return default
+
+    def _keys(self, statement: Statement | None, route: str) -> Iterable[str]:
+        if statement is not None:
+            yield statement.fingerprint
+            for target in statement.targets:
+                yield target
+                yield target.rpartition(".")[2].strip('"`[]')
+        yield route
+        for pattern in self._patterns:
+            if fnmatchcase(route, pattern):
+                yield pattern
+
+    def every(self, name: str) -> list[Any]:
+        """All values that a setting is overridden with."""
+        return [table[name] for table in self._tables.values() if name in table]
+
+
+class Controls:
+    """Decides which findings are reported.
+
+    Args:
+        settings: Their overrides of ``rules``, ignore list and baseline hold.
+        today: For the expiry dates.
+    """
+
+    def __init__(self, settings: Settings, today: Callable[[], dt.date] = dt.date.today) -> None:
+        self._settings = settings
+        self._overrides = Overrides(settings)
+        self._today = today
+        self._hits = [0] * len(settings.ignore)
+        self._known: frozenset[str] = frozenset()
+        if settings.baseline:
+            try:
+                self._known = read_baseline(settings.baseline)
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else error
+                logger.warning("dbsight: the baseline %s is not used: %s", settings.baseline, why)
+        self.idle = not settings.overrides and not settings.ignore and not self._known
+
+    def passes(self, found: Finding) -> bool:
+        """Whether a finding is reported: its rule looks there, nobody ignores it, and it is new."""
+        if self.idle:
+            return True
+        if found.id in self._known:
+            return False
+        words = self._overrides.value("rules", found.statement, found.route, None)
+        if words is not None and not _enabled(words, found.rule):
+            return False
+        for position, entry in enumerate(self._settings.ignore):
+            if self._holds(entry) and _matches(entry, found):
+                self._hits[position] += 1
+                return False
+        return True
+
+    def _holds(self, entry: Mapping[str, Any]) -> bool:
+        expires = entry.get("expires")
+        return expires is None or self._today() <= expires
+
+    def complaints(self) -> list[str]:
+        """A sentence for each entry of the ignore list that is expired or has ignored nothing so far."""
+        said = []
+        for entry, hits in zip(self._settings.ignore, self._hits, strict=True):
+            if not self._holds(entry):
+                said.append(f"ignore {_describe(entry)} expired on {entry['expires']}: fix the finding or renew it")
+            elif not hits:
+                said.append(f"ignore {_describe(entry)} matched nothing: take it out when that stays so")
+        return said
+
+
+def _enabled(words: tuple[str, ...], rule: str) -> bool:
+    """As ``Settings.rule_enabled``; a list of names that are taken away leaves the others."""
+    enabled = words[:1] == () or words[0].startswith("-")
+    for word in words:
+        if word.lstrip("-") in {rule, "all"}:
+            enabled = not word.startswith("-")
+    return enabled
+
+
+def _matches(entry: Mapping[str, Any], found: Finding) -> bool:
+    """Whether a finding has everything that an entry names. A call site is a file, or a file and a line."""
+    if entry["rule"] not in {found.rule, "all"}:
+        return False
+    if "fingerprint" in entry and (found.statement is None or found.statement.fingerprint != entry["fingerprint"]):
+        return False
+    if "route" in entry and not fnmatchcase(found.route, entry["route"]):
+        return False
+    if "call_site" in entry:
+        site = found.call_site
+        return site is not None and (fnmatchcase(site.file, entry["call_site"]) or str(site) == entry["call_site"])
+    return True
+
+
+def _describe(entry: Mapping[str, Any]) -> str:
+    where = ", ".join(f"{key} {entry[key]}" for key in ("fingerprint", "route", "call_site") if key in entry)
+    return f"{entry['rule']} ({where})" if where else str(entry["rule"])
+
+
+# -- Baseline -----------------------------------------------------------------------------------------------------
+def write_baseline(findings: Iterable[Finding], path: str | os.PathLike[str] = DEFAULT_BASELINE) -> int:
+    """Write the findings that are known and not reported from now on; the file is replaced whole.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    entries = {
+        found.id: {"id": found.id, "rule": found.rule, "title": found.title, "route": found.route} for found in findings
+    }
+    document = {
+        "schema": BASELINE_SCHEMA,
+        "dbsight": __version__,
+        "findings": [entries[key] for key in sorted(entries)],
+    }
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        beside.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return len(entries)
+
+
+def read_baseline(path: str | os.PathLike[str]) -> frozenset[str]:
+    """Read the ids of the findings that are known.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+        ValueError: It is no baseline, or of a newer schema than this version knows.
+    """
+    file = Path(path)
+    if file.stat().st_size > _MAX_BASELINE:
+        raise ValueError("it is too large for a baseline")
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError("it is no JSON") from error
+    if not isinstance(saved, dict) or not isinstance(saved.get("schema"), int):
+        raise ValueError("it is no baseline of dbsight")  # noqa: TRY004 - the file's fault, not a caller's
+    if saved["schema"] > BASELINE_SCHEMA:
+        raise ValueError(f"it has schema {saved['schema']}, and this version knows {BASELINE_SCHEMA}: upgrade dbsight")
+    entries = saved.get("findings")
+    if not isinstance(entries, list):
+        raise ValueError("it is no baseline of dbsight")  # noqa: TRY004 - as above
+    return frozenset(each["id"] for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str))

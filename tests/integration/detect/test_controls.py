@@ -1,0 +1,79 @@
+"""Budgets, overrides, the ignore list and the baseline on a real database, by what is exported."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from dbsight.config import Settings
+from dbsight.detect.controls import write_baseline
+from integration.detect.shop import Order
+
+
+def loop(session):
+    """An N+1 of six queries."""
+    for order in session.scalars(select(Order)):
+        str(order.customer.name)
+
+
+@pytest.fixture
+def rules(engine, make_telemetry):
+    """The rules whose findings stand on the root of one request."""
+    telemetry = make_telemetry(settings=Settings())
+
+    def ask(path="/orders", **settings):
+        telemetry.clear()
+        telemetry.processor.analyzer.use(Settings(**settings))
+        with (
+            telemetry.root("GET", http_route=path, http_request_method="GET") as span,
+            Session(engine) as session,
+        ):
+            span.set_attributes({"http.route": path, "http.request.method": "GET"})
+            loop(session)
+        return telemetry
+
+    def found(*arguments, **settings):
+        telemetry = ask(*arguments, **settings)
+        return list(telemetry.span("GET").attributes.get("dbsight.findings.rules", []))
+
+    found.telemetry = ask
+    return found
+
+
+def test_a_request_over_its_budget_is_a_finding(rules):
+    """Seven queries; the route is known when the request is over."""
+    assert rules(budgets={"GET /orders": {"queries": 6.0}}) == ["budget_exceeded", "n_plus_one"]
+    assert rules(budgets={"GET /orders": {"queries": 7.0}}) == ["n_plus_one"]
+    assert rules(budgets={"GET /o*": {"time": 0.0}}) == ["budget_exceeded", "n_plus_one"]
+    assert rules(budgets={"GET /cart": {"queries": 1.0}}) == ["n_plus_one"]
+
+
+def test_a_finding_is_ignored_on_one_route(rules):
+    """The other route keeps it."""
+    ignore = ({"rule": "n_plus_one", "reason": "a test", "route": "GET /orders"},)
+    assert rules(ignore=ignore) == []
+    assert rules("/cart", ignore=ignore) == ["n_plus_one"]
+
+
+def test_an_entry_that_ignored_nothing_is_in_the_report(rules):
+    """For the last lines on the terminal."""
+    ignore = ({"rule": "slow_query", "reason": "a test"},)
+    telemetry = rules.telemetry(ignore=ignore)
+    assert telemetry.processor.analyzer.snapshot().unused == [
+        "ignore slow_query matched nothing: take it out when that stays so"
+    ]
+
+
+def test_a_rule_is_taken_away_for_one_table(rules):
+    """By the name of the table."""
+    assert rules(overrides={"customers": {"rules": ("-n_plus_one",)}}) == []
+    assert rules(overrides={"tags": {"rules": ("-n_plus_one",)}}) == ["n_plus_one"]
+
+
+def test_what_is_in_the_baseline_is_not_reported(rules, tmp_path):
+    """Made from what was found."""
+    snapshot = rules.telemetry().processor.analyzer.snapshot()
+    path = tmp_path / "baseline.json"
+    assert write_baseline([merged.finding for merged in snapshot.findings], path) == 1
+    assert rules(baseline=str(path)) == []
