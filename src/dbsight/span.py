@@ -454,7 +454,7 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
     """
     span = started.span
     if span is not None:
-        _emit_ordinary(span, operation, verdict)
+        _emit_ordinary(span, started.extra, operation, verdict)
         return
     sdk = started.tracer
     if sdk is None:
@@ -490,8 +490,8 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
     )
 
 
-def _emit_ordinary(span: Span, operation: Operation, verdict: Verdict | None) -> None:
-    span.set_attributes(changing_attributes(operation, verdict))
+def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:
+    span.set_attributes({**extra, **changing_attributes(operation, verdict)})
     if operation.error_type is not None:
         event = exception_event(operation)
         span.add_event(event.name, event.attributes, event.timestamp)

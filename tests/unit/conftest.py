@@ -1,0 +1,15 @@
+"""Fixtures of the unit tests."""
+
+import contextlib
+
+import pytest
+
+
+@pytest.fixture
+def pipelines():
+    """A span pipeline on a provider of its own, and the means to make others: ``pipelines.Pipelines``."""
+    from pipelines import Pipelines
+
+    with contextlib.closing(Pipelines()) as pipelines:
+        pipelines.make()
+        yield pipelines
