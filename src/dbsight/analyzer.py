@@ -9,8 +9,6 @@ from dataclasses import replace
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.trace import SpanContext
-
 from dbsight import bus, config, safety, scope, semconv
 from dbsight.detect import RULES, make_rules
 from dbsight.detect.controls import Controls
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import SpanContext
 
     from dbsight.config import Settings
     from dbsight.detect.rule import Rule
@@ -511,9 +510,8 @@ class Analyzer:
     def finish(self) -> None:
         """Close every window, now, and look at the totals: at exit, and before a report."""
         try:
+            bus.root_ending(None)
             for window in [window for windows in list(self._windows.values()) for window in windows]:
-                # What is still open in it belongs there.
-                bus.root_ending(SpanContext(window.trace_id, window.span_id, is_remote=False))
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
             self.examine()
         except Exception:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dbsight.model import Observation, Verdict
 
     Listener = Callable[[Observation], Verdict | None]
-    RootListener = Callable[[SpanContext], None]
+    RootListener = Callable[[SpanContext | None], None]
 
 # Tuples, replaced whole under the lock: readers need none.
 _listeners: tuple[Listener, ...] = ()
@@ -81,8 +81,8 @@ def off_root_ending(listener: RootListener) -> None:
         _root_listeners = tuple(known for known in _root_listeners if known != listener)
 
 
-def root_ending(context: SpanContext) -> None:
-    """Tell the instrumentors that this local root is about to end. Never raises."""
+def root_ending(context: SpanContext | None) -> None:
+    """Tell the instrumentors that this local root ends; None: all of them do, with the process. Never raises."""
     for listener in _root_listeners:
         try:
             listener(context)

@@ -314,12 +314,12 @@ class Watcher:
         """A connection is about to be made: what the dialect asks its database first is no query of anybody."""
         self._suppress_driver(dialect)
 
-    def root_ending(self, root: SpanContext) -> None:
-        """A local root is about to end: results that are still open in its trace are over."""
+    def root_ending(self, root: SpanContext | None) -> None:
+        """A local root, or the process, is about to end: results that are still open in its trace are over."""
         if self.open:
             for running in list(self.open.values()):
                 parent = running.started.parent
-                if running.executed and parent is not None and parent.trace_id == root.trace_id:
+                if running.executed and (root is None or (parent is not None and parent.trace_id == root.trace_id)):
                     running.finish()
 
     # -- What is ours -------------------------------------------------------------------------------------------
