@@ -21,7 +21,8 @@ from opentelemetry.trace import get_current_span
 
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import callsite
-from dbsight.instrument.redis_clients import attempts, database_of, error_of, measures_itself, queued
+from dbsight.instrument.pools.redis import PoolWatch
+from dbsight.instrument.redis_clients import attempts, database_of, error_of, measures_itself, queued, waited
 from dbsight.instrument.redis_replies import cache_events, items
 from dbsight.model import Operation
 from dbsight.safety import failed
@@ -46,9 +47,10 @@ class Running:
     Attributes:
         began: When it began, on ``perf_counter``, s.
         attempts: Failed attempts of this thread or task before it.
+        waited: What its thread or task had waited for the connection before this one.
     """
 
-    __slots__ = ("attempts", "began", "command", "operation", "prepared", "started")
+    __slots__ = ("attempts", "began", "command", "operation", "prepared", "started", "waited")
 
     began: float
 
@@ -58,6 +60,7 @@ class Running:
         self.prepared = prepared
         self.started = started
         self.attempts = attempts.get()
+        self.waited = waited.get()
 
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
@@ -92,6 +95,9 @@ class Running:
         operation = self.operation
         operation.duration = duration
         operation.end_ns = operation.start_ns + int(duration * 1e9)
+        wait = waited.get()
+        if wait is not None and wait is not self.waited:
+            operation.pool_wait, operation.pool = wait
         failures = attempts.get() - self.attempts
         if failures:
             self._retried(failures - (operation.error_type is not None))
@@ -308,6 +314,7 @@ class _ClientInstrumentor(BaseInstrumentor):
     package = ""
     requirement = ""
     _wrapped: tuple[tuple[Any, str, Any], ...] = ()
+    _pools: PoolWatch | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The versions that this works with."""
@@ -327,6 +334,8 @@ class _ClientInstrumentor(BaseInstrumentor):
                 setattr(owner, method, wrap(watcher, original))
                 wrapped.append((owner, method, original))
         self._wrapped = tuple(wrapped)
+        self._pools = PoolWatch(self.package, self._named)
+        self._pools.observe(kwargs.get("meter_provider"))
 
     @staticmethod
     def _named(name: str) -> str:
@@ -336,6 +345,9 @@ class _ClientInstrumentor(BaseInstrumentor):
         for owner, method, original in reversed(self._wrapped):
             setattr(owner, method, original)
         self._wrapped = ()
+        if self._pools is not None:
+            self._pools.stop()
+            self._pools = None
 
 
 class RedisInstrumentor(_ClientInstrumentor):

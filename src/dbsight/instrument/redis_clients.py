@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 attempts: ContextVar[int] = ContextVar("dbsight_redis_attempts", default=0)
 """Attempts to send that failed in this thread or task, so far."""
 
+waited: ContextVar[tuple[float, str] | None] = ContextVar("dbsight_redis_waited", default=None)
+"""s that this thread or task waited for the connection that it got last, and the name of the pool."""
+
 _MAX_DATABASES: Final = 1_000
 
 _databases: dict[tuple[Any, ...], Database] = {}
@@ -40,8 +43,8 @@ _PREFIXES: Final = {
 
 
 def database_of(client: Any, system: str) -> Database:
-    """Where a client, a pipeline, a subscription or a cluster sends its commands."""
-    pool = getattr(client, "connection_pool", None)
+    """Where a client, a pool, a pipeline, a subscription or a cluster sends its commands."""
+    pool = client if hasattr(client, "connection_kwargs") else getattr(client, "connection_pool", None)
     if pool is None:
         return _cluster(client, system)
     known: Database | None = pool.__dict__.get("_dbsight_database")
@@ -122,14 +125,18 @@ def _prefix(error: BaseException) -> str | None:
 
 def measures_itself(system: str) -> bool:
     """Whether the library records the duration of its commands by itself (redis-py 8, switched on by the user)."""
+    return _measured(system, "COMMAND")
+
+
+def pools_measure_themselves(system: str) -> bool:
+    """Whether the library records the connections of its pools by itself."""
+    return _measured(system, "CONNECTION_BASIC") or _measured(system, "CONNECTION_ADVANCED")
+
+
+def _measured(system: str, group: str) -> bool:
     providers = sys.modules.get(f"{system}.observability.providers")
-    manager = getattr(providers, "_observability_instance", None)
-    if manager is None:
+    instance = getattr(providers, "_observability_instance", None)
+    if instance is None:
         return False
-    return _measured_groups(manager, "COMMAND")
-
-
-def _measured_groups(instance: Any, group: str) -> bool:
-    manager = instance.get_provider_manager()
-    groups = getattr(getattr(manager, "config", None), "metric_groups", None)
-    return groups is not None and group in groups.__class__.__members__ and groups.__class__[group] in groups
+    groups = getattr(getattr(instance.get_provider_manager(), "config", None), "metric_groups", None)
+    return groups is not None and group in type(groups).__members__ and type(groups)[group] in groups

@@ -31,12 +31,15 @@ def database(subject_and_server, request):
 
 
 @pytest.fixture
-def make_telemetry(make_telemetry):
-    """As everywhere, with the pool libraries instrumented too."""
+def make_telemetry(make_telemetry, request):
+    """As everywhere, with the pool libraries instrumented too, once the server has been prepared by its own client."""
+    if "database" in request.fixturenames:
+        request.getfixturevalue("database")
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
+    from dbsight.instrument.redis import RedisInstrumentor
 
-    libraries = [PsycopgPoolInstrumentor(), AsyncpgPoolInstrumentor()]
+    libraries = [PsycopgPoolInstrumentor(), AsyncpgPoolInstrumentor(), RedisInstrumentor()]
 
     def make(**options):
         telemetry = make_telemetry(**options)

@@ -358,6 +358,101 @@ class AsyncpgPool(Subject):
         return asyncio.TimeoutError
 
 
+@dataclass
+class RedisSync(Subject):
+    """A pool of redis-py with threads."""
+
+    kind: str = "BlockingConnectionPool"
+    library: str = "redis"
+    limit: int = SIZE + OVERFLOW
+    keeps: int = SIZE + OVERFLOW
+    refuses: bool = False
+    collects: bool = False
+
+    @property
+    def label(self):
+        return f"redis-py {self.kind}"
+
+    def options(self, database, size, overflow, timeout):
+        """Of the pool's class."""
+        limit = size + overflow if "Blocking" in self.kind else 100
+        waiting = {"timeout": timeout} if "Blocking" in self.kind else {}
+        return {"host": database.host, "port": database.port, "max_connections": limit, **waiting}
+
+    def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
+        import redis
+
+        return getattr(redis, self.kind)(**self.options(database, size, overflow, timeout))
+
+    def take(self, pool):
+        connection = pool.get_connection("PING")
+        connection.send_command("PING")
+        connection.read_response()
+        return connection
+
+    def give(self, pool, connection):
+        pool.release(connection)
+
+    def close(self, pool):
+        pool.disconnect()
+
+    def timeout_error(self):
+        import redis
+
+        return redis.ConnectionError
+
+
+@dataclass
+class RedisAsync(RedisSync):
+    """A pool of redis-py with tasks, on a loop of its own."""
+
+    asynchronous: bool = True
+
+    @property
+    def label(self):
+        return f"redis-py asyncio {self.kind}"
+
+    def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
+        import redis.asyncio
+
+        loop = Loop()
+
+        async def make():
+            return getattr(redis.asyncio, self.kind)(**self.options(database, size, overflow, timeout))
+
+        return OnLoop(loop.run(make()), loop)
+
+    def loop(self, pool):
+        """The loop that it lives on."""
+        return pool.loop
+
+    async def take_async(self, pool):
+        """Take a connection on the running loop."""
+        connection = await pool.pool.get_connection("PING")
+        try:
+            await connection.send_command("PING")
+            await connection.read_response()
+        except BaseException:
+            await connection.disconnect()
+            await pool.pool.release(connection)
+            raise
+        return connection
+
+    async def give_async(self, pool, connection):
+        """Give it back on the running loop."""
+        await pool.pool.release(connection)
+
+    def take(self, pool):
+        return pool.loop.run(self.take_async(pool))
+
+    def give(self, pool, connection):
+        pool.loop.run(self.give_async(pool, connection))
+
+    def close(self, pool):
+        pool.loop.run(pool.pool.disconnect())
+        pool.loop.close()
+
+
 def no_limit(subject, *, keeps=None, **fields):
     """The subject as a pool without a maximum."""
     subject.limit, subject.keeps = None, keeps
@@ -394,6 +489,10 @@ SUBJECTS = [
     ("postgresql", PsycopgAsync()),
     ("postgresql", PsycopgAsync("AsyncNullConnectionPool", keeps=0, keeps_at_least=0)),
     ("postgresql", AsyncpgPool()),
+    ("redis_server", RedisSync()),
+    ("redis_server", RedisSync("ConnectionPool", limit=100, keeps=100, refuses=True)),
+    ("redis_server", RedisAsync()),
+    ("redis_server", RedisAsync("ConnectionPool", limit=100, keeps=100, refuses=True)),
 ]
 """Server and pool."""
 

@@ -5,11 +5,11 @@ import os
 import threading
 
 import pytest
+from subjects import OVERFLOW, SIZE, collect, in_threads
 
 from conftest import until
 from dbsight import semconv
 from dbsight.instrument import pools
-from subjects import OVERFLOW, SIZE, collect, in_threads
 
 
 def value(telemetry, metric, subject, database, **attributes):
@@ -103,7 +103,7 @@ def test_who_finds_the_pool_exhausted_is_pending_and_then_times_out(telemetry, o
 
 def test_sixty_four_threads_conserve_connections(opened, subject, database, state_of):
     """After any churn what was made is used, idle or closed, and nothing is negative meanwhile."""
-    if subject.refuses:
+    if subject.refuses and subject.limit < 64:
         pytest.skip("this pool serves one thread")
     pool = opened(timeout=30)
     if subject.shares:
@@ -171,7 +171,7 @@ def test_after_a_fork_nothing_is_negative(opened, subject, database, state_of):
         finally:
             os._exit(0)
     os.waitpid(child, 0)
-    numbers = eval(os.read(reading, 1000).decode())  # noqa: PGH001 - numbers that were written above
+    numbers = eval(os.read(reading, 1000).decode())
     created, closed, used, idle, pending = numbers
     assert created - closed == used + idle
     assert min(numbers) >= 0

@@ -1,0 +1,408 @@
+"""redis-py's and valkey-py's pools: plain and blocking, sync and async, of sentinels and of clusters.
+
+``get_connection`` and ``release`` are public; what is open is asked of ``_available_connections`` or, of a blocking
+pool, its ``pool.queue`` (redis-py 5 to 8). A connection of these pools is an object that may have lost its socket and
+makes another when it is next used: counted is what has a socket, where it is made and where it is closed. The nodes of
+an asynchronous cluster keep their connections themselves, have no room for anything of ours, and are not watched.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import importlib
+import inspect
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from weakref import WeakSet
+
+from dbsight.instrument import callsite
+from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.pool import Making, Pool, asking
+from dbsight.instrument.redis_clients import database_of, pools_measure_themselves, waited
+from dbsight.safety import failed, guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_NO_LIMIT: Final = 2**30
+_EXHAUSTED: Final = ("No connection available.", "Too many connections")
+
+
+class RedisPool(Pool):
+    """One pool.
+
+    Attributes:
+        users: The clients that share it.
+        disposing: It is being disconnected as a whole.
+        strangers: Connections that were out when it began to be watched, by identity.
+    """
+
+    __slots__ = ("disposing", "strangers", "users")
+
+    library: ClassVar[str] = "redis"
+    users: WeakSet[Any]
+    disposing: bool
+    strangers: set[int]
+
+    def used(self) -> int:
+        """Connections that are out."""
+        return len(self.held) + len(self.strangers)
+
+    def idle(self) -> int:
+        """Connections with a socket that wait."""
+        pool = self.pool
+        return sum(map(_is_open, _available(pool))) if pool is not None else 0
+
+    def max(self) -> int | None:
+        """``max_connections``, which is a very large number where nobody limited it."""
+        pool = self.pool
+        limit = getattr(pool, "max_connections", None)
+        return limit if isinstance(limit, int) and limit < _NO_LIMIT else None
+
+    def idle_max(self) -> int | None:
+        """All that it made are kept."""
+        return self.max()
+
+    def clients(self) -> int:
+        """Clients that share it; one that was made without is used by somebody, too."""
+        return max(1, len(self.users))
+
+
+def _available(pool: Any) -> list[Any]:
+    """The connections that wait in a pool, with and without a socket."""
+    queue = getattr(getattr(pool, "pool", None), "queue", None)
+    if queue is not None:  # a blocking one
+        return [each for each in list(queue) if each is not None]
+    return list(getattr(pool, "_available_connections", ()))
+
+
+def _is_open(connection: Any) -> bool:
+    inner = getattr(connection, "_conn", connection)  # a connection with a cache in front
+    return bool(inner.__dict__.get("_dbsight_opened")) or _has_socket(inner)
+
+
+def _has_socket(connection: Any) -> bool:
+    if hasattr(connection, "_sock"):
+        return connection._sock is not None
+    return getattr(connection, "_reader", None) is not None
+
+
+def _watched(pool: Any, package: str) -> RedisPool | None:
+    try:
+        known: RedisPool | None = pool.__dict__.get("_dbsight")
+        if known is not None:
+            return known
+        return None if pools_measure_themselves(package) else _adopt(pool, package, callsite.find())
+    except Exception:
+        failed("pools.redis")
+        return None
+
+
+def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
+    database = database_of(pool, package)
+    where = database.address if database.port is None else f"{database.address}:{database.port}"
+    name = f"{where}/{database.namespace}"
+    options = getattr(pool, "connection_kwargs", {})
+    shared = ("username", "protocol", "decode_responses", "encoding", "ssl_certfile")
+    configuration = (name, pool.max_connections, *(str(options.get(each)) for each in shared))
+    made = RedisPool(
+        pool,
+        name,
+        system=package,
+        configuration=configuration,
+        site=site,
+        asynchronous="asyncio" in type(pool).__module__,
+    )
+    made.users = WeakSet()
+    made.disposing = False
+    made.strangers = set()
+    pool.__dict__["_dbsight"] = made
+    return made
+
+
+# -- Connections --------------------------------------------------------------------------------------------------
+def _pool_of(connection: Any) -> RedisPool | None:
+    known: RedisPool | None = connection.__dict__.get("_dbsight_pool")
+    if known is None:
+        request = asking.get()
+        if request is not None and isinstance(request.pool, RedisPool):
+            known = connection.__dict__["_dbsight_pool"] = request.pool
+    return known
+
+
+def _note_open(connection: Any) -> None:
+    connection.__dict__["_dbsight_opened"] = perf_counter()
+
+
+def _connect(original: Any) -> Any:
+    @functools.wraps(original)
+    def connect(self: Any, *args: Any, **options: Any) -> Any:
+        pool = None if _has_socket(self) else _pool_of(self)
+        if pool is None:
+            return original(self, *args, **options)
+        with Making(pool):
+            result = original(self, *args, **options)
+            _note_open(self)
+        return result
+
+    @functools.wraps(original)
+    async def connect_async(self: Any, *args: Any, **options: Any) -> Any:
+        pool = None if _has_socket(self) else _pool_of(self)
+        if pool is None:
+            return await original(self, *args, **options)
+        with Making(pool):
+            result = await original(self, *args, **options)
+            _note_open(self)
+        return result
+
+    return connect_async if inspect.iscoroutinefunction(original) else connect
+
+
+def _closing(connection: Any) -> None:
+    """A socket that was made is closed."""
+    try:
+        opened = connection.__dict__.pop("_dbsight_opened", None)
+        pool = connection.__dict__.get("_dbsight_pool")
+        if opened is not None and pool is not None:
+            pool.closed("dispose" if pool.disposing else "invalid", perf_counter() - opened)
+    except Exception:
+        failed("pools.redis.closing")
+
+
+def _disconnect(original: Any) -> Any:
+    @functools.wraps(original)
+    def disconnect(self: Any, *args: Any, **options: Any) -> Any:
+        _closing(self)
+        return original(self, *args, **options)
+
+    @functools.wraps(original)
+    async def disconnect_async(self: Any, *args: Any, **options: Any) -> Any:
+        _closing(self)
+        return await original(self, *args, **options)
+
+    return disconnect_async if inspect.iscoroutinefunction(original) else disconnect
+
+
+# -- Pools --------------------------------------------------------------------------------------------------------
+class _Asking:
+    """Around ``get_connection``: the library says that the time was over by a message alone."""
+
+    __slots__ = ("_pool", "_request", "_served", "_token")
+
+    def __init__(self, pool: RedisPool) -> None:
+        self._pool = pool
+        self._request = pool.ask()
+        self._token = asking.set(self._request)
+        self._served = False
+
+    def got(self, connection: Any) -> None:
+        """It was given a connection."""
+        self._served = True
+        held = self._pool.got(self._request, connection)
+        if held is not None:
+            # What follows is one command or pipeline of the same thread or task: its span tells what was waited.
+            waited.set((held.take_wait(), self._pool.name))
+
+    def over(self, error: BaseException | None) -> None:
+        """Served or not."""
+        asking.reset(self._token)
+        if not self._served:
+            text = str(error.args[0]) if error is not None and error.args else ""
+            exhausted = text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
+            self._pool.gave_up(self._request, timed_out=exhausted)
+
+
+def _get_connection(original: Any, package: str) -> Any:
+    @functools.wraps(original)
+    def get_connection(self: Any, *args: Any, **options: Any) -> Any:
+        pool = _watched(self, package)
+        if pool is None:
+            return original(self, *args, **options)
+        asked = _Asking(pool)
+        error: BaseException | None = None
+        try:
+            connection = original(self, *args, **options)
+            asked.got(connection)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            asked.over(error)
+        return connection
+
+    @functools.wraps(original)
+    async def get_connection_async(self: Any, *args: Any, **options: Any) -> Any:
+        pool = _watched(self, package)
+        if pool is None:
+            return await original(self, *args, **options)
+        asked = _Asking(pool)
+        error: BaseException | None = None
+        try:
+            connection = await original(self, *args, **options)
+            asked.got(connection)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            asked.over(error)
+        return connection
+
+    return get_connection_async if inspect.iscoroutinefunction(original) else get_connection
+
+
+def _given_back(pool: Any, connection: Any, package: str) -> None:
+    try:
+        watched = _watched(pool, package)
+        if watched is not None:
+            watched.strangers.discard(id(connection))
+            watched.gave_back(connection)
+    except Exception:
+        failed("pools.redis.given_back")
+
+
+def _release(original: Any, package: str) -> Any:
+    @functools.wraps(original)
+    def release(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return original(self, connection, *args, **options)
+        finally:
+            _given_back(self, connection, package)
+
+    @functools.wraps(original)
+    async def release_async(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return await original(self, connection, *args, **options)
+        finally:
+            _given_back(self, connection, package)
+
+    return release_async if inspect.iscoroutinefunction(original) else release
+
+
+def _dispose(original: Any, package: str) -> Any:
+    @functools.wraps(original)
+    def disconnect(self: Any, *args: Any, **options: Any) -> Any:
+        pool = self.__dict__.get("_dbsight")
+        if pool is None:
+            return original(self, *args, **options)
+        pool.disposing = True
+        try:
+            return original(self, *args, **options)
+        finally:
+            pool.disposing = False
+
+    @functools.wraps(original)
+    async def disconnect_async(self: Any, *args: Any, **options: Any) -> Any:
+        pool = self.__dict__.get("_dbsight")
+        if pool is None:
+            return await original(self, *args, **options)
+        pool.disposing = True
+        try:
+            return await original(self, *args, **options)
+        finally:
+            pool.disposing = False
+
+    return disconnect_async if inspect.iscoroutinefunction(original) else disconnect
+
+
+def _made(original: Any, package: str) -> Any:
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - it takes the place of one
+        original(self, *args, **options)
+        _watched(self, package)
+
+    return __init__
+
+
+def _client_made(original: Any, package: str) -> Any:
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - as above
+        original(self, *args, **options)
+        try:
+            pool = _watched(self.connection_pool, package)
+            if pool is not None:
+                pool.users.add(self)
+        except Exception:
+            failed("pools.redis.client")
+
+    return __init__
+
+
+def _methods(package: str) -> list[tuple[str, str, str, Callable[[Any], Any]]]:
+    """Module, class, method, and what it becomes."""
+    named = functools.partial
+    methods: list[tuple[str, str, str, Callable[[Any], Any]]] = []
+    for prefix in ("", "asyncio."):
+        connection = f"{prefix}connection"
+        methods += [
+            (connection, "AbstractConnection", "connect", _connect),
+            (connection, "AbstractConnection", "disconnect", _disconnect),
+            (connection, "ConnectionPool", "__init__", named(_made, package=package)),
+            (f"{prefix}client", "Redis", "__init__", named(_client_made, package=package)),
+        ]
+        for name in ("ConnectionPool", "BlockingConnectionPool"):
+            methods += [
+                (connection, name, "get_connection", named(_get_connection, package=package)),
+                (connection, name, "release", named(_release, package=package)),
+                (connection, name, "disconnect", named(_dispose, package=package)),
+            ]
+    return methods
+
+
+class PoolWatch:
+    """The wrappers around the pools of one package.
+
+    Args:
+        package: ``redis`` or ``valkey``.
+        named: Gives the package's name of a class that redis-py calls so.
+    """
+
+    def __init__(self, package: str, named: Callable[[str], str]) -> None:
+        self._package = package
+        self._undo: list[tuple[Any, str, Any]] = []
+        for module, name, method, wrap in _methods(package):
+            owner = getattr(importlib.import_module(f"{package}.{module}"), named(name), None)
+            original = vars(owner).get(method) if owner is not None else None
+            if original is not None:
+                setattr(owner, method, wrap(original))
+                self._undo.append((owner, method, original))
+        _adopt_existing(package)
+
+    def observe(self, meter_provider: Any) -> None:
+        """Send the states of the pools there."""
+        instruments.observe(RedisPool.library, meter_provider)
+
+    def stop(self) -> None:
+        """Leave nothing behind."""
+        for owner, method, original in reversed(self._undo):
+            setattr(owner, method, original)
+        self._undo = []
+        for pool in registry.pools():
+            if isinstance(pool, RedisPool) and pool.system == self._package:
+                pool.pool.__dict__.pop("_dbsight", None)
+        instruments.stop_observing(RedisPool.library)
+
+
+@guard
+def _adopt_existing(package: str) -> None:
+    """Pools that were made before: found among all objects, once; the same for their connections and clients."""
+    classes = tuple(
+        getattr(sys.modules.get(f"{package}.{module}"), "ConnectionPool", ())
+        for module in ("connection", "asyncio.connection")
+    )
+    for each in gc.get_objects():
+        if issubclass(type(each), classes) and hasattr(each, "connection_kwargs"):
+            out = list(getattr(each, "_in_use_connections", ()))
+            if hasattr(each, "_connections"):  # a blocking one remembers all that it made
+                out = [known for known in each._connections if known not in _available(each)]
+            inner = [getattr(connection, "_conn", connection) for connection in [*_available(each), *out]]
+            if not any(map(_has_socket, inner)):
+                continue  # closed, or not used yet: the first request will tell
+            made = _adopt(each, package, None)
+            made.strangers = {id(connection) for connection in out}
+            for connection in inner:
+                connection.__dict__["_dbsight_pool"] = made
+                if _has_socket(connection):
+                    _note_open(connection)
+                    registry.opened(made.counts)
