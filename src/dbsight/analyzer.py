@@ -45,6 +45,8 @@ _SILENCE_ROOTLESS_NS: Final = 10 * _SECOND
 _SWEEP_EVERY: Final = 0.5  # s
 _EXAMINE_EVERY_NS: Final = 10 * _SECOND
 _MAX_FINDINGS_PER_WINDOW: Final = 100
+_MAX_SPANS: Final = 100_000
+"""Open spans of traces with several windows, of which it is remembered to which one they belong."""
 _MAX_KNOWN: Final = 1000
 
 
@@ -91,6 +93,7 @@ class Analyzer:
         self._lock = threading.RLock()
         # By trace id, in order of opening: the first is the oldest.
         self._windows: dict[int, list[Window]] = {}
+        self._open = 0  # windows, of all traces
         self._by_span: dict[int, Window] = {}
         self._sweeper: threading.Thread | None = None
         self._users = 0
@@ -148,6 +151,7 @@ class Analyzer:
         """In a forked child: the parent's windows, totals and threads are the parent's."""
         self._lock = threading.RLock()
         self._windows = {}
+        self._open = 0
         self._by_span = {}
         self._sweeper = None
         self._known = {}
@@ -309,7 +313,8 @@ class Analyzer:
         evicted: Window | None = None
         with self._lock:
             self._windows.setdefault(window.trace_id, []).append(window)
-            if len(self._windows) > self.settings.max_windows:
+            self._open += 1
+            if self._open > self.settings.max_windows:
                 evicted = self._windows[next(iter(self._windows))][0]
         if evicted is not None:
             safety.dropped("windows")
@@ -319,6 +324,9 @@ class Analyzer:
         """Note to which window a child span belongs, where its trace has several open ones."""
         windows = self._windows.get(parent.trace_id)
         if windows is not None and len(windows) > 1:
+            if len(self._by_span) >= _MAX_SPANS:  # that never ended
+                safety.dropped("spans of several windows")
+                return
             self._by_span[span_id] = self._choose(windows, parent)
 
     def window_of_root(self, span_id: int) -> Window | None:
@@ -340,6 +348,7 @@ class Analyzer:
             if windows is not None:
                 if window in windows:
                     windows.remove(window)
+                    self._open -= 1
                 if not windows:
                     del self._windows[window.trace_id]
 
@@ -441,8 +450,11 @@ class Analyzer:
         while True:
             wait(_SWEEP_EVERY)
             try:
+                # Without the lock: a window that closes may write to the network, and requests open windows meanwhile.
+                if self.sweep():
+                    continue
                 with self._lock:
-                    if not self.sweep():
+                    if not any(_ends_by_silence(window) for windows in self._windows.values() for window in windows):
                         self._sweeper = None
                         return
             except Exception:
@@ -457,7 +469,7 @@ class Analyzer:
         now = self._clock()
         left = False
         for window in [window for windows in list(self._windows.values()) for window in windows]:
-            if window.root is not None or window.rootless:
+            if _ends_by_silence(window):
                 silence = _SILENCE_ROOTLESS_NS if window.rootless else _SILENCE_OUTSIDE_NS
                 age = now - window.start_ns
                 if now - window.last_ns > silence or age > self._max_age_ns:
@@ -516,6 +528,11 @@ class Analyzer:
             self.examine()
         except Exception:
             failed("analyzer.finish")
+
+
+def _ends_by_silence(window: Window) -> bool:
+    """Whether no processor will see the end of a live root span of this window."""
+    return window.root is not None or window.rootless
 
 
 def _merge(findings: dict[str, Finding], found: Finding) -> None:
