@@ -14,6 +14,7 @@ from dbsight import safety, semconv
 from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram, Series, Tally
 from dbsight.report.cache_metrics import CacheMetrics
 from dbsight.report.event_metrics import EventMetrics
+from dbsight.report.forked import begin_anew
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ class Metrics:
         """In a forked child: what came together is the parent's."""
         for each in self._accumulated:
             each.forget()
+        begin_anew(self._findings)
 
     def close(self, summary: WindowSummary) -> None:
         """Record one window that is over."""
