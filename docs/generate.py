@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from configuration_page import configuration
+from doctor_page import doctor
 from rules_page import rules
 
 HERE = Path(__file__).parent
 
-PAGES = (("configuration.md", configuration), ("rules.md", rules))
+PAGES = (("configuration.md", configuration), ("rules.md", rules), ("doctor.md", doctor))
 """File in this directory, and the function that gives its whole text."""
 
 

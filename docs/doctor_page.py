@@ -1,0 +1,38 @@
+"""The page about ``dbsight doctor``, made from the docstrings of its checks."""
+# ruff: noqa: INP001 - a part of generate.py
+
+import inspect
+
+from dbsight.cli.check import Check
+from dbsight.cli.checks import CHECKS
+
+INTRODUCTION = """\
+# Why are there no spans?
+
+<!-- Made by `python docs/generate.py` from the docstrings in `src/dbsight/cli/checks/`: edit there. -->
+
+```
+dbsight doctor                      looks at the environment
+dbsight doctor -- python app.py     runs the command instrumented, and looks from inside when it ends
+dbsight doctor --json               the same for programs: a list of check, mark, text and advice
+```
+
+Each line is ✔ (right), ✘ (wrong) or ? (cannot be told from here, or worth a look), with what to do below it. The exit
+code is 1 when a line is ✘. What the command prints on standard output goes to standard error; it runs as it always
+does, and what it saw is told by each of its processes at the end. `dbsight config` prints every setting, its value, and
+where that came from.
+"""
+
+
+def doctor() -> str:
+    """The whole page."""
+    return INTRODUCTION + "".join(map(_section, CHECKS))
+
+
+def _section(check: type[Check]) -> str:
+    question, *rest = (inspect.getdoc(check) or "").replace("``", "`").split("\n\n")
+    parts = [f"\n## {check.name}\n", f"{' '.join(question.split())}\n"]
+    for paragraph in rest:
+        heading, _, body = paragraph.partition(":\n")
+        parts.append(f"{heading}: {' '.join(body.split())}\n")
+    return "\n".join(parts)

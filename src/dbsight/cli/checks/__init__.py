@@ -1,0 +1,30 @@
+"""The list of checks: a new one is a file in this folder and a line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbsight.cli.checks.distribution import Distribution
+from dbsight.cli.checks.exporter import Exporter
+from dbsight.cli.checks.instrumented import Instrumented
+from dbsight.cli.checks.sampler import SamplerCheck
+from dbsight.cli.checks.settings import SettingsCheck
+from dbsight.cli.checks.spans import Spans
+from dbsight.cli.checks.switches import Switches
+from dbsight.cli.checks.twice import Twice
+from dbsight.cli.checks.versions import Versions
+
+if TYPE_CHECKING:
+    from dbsight.cli.check import Check
+
+CHECKS: tuple[type[Check], ...] = (
+    Versions,
+    Distribution,
+    Switches,
+    SettingsCheck,
+    Instrumented,
+    Twice,
+    SamplerCheck,
+    Exporter,
+    Spans,
+)

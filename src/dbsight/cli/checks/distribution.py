@@ -1,0 +1,55 @@
+"""Which distribution and which configurator win."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Check, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbsight.cli.evidence import Evidence
+
+
+class Distribution(Check):
+    """Which distribution of OpenTelemetry, and which configurator, start the process?
+
+    Good:
+        Both are dbsight's, or both are another distribution's: then dbsight is its guest.
+
+    What to do:
+        The first of each that is installed wins, in the order of the file system, and each by itself. Name them:
+        ``OTEL_PYTHON_DISTRO=dbsight`` and ``OTEL_PYTHON_CONFIGURATOR=dbsight``.
+    """
+
+    name: ClassVar[str] = "distribution"
+
+    def look(self, evidence: Evidence) -> Iterator[Line]:
+        """The answers."""
+        distro, advice = _winner(evidence.distro, evidence.distros, "DISTRO")
+        configurator, more = _winner(evidence.configurator, evidence.configurators, "CONFIGURATOR")
+        for kind, winner, help_ in (("distribution", distro, advice), ("configurator", configurator, more)):
+            if not winner:
+                yield Line("✘", f"no {kind} of OpenTelemetry is found", help_)
+            elif help_:
+                yield Line("?", f"the {kind} {winner} wins over others", help_)
+            else:
+                yield Line("✔", f"the {kind} is {winner}")
+        if distro and configurator and (distro == "dbsight") != (configurator == "dbsight"):
+            yield Line(
+                "✘",
+                f"the distribution is {distro} and the configurator is {configurator}: half of each is started",
+                f"OTEL_PYTHON_DISTRO={distro} OTEL_PYTHON_CONFIGURATOR={distro}",
+            )
+
+
+def _winner(asked: str, installed: list[str], variable: str) -> tuple[str, str]:
+    """The name of what is started, empty when nothing is, and what to do about it."""
+    if asked and asked not in installed:
+        return "", f"OTEL_PYTHON_{variable}={asked} is not installed; one of {', '.join(installed) or 'none'}"
+    if not installed:
+        return "", "pip install dbsight"
+    if asked or len(installed) == 1:
+        return asked or installed[0], ""
+    return installed[0], f"say which: OTEL_PYTHON_{variable}=dbsight (there are {', '.join(installed)})"

@@ -1,0 +1,51 @@
+"""Whether queries were seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Check, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbsight.cli.evidence import Evidence
+
+
+class Spans(Check):
+    """Were queries seen while the command ran?
+
+    Good:
+        The process has our span processor, and at least one query went through it.
+
+    What to do:
+        Run ``dbsight doctor -- command`` with a command that sends queries and ends. When none is seen: the
+        client is not instrumented, the queries run in a process that was started in another way, or the tracer
+        provider was replaced after the start.
+    """
+
+    name: ClassVar[str] = "spans"
+
+    def look(self, evidence: Evidence) -> Iterator[Line]:
+        """The answers."""
+        inside = evidence.inside
+        if inside is None and not evidence.told:
+            yield Line("?", "no command was run", "dbsight doctor -- python app.py looks from inside")
+            return
+        if inside is None:
+            yield Line(
+                "✘",
+                "no process of the command told what it saw",
+                "it was not instrumented, was killed, or ran another Python than the one with dbsight",
+            )
+            return
+        for place, number in inside.errors.items():
+            yield Line("✘", f"{place} failed {number} times and was skipped", "please report it")
+        if not inside.attached:
+            advice = "do not replace the provider after the start, or call dbsight.configure() after it"
+            yield Line("✘", f"the tracer provider {inside.provider} has no processor of dbsight", advice)
+        elif inside.calls:
+            yield Line("✔", f"{inside.calls} queries were seen, {inside.findings} findings made")
+        else:
+            advice = "run one that queries; else look at instrumented, and at what starts its processes"
+            yield Line("✘", "the command sent no query that was seen", advice)

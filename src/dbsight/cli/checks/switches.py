@@ -1,0 +1,41 @@
+"""Whether something is switched off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Check, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbsight.cli.evidence import Evidence
+
+
+class Switches(Check):
+    """Is something switched off?
+
+    Good:
+        Neither OpenTelemetry's SDK nor dbsight nor an instrumentation is.
+
+    What to do:
+        Unset ``OTEL_SDK_DISABLED``, ``OTEL_DBSIGHT_ENABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``.
+    """
+
+    name: ClassVar[str] = "switches"
+
+    def look(self, evidence: Evidence) -> Iterator[Line]:
+        """The answers."""
+        if evidence.sdk_disabled:
+            yield Line("✘", "OTEL_SDK_DISABLED is true: nothing is recorded", "unset OTEL_SDK_DISABLED")
+        if not evidence.enabled:
+            yield Line("✘", "dbsight is switched off", "unset OTEL_DBSIGHT_ENABLED, or enabled in the file")
+        if not evidence.sdk_disabled and evidence.enabled:
+            yield Line("✔", "neither the SDK nor dbsight is switched off")
+        disabled = [each.name for each in evidence.instrumentors if each.disabled and not each.missing]
+        if disabled:
+            yield Line(
+                "?",
+                f"switched off: {', '.join(disabled)}",
+                "take what you want to see out of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+            )

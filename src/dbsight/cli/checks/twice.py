@@ -1,0 +1,39 @@
+"""Whether the same query is seen twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Check, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbsight.cli.evidence import Evidence
+
+
+class Twice(Check):
+    """Is the same client instrumented twice?
+
+    Good:
+        One instrumentation watches each client.
+
+    What to do:
+        Take the call of upstream's ``SQLAlchemyInstrumentor().instrument()`` or ``RedisInstrumentor()`` out of the
+        code, and switch the other product's database integration off.
+    """
+
+    name: ClassVar[str] = "twice"
+
+    def look(self, evidence: Evidence) -> Iterator[Line]:
+        """The answers."""
+        inside = evidence.inside
+        if inside is None:
+            return
+        twice = sorted({name for name in inside.instrumented if inside.instrumented.count(name) > 1})
+        for name in twice:
+            yield Line("✘", f"two instrumentors are on: {name}", f"take the call of upstream's {name} out of the code")
+        for rival in inside.rivals:
+            yield Line("?", f"{rival} is loaded too", f"look whether {rival} makes spans for the same queries")
+        if not twice and not inside.rivals:
+            yield Line("✔", "each client is instrumented once")

@@ -1,0 +1,36 @@
+"""What ``dbsight doctor -- command`` leaves in the command's processes: each tells at its end what it saw.
+
+An entry point of auto-instrumentation; without the variable it does nothing and imports nothing.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+from pathlib import Path
+
+from dbsight import config
+from dbsight.safety import failed
+
+VARIABLE = "DBSIGHT_DOCTOR_DIRECTORY"
+
+
+def pre_instrument() -> None:
+    """Entry point: tell at the end of this process, and of those forked from it."""
+    if config.environment().get(VARIABLE):
+        # Registered after all that the SDK and we registered, so called before: nothing is shut down yet.
+        atexit.register(tell)
+
+
+def tell() -> None:
+    """Write what was seen to a file of this process's own. Never raises."""
+    try:
+        from dbsight.cli.evidence import gather, look_inside
+
+        evidence = gather()
+        evidence.inside = look_inside()
+        directory = Path(config.environment()[VARIABLE])
+        (directory / f"{os.getpid()}.json").write_text(json.dumps(evidence.plain()), encoding="utf-8")
+    except Exception:
+        failed("doctor.tell")

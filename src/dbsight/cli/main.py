@@ -1,0 +1,120 @@
+"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbsight import config
+from dbsight.cli import diagnosis
+from dbsight.cli.inside import VARIABLE
+from dbsight.detect.controls import DEFAULT_BASELINE, write_baseline
+from dbsight.report import json as saved
+from dbsight.report.terminal import print_report
+from dbsight.version import __version__
+
+_RUN = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dbsight")
+def main() -> None:
+    """Says why the database is slow: which query, which line, what to change."""
+
+
+@main.command(name="config")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def config_(as_json: bool) -> None:
+    """Print every setting, its value and where that came from."""
+    rows = config.Settings.load().describe()
+    if as_json:
+        plain = [
+            {
+                "name": row.setting.name,
+                "variable": row.setting.variable or None,
+                "value": row.value,
+                "source": row.source,
+                "about": row.setting.sentence,
+            }
+            for row in rows
+        ]
+        click.echo(json.dumps(plain, ensure_ascii=False, indent=1))
+        return
+    wide = max(len(row.setting.name) for row in rows)
+    for row in rows:
+        source = "" if row.source == "default" else f"   ← {row.source}"
+        click.echo(f"{row.setting.name:<{wide}}  {row.value}{source}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def report(file: Path) -> None:
+    """Print a report that was saved with OTEL_DBSIGHT_REPORT=json."""
+    print_report(_read(file), sys.stdout)
+
+
+@main.group()
+def baseline() -> None:
+    """Known findings, so that only new ones are reported."""
+
+
+@baseline.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path(DEFAULT_BASELINE), show_default=True)
+def save(run: Path, output: Path) -> None:
+    """Write the findings of a saved RUN to a file that OTEL_DBSIGHT_BASELINE names."""
+    try:
+        number = write_baseline((merged.finding for merged in _read(run).findings), output)
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
+    click.echo(f"{number} findings in {output}; OTEL_DBSIGHT_BASELINE={output} reports only others from now on")
+
+
+def _read(file: Path) -> Any:
+    try:
+        return saved.read(file)
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be read: {error.strerror}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise click.ClickException(f"{file} is no report of dbsight: {type(error).__name__}") from error
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def doctor(as_json: bool, command: tuple[str, ...]) -> None:
+    """Say why there are no spans; with `-- COMMAND`, run it instrumented and look from inside.
+
+    The exit code is 1 when something is wrong.
+    """
+    evidence = diagnosis.examine(_run(command) if command else None)
+    answers = diagnosis.answers(evidence)
+    if as_json:
+        click.echo(json.dumps([answer._asdict() for answer in answers], ensure_ascii=False, indent=1))
+    else:
+        for answer in answers:
+            color = {"✔": "green", "✘": "red", "?": "yellow"}[answer.mark]
+            click.echo(f"{click.style(answer.mark, fg=color)} {answer.check:<13} {answer.text}")
+            if answer.advice:
+                click.echo(f"  {'':<13} → {answer.advice}")
+    if any(answer.mark == "✘" for answer in answers):
+        raise SystemExit(1)
+
+
+def _run(command: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Run a command instrumented; what its processes told, each as plain values."""
+    if Path(command[0]).name == "opentelemetry-instrument":
+        command = command[1:]
+    with tempfile.TemporaryDirectory(prefix="dbsight-doctor-") as directory:
+        environ = {**config.environment(), VARIABLE: directory}
+        # What the command says goes where it always goes, but for stdout, which is ours.
+        subprocess.run([sys.executable, "-c", _RUN, *command], env=environ, stdout=sys.stderr.fileno(), check=False)  # noqa: S603 - the user's own command
+        return [json.loads(each.read_text(encoding="utf-8")) for each in sorted(Path(directory).glob("*.json"))]
