@@ -66,10 +66,9 @@ def _select(grammar: Grammar, token: str, low: str) -> None:
 
 def _from(grammar: Grammar, token: str, low: str) -> None:
     op = grammar.op
-    identity = grammar.identity
+    if grammar.identity[-2:] in (["is", "distinct"], ["not", "distinct"]):
+        return  # a comparison: IS NOT DISTINCT FROM
     if op in (SELECT, UPDATE):
-        if identity[-1] == "distinct" and identity[-2] in ("is", "not"):
-            return  # a comparison: IS NOT DISTINCT FROM
         grammar.listed = grammar.expect = TABLE
         grammar.want = NOTHING
     elif op == DELETE:

@@ -43,6 +43,7 @@ _BEFORE_COLUMNS: Final = frozenset(("select", "distinct"))
 _PREFIXES: Final = frozenset(("e", "q", "nq"))
 _QUOTES: Final = frozenset("'\"")
 _NAME_LIMIT: Final = 130  # characters; no database has longer names
+_COMPARISONS: Final = frozenset("=<>!|&+-*/%")
 _SIGNS: Final = frozenset("+-")
 _NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"}
 _COMPARING: Final = words("like glob match regexp between then else limit offset")
@@ -306,6 +307,8 @@ class Scanner:
         if symbol == "*" and self.executable and self.text.startswith("/", end):
             self.executable -= 1
             return self.comment(start, end + 1)
+        if self.grammar.expect in _NAMING and symbol[0] in _COMPARISONS:
+            self.grammar.literal()  # an expression: no table comes any more
         self.identity.append(symbol)
         return end
 

@@ -2045,6 +2045,17 @@ CORPUS = (
     # -- Anything else
     case(
         "other_sql",
+        "DELETE FROM t WHERE a IS DISTINCT FROM 'SECRET' AND b IS NOT DISTINCT FROM 'SECRET'",
+        "DELETE FROM t WHERE a IS DISTINCT FROM ? AND b IS NOT DISTINCT FROM ?",
+        summary="DELETE t",
+        kind="delete",
+        targets=("t",),
+        written=("t",),
+        literals=True,
+    ),
+    case("other_sql", "DISTINCT FROM", summary="DISTINCT"),
+    case(
+        "other_sql",
         'SELECT "SECRET", a FROM "t" WHERE "t"."x" = \'SECRET\' AND b = \'it\'\'s\' AND c = "SECRET"',
         'SELECT ?, a FROM "t" WHERE "t"."x" = ? AND b = ? AND c = ?',
         summary='SELECT "t"',
