@@ -18,7 +18,7 @@ LAYERS = (
     ("processor",),
     ("ending",),
     ("distro",),
-    ("facade", "profiler", "bench", "serve"),
+    ("facade", "redis_pools", "profiler", "bench", "serve"),
     ("pytest_plugin", "cli"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
@@ -51,7 +51,9 @@ def test_no_import_runs_upward_or_sideways(path):
     """A room imports only rooms below it, and itself."""
     room = room_of(path)
     if room in OUTSIDE:
-        assert all(name == "dbsight" or name.startswith("dbsight.demo") or name.count(".") == 1 for _, name in imports(path))
+        assert all(
+            name == "dbsight" or name.startswith("dbsight.demo") or name.count(".") == 1 for _, name in imports(path)
+        )
         return
     if room in ROOT:
         return  # names only; test_public_face covers it
