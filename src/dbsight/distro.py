@@ -21,7 +21,7 @@ from dbsight import config, statement
 from dbsight.ending import FailOn, report
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
-from dbsight.safety import guard
+from dbsight.safety import failed, guard
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -93,7 +93,16 @@ class DbsightDistro(BaseDistro):
                 return
         elif entry_point.name in _OURS or entry_point.name in _BESIDE:
             return
-        super().load_instrumentor(entry_point, **kwargs)
+        if entry_point.name not in _OURS and entry_point.name not in _BESIDE:
+            super().load_instrumentor(entry_point, **kwargs)
+            return
+        try:
+            super().load_instrumentor(entry_point, **kwargs)
+        except ImportError:
+            raise  # the loader knows what to do when a library is missing
+        except Exception:
+            # It would end the loading of all instrumentors that come after.
+            failed(f"distro.load {entry_point.name}")
 
 
 class DbsightConfigurator(_OTelSDKConfigurator):
@@ -109,12 +118,22 @@ class DbsightConfigurator(_OTelSDKConfigurator):
         if settings.surroundings.config_file:
             super()._configure()
         else:
-            outlet = _runtime.outlet = Outlet(config.environment())
             attributes = dict(kwargs.pop("resource_attributes", None) or {})
             attributes |= {"telemetry.distro.name": "dbsight", "telemetry.distro.version": __version__}
-            super()._configure(**outlet.wire({**kwargs, "resource_attributes": attributes}))
-            outlet.fit(metrics.get_meter_provider())
+            kwargs["resource_attributes"] = attributes
+            super()._configure(**(_wired(kwargs) or kwargs))
+            if _runtime.outlet is not None:
+                _runtime.outlet.fit(metrics.get_meter_provider())
         _attach()
+
+
+@guard
+def _wired(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of the SDK's configuration, with patient exporters."""
+    outlet = Outlet(config.environment())
+    wired = outlet.wire(kwargs)
+    _runtime.outlet = outlet
+    return wired
 
 
 @guard

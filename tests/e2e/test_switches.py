@@ -131,7 +131,7 @@ with Session(create_engine(os.environ["DATABASE_URL"])) as session:
 )
 def test_configured_in_code_it_does_the_same(loop, program, threshold):
     """No command in front: service name, queries, root with its finding, metrics; nothing on standard error."""
-    seen = loop(program, prefix=())
+    seen = loop(program, prefix=(), OTEL_SERVICE_NAME="beaten by the argument")
     assert (seen.run.returncode, seen.run.stderr) == (0, "")
     assert [span.name for span in seen.queries()] == ["SELECT books", *["SELECT authors"] * 5]
     root = seen.span("dbsight.window")
