@@ -221,7 +221,8 @@ def look_inside() -> Inside:
             processor.analyzer.finish()
             snapshot = processor.analyzer.snapshot()
             inside.attached = True
-            inside.calls, inside.findings = snapshot.calls, len(snapshot.findings)
+            inside.calls = sum(each.count for each in snapshot.kinds.values())  # pings were seen, too
+            inside.findings = len(snapshot.findings)
     return inside
 
 

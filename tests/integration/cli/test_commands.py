@@ -1,0 +1,102 @@
+"""The command dbsight, as people call it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from builders import make_statement
+from dbsight.cli.main import main
+from dbsight.config import SETTINGS
+from dbsight.detect.controls import read_baseline
+from dbsight.model import Finding, MergedFinding, Snapshot
+from dbsight.report import json as saved
+
+PROGRAM = """
+import sqlalchemy
+engine = sqlalchemy.create_engine("sqlite://")
+with engine.connect() as connection:
+    connection.execute(sqlalchemy.text("CREATE TABLE shelves (id INTEGER)"))
+    for number in range(8):
+        connection.execute(sqlalchemy.text("SELECT id FROM shelves WHERE id = :id"), {"id": number}).all()
+"""
+
+
+def call(*arguments, **environ):
+    """Exit code and standard output."""
+    done = CliRunner().invoke(main, list(map(str, arguments)), env=environ)
+    return done.exit_code, done.stdout
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A saved run with one finding."""
+    found = Finding(
+        "n_plus_one", "n1-00000001", "warning", "query", "SELECT shelves runs once for each item", "8 queries."
+    )
+    found.statement = make_statement("SELECT id FROM shelves WHERE id = ?")
+    snapshot = Snapshot(service="shop", windows=1, calls=9, findings=[MergedFinding(found, 1, 8, 0.1)])
+    return saved.write(snapshot, tmp_path / "run.json")
+
+
+def test_config_prints_every_setting_and_its_source():
+    """For people and for programs."""
+    code, output = call("config", OTEL_DBSIGHT_N_PLUS_ONE_THRESHOLD="7")
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines()] == list(SETTINGS)
+    (line,) = [line for line in output.splitlines() if line.startswith("n_plus_one_threshold")]
+    assert line.split(maxsplit=1)[1] == "7   ← environment"
+    code, output = call("config", "--json", OTEL_DBSIGHT_N_PLUS_ONE_THRESHOLD="7")
+    (row,) = [row for row in json.loads(output) if row["name"] == "n_plus_one_threshold"]
+    assert (row["variable"], row["value"], row["source"]) == (
+        "OTEL_DBSIGHT_N_PLUS_ONE_THRESHOLD",
+        "7",
+        "environment",
+    )
+
+
+def test_report_prints_a_saved_run(run):
+    """As the process would have at its end."""
+    code, output = call("report", run)
+    assert code == 0
+    assert "8 × SELECT shelves" in output
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": 99, "findings": []}', '{"schema": 1, "findings": []}'])
+@pytest.mark.parametrize("command", [["report"], ["baseline", "save"]], ids=" ".join)
+def test_a_file_that_is_no_report_is_one_sentence(tmp_path, command, content):
+    """No traceback for the wrong file."""
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    done = CliRunner().invoke(main, [*command, str(path)])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+    assert done.stderr.startswith("Error: ")
+    missing = CliRunner().invoke(main, [*command, str(tmp_path / "none.json")])
+    assert (missing.exit_code, "No such file" in missing.stderr) == (1, True)
+
+
+def test_baseline_save_writes_the_ids(run, tmp_path):
+    """For the setting BASELINE."""
+    path = tmp_path / "known.json"
+    code, output = call("baseline", "save", run, "-o", path)
+    assert (code, output.startswith("1 findings in ")) == (0, True)
+    assert read_baseline(path) == {"n1-00000001"}
+
+
+def test_doctor_looks_inside_a_command(tmp_path):
+    """It runs instrumented, and tells how many queries it saw."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    doctor = [sys.executable, "-c", "from dbsight.cli.main import main; main()", "doctor", "--json"]
+    done = subprocess.run(
+        [*doctor, "--", sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    answers = {(answer["check"], answer["mark"]): answer["text"] for answer in json.loads(done.stdout)}
+    assert answers["spans", "✔"] == "9 queries were seen, 1 findings made"
+    assert "SQLAlchemyInstrumentor" in answers["instrumented", "✔"]
