@@ -26,7 +26,8 @@ EXPORTERS = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTE
 
 @pytest.fixture(autouse=True)
 def _nothing_runs(monkeypatch):
-    """Every test begins as a process does, and registers nothing for its end."""
+    """Every test begins as a process does, registers nothing for its end, and has an environment of its own."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setattr(distro, "_runtime", distro._Runtime())
     monkeypatch.setattr(atexit, "register", lambda *_: None)
 
