@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
     from dbsight.processor import DbsightSpanProcessor
+    from dbsight.redis_pools import SharedPoolRegistry, redis_pool
     from dbsight.scope import allow
     from dbsight.version import __version__
 
@@ -30,6 +31,7 @@ _HOMES = {
     "RedisInstrumentor": "dbsight.instrument.redis",
     "SQLAlchemyInstrumentor": "dbsight.instrument.sqlalchemy",
     "Settings": "dbsight.config",
+    "SharedPoolRegistry": "dbsight.redis_pools",
     "ValkeyInstrumentor": "dbsight.instrument.redis",
     "__version__": "dbsight.version",
     "allow": "dbsight.scope",
@@ -40,6 +42,7 @@ _HOMES = {
     "get_process_memory": "dbsight.facade",
     "lock_stats": "dbsight.facade",
     "pool_stats": "dbsight.facade",
+    "redis_pool": "dbsight.redis_pools",
     "watch_cache": "dbsight.instrument.caches",
 }
 
@@ -52,6 +55,7 @@ __all__ = [
     "RedisInstrumentor",
     "SQLAlchemyInstrumentor",
     "Settings",
+    "SharedPoolRegistry",
     "ValkeyInstrumentor",
     "__version__",
     "allow",
@@ -62,6 +66,7 @@ __all__ = [
     "get_process_memory",
     "lock_stats",
     "pool_stats",
+    "redis_pool",
     "watch_cache",
 ]
 

@@ -550,6 +550,8 @@ class PoolState:
         closed: Of these, those that are gone.
         idle_time: s since a connection was taken or given back; 0 while one is out.
         blocks_loop: An asynchronous engine has a pool for threads, which stops the event loop when it waits.
+        role: ``dbsight.pool.role`` of a Redis pool that was asked for by its role, else empty.
+        cleanup_failures: How often idle connections could not be closed.
         wrong_loop: How often a pool was used on another event loop than the one that its connections belong to.
         call_site: Where the latest pool was made.
         holders: Who holds its connections, oldest first; bounded.
@@ -574,6 +576,8 @@ class PoolState:
     closed: int = 0
     idle_time: float = 0.0
     wrong_loop: int = 0
+    role: str = ""
+    cleanup_failures: int = 0
     blocks_loop: bool = False
     call_site: CallSite | None = None
     holders: Sequence[Holder] = ()

@@ -124,6 +124,7 @@ METRIC_POOL_CREATED: Final = "dbsight.pool.created"  # observable counter, {conn
 METRIC_POOL_CLOSED: Final = "dbsight.pool.closed"  # observable counter, {connection}
 METRIC_POOL_IDLE_TIME: Final = "dbsight.pool.idle_time"  # observable gauge, s
 METRIC_POOL_CLIENTS: Final = "dbsight.pool.clients"  # observable up-down counter, {client}
+METRIC_POOL_CLEANUP_FAILURES: Final = "dbsight.pool.cleanup_failures"  # observable counter, {failure}
 METRIC_POOLS: Final = "dbsight.pools"  # observable up-down counter, {pool}
 METRIC_ENGINES: Final = "dbsight.engines"  # observable up-down counter, {engine}
 METRIC_CONNECTION_FAILURES: Final = "dbsight.connection.failures"  # counter, {failure}

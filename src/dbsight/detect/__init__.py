@@ -8,6 +8,7 @@ from dbsight.detect.async_engine_sync_pool import AsyncEngineSyncPool
 from dbsight.detect.blocking_call import BlockingCall
 from dbsight.detect.budget_exceeded import BudgetExceeded
 from dbsight.detect.cache_miss import CacheMiss
+from dbsight.detect.connection_growth import ConnectionGrowth
 from dbsight.detect.connection_leak import ConnectionLeak
 from dbsight.detect.duplicate_pools import DuplicatePools
 from dbsight.detect.invalidation_storm import InvalidationStorm
@@ -39,6 +40,7 @@ RULES: tuple[type[Rule], ...] = (
     RedisChatter,
     CacheMiss,
     InvalidationStorm,
+    ConnectionGrowth,
     LockLeak,
     LockFixedRetry,
     LockContention,

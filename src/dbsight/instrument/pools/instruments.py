@@ -119,6 +119,13 @@ STATES: Final = (
         "Engines or clients that share the pools of one target.",
         lambda state: state.clients,
     ),
+    State(
+        semconv.METRIC_POOL_CLEANUP_FAILURES,
+        "{failure}",
+        "How often the idle connections of a shared pool could not be closed.",
+        lambda state: state.cleanup_failures if state.role else None,
+        instrument="create_observable_counter",
+    ),
     State(semconv.METRIC_POOLS, "{pool}", "Connection pools of one target.", lambda state: state.pools),
 )
 """All metrics of a pool's state, in the order of the documentation."""
@@ -151,6 +158,8 @@ class _Observer:
                         attributes: dict[str, Any] = {semconv.POOL_NAME: pool.name}
                         if state.state:
                             attributes[semconv.CONNECTION_STATE] = state.state
+                        if pool.role:
+                            attributes[semconv.POOL_ROLE] = pool.role
                         measurements.append(Measurement(value, attributes))
             return measurements
 

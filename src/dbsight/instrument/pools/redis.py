@@ -103,7 +103,8 @@ def _watched(pool: Any, package: str) -> RedisPool | None:
 def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
     database = database_of(pool, package)
     where = database.address if database.port is None else f"{database.address}:{database.port}"
-    name = f"{where}/{database.namespace}"
+    role = getattr(pool, "dbsight_role", "")  # of redis_pools: the same server may be asked in several roles
+    name = f"{where}/{database.namespace}{' ' if role else ''}{role}"
     options = getattr(pool, "connection_kwargs", {})
     shared = ("username", "protocol", "decode_responses", "encoding", "ssl_certfile")
     configuration = (name, pool.max_connections, *(str(options.get(each)) for each in shared))

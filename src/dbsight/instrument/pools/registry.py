@@ -237,6 +237,9 @@ def _state(name: str, group: list[Pool], now: float) -> PoolState:
         closed=totals.gone,
         idle_time=0.0 if used else min(now - pool.touched for pool in group),
         wrong_loop=sum(pool.wrong_loop for pool in group),
+        # Marks that a pool of redis_pools carries itself.
+        role=getattr(first.pool, "dbsight_role", ""),
+        cleanup_failures=sum(getattr(pool.pool, "dbsight_cleanup_failures", 0) for pool in group),
         blocks_loop=any(pool.blocks_loop() for pool in live),
         call_site=first.site,
         holders=tuple(each.holder(now) for each in held[:_MAX_HOLDERS]),

@@ -1,0 +1,94 @@
+"""Connections that only become more, and pools that cannot be cleaned up."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from dbsight.detect.identity import identity
+from dbsight.detect.rule import SnapshotRule
+from dbsight.model import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import Category, PoolSnapshot, PoolState, Snapshot
+
+POINTS: Final = 12
+"""Points of the time series, ten seconds apart: two minutes."""
+
+GROWTH: Final = 20
+"""Connections."""
+
+
+class ConnectionGrowth(SnapshotRule):
+    """The connections to one server become more and more, or idle ones cannot be closed.
+
+        [ GET /cart --- ] 12 connections … [ GET /cart --- ] 40 … [ GET /cart --- ] 95
+
+    Anti-pattern:
+        def cart():
+            client = redis.Redis()  # a pool of its own each time
+
+    Best practice:
+        pool = dbsight.redis_pool("master")
+        def cart():
+            client = redis.Redis(connection_pool=pool)
+
+    Severity:
+        warning: 20 more and twice as many within two minutes, never fewer in between; or a clean-up that failed.
+
+    Left alone:
+        Growth up to the pool's minimum, and what comes back down.
+    """
+
+    name: ClassVar[str] = "connection_growth"
+    category: ClassVar[Category] = "pool"
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Look at the time series of each pool, then at its clean-up."""
+        for pool in snapshot.pools:
+            if pool.state.cleanup_failures:
+                yield self._failed(pool.state)
+            found = self._growing(pool)
+            if found is not None:
+                yield found
+
+    def _growing(self, pool: PoolSnapshot) -> Finding | None:
+        counts = [point.used + point.idle for point in pool.series[-POINTS:]]
+        if len(counts) < POINTS or any(later < earlier for earlier, later in pairwise(counts)):
+            return None
+        first, last = counts[0], counts[-1]
+        if last - first < GROWTH or last < 2 * first or last <= pool.state.idle_min:
+            return None
+        state = pool.state
+        suggestion = 'redis.Redis(connection_pool=dbsight.redis_pool("master"))  # one pool for all clients'
+        return Finding(
+            rule=self.name,
+            id=identity("cg", self.name, state.name),
+            severity="warning",
+            category=self.category,
+            title=f"The connections to {state.name} become more and more",
+            description=f"From {first} to {last} in {len(counts)} looks, never fewer in between; {state.pools} pools.",
+            suggestion=suggestion if state.library == "redis" else "",
+            metric="connections",
+            current_value=float(last),
+            threshold=float(first + GROWTH),
+            call_site=state.call_site,
+        )
+
+    def _failed(self, state: PoolState) -> Finding:
+        return Finding(
+            rule=self.name,
+            id=identity("cf", self.name, state.name),
+            severity="warning",
+            category=self.category,
+            title=f"Idle connections of {state.name} cannot be closed",
+            description=f"{state.cleanup_failures} times the clean-up of the {state.role} pool failed.",
+            suggestion="SharedPoolRegistry.close()  # before the event loop that the pool belongs to is closed",
+            count=state.cleanup_failures,
+            metric="cleanup_failures",
+            current_value=float(state.cleanup_failures),
+            threshold=0.0,
+            call_site=state.call_site,
+        )
