@@ -254,7 +254,7 @@ class DbsightSpanProcessor(Wrapping):
         if not window.exported:
             self.unsampled.pop(window.trace_id, None)
             return None
-        if summary is None or not summary.calls:
+        if summary is None or not (summary.calls or summary.findings):
             return span
         findings = window.findings.values() if self.analyzer.settings.findings != "log" else ()
         return rebuilt(span, root_attributes(summary), root_events(findings, end_ns))

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import replace
 from threading import RLock
 from time import time_ns
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from dbsight import safety, semconv
 from dbsight.model import Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, TransactionTotals
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dbsight.model import CallSite, PoolEvent, TransactionEvent
-
-WAITED: Final = 0.001
-"""s; a shorter wait is none."""
 
 _MAX_NAMES = 200
 _MAX_DATABASES = 200
@@ -109,7 +106,7 @@ class Pools:
         if waited is None:
             waited = record.waited.pop(event.requester, 0.0)
         else:
-            _waited(record, waited)
+            _served(record, waited)
         totals.checkouts += 1
         used = event.seconds
         record.uses[bucket(used)] += 1
@@ -215,14 +212,19 @@ def _leaked(leaks: dict[str, Leak], event: PoolEvent) -> None:
         leak.collected += 1
 
 
-def _waited(record: _Record, seconds: float) -> None:
+def _served(record: _Record, seconds: float) -> None:
+    """A request was served, after ``seconds``."""
     record.waits[bucket(seconds)] += 1
     totals = record.totals
     if seconds > totals.wait_max:  # noqa: PLR1730 - max() costs a call
         totals.wait_max = seconds
-    if seconds >= WAITED:
-        totals.waits += 1
-        totals.wait_total += seconds
+
+
+def _waited(record: _Record, seconds: float) -> None:
+    """A request waited at an exhausted pool, served or not."""
+    _served(record, seconds)
+    record.totals.waits += 1
+    record.totals.wait_total += seconds
 
 
 def _rate(recent: Sequence[Borrowing]) -> float:

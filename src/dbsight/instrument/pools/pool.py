@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite, Operation
 
 WAITED: Final = 0.001
-"""s; a request that took longer to be served has waited. A pool that has a connection serves within 5 µs."""
+"""s; a request that took longer at an exhausted pool has waited. A pool with a connection left serves within 5 µs."""
 
 MAX_HOLDERS: Final = 20
 """Holders that a snapshot or a timeout names."""
@@ -72,8 +72,8 @@ class Held:
         pool: Whose.
         began: When it was taken, on ``perf_counter``.
         site: Where in the application.
-        wait: s that were waited for it; taken away by the first query, on whose span it stands.
-        untold: The same, until an event told it; None from then on.
+        wait: s that were waited for it at an exhausted pool; taken away by the first query, on whose span it stands.
+        untold: s until it was given out, until an event told it; None from then on.
         requester: Thread or task.
         connection: What identifies the connection to whoever runs queries on it, 0 when that is nobody of ours.
         session: It was taken by an ORM session.
@@ -143,7 +143,7 @@ class Held:
     def take_wait(self) -> float:
         """What the first query after the checkout waited for its connection, s; 0 when it did not."""
         wait, self.wait = self.wait, 0.0
-        return wait if wait >= WAITED else 0.0
+        return wait
 
     def holder(self, now: float) -> Holder:
         """As a record."""
@@ -167,6 +167,8 @@ class Pool:
         configuration: What two pools that could be one have in common; hashed, never exported as it is.
         site: Where it was made; found by default.
         opened: Connections that it has already, because it was made before it was watched.
+        asynchronous: Tasks use it.
+        again: It takes the place of another without anybody having made it.
 
     Attributes:
         library: Name of the library.
@@ -204,6 +206,7 @@ class Pool:
         site: CallSite | None = None,
         opened: int = 0,
         asynchronous: bool = False,
+        again: bool = False,
     ) -> None:
         self.name = registry.bounded(name)
         self.kind = type(pool).__name__
@@ -219,7 +222,7 @@ class Pool:
         self.counts = registry.Counts(self.name, opened)
         counts = self.counts
         self._reference = ref(pool, lambda _: registry.collected(counts))
-        registry.add(self)
+        registry.add(self, again=again)
 
     # -- The state: what the library's object is asked for -------------------------------------------------------
 
@@ -255,6 +258,11 @@ class Pool:
     def pending(self) -> int:
         """Requests that wait for a connection."""
         return len(self.requests)
+
+    def exhausted(self) -> bool:
+        """Whether all connections that it may have are out."""
+        limit = self.max()
+        return limit is not None and self.used() >= limit
 
     def clients(self) -> int:
         """Engines or clients that use it."""
@@ -309,7 +317,9 @@ class Pool:
             self._look_at_loop(held)
         else:
             held.requester = threading.get_ident()
-        if wait >= WAITED:
+        if wait < WAITED or not self.exhausted():
+            held.wait = 0.0  # connections were left: it was the machine that was busy, or one was being made
+        else:
             held.untold = None
             parent, allowed = current_parent(), scope.allowed()
             self._tell("checkout", wait, site, parent=parent, allowed=allowed, requester=held.requester)
@@ -321,11 +331,10 @@ class Pool:
             return
         task = asyncio.current_task(loop)
         held.requester = hash(task.get_name()) if task is not None else 0
-        known = self._loop() if self._loop is not None else None
-        if known is not loop:
-            if known is not None and self.counts.opened > self.counts.gone:
-                self.wrong_loop += 1
+        if self._loop is None:
             self._loop = ref(loop)
+        elif self._loop() is not loop:
+            self.wrong_loop += 1
 
     def gave_up(self, request: Request, *, timed_out: bool) -> None:
         """No connection was given out; when the time was over, an event says who holds them."""
@@ -406,6 +415,9 @@ class Pool:
             self._tell("failure", seconds, None, error_type=f"{kind.__module__}.{kind.__qualname__}")
         elif not cancelled:
             registry.opened(self.counts)
+            if self._asynchronous and self.counts.opened - self.counts.gone == 1:
+                loop = asyncio._get_running_loop()
+                self._loop = ref(loop) if loop is not None else None
             self._tell("create", seconds, None)
 
     def closed(self, reason: str, age: float = 0.0) -> None:

@@ -309,7 +309,7 @@ class PoolWatcher:
             if isinstance(each, base):
                 self._adopt(each)
 
-    def _adopt(self, pool: Any) -> _SQLAlchemyPool | None:
+    def _adopt(self, pool: Any, *, again: bool = False) -> _SQLAlchemyPool | None:
         """Watch one pool; None for those of a kind that is not known."""
         known: _SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
         if known is not None:
@@ -329,6 +329,7 @@ class PoolWatcher:
             configuration=configuration,
             site=site,
             asynchronous=asynchronous,
+            again=again,
         )
         made.target = target
         for _ in range(made.used() + made.idle()):
@@ -339,7 +340,7 @@ class PoolWatcher:
     @guard
     def engine_disposed(self, engine: Any) -> None:
         """Another pool took the place of the engine's."""
-        self._adopt(engine.pool)
+        self._adopt(engine.pool, again=True)
 
     def _pool_of(self, pool: Any) -> Pool | None:
         try:
