@@ -97,7 +97,7 @@ class Dialect:
         columns: Finds a list of plain columns with their labels (group 1), or of quoted ones (group 2).
         more: Finds ``, value`` any number of times, up to a comma or parenthesis.
         more_rows: Finds ``, (value, …)`` any number of times.
-        value: One simple value: group 1 a literal, group 2 a placeholder or NULL; or, group 3, the beginning of a row.
+        value: One simple value: group 1 a placeholder or NULL, group 2 a literal; or, group 3, the beginning of a row.
         spaces: Finds white space, and (group 1) quoted names, whose white space is theirs.
         nests: Whether ``/* /* */ */`` is one comment.
         escapes: Whether a backslash escapes inside ``'…'``; None when it cannot be known.
@@ -176,7 +176,7 @@ def _dialect(
     literal = r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[nN]?'[^'\\]*(?:''[^'\\]*)*'|[-+][\d.]+|\.\d+|(?i:true|false)"
     bound = rf"(?:{placeholder}|(?i:null|default))"
     suffix = rf"(?:{cast})?"
-    either = rf"(?:(?:{literal})|{bound}){suffix}"
+    either = rf"(?:{bound}|{literal}){suffix}"
     row = rf"\s*,\s*\(\s*{either}(?:\s*,\s*{either})*\s*\)"
     return Dialect(
         name=name,
@@ -188,7 +188,7 @@ def _dialect(
         ).match,
         more=re.compile(rf"(?:\s*,\s*{either})+(?=\s*[,)\]])", flags).match,
         more_rows=re.compile(rf"(?:{row})+(?=\s*(?:[,;)]|\Z|[A-Za-z]))", flags).match,
-        value=re.compile(rf"({literal}){suffix}|({bound}){suffix}|(\()", flags),
+        value=re.compile(rf"({bound}){suffix}|({literal}){suffix}|(\()", flags),
         spaces=re.compile(rf"({quoted}|\"[^\"]*\"|'[^']*')|\s+", re.DOTALL),
         nests=nests,
         escapes=escapes,

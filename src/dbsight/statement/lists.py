@@ -25,7 +25,7 @@ _QUERY: Final = frozenset(("select", "with", "values", "table"))
 # In a stretch of simple values: a string, a number that is no parameter's, a truth value.
 _LITERAL: Final = re.compile(r"'|(?<![\w$:@?])\.?\d|\b(?:true|false)\b", re.IGNORECASE | re.ASCII)
 
-_LONG: Final = 8  # commas after which reading ahead pays
+_LONG: Final = 3  # commas after which reading ahead pays
 
 _UNSET: Final = frozenset(("null", "default"))
 
@@ -103,7 +103,9 @@ def _comma_between_rows(scanner: Scanner, start: int) -> int:
         return start + 1
     end = rows.end()
     if _LITERAL.search(scanner.text, start, end):
-        scanner.literals += [found[0] for found in scanner.dialect.value.findall(scanner.text, start, end) if found[0]]
+        scanner.literals += [
+            literal for _, literal, _ in scanner.dialect.value.findall(scanner.text, start, end) if literal
+        ]
     scanner.copied = end
     return end
 
@@ -115,10 +117,10 @@ def _take(scanner: Scanner, frame: Frame, start: int, end: int, between: str) ->
         count = text.count(between, start, end)
     else:
         values = scanner.dialect.value.findall(text, start, end)
-        scanner.literals += [literal for literal, _, _ in values if literal]
+        scanner.literals += [literal for _, literal, _ in values if literal]
         count = sum(1 for _, _, row in values if row) if between == "(" else len(values)
         # Shown only when something that is no value follows: else the list is cut behind its first element.
-        shown = "".join([f", {other or '?'}" for _, other, row in values if not row])
+        shown = "".join([f", {other or '?'}" for other, _, row in values if not row])
         scanner.out.append(text[scanner.copied : start] + shown)
         scanner.copied = end
     frame.commas += count - 1

@@ -45,6 +45,8 @@ _DIALECTS: Final[dict[str, Dialect]] = {
 
 _WRITING: Final = frozenset(("insert", "update", "delete", "ddl"))
 
+_NOTHING: Final[frozenset[str]] = frozenset()
+
 _salt: int | None = None
 
 
@@ -99,8 +101,8 @@ def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
         _summary(grammar.summaries),
         fingerprint(" ".join(identity)),
         kind=_kind(grammar.kinds),
-        targets=tuple(dict.fromkeys(grammar.targets)),
-        written=tuple(dict.fromkeys(grammar.written)),
+        targets=_distinct(grammar.targets),
+        written=_distinct(grammar.written),
         limit=grammar.limit,
         offset=grammar.offset,
         in_length=scanner.in_length,
@@ -110,7 +112,7 @@ def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
         blocking=is_waiting(grammar),
         truncated=longer or scanner.truncated,
         literals=hash((salt(), *literals)) or 1 if literals else 0,
-        allowed=frozenset(scanner.allowed),
+        allowed=frozenset(scanner.allowed) if scanner.allowed else _NOTHING,
     )
 
 
@@ -121,6 +123,10 @@ def fingerprint(identity: str) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - len(_ELLIPSIS)] + _ELLIPSIS
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
 
 
 def _summary(summaries: list[str]) -> str:

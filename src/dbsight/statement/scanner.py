@@ -48,7 +48,6 @@ _SIGNS: Final = frozenset("+-")
 _NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"}
 _COMPARING: Final = words("like glob match regexp between then else limit offset")
 _COMMA = re.compile(r"\s*,\s*")
-_UNEVEN = re.compile(r"[\t\r\f\v]")
 _MODIFIER = re.compile(r"(?<!\w)\d+", re.ASCII)
 _PLAIN_NAME = re.compile(r"[\w $-]+")
 _DIGIT_NAME = re.compile(r"\d+(?![eE]\d+\Z|[xX])\w*[A-Za-z_]\w*")
@@ -169,7 +168,7 @@ class Scanner:
     def sanitised(self) -> str:
         """The text without literals and comments, every stretch of white space one blank."""
         text = "".join(self.out).strip()
-        if "  " not in text and "\n" not in text and _UNEVEN.search(text) is None:
+        if not ("  " in text or "\n" in text or "\t" in text or "\r" in text or "\f" in text or "\v" in text):
             return text
         if '"' in text or "'" in text or "`" in text or "[" in text:
             return self.dialect.spaces.sub(lambda found: found[1] or " ", text)

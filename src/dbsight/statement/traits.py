@@ -95,7 +95,10 @@ def is_catalogue(grammar: Grammar, identity: Sequence[str]) -> bool:
         return not _SHOWN.isdisjoint(identity[1:4])
     if grammar.targets:
         oracle = grammar.dialect.name == "oracle"
-        return all(_of_catalogue(target.lower(), oracle=oracle) for target in grammar.targets)
+        for target in grammar.targets:  # noqa: SIM110 - most often, the first one decides
+            if not _of_catalogue(target.lower(), oracle=oracle):
+                return False
+        return True
     return any(name in _CATALOGUE_TABLES for name in grammar.called)
 
 
@@ -111,6 +114,6 @@ def _of_catalogue(target: str, *, oracle: bool) -> bool:
 
 def is_waiting(grammar: Grammar) -> bool:
     """Whether the statement waits by design: it is never slow."""
-    return not _WAITING_OPENERS.isdisjoint(grammar.openers) or any(
-        last_part(name) in WAITING_FUNCTIONS for name in grammar.called
-    )
+    if not _WAITING_OPENERS.isdisjoint(grammar.openers):
+        return True
+    return bool(grammar.called) and not WAITING_FUNCTIONS.isdisjoint(map(last_part, grammar.called))
