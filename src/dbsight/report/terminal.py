@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from dbsight.model import CallSite, Finding, MergedFinding, Severity, Snapshot, StatementTotals
+    from dbsight.model import (
+        CallSite,
+        Finding,
+        MergedFinding,
+        PoolSnapshot,
+        PoolState,
+        Severity,
+        Snapshot,
+        StatementTotals,
+    )
 
 MAX_FINDINGS = 25
 """Findings told in full; of the rest only their number."""
@@ -60,9 +69,24 @@ _LABELS = {
     "row_by_row_write": "ROW BY ROW",
     "redis_chatter": "REDIS N+1",
     "connection_leak": "LEAK",
+    "session_leak": "LEAK",
     "blocking_call": "BLOCKED LOOP",
 }
 """Where people do not say what the rule is called."""
+
+MAX_POOLS = 5
+"""Rows of the table of connection pools, those that were waited for the longest first."""
+
+_POOLS = (
+    Column("pools"),
+    Column("size", right=True),
+    Column("used", right=True, rank=2),
+    Column("idle", right=True, rank=3),
+    Column("waits", right=True, rank=1),
+    Column("wait p95", right=True),
+    Column("use p95", right=True, rank=4),
+    Column("timeouts", right=True),
+)
 
 _SLOWEST = (
     Column("slowest"),
@@ -306,6 +330,38 @@ def _row(totals: StatementTotals, mark: str) -> tuple[str, ...]:
     )
 
 
+def _pools(page: _Page) -> Iterator[Text]:
+    pools = [pool for pool in page.snapshot.pools if pool.state.pools or pool.totals.checkouts]
+    pools.sort(key=lambda pool: (-pool.totals.timeouts, -pool.totals.wait_total, pool.state.name))
+    if not pools:
+        return
+    yield from table(_POOLS, [_pool_row(pool) for pool in pools[:MAX_POOLS]], page.width)
+    if len(pools) > MAX_POOLS:
+        yield text((f" … and {counted(len(pools) - MAX_POOLS, 'pool')} more", "dim"))
+
+
+def _pool_row(pool: PoolSnapshot) -> tuple[str, ...]:
+    state, totals = pool.state, pool.totals
+    return (
+        one_line(state.name),
+        _size(state),
+        count(state.used),
+        count(state.idle),
+        count(totals.waits),
+        seconds(totals.wait_p95, gap="") if totals.waits else "–",
+        seconds(totals.use_p95, gap="") if totals.checkouts else "–",
+        count(totals.timeouts),
+    )
+
+
+def _size(state: PoolState) -> str:
+    """``5+10``: connections that are kept, and those beyond; ``–`` without a limit."""
+    if state.max is None:
+        return "–"
+    kept = state.idle_max if state.idle_max is not None else state.max
+    return f"{kept}+{state.max - kept}" if state.max > kept else count(state.max)
+
+
 # -- Foot ---------------------------------------------------------------------------------------------------------
 
 
@@ -331,5 +387,5 @@ def _forgotten(snapshot: Snapshot) -> str:
     return f"bounds were reached; not remembered: {', '.join(parts)}" if parts else ""
 
 
-SECTIONS: tuple[Callable[[_Page], Iterable[Text]], ...] = (_header, _findings, _slowest, _foot)
+SECTIONS: tuple[Callable[[_Page], Iterable[Text]], ...] = (_header, _findings, _slowest, _pools, _foot)
 """In the order of the page; an empty one leaves no trace. A new table is a function and its place here."""

@@ -14,7 +14,18 @@ from pathlib import Path
 import pytest
 
 from dbsight import safety
-from dbsight.model import CallSite, Database, Finding, MergedFinding, Snapshot, Statement, StatementTotals
+from dbsight.model import (
+    CallSite,
+    Database,
+    Finding,
+    MergedFinding,
+    PoolSnapshot,
+    PoolState,
+    PoolTotals,
+    Snapshot,
+    Statement,
+    StatementTotals,
+)
 from dbsight.report.terminal import print_report, render
 
 GOLDEN = Path(__file__).parent / "terminal"
@@ -399,3 +410,37 @@ def test_start_up_does_not_pay_for_the_report():
         [sys.executable, "-c", textwrap.dedent(program)], check=True, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "[]\n"
+
+
+def pool_table(*pools, width=100):
+    """The lines of the table of pools."""
+    report = render(Snapshot(findings=[MergedFinding(VERY_SLOW, 1, 1, 4.0)], calls=1, pools=pools), width=width)
+    lines = report.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith(" pools"))
+    return lines[first : first + 1 + len(pools)]
+
+
+SMALL = PoolSnapshot(
+    PoolState("shop.db", "sqlalchemy", "QueuePool", "sqlite", used=2, idle=3, max=5, idle_max=5),
+    PoolTotals(checkouts=40, waits=9, wait_total=1.9, wait_p95=0.41, use_p95=0.012, timeouts=1),
+)
+WIDE = PoolSnapshot(
+    PoolState("db:5432/shop", "sqlalchemy", "QueuePool", "postgresql", idle=5, max=15, idle_max=5),
+    PoolTotals(checkouts=3, use_p95=0.002),
+)
+ENDLESS = PoolSnapshot(PoolState("db:5432/log", "sqlalchemy", "NullPool", "postgresql", idle_max=0))
+
+
+def test_the_pools_stand_below_the_statements():
+    """The one that was waited for first; what a pool has no limit for, or never did, is a dash."""
+    assert pool_table(ENDLESS, WIDE, SMALL) == [
+        " pools          size   used   idle   waits   wait p95   use p95   timeouts",
+        " shop.db           5      2      3       9      410ms    12.0ms          1",
+        " db:5432/log       –      0      0       0          –         –          0",
+        " db:5432/shop   5+10      0      5       0          –    2.00ms          0",
+    ]
+
+
+def test_a_narrow_page_keeps_size_wait_and_timeouts_of_pools():
+    """What is least needed leaves first."""
+    assert pool_table(SMALL, width=45)[0].split() == ["pools", "size", "wait", "p95", "timeouts"]
