@@ -1,6 +1,7 @@
 """What reading a query text costs: a text that is known, a text that is new, and what parsers take for the same.
 
-    python benchmarks/statement.py
+    python benchmarks/statement.py               # 40 rounds, half a minute
+    python benchmarks/statement.py --rounds 1    # does it run?
 
 Prints CPU time in µs per statement: the median over twenty statements, of each the best of many rounds. The rounds of
 all candidates alternate, so that a machine that slows down slows all of them. sqlglot and sqlparse take part where they
@@ -8,6 +9,7 @@ are installed; the ratio says how many times as long they take as one reading.
 """
 # ruff: noqa: E501 - a statement is quoted as it is sent
 
+import argparse
 import importlib.util
 import statistics
 import time
@@ -15,8 +17,6 @@ from collections.abc import Callable
 
 from dbsight.statement import read
 from dbsight.statement.reader import read_text
-
-ROUNDS = 40
 
 # What SQLAlchemy, Django and people write, 48 to 560 characters.
 STATEMENTS: tuple[tuple[str, str], ...] = (
@@ -75,11 +75,14 @@ def measure(candidate: Callable[[str, str], object], text: str, system: str, rep
 
 def main() -> None:
     """Measure, and print one line per candidate."""
+    parser = argparse.ArgumentParser(description="What reading a query text costs.")
+    parser.add_argument("--rounds", type=int, default=40, help="how often everything is measured; the best counts")
+    rounds = parser.parse_args().rounds
     found = candidates()
     best = {name: [float("inf")] * len(STATEMENTS) for name in found}
     for system, text in STATEMENTS:
         read(text, system)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for place, (system, text) in enumerate(STATEMENTS):
             for name, candidate in found.items():
                 repeats = {"hit": 2000, "miss": 20}.get(name, 2)

@@ -33,7 +33,10 @@ WORDS = """
 """
 TOKENS = (*WORDS.split(), " ", " ", "\n", "\t", "\r\n", "-- ", "ESCAPE '\\'", "FROM '", "\x00")
 
-COMPARING = re.compile(r"(?:(?:is|not)\s+distinct\s+from|[=<>|]|\bin\s*\(|\b(?:like|and|or|then|else))\s*\Z", re.IGNORECASE)
+# What stands in front of a value, and of no table.
+COMPARING = re.compile(
+    r"(?:(?:is|not)\s+distinct\s+from|[=<>|]|\bin\s*\(|\b(?:like|and|or|then|else))\s*\Z", re.IGNORECASE
+)
 MARKER = re.compile("zq[0-9]+z")
 
 

@@ -158,7 +158,7 @@ def _rownum(grammar: Grammar, token: str, low: str) -> None:
 
 
 def truth(grammar: Grammar, token: str, low: str) -> bool:
-    """TRUE and FALSE are values, but ``IS TRUE`` is an operator."""
+    """TRUE and FALSE are values (the semantic conventions name Boolean literals), but ``IS TRUE`` is an operator."""
     identity = grammar.identity
     before = identity[-1] if identity else ""
     return not (before == "is" or (before == "not" and len(identity) > 1 and identity[-2] == "is"))
