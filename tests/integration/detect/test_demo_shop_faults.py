@@ -23,11 +23,11 @@ class Shop:
         self.store = store_for(url)
         self.loop.run_until_complete(self.store.open())
 
-    async def request(self, handler):
-        """Ask a handler, on the event loop where the driver is an asynchronous one."""
+    def request(self, handler):
+        """Ask a handler, on the event loop only where the driver is an asynchronous one."""
         answer = self.store.call(handler)
         if asyncio.iscoroutine(answer):
-            await answer
+            self.loop.run_until_complete(answer)
 
     def close(self):
         """Close what was opened."""
@@ -46,7 +46,7 @@ class Faults:
         def findings_of(handler):
             telemetry.clear()
             with telemetry.root("GET /"):
-                shop.loop.run_until_complete(shop.request(handler))
+                shop.request(handler)
             return [event.attributes for event in telemetry.span("GET /").events_named(semconv.FINDING_EVENT)]
 
         return findings_of
