@@ -10,11 +10,12 @@ from pathlib import Path
 
 from configuration_page import configuration
 from doctor_page import doctor
+from metrics_page import metrics
 from rules_page import rules
 
 HERE = Path(__file__).parent
 
-PAGES = (("configuration.md", configuration), ("rules.md", rules), ("doctor.md", doctor))
+PAGES = (("configuration.md", configuration), ("rules.md", rules), ("doctor.md", doctor), ("metrics.md", metrics))
 """File in this directory, and the function that gives its whole text."""
 
 

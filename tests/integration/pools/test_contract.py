@@ -1,8 +1,10 @@
 """What every connection pool shows, whatever library it belongs to: one contract, asserted once."""
 
 import asyncio
+import json
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from subjects import OVERFLOW, SIZE, collect, in_threads
@@ -10,6 +12,9 @@ from subjects import OVERFLOW, SIZE, collect, in_threads
 from conftest import until
 from dbsight import semconv
 from dbsight.instrument import pools
+
+TABLE = Path(__file__).parents[3] / "docs" / "pool_metrics.json"
+NINE = [name for name in semconv.METRIC_ATTRIBUTES if name.startswith("db.client.connection.")]
 
 
 def value(telemetry, metric, subject, database, **attributes):
@@ -223,6 +228,28 @@ def test_what_the_collector_gives_back_is_a_leak(telemetry, opened, subject, dat
     assert value(telemetry, semconv.METRIC_CONNECTION_LEAKS, subject, database) == 1
     assert state_of(database).used == 0
     assert conserved(state_of(database))
+
+
+def test_the_documented_table_is_what_a_pool_shows(telemetry, opened, subject, database, state_of):
+    """Which of the nine metrics there are for each kind of pool; the page of metrics is made from the same file."""
+    pool = opened(timeout=0.05)
+    taken = [subject.take(pool) for _ in range(1 if subject.shares or subject.refuses else SIZE + OVERFLOW)]
+    if subject.limit and not subject.shares and not subject.refuses:
+        with pytest.raises(subject.timeout_error()):
+            subject.take(pool)
+    for connection in taken:
+        subject.give(pool, connection)
+    name = subject.name(database)
+    shown = []
+    for metric in NINE:
+        points = [point for point in telemetry.points(metric) if point.attributes.get(semconv.POOL_NAME) == name]
+        assert all(set(point.attributes) <= set(semconv.METRIC_ATTRIBUTES[metric]) for point in points)
+        if points:
+            shown.append(metric)
+    if os.environ.get("DBSIGHT_WRITE_DOCS"):
+        known = json.loads(TABLE.read_text()) if TABLE.exists() else {}
+        TABLE.write_text(json.dumps({**known, subject.label: shown}, indent=1) + "\n")
+    assert json.loads(TABLE.read_text())[subject.label] == shown
 
 
 def test_nothing_is_left_when_it_is_no_longer_watched(make_telemetry, subject, database):

@@ -103,10 +103,11 @@ def test_a_transaction_is_counted_once_with_its_savepoints(telemetry, engine, en
 
 def test_a_failed_transaction_is_rolled_back(telemetry, engine, ended):
     """What failed in it is known, and that nothing of it stays."""
-    with pytest.raises(sqlalchemy.exc.IntegrityError), Session(engine) as session:
+    with Session(engine) as session:
         session.add_all([Item(id=1, name="a")])
         session.flush()
-        session.execute(sqlalchemy.insert(Item).values(id=1, name="b"))
+        with pytest.raises(sqlalchemy.exc.IntegrityError):
+            session.execute(sqlalchemy.insert(Item).values(id=1, name="b"))
     assert [described(event) for event in ended] == [("rollback", 2, 2, True)]
 
 
