@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test matrix lint types bench clean
 
 # The limits of the demo: low enough for a demonstration that lasts seconds.
 DEMO_ENVIRONMENT := \
@@ -18,7 +18,10 @@ demo: $(VENV)/.installed-demo  ## the shop, its requests, and what dbsight says 
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/matrix $(ARGS)
+
+matrix: $(VENV)/.installed-test  ## other distributions, versions, servers and frameworks, each in an environment of its own
+	$(BIN)/python -m pytest tests/matrix $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
