@@ -284,12 +284,12 @@ def test_a_keyboard_interrupt_passes_through(shop):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    event.listen(engine, "before_cursor_execute", interrupted)
+    event.listen(engine, "do_execute", interrupted)
     try:
         with telemetry.root(), engine.connect() as connection, pytest.raises(KeyboardInterrupt):
             connection.execute(select(Author.id))
     finally:
-        event.remove(engine, "before_cursor_execute", interrupted)
+        event.remove(engine, "do_execute", interrupted)
     assert [span.attributes["error.type"] for span in queries(telemetry)] == ["KeyboardInterrupt"]
 
 
