@@ -213,4 +213,9 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
             continue
         instrumentor = getattr(importlib.import_module(module), name)()
         if not instrumentor.is_instrumented_by_opentelemetry:
-            instrumentor.instrument()
+            _instrument(instrumentor)
+
+
+@guard
+def _instrument(instrumentor: Any) -> None:
+    instrumentor.instrument()

