@@ -148,8 +148,10 @@ def forget(library: str) -> None:
 
 
 def clear() -> None:
-    """Forget the totals of pools that are gone, as in a new process: between tests."""
+    """Forget every pool and engine, and the totals of those that are gone, as in a new process: between tests."""
     with _lock:
+        _pools.clear()
+        _engines.clear()
         _totals.clear()
 
 
