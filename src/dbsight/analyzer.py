@@ -16,7 +16,16 @@ from dbsight.detect.limits import Limits
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.detect.window import Window
 from dbsight.instrument import caches, locks, pools, process, transactions
-from dbsight.model import CacheEvent, LockEvent, Operation, PoolEvent, TransactionEvent, Verdict, WindowSummary
+from dbsight.model import (
+    CacheEvent,
+    LockEvent,
+    Operation,
+    PoolEvent,
+    PoolUses,
+    TransactionEvent,
+    Verdict,
+    WindowSummary,
+)
 from dbsight.monitor.caches import Caches
 from dbsight.monitor.locks import Locks
 from dbsight.monitor.pools import Pools
@@ -75,7 +84,7 @@ class Analyzer:
         self.pools = Pools()
         self.caches = Caches()
         self.locks = Locks()
-        self.metrics = Metrics(meter_provider)
+        self.metrics = Metrics(meter_provider, pools.tell_all_uses)
         if self.settings.process_metrics:
             process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
@@ -86,6 +95,7 @@ class Analyzer:
         # What wants to know of each event, by its class: totals in monitor/, metrics in report/metrics.py.
         self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {
             PoolEvent: (self.pools.take, self.metrics.events.pool),
+            PoolUses: (self.pools.uses, self.metrics.events.uses),
             TransactionEvent: (self.pools.transaction, self.metrics.events.transaction),
             CacheEvent: (self.caches.take, self.metrics.caches.cache),
             LockEvent: (self.locks.take, self.metrics.caches.lock),
@@ -487,6 +497,7 @@ class Analyzer:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
         caches.collect()
         locks.collect()
+        pools.tell_all_uses()
         snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
         snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
         snapshot.memory = process.history()
@@ -557,6 +568,7 @@ def total_pools() -> dict[str, PoolTotals]:
     """What the first engine of the process knows of each pool by name; nothing when there is none."""
     if not _alive:
         return {}
+    pools.tell_all_uses()
     return {each.state.name: each.totals for each in _alive[0].pools.snapshots(pools.snapshots())}
 
 

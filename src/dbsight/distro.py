@@ -1,7 +1,7 @@
 """Starting: the entry points of OpenTelemetry's auto-instrumentation, and ``configure`` for code.
 
 The only module that wires everything together. Private names of the SDK: ``_OTelSDKConfigurator._configure`` and the
-arguments that it hands on (opentelemetry-sdk 1.41 to 1.45).
+arguments that it hands on (opentelemetry-sdk 1.42 to 1.45).
 """
 
 from __future__ import annotations

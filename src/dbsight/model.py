@@ -8,7 +8,7 @@ Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ Category = Literal["index", "query", "pool", "cache", "workload", "memory", "loc
 Effort = Literal["low", "medium", "high"]
 QueryClass = Literal["slow", "very_slow"]
 
-PoolEventKind = Literal["checkout", "checkin", "create", "close", "timeout", "failure", "leak"]
+PoolEventKind = Literal["checkout", "create", "close", "timeout", "failure", "leak"]
 
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 """From the least to the most severe."""
@@ -934,23 +934,21 @@ class Event:
 
 
 class PoolEvent(Event):
-    """Something that a connection pool did.
+    """Something that a connection pool did; what it does all the time, ``PoolUses`` tells.
 
     Attributes:
-        kind: ``checkout`` (got a connection after it waited), ``checkin``, ``create``, ``close``, ``timeout`` (got
-            none in time), ``failure`` (a connection could not be made) or ``leak`` (never returned).
+        kind: ``checkout`` (got a connection after it waited), ``create``, ``close``, ``timeout`` (got none in time),
+             ``failure`` (a connection could not be made) or ``leak`` (never returned).
         pool: ``db.client.connection.pool.name``.
-        seconds: Waited for a checkout or until a timeout; used until a checkin; taken to create; out at a leak; age
-            at a close.
+        seconds: Waited for a checkout or until a timeout; taken to create; out at a leak; age at a close.
         error_type: Of a failure.
         reason: Why a connection was closed: ``recycle``, ``invalid``, ``overflow``, ``idle``, ``dispose`` …
         holders: Who holds the pool's connections at a timeout: place and age in s, oldest first.
-        waited: s waited for the connection that is checked in here, None when a ``checkout`` told of it already.
         requester: Which thread or task it was; 0 when unknown.
         session: The connection was taken by an ORM session.
     """
 
-    __slots__ = ("error_type", "holders", "kind", "pool", "reason", "requester", "seconds", "session", "waited")
+    __slots__ = ("error_type", "holders", "kind", "pool", "reason", "requester", "seconds", "session")
 
     def __init__(
         self,
@@ -962,7 +960,6 @@ class PoolEvent(Event):
         error_type: str | None = None,
         reason: str | None = None,
         holders: tuple[tuple[CallSite | None, float], ...] = (),
-        waited: float | None = None,
         requester: int = 0,
         session: bool = False,
         call_site: CallSite | None = None,
@@ -970,13 +967,7 @@ class PoolEvent(Event):
         origin: object | None = None,
         allowed: frozenset[str] = frozenset(),
     ) -> None:
-        # Made for every check-in: written out, a call of the parent's would cost a third of it.
-        self.at_ns = at_ns
-        self.call_site = call_site
-        self.parent = parent
-        self.origin = origin
-        self.allowed = allowed
-        self.waited = waited
+        super().__init__(at_ns, call_site, parent, origin, allowed)
         self.requester = requester
         self.session = session
         self.kind: PoolEventKind = kind
@@ -985,6 +976,44 @@ class PoolEvent(Event):
         self.error_type = error_type
         self.reason = reason
         self.holders = holders
+
+
+class PoolUse(NamedTuple):
+    """A connection was taken from its pool, and given back.
+
+    Attributes:
+        over: When it was given back, s on ``perf_counter``.
+        used: s that it was out.
+        served: s until it was given out, without the time to make it.
+        waited: s of these at an exhausted pool; a ``checkout`` told of it.
+        requester: Thread or task; 0 when unknown.
+        call_site: Where it was taken.
+    """
+
+    over: float
+    used: float
+    served: float
+    waited: float
+    requester: int
+    call_site: CallSite | None
+
+
+class PoolUses(Event):
+    """Connections of a pool that were taken and given back lately: many at once, because it happens all the time.
+
+    Attributes:
+        pool: ``db.client.connection.pool.name``.
+        uses: In the order of their end; plain tuples in the form of ``PoolUse``.
+        offset: s to add to their ``over`` for seconds since the epoch.
+    """
+
+    __slots__ = ("offset", "pool", "uses")
+
+    def __init__(self, pool: str, at_ns: int, uses: Sequence[PoolUse], offset: float) -> None:
+        super().__init__(at_ns)
+        self.pool = pool
+        self.uses = uses
+        self.offset = offset
 
 
 class TransactionEvent(Event):

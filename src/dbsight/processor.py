@@ -2,7 +2,7 @@
 
 The SDK freezes a span before any hook can write, so what is added is written into a rebuilt ``ReadableSpan``, and only
 when there is something to add. Private names of the SDK that are used here, known to be right for opentelemetry-sdk
-1.41 to 1.45: ``TracerProvider._active_span_processor``, ``SynchronousMultiSpanProcessor._span_processors`` and
+1.42 to 1.45: ``TracerProvider._active_span_processor``, ``SynchronousMultiSpanProcessor._span_processors`` and
 ``._lock``, ``SpanProcessor._on_ending``, ``ReadableSpan._attributes``, ``._events`` and ``._links`` (their dropped
 counts have no public constructor).
 """

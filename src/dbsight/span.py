@@ -7,7 +7,7 @@ is not the SDK's, or where the SDK measures itself, the ordinary path is taken. 
 
 Private names of the SDK that are used here: ``Tracer._span_limits``, ``Tracer._is_enabled``,
 ``Tracer._instrumentation_scope``, ``SynchronousMultiSpanProcessor._span_processors``, ``SpanProcessor._on_ending``.
-Known to be right for opentelemetry-sdk 1.41 to 1.45; a missing one sends every query down the ordinary path.
+Known to be right for opentelemetry-sdk 1.42 to 1.45; a missing one sends every query down the ordinary path.
 """
 
 from __future__ import annotations

@@ -214,7 +214,7 @@ def look_inside() -> Inside:
     sampler = getattr(provider, "sampler", None)
     if sampler is not None:
         inside.sampler = str(sampler.get_description())
-    # opentelemetry-sdk 1.41 to 1.45; elsewhere nothing is found, and the check says so.
+    # opentelemetry-sdk 1.42 to 1.45; elsewhere nothing is found, and the check says so.
     multi = getattr(provider, "_active_span_processor", None)
     for processor in getattr(multi, "_span_processors", ()):
         if isinstance(processor, DbsightSpanProcessor):

@@ -138,7 +138,7 @@ def _varint(number: int) -> bytes:
 def speed_up(exporter: object) -> bool:
     """Let an OTLP span exporter of the SDK encode this way.
 
-    Its module calls the encoder by a global name, ``encode_spans`` (opentelemetry-exporter-otlp 1.41 to 1.45): that
+    Its module calls the encoder by a global name, ``encode_spans`` (opentelemetry-exporter-otlp 1.42 to 1.45): that
     name is pointed at ``Encoder``, which gives every caller the same messages as before.
 
     Returns:

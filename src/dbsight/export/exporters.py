@@ -185,7 +185,7 @@ class SkippingMetricExporter(Wrapped, MetricExporter):
     """Metrics are skipped while the way is shut; cumulative ones lose nothing by it."""
 
     def __init__(self, inner: MetricExporter, way: Way, outlet: Outlet) -> None:
-        # Readers ask an exporter for these two; there are no public names for them (SDK 1.41 to 1.45).
+        # Readers ask an exporter for these two; there are no public names for them (SDK 1.42 to 1.45).
         MetricExporter.__init__(
             self,
             preferred_temporality=getattr(inner, "_preferred_temporality", None),

@@ -59,7 +59,7 @@ def unconfigured_port(exporter: object, signal: str, environ: Mapping[str, str])
         if environ.get(name, "").strip():
             return None
     port = default_port(exporter)
-    # _endpoint (SDK 1.41 to 1.45) knows about endpoints given in code; where it is gone, the environment decides.
+    # _endpoint (SDK 1.42 to 1.45) knows about endpoints given in code; where it is gone, the environment decides.
     endpoint = getattr(exporter, "_endpoint", None)
     if isinstance(endpoint, str):
         try:

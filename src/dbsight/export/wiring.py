@@ -7,7 +7,7 @@ The distribution does::
     outlet.fit(get_meter_provider())
     atexit.register(outlet.closing)  # registered after the SDK's own handlers, so called before them
 
-Everything here that is private in the SDK was seen in 1.41 and in 1.45, and is held by a test. With an SDK that looks
+Everything here that is private in the SDK was seen in 1.42 and in 1.45, and is held by a test. With an SDK that looks
 different nothing is wrapped: OpenTelemetry then does what it does without us, and one debug message says so.
 """
 
@@ -117,7 +117,7 @@ def fit(outlet: Outlet, meter_provider: object) -> None:
     """
     if not isinstance(meter_provider, MeterProvider):
         return
-    # 1.41 keeps its readers in _sdk_config, 1.45 beside it.
+    # 1.42 keeps its readers in _sdk_config, 1.45 beside it.
     config = getattr(meter_provider, "_sdk_config", None)
     readers = getattr(meter_provider, "_metric_readers", None) or getattr(config, "metric_readers", None)
     if readers is None:

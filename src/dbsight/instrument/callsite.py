@@ -59,6 +59,7 @@ _CLIENT_LIBRARIES: Final = frozenset(
 _kinds: dict[int, int] = {}
 _kept: list[CodeType] = []
 _sites: dict[tuple[int, int, int, int], CallSite] = {}
+_direct: dict[tuple[int, int, int, int], CallSite] = {}
 
 
 def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -157,6 +158,24 @@ def _parent_greenlet(current: Any) -> Any:
 
 
 def _site(frame: FrameType) -> CallSite:
+    """The place of a frame, remembered by its instruction and its direct caller's: to compute a line costs more."""
+    code, above = frame.f_code, frame.f_back
+    if above is None or code.co_name in _COMPREHENSIONS:
+        return _place(frame)
+    caller = above.f_code
+    key = (id(code), frame.f_lasti, id(caller), above.f_lasti)
+    site = _direct.get(key)
+    if site is None:
+        site = _place(frame)
+        if _kinds.get(id(caller), _LIBRARY) != _LIBRARY and caller.co_name not in _COMPREHENSIONS:
+            if len(_direct) >= _MAX_CACHED:
+                _direct.clear()
+            _kept.append(caller)
+            _direct[key] = site
+    return site
+
+
+def _place(frame: FrameType) -> CallSite:
     line = frame.f_lineno
     frame = _function_frame(frame)
     code = frame.f_code
@@ -219,4 +238,5 @@ def clear() -> None:
     """Forget the cached places: there are too many, the working directory changed, or a test did."""
     _kinds.clear()
     _sites.clear()
+    _direct.clear()
     _kept.clear()

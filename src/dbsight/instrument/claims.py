@@ -4,7 +4,7 @@ Where another distribution runs, its span is the one that users know, and a seco
 ours makes none; what it knows is written on the other one as that goes to the exporters. A result may still be read
 when that span has ended already: the processor then holds it back until the query is over.
 
-Private names of opentelemetry-instrumentation-sqlalchemy, the same in 0.62b0 to 0.66b1: ``EngineTracer``, and
+Private names of opentelemetry-instrumentation-sqlalchemy, the same in 0.63b0 to 0.66b1: ``EngineTracer``, and
 ``_otel_span`` on SQLAlchemy's execution context.
 """
 

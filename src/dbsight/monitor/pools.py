@@ -1,6 +1,6 @@
 """What happened in the connection pools: totals, a short time series, and how many connections were needed.
 
-``take`` runs where a connection is given back; the rest is computed when a snapshot is made.
+``take`` runs on the request path, for what is rare; the rest is computed when a snapshot is made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import replace
 from threading import RLock
 from time import time_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbsight import safety, semconv
 from dbsight.model import Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, TransactionTotals
@@ -18,7 +18,7 @@ from dbsight.monitor.quantiles import bucket, empty, quantiles
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dbsight.model import CallSite, PoolEvent, TransactionEvent
+    from dbsight.model import CallSite, PoolEvent, PoolUses, TransactionEvent
 
 _MAX_NAMES = 200
 _MAX_DATABASES = 200
@@ -53,9 +53,8 @@ class _Record:
         self.waits = empty()
         self.uses = empty()
         self.totals = PoolTotals()
-        self.recent: deque[Borrowing] = deque(maxlen=_REMEMBERED)
+        self.recent: deque[tuple[Any, ...]] = deque(maxlen=_REMEMBERED)
         self.series: deque[PoolSample] = deque(maxlen=_POINTS)
-        self.waited: dict[int, float] = {}  # what a checkout told, until its check-in
         self.sampled_timeouts = 0
         self.leaked: dict[str, Leak] = {}
 
@@ -80,12 +79,8 @@ class Pools:
         with record.lock:
             kind = event.kind
             totals = record.totals
-            if kind == "checkin":
-                self._returned(record, event)
-            elif kind == "checkout":
+            if kind == "checkout":
                 _waited(record, event.seconds)
-                if len(record.waited) < _REMEMBERED:
-                    record.waited[event.requester] = event.seconds
             elif kind == "timeout":
                 _waited(record, event.seconds)
                 totals.timeouts += 1
@@ -99,22 +94,20 @@ class Pools:
                 totals.leaks += 1
                 _leaked(record.leaked, event)
 
-    @staticmethod
-    def _returned(record: _Record, event: PoolEvent) -> None:
-        totals = record.totals
-        waited = event.waited
-        if waited is None:
-            waited = record.waited.pop(event.requester, 0.0)
-        else:
-            _served(record, waited)
-        totals.checkouts += 1
-        used = event.seconds
-        record.uses[bucket(used)] += 1
-        if used > totals.use_max:  # noqa: PLR1730 - max() costs a call
-            totals.use_max = used
-        record.recent.append(
-            Borrowing(event.at_ns / 1e9 - used - waited, waited, used, event.requester, event.call_site)
-        )
+    def uses(self, event: PoolUses) -> None:
+        """Count connections that were taken and given back."""
+        record = self._records.get(event.pool) or self._record(event.pool)
+        offset = event.offset
+        with record.lock:
+            totals, waits, uses, remember = record.totals, record.waits, record.uses, record.recent.append
+            totals.checkouts += len(event.uses)
+            for over, used, served, waited, requester, site in event.uses:
+                uses[bucket(used)] += 1
+                totals.use_max = max(totals.use_max, used)
+                if not waited:
+                    waits[bucket(served)] += 1
+                    totals.wait_max = max(totals.wait_max, served)
+                remember((over + offset - used - served, served, used, requester, site))
 
     def transaction(self, event: TransactionEvent) -> None:
         """Count one transaction that wrote; others tell nothing about commits and rollbacks."""
@@ -158,7 +151,8 @@ class Pools:
         if record is None:
             return PoolTotals(), ()
         with record.lock:
-            totals, recent, series = record.totals, list(record.recent), tuple(record.series)
+            totals, series = record.totals, tuple(record.series)
+            recent = [Borrowing._make(each) for each in record.recent]
             (wait_p95,) = quantiles(record.waits, totals.wait_max, 0.95)
             (use_p95,) = quantiles(record.uses, totals.use_max, 0.95)
             counted = (totals.checkouts, totals.waits, totals.wait_total, totals.wait_max, totals.use_max)
@@ -212,19 +206,13 @@ def _leaked(leaks: dict[str, Leak], event: PoolEvent) -> None:
         leak.collected += 1
 
 
-def _served(record: _Record, seconds: float) -> None:
-    """A request was served, after ``seconds``."""
-    record.waits[bucket(seconds)] += 1
-    totals = record.totals
-    if seconds > totals.wait_max:  # noqa: PLR1730 - max() costs a call
-        totals.wait_max = seconds
-
-
 def _waited(record: _Record, seconds: float) -> None:
     """A request waited at an exhausted pool, served or not."""
-    _served(record, seconds)
-    record.totals.waits += 1
-    record.totals.wait_total += seconds
+    totals = record.totals
+    record.waits[bucket(seconds)] += 1
+    totals.waits += 1
+    totals.wait_total += seconds
+    totals.wait_max = max(totals.wait_max, seconds)
 
 
 def _rate(recent: Sequence[Borrowing]) -> float:

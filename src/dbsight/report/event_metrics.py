@@ -10,7 +10,7 @@ from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
-    from dbsight.model import Database, PoolEvent, TransactionEvent
+    from dbsight.model import Database, PoolEvent, PoolUses, TransactionEvent
     from dbsight.report.accumulated import Series, Tally
 
 _MAX_BOUND = 5000
@@ -82,11 +82,7 @@ class EventMetrics:
     def pool(self, event: PoolEvent) -> None:
         """Record one event of a pool; their names are bounded where they are given."""
         kind = event.kind
-        if kind == "checkin":
-            self._record(semconv.METRIC_CONNECTION_USE_TIME, event)
-            if event.waited is not None:
-                self._record(semconv.METRIC_CONNECTION_WAIT_TIME, event, event.waited)
-        elif kind == "checkout":
+        if kind == "checkout":
             self._record(semconv.METRIC_CONNECTION_WAIT_TIME, event)
         elif kind == "create":
             self._record(semconv.METRIC_CONNECTION_CREATE_TIME, event)
@@ -105,7 +101,19 @@ class EventMetrics:
                 {semconv.POOL_NAME: event.pool, semconv.POOL_REASON: event.reason or "overdue"},
             )
 
-    def _record(self, metric: str, event: PoolEvent, seconds: float | None = None) -> None:
+    def uses(self, event: PoolUses) -> None:
+        """Record what connections were taken for and given back; a wait was recorded when it was over."""
+        used = self._plain(semconv.METRIC_CONNECTION_USE_TIME, event.pool)
+        served = self._plain(semconv.METRIC_CONNECTION_WAIT_TIME, event.pool)
+        used.record_all([use[1] for use in event.uses])
+        served.record_all([use[2] for use in event.uses if not use[3]])
+
+    def _plain(self, metric: str, pool: str) -> Series:
+        key = (metric, pool, None)
+        series = self._series.get(key)
+        return series or self._keep(key, self._histograms[metric].bind({semconv.POOL_NAME: pool}))
+
+    def _record(self, metric: str, event: PoolEvent) -> None:
         reason = event.reason if event.kind == "close" else None
         key = (metric, event.pool, reason)
         series = self._series.get(key)
@@ -114,7 +122,7 @@ class EventMetrics:
             if reason is not None:
                 attributes[semconv.POOL_REASON] = reason
             series = self._keep(key, self._histograms[metric].bind(attributes))
-        series.record(event.seconds if seconds is None else seconds, event.parent, event.at_ns)
+        series.record(event.seconds, event.parent, event.at_ns)
 
     def _count(self, metric: str, attributes: dict[str, Any]) -> None:
         key = (metric, *attributes.values())

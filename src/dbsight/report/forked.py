@@ -3,7 +3,7 @@
 What the SDK has aggregated so far was measured by the parent, which exports it as well: a child that went on from there
 would tell it a second time. Locks that another thread of the parent held at the fork would never be released.
 
-Private names of the SDK, the same in 1.41 and 1.45: ``Synchronous…._measurement_consumer``, ``_reader_storages``,
+Private names of the SDK, the same in 1.42 and 1.45: ``Synchronous…._measurement_consumer``, ``_reader_storages``,
 ``_instrument_view_instrument_matches``, ``_attributes_aggregation``, and the locks beside them. With an SDK that looks
 different a child goes on from its parent's counts.
 """

@@ -18,7 +18,7 @@ from dbsight.report.forked import begin_anew
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
@@ -56,9 +56,11 @@ class Metrics:
 
     Args:
         provider: None follows the global one; its instruments start to work when it is set.
+        before: Called before each collection, so that whoever keeps events together tells them.
     """
 
-    def __init__(self, provider: MeterProvider | None = None) -> None:
+    def __init__(self, provider: MeterProvider | None = None, before: Callable[[], None] | None = None) -> None:
+        self._before = before
         meter = (provider or get_meter_provider()).get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
         self._duration = AccumulatedHistogram(
             meter.create_histogram(
@@ -158,6 +160,8 @@ class Metrics:
 
     def flush(self) -> None:
         """Hand what came together to the SDK, before a collection reads it. Never raises."""
+        if self._before is not None:
+            self._before()
         for each in self._accumulated:
             _flush(each)
 

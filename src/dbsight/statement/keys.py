@@ -22,7 +22,7 @@ MAX_WORDS: Final = 24
 """Different words at one place of a key; with more, the place is variable."""
 
 MAX_FIRST_WORDS: Final = 100
-"""The same at the first place of keys that have several: there stand the names of what an application keeps."""
+"""The same at the first place: there stand the names of what an application keeps."""
 
 MAX_PLACES: Final = 2_000
 """Places that are remembered."""
@@ -87,7 +87,7 @@ class Templates:
         learnt = []
         for index, word in enumerate(words):
             known = PLACE if _looks_variable(word) else word
-            limit = MAX_FIRST_WORDS if index == 0 and len(words) > 1 else MAX_WORDS
+            limit = MAX_FIRST_WORDS if index == 0 else MAX_WORDS
             if at.variable is not None:
                 known, below = PLACE, at.variable
             elif (found := at.words.get(known)) is not None:

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from builders import NOW_NS
-from dbsight.model import Database, PoolEvent, PoolState, TransactionEvent
+from dbsight.model import Database, PoolEvent, PoolState, PoolUses, TransactionEvent
 from dbsight.monitor.pools import Borrowing, Pools, needed
 
 
@@ -113,11 +113,10 @@ def event(kind, seconds, at=0.0, **more):
 
 
 def test_totals_are_what_the_events_say():
-    """Check-ins, waits told at the checkout, timeouts, failures and leaks, each once."""
+    """Uses, waits told at the checkout, timeouts, failures and leaks, each once."""
     pools = Pools()
-    pools.take(event("checkin", 0.5, at=1.0, waited=0.00001, requester=1))
     pools.take(event("checkout", 0.2, at=2.0, requester=2))
-    pools.take(event("checkin", 0.1, at=2.1, requester=2))
+    pools.uses(PoolUses("shop", NOW_NS, [(1.0, 0.5, 0.00001, 0.0, 1, None), (2.1, 0.1, 0.2, 0.2, 2, None)], 0.0))
     pools.take(event("timeout", 3.0, at=5.0, requester=3))
     pools.take(event("failure", 0.1))
     pools.take(event("leak", 31.0, reason="overdue"))
@@ -149,7 +148,7 @@ def test_names_are_bounded():
     """Beyond the bound, pools are counted together."""
     pools = Pools()
     for number in range(1000):
-        pools.take(PoolEvent("checkin", f"pool-{number}", NOW_NS, 0.1, waited=0.0))
+        pools.uses(PoolUses(f"pool-{number}", NOW_NS, [(1.0, 0.1, 0.0, 0.0, 1, None)], 0.0))
     states = [PoolState(f"pool-{number}", "", "", "") for number in range(1000)] + [PoolState("other", "", "", "")]
     assert sum(each.totals.checkouts for each in pools.snapshots(states)) == 1000
     assert sum(each.totals.checkouts > 0 for each in pools.snapshots(states)) <= 202

@@ -16,7 +16,7 @@ class Versions(Check):
     """Are the versions that are installed ones that work together?
 
     Good:
-        OpenTelemetry's API and SDK are of the same version, 1.41 or later.
+        OpenTelemetry's API and SDK are of the same version, 1.42 or later.
 
     What to do:
         Install them together: ``pip install --upgrade dbsight opentelemetry-sdk opentelemetry-api``.

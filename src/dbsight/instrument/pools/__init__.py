@@ -7,13 +7,12 @@ pool can be asked for, and calls its methods when something happens. ``registry.
 """
 
 from dbsight.instrument.pools.instruments import observe, stop_observing
-from dbsight.instrument.pools.pool import Held, Pool, Request, held_by_connection
-from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots
+from dbsight.instrument.pools.pool import Held, Pool, held_by_connection
+from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots, tell_all_uses
 
 __all__ = [
     "Held",
     "Pool",
-    "Request",
     "engines",
     "held_by_connection",
     "infos",
@@ -22,4 +21,5 @@ __all__ = [
     "overdue",
     "snapshots",
     "stop_observing",
+    "tell_all_uses",
 ]

@@ -2,9 +2,9 @@
 
 A pool library's file subclasses ``Pool`` and answers for the state; around the library's own functions it calls
 
-    request = pool.ask()                       before a connection is asked for
-    held = pool.got(request, connection)       it was given one            } one of
-    pool.gave_up(request, timed_out=…)         it was not                  } these
+    held = pool.ask()                          before a connection is asked for
+    pool.got(held, connection)                 it was given one            } one of
+    pool.gave_up(held, timed_out=…)            it was not                  } these
     pool.gave_back(connection)                 it is in the pool again
     pool.connecting() / connected(…)           around making a connection
     pool.closed(connection, reason, age)       one is gone
@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 from contextvars import ContextVar
+from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import ref
@@ -48,32 +48,20 @@ _MAX_HELD = 10_000
 _WRITES = frozenset({"insert", "update", "delete", "ddl"})
 
 
-class Request:
-    """A thread or task that asks for a connection.
-
-    Attributes:
-        began: On ``perf_counter``.
-        creating: s of it in which a connection was made for it, which is no waiting.
-        pool: Whose.
-    """
-
-    __slots__ = ("__weakref__", "began", "creating", "pool")
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.creating = 0.0
-        self.began = perf_counter()
-
-
 class Held:
-    """A connection that is out.
+    """A connection that a thread or task asks for, and then has.
+
+    Not slots: most of what it may know never comes up, and stands on the class until then.
 
     Attributes:
         pool: Whose.
-        began: When it was taken, on ``perf_counter``.
+        asked: When, on ``perf_counter``.
+        creating: s of the request in which a connection was made for it, which is no waiting.
+        began: When it was given out, on ``perf_counter``.
         site: Where in the application.
-        wait: s that were waited for it at an exhausted pool; taken away by the first query, on whose span it stands.
-        untold: s until it was given out, until an event told it; None from then on.
+        served: s until it was given out, without ``creating``.
+        wait: s of these at an exhausted pool, until the first query takes it, on whose span it stands.
+        waited: The same, for good.
         requester: Thread or task.
         connection: What identifies the connection to whoever runs queries on it, 0 when that is nobody of ours.
         session: It was taken by an ORM session.
@@ -86,39 +74,26 @@ class Held:
         transaction: The one that is open on it; ``transactions.py``'s.
     """
 
-    __slots__ = (
-        "began",
-        "busy",
-        "connection",
-        "failures",
-        "last",
-        "overdue",
-        "pool",
-        "queries",
-        "requester",
-        "session",
-        "site",
-        "transaction",
-        "untold",
-        "wait",
-        "writes",
-    )
+    creating = 0.0
+    began = 0.0
+    served = 0.0
+    wait = 0.0
+    waited = 0.0
+    last = 0.0
+    busy = 0.0
+    requester = 0
+    connection = 0
+    queries = 0
+    writes = 0
+    failures = 0
+    session = False
+    overdue = False
+    site: CallSite | None = None
+    transaction: Any = None
 
-    def __init__(self, pool: Pool, began: float, wait: float, site: CallSite | None, connection: int) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.began = self.last = began
-        self.wait = wait
-        self.untold: float | None = wait
-        self.site = site
-        self.connection = connection
-        self.requester = 0
-        self.session = False
-        self.overdue = False
-        self.busy = 0.0
-        self.queries = 0
-        self.writes = 0
-        self.failures = 0
-        self.transaction: Any = None
+        self.asked = perf_counter()
 
     def ran(self, operation: Operation, last: float) -> None:
         """A query on it is over: add it up, and tell the operation its pool and what it waited for the connection.
@@ -153,7 +128,7 @@ class Held:
 held_by_connection: dict[int, Held] = {}
 """Connections that are out, by what identifies them to whoever runs queries on them."""
 
-asking: ContextVar[Request | None] = ContextVar("dbsight_pool_request", default=None)
+asking: ContextVar[Held | None] = ContextVar("dbsight_pool_request", default=None)
 """What the current thread or task asks a pool for; ContextVars follow greenlets."""
 
 
@@ -175,6 +150,7 @@ class Pool:
         held: The connections that are out, by identity.
         requests: Those who wait.
         counts: Connections made and closed; outlives the pool.
+        uses: Those that ended and are not told yet, of all pools of this name.
     """
 
     library: ClassVar[str] = ""
@@ -193,6 +169,7 @@ class Pool:
         "site",
         "system",
         "touched",
+        "uses",
         "wrong_loop",
     )
 
@@ -214,7 +191,8 @@ class Pool:
         self.configuration = hash((self.library, self.kind, configuration))
         self.site = site
         self.held: dict[int, Held] = {}
-        self.requests: dict[int, Request] = {}
+        self.requests: dict[int, Held] = {}
+        self.uses = registry.uses(self.name)
         self.touched = perf_counter()
         self.wrong_loop = 0
         self._asynchronous = asynchronous
@@ -283,46 +261,43 @@ class Pool:
 
     # -- What happens ---------------------------------------------------------------------------------------------
 
-    def ask(self) -> Request:
+    def ask(self) -> Held:
         """A connection is asked for."""
-        request = Request(self)
-        self.requests[id(request)] = request
-        return request
+        held = Held(self)
+        self.requests[id(held)] = held
+        return held
 
-    def got(self, request: Request, connection: Any, key: int = 0) -> Held | None:
+    def got(self, held: Held, connection: Any, key: int = 0) -> Held | None:
         """A connection was given out.
 
         Args:
-            request: What ``ask`` gave.
+            held: What ``ask`` gave.
             connection: The object that will be given back; its identity is remembered.
             key: Identity under which queries on it are reported, 0 when they are not by us.
         """
-        now = perf_counter()
-        self.requests.pop(id(request), None)
+        held.began = held.last = now = perf_counter()
         try:
-            return self._got(request, id(connection), key, now)
+            self.requests.pop(id(held), None)
+            held.served = served = now - held.asked - held.creating
+            if config.current().code_location != "off":
+                held.site = callsite.find(sys._getframe(2))
+            if len(self.held) < _MAX_HELD:
+                self.held[id(connection)] = held
+            if key:
+                held.connection = key
+                held_by_connection[key] = held
+            if self._asynchronous:
+                self._look_at_loop(held)
+            else:
+                held.requester = get_ident()
+            # With connections left, it was the machine that was busy, or one was being made.
+            if served >= WAITED and self.exhausted():
+                held.wait = held.waited = served
+                parent, allowed = current_parent(), scope.allowed()
+                self._tell("checkout", served, held.site, parent=parent, allowed=allowed, requester=held.requester)
         except Exception:
             failed("pools.got")
             return None
-
-    def _got(self, request: Request, identity: int, key: int, now: float) -> Held:
-        wait = now - request.began - request.creating
-        site = callsite.find(sys._getframe(2)) if config.current().code_location != "off" else None
-        held = Held(self, now, max(0.0, wait), site, key)
-        if len(self.held) < _MAX_HELD:
-            self.held[identity] = held
-        if key:
-            held_by_connection[key] = held
-        if self._asynchronous:
-            self._look_at_loop(held)
-        else:
-            held.requester = threading.get_ident()
-        if wait < WAITED or not self.exhausted():
-            held.wait = 0.0  # connections were left: it was the machine that was busy, or one was being made
-        else:
-            held.untold = None
-            parent, allowed = current_parent(), scope.allowed()
-            self._tell("checkout", wait, site, parent=parent, allowed=allowed, requester=held.requester)
         return held
 
     def _look_at_loop(self, held: Held) -> None:
@@ -336,10 +311,10 @@ class Pool:
         elif self._loop() is not loop:
             self.wrong_loop += 1
 
-    def gave_up(self, request: Request, *, timed_out: bool) -> None:
+    def gave_up(self, held: Held, *, timed_out: bool) -> None:
         """No connection was given out; when the time was over, an event says who holds them."""
-        waited = perf_counter() - request.began - request.creating
-        self.requests.pop(id(request), None)
+        waited = perf_counter() - held.asked - held.creating
+        self.requests.pop(id(held), None)
         if timed_out:
             self._timed_out(waited)
 
@@ -355,7 +330,7 @@ class Pool:
             parent=current_parent(),
             allowed=scope.allowed(),
             holders=tuple((each.site, now - each.began) for each in held[:MAX_HOLDERS]),
-            requester=threading.get_ident(),
+            requester=get_ident(),
         )
 
     def gave_back(self, connection: Any) -> None:
@@ -368,17 +343,10 @@ class Pool:
             held.transaction.abandoned(held)
         if held.connection:
             held_by_connection.pop(held.connection, None)
-        bus.observe(
-            PoolEvent(
-                "checkin",
-                self.name,
-                time_ns(),
-                now - held.began,
-                waited=held.untold,
-                requester=held.requester,
-                call_site=held.site,
-            )
-        )
+        uses = self.uses
+        uses.append((now, now - held.began, held.served, held.waited, held.requester, held.site))
+        if len(uses) >= registry.MANY:
+            registry.tell_uses(self.name)
 
     def lost(self, identity: int, reason: str = "collected") -> None:
         """A connection that is out, by its identity, was found by the garbage collector: nobody gave it back."""
@@ -448,7 +416,7 @@ class Asking:
         timeouts: Exceptions by which it says that the time was over.
     """
 
-    __slots__ = ("_pool", "_request", "_served", "_timeouts", "_token")
+    __slots__ = ("_held", "_pool", "_served", "_timeouts", "_token")
 
     def __init__(self, pool: Pool, *timeouts: type[BaseException]) -> None:
         self._pool = pool
@@ -456,21 +424,21 @@ class Asking:
         self._served = False
 
     def __enter__(self) -> Self:
-        self._request = self._pool.ask()
-        self._token = asking.set(self._request)
+        self._held = self._pool.ask()
+        self._token = asking.set(self._held)
         return self
 
     def got(self, connection: Any) -> Held | None:
         """It was given a connection."""
         self._served = True
-        return self._pool.got(self._request, connection)
+        return self._pool.got(self._held, connection)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         asking.reset(self._token)
         if not self._served:
-            self._pool.gave_up(self._request, timed_out=kind is not None and issubclass(kind, self._timeouts))
+            self._pool.gave_up(self._held, timed_out=kind is not None and issubclass(kind, self._timeouts))
 
 
 class Making:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from time import perf_counter
+from collections import deque
+from contextlib import suppress
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from dbsight import safety, semconv
-from dbsight.model import PoolState
+from dbsight import bus, safety, semconv
+from dbsight.model import PoolState, PoolUses
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 MAX_NAMES: Final = 200
 """Names of pools that are told apart; further targets are ``other``."""
+
+MANY: Final = 250
+"""Uses of a connection that are told at once, at the latest; before each collection and examination in any case."""
 
 _MAX_HOLDERS = 20
 
@@ -46,7 +51,7 @@ class Counts:
 class Totals:
     """The same of all pools of one name, and how many pools there have been, the latest of them described."""
 
-    __slots__ = ("gone", "kind", "library", "made", "opened", "site", "system")
+    __slots__ = ("gone", "kind", "library", "made", "opened", "site", "system", "uses")
 
     def __init__(self) -> None:
         self.opened = 0
@@ -54,6 +59,7 @@ class Totals:
         self.made = 0
         self.library = self.kind = self.system = ""
         self.site: CallSite | None = None
+        self.uses: deque[Any] = deque()
 
 
 _lock = threading.RLock()  # re-entrant: a pool may be collected while its thread is counting
@@ -82,6 +88,33 @@ def add(pool: Pool, *, again: bool = False) -> None:
         totals.made += not again
         totals.library, totals.kind, totals.system = pool.library, pool.kind, pool.system
         totals.site = pool.site
+
+
+def uses(name: str) -> deque[Any]:
+    """Where the pools of one name put the uses of their connections until they are told, as plain ``PoolUse`` s."""
+    return _totals[name].uses
+
+
+def tell_uses(name: str) -> None:
+    """Tell the uses of connections that came together."""
+    try:
+        totals = _totals.get(name)
+        ended = totals.uses if totals is not None else None
+        told = []
+        with suppress(IndexError):  # another thread may tell them at the same time
+            while ended:
+                told.append(ended.popleft())
+        if told:
+            now = time_ns()
+            bus.observe(PoolUses(name, now, told, now / 1e9 - perf_counter()))
+    except Exception:
+        failed("pools.tell_uses")
+
+
+def tell_all_uses() -> None:
+    """The same for every name."""
+    for name in list(_totals):
+        tell_uses(name)
 
 
 def describe(name: str, library: str, kind: str, system: str) -> None:
@@ -268,6 +301,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
     for totals in _totals.values():
         totals.opened = totals.gone = totals.made = 0
+        totals.uses.clear()
     for pool in list(_pools):
         counts = pool.counts
         counts.opened -= counts.gone

@@ -357,7 +357,7 @@ class PoolWatcher:
         pool_of = self._pool_of
 
         def checkout(cls: Any, pool: Any) -> Any:
-            watched = pool_of(pool)
+            watched = pool.__dict__.get("_dbsight") or pool_of(pool)
             if watched is None:
                 return original(cls, pool)
             request = watched.ask()
@@ -405,24 +405,25 @@ class PoolWatcher:
     def _finalize(self, original: Any) -> Any:
         pool_of = self._pool_of
 
-        def _finalize_fairy(
-            dbapi_connection: Any, connection_record: Any, pool: Any, *arguments: Any, **named: Any
-        ) -> Any:
-            collected = named.get("is_gc_cleanup", dbapi_connection is None)
-            if collected and connection_record is not None and _needs_collection(connection_record, arguments):
-                watched = pool_of(pool)
-                if watched is not None:
-                    watched.lost(id(connection_record))
-            return original(dbapi_connection, connection_record, pool, *arguments, **named)
+        def _finalize_fairy(dbapi_connection: Any, *arguments: Any, **named: Any) -> Any:
+            if dbapi_connection is None:  # the collector, which has no connection left to give
+                record, pool = arguments[0], arguments[1]
+                if record is not None and record.needs_gc:
+                    watched = pool_of(pool)
+                    if watched is not None:
+                        watched.lost(id(record))
+            return original(dbapi_connection, *arguments, **named)
 
         return _finalize_fairy
 
-    @guard
     def checkin(self, dbapi_connection: Any, record: Any) -> None:
         """A connection goes back."""
-        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
-        if watched is not None:
-            watched.gave_back(record)
+        try:
+            watched = record._ConnectionRecord__pool.__dict__.get("_dbsight")
+            if watched is not None:
+                watched.gave_back(record)
+        except Exception:
+            failed("pools.sqlalchemy.checkin")
 
     @guard
     def close(self, dbapi_connection: Any, record: Any) -> None:
