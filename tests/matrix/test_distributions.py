@@ -8,8 +8,8 @@ from matrix.programs import MODELS
 BASE = (
     "sqlalchemy ==2.0.*",
     "greenlet",
-    "opentelemetry-instrumentation-sqlite3 >=0.62b0",
-    "opentelemetry-instrumentation-sqlalchemy >=0.62b0",
+    "opentelemetry-instrumentation-sqlite3 >=0.63b0",
+    "opentelemetry-instrumentation-sqlalchemy >=0.63b0",
 )
 DISTRIBUTIONS = {
     "opentelemetry-distro": ("distro", "configurator"),

@@ -25,7 +25,7 @@ WEB = (
     "uvicorn",
     "uvicorn-worker",
     *(
-        f"opentelemetry-instrumentation-{name} >=0.62b0"
+        f"opentelemetry-instrumentation-{name} >=0.63b0"
         for name in ("aiohttp-server", "celery", "django", "fastapi", "flask", "sqlite3", "starlette")
     ),
 )

@@ -7,7 +7,7 @@ from matrix.programs import MODELS
 
 pytestmark = pytest.mark.slow
 
-BASE = ("sqlalchemy ==2.1.*", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.62b0")
+BASE = ("sqlalchemy ==2.1.*", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.63b0")
 
 WORK = """
 from opentelemetry import trace

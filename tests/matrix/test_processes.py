@@ -8,7 +8,7 @@ from matrix.programs import MODELS
 
 pytestmark = pytest.mark.slow
 
-PACKAGES = ("sqlalchemy ==2.1.*", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.62b0")
+PACKAGES = ("sqlalchemy ==2.1.*", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.63b0")
 
 COMMON = f"""{MODELS}
 import time

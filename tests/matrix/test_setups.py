@@ -10,8 +10,8 @@ pytestmark = pytest.mark.slow
 BASE = (
     "sqlalchemy ==2.0.*",
     "greenlet",
-    "opentelemetry-instrumentation-sqlite3 >=0.62b0",
-    "opentelemetry-instrumentation-sqlalchemy >=0.62b0",
+    "opentelemetry-instrumentation-sqlite3 >=0.63b0",
+    "opentelemetry-instrumentation-sqlalchemy >=0.63b0",
 )
 
 LOOP = f"""{MODELS}

@@ -5,7 +5,7 @@ import pytest
 from e2e.observed import line_of
 from matrix.programs import ASYNC, LEGACY, SYNC
 
-BASE = ("aiosqlite", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.62b0")
+BASE = ("aiosqlite", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.63b0")
 
 VERSIONS = {
     "sqlalchemy 1.4": (("sqlalchemy ==1.4.*", *BASE), {"python": "3.10"}),

@@ -21,7 +21,7 @@ from exporting import HTTP, SentLogs, SentMetrics, SentSpans, spans
 
 
 def test_the_sdk_installed_here_is_one_that_we_know(outlet):
-    """Both factories of the configurator, and the timeout of the batch processor: private in SDK 1.41 to 1.45."""
+    """Both factories of the configurator, and the timeout of the batch processor: private in SDK 1.42 to 1.45."""
     wired = outlet.wire({"resource_attributes": {"service.name": "shop"}})
     assert wired.keys() == {"resource_attributes", "export_span_processor", "export_log_record_processor"}
     assert wired["resource_attributes"] == {"service.name": "shop"}
