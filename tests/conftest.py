@@ -30,12 +30,14 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def fresh_process():
-    """Each test begins as a process does: settings not yet read, no window, no root, no pool ever made."""
+    """Each test begins as a process does: settings not yet read, no window, no root, no pool ever made, no past."""
     from dbsight import config, scope
+    from dbsight.instrument import process
     from dbsight.instrument.pools import registry
 
     config.reset()
     registry.clear()
+    process.clear()
     yield
     config.reset()
     scope.window.set(None)

@@ -101,7 +101,8 @@ def observe(provider: MeterProvider | None = None) -> None:
         create(name, [callback], unit=unit, description=description)
 
 
-def _after_fork() -> None:
+def clear() -> None:
+    """Forget what this process was: a fork made another one, or a test begins."""
     global _lock, _process  # noqa: PLW0603 - one that another thread held, and another process
     _lock = threading.Lock()
     _process = None
@@ -109,4 +110,4 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=clear)
