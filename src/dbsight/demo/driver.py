@@ -11,7 +11,7 @@ import httpx
 from dbsight.demo.faults import FAULTS, Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _TIMEOUT = 60.0  # s; a database may be far slower than the limits that it is measured by
 
@@ -42,12 +42,13 @@ class Visit:
         return not (self.status == self.fixed_status == httpx.codes.OK and self.same)
 
 
-def visit(address: str, rounds: int = 1) -> Iterator[Visit]:
+def visit(address: str, rounds: int = 1, faults: Sequence[Fault] = FAULTS) -> Iterator[Visit]:
     """Request every fault and its twin, one after the other.
 
     Args:
         address: Where the shop is served.
         rounds: How often.
+        faults: Which; those of the database by default.
 
     Raises:
         httpx.HTTPError: The shop cannot be reached, or did not answer within 60 s.
@@ -56,7 +57,7 @@ def visit(address: str, rounds: int = 1) -> Iterator[Visit]:
     limits = httpx.Limits(max_keepalive_connections=0)
     with httpx.Client(base_url=address, timeout=_TIMEOUT, trust_env=False, limits=limits) as client:
         for _ in range(rounds):
-            for fault in FAULTS:
+            for fault in faults:
                 answer, duration = _request(client, fault.method, fault.path)
                 fixed_answer, fixed_duration = _request(client, fault.method, fault.fixed_path)
                 same = answer.content == fixed_answer.content

@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbsight.demo import handlers, lookups
+from dbsight.demo import cache, cached, handlers, lookups
 from dbsight.demo.models import CardPayment, InvoicePayment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.orm import Session
-
-    Handler = Callable[[Session], Any]
+    Handler = Callable[[Any], Any]
+    # Of a Session, or of a Redis client.
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Expected:
         rule: Name of the rule.
         function: Where the query is asked for.
         code: What stands on that line; once in the function.
-        count: How often the query runs.
+        count: How often the query runs; for a finding about totals, what is counted at each request.
         relationship: The ORM relationship or column behind it, the class alone where a whole object is read again,
             None where the application wrote the query.
         query_class: ``slow`` or ``very_slow`` under the limits of ``make demo``, on a machine that is neither busy nor
@@ -228,3 +227,38 @@ FAULTS: tuple[Fault, ...] = (
     ),
 )
 """In the order in which they are requested."""
+
+CACHE_FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="round trips",
+        path="/cart",
+        handler=cached.show_cart,
+        fixed=cached.show_cart_fixed,
+        statements=cache.CART,
+        fixed_statements=1,
+        expected=(Expected("redis_chatter", cached.show_cart, "cache.get", cache.CART),),
+        explanation="Each price is a round trip to Redis; MGET takes all keys at once.",
+    ),
+    Fault(
+        name="low hit ratio",
+        path="/teasers",
+        handler=cached.list_teasers,
+        fixed=cached.list_teasers_fixed,
+        statements=2,
+        fixed_statements=1,
+        expected=(Expected("cache_miss", cached.list_teasers, "cache.mget", cache.TEASERS),),
+        explanation="What is the same for everybody is cached for each visitor and never found; cached once, it is.",
+    ),
+    Fault(
+        name="held lock",
+        path="/checkout",
+        handler=cached.check_out,
+        fixed=cached.check_out_fixed,
+        statements=2,
+        fixed_statements=3,
+        expected=(Expected("lock_leak", cached.check_out, "lock.acquire"),),
+        explanation="The lock of a basket is taken and forgotten; a with block gives it back.",
+        method="POST",
+    ),
+)
+"""The same of the cache, where there is Redis; their statements are commands and pipelines."""

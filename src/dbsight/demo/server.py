@@ -19,6 +19,8 @@ from dbsight.demo.store import store_for
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from redis import Redis
+
     from dbsight.demo.store import Store
 
 HOST = "127.0.0.1"
@@ -39,12 +41,12 @@ class _Server(uvicorn.Server):
 class _Thread(threading.Thread):
     """Opens the store and serves it on one event loop; keeps the error when it cannot."""
 
-    def __init__(self, store: Store, listening: socket.socket) -> None:
+    def __init__(self, store: Store, cache: Redis | None, listening: socket.socket) -> None:
         super().__init__(name="shop", daemon=True)
         self.ready = threading.Event()
         self.error: BaseException | None = None
         # The store is opened here rather than by the lifespan, where uvicorn would turn its error into an exit.
-        config = uvicorn.Config(create_app(store), lifespan="off", log_config=None, log_level="warning")
+        config = uvicorn.Config(create_app(store, cache), lifespan="off", log_config=None, log_level="warning")
         self._server = _Server(config, self.ready)
         self._store = store
         self._listening = listening
@@ -70,13 +72,14 @@ class _Thread(threading.Thread):
 
 
 @contextmanager
-def serve(database_url: str | None = None, *, port: int = 0) -> Iterator[str]:
+def serve(database_url: str | None = None, *, port: int = 0, cache: Redis | None = None) -> Iterator[str]:
     """Serve the shop while the block runs.
 
     Args:
         database_url: Any SQLAlchemy URL; a SQLite file in a temporary directory by default. Tables are created where
             they are missing and never dropped.
         port: On loopback; any free one by default.
+        cache: Redis; without it the faults of the cache are left out.
 
     Yields:
         The address, ``http://127.0.0.1:40123``.
@@ -89,7 +92,7 @@ def serve(database_url: str | None = None, *, port: int = 0) -> Iterator[str]:
     """
     with TemporaryDirectory(prefix="shop-") as directory, _listen(port) as listening:
         store = store_for(database_url or f"sqlite:///{Path(directory) / 'shop.db'}")
-        thread = _Thread(store, listening)
+        thread = _Thread(store, cache, listening)
         thread.start()
         thread.ready.wait()
         if thread.error is not None:
