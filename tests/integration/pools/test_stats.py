@@ -60,3 +60,12 @@ def test_pools_with_the_same_settings_have_the_same_hash(telemetry, tmp_path):
     hashes = [each["config_hash"] for each in dbsight.get_pool_info()["shop.db"]]
     assert len(set(hashes)) == 2
     assert dbsight.get_pool_count() - before == len(engines)
+
+
+def test_a_pool_that_was_named_keeps_its_name(telemetry, tmp_path):
+    """``pool_logging_name`` tells pools of one database apart; the others are named by the target."""
+    url = f"sqlite:///{tmp_path}/named.db"
+    engines = [sqlalchemy.create_engine(url), sqlalchemy.create_engine(url, pool_size=1, pool_logging_name="reports")]
+    stats = dbsight.pool_stats()
+    assert [(stats[name]["pool_size"], stats[name]["pools"]) for name in ("named.db", "reports")] == [(5, 1), (1, 1)]
+    del engines

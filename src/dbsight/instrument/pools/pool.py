@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite, Operation
 
 WAITED: Final = 0.001
-"""s; a request that took longer at an exhausted pool has waited. A pool with a connection left serves within 5 µs."""
+"""s; a request that took longer at an exhausted pool, and was served by what another gave back, has waited.
+
+A pool with a connection left serves within 5 µs.
+"""
 
 MAX_HOLDERS: Final = 20
 """Holders that a snapshot or a timeout names."""
@@ -151,6 +154,7 @@ class Pool:
         requests: Those who wait.
         counts: Connections made and closed; outlives the pool.
         uses: Those that ended and are not told yet, of all pools of this name.
+        touched: When a connection was last given back, or else the pool was made, on ``perf_counter``.
     """
 
     library: ClassVar[str] = ""
@@ -290,8 +294,9 @@ class Pool:
                 self._look_at_loop(held)
             else:
                 held.requester = get_ident()
-            # With connections left, it was the machine that was busy, or one was being made.
-            if served >= WAITED and self.exhausted():
+            # Whoever waits is served by one that is given back. Without, or with connections left, it was the machine
+            # that was busy: a pool of one is always exhausted once its connection is out.
+            if served >= WAITED and self.touched > held.asked and self.exhausted():
                 held.wait = held.waited = served
                 parent, allowed = current_parent(), scope.allowed()
                 self._tell("checkout", served, held.site, parent=parent, allowed=allowed, requester=held.requester)
@@ -336,9 +341,9 @@ class Pool:
     def gave_back(self, connection: Any) -> None:
         """A connection is in the pool again; one that was taken before it was watched is ignored."""
         held = self.held.pop(id(connection), None)
+        self.touched = now = perf_counter()
         if held is None:
             return
-        self.touched = now = perf_counter()
         if held.transaction is not None:
             held.transaction.abandoned(held)
         if held.connection:

@@ -266,17 +266,13 @@ def _given_back(pool: Any, connection: Any, package: str) -> None:
 def _release(original: Any, package: str) -> Any:
     @functools.wraps(original)
     def release(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        try:
-            return original(self, connection, *args, **options)
-        finally:
-            _given_back(self, connection, package)
+        _given_back(self, connection, package)  # first: who waits for it is served before this returns
+        return original(self, connection, *args, **options)
 
     @functools.wraps(original)
     async def release_async(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        try:
-            return await original(self, connection, *args, **options)
-        finally:
-            _given_back(self, connection, package)
+        _given_back(self, connection, package)
+        return await original(self, connection, *args, **options)
 
     return release_async if inspect.iscoroutinefunction(original) else release
 

@@ -48,7 +48,10 @@ class _Target:
 
 
 def pool_name(database: Database) -> str:
-    """``host:port/namespace`` as the semantic conventions recommend; of SQLite the name of the file."""
+    """``host:port/namespace`` as the semantic conventions recommend for a pool that has no name of its own.
+
+    Of SQLite the name of the file.
+    """
     if database.address is None:
         return database.namespace or database.system
     port = f":{database.port}" if database.port is not None else ""
@@ -316,7 +319,7 @@ class PoolWatcher:
             return known
         adapter = next((adapter for kind, adapter in self._kinds if isinstance(pool, kind)), _SQLAlchemyPool)
         target: _Target | None = pool._dialect.__dict__.get("_dbsight_target")
-        name = pool_name(target.database) if target is not None else type(pool).__name__
+        name = pool._orig_logging_name or (pool_name(target.database) if target is not None else type(pool).__name__)
         system = target.database.system if target is not None else "other_sql"
         limits = (pool.size(), pool._max_overflow) if adapter is _Queue else ()
         configuration = (*target.configuration, *limits) if target is not None else id(pool)

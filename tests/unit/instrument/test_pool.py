@@ -1,0 +1,86 @@
+"""When a request at a pool has waited: never because the machine was busy."""
+
+import pytest
+
+from dbsight import bus
+from dbsight.instrument.pools import registry
+from dbsight.instrument.pools.pool import Pool
+from dbsight.model import PoolEvent
+
+
+class Library:
+    """The object of a pool library."""
+
+    limit = 1
+
+
+class Bounded(Pool):
+    """A pool that may open as many connections as its library says."""
+
+    library = "test"
+
+    def max(self):
+        return self.pool.limit
+
+
+@pytest.fixture
+def told():
+    """The kinds of events of pools, and how long each took, in whole seconds."""
+    events = []
+
+    def listen(observation):
+        if isinstance(observation, PoolEvent):
+            events.append((observation.kind, round(observation.seconds)))
+
+    bus.subscribe(listen)
+    yield events
+    bus.unsubscribe(listen)
+    registry.forget("test")
+
+
+@pytest.fixture
+def library():
+    """What owns the pool."""
+    return Library()
+
+
+@pytest.fixture
+def pool(library):
+    """A pool of one connection."""
+    return Bounded(library, "shop", system="postgresql")
+
+
+def asked(pool, seconds):
+    """A request that was made so long ago."""
+    held = pool.ask()
+    held.asked -= seconds
+    return held
+
+
+def test_the_last_connection_is_not_waited_for_when_nobody_gave_one_back(pool, told):
+    """A second passes on a busy machine, and the pool of one is exhausted as soon as it has served."""
+    pool.touched -= 2.0
+    held = asked(pool, 1.0)
+    pool.got(held, object())
+    assert (held.served > 1.0, held.wait, told) == (True, 0.0, [])
+
+
+def test_who_is_served_by_what_another_gives_back_has_waited(pool, told):
+    """The same second, behind somebody who held the connection meanwhile."""
+    connection = object()
+    pool.got(pool.ask(), connection)
+    waiting = asked(pool, 1.0)
+    pool.gave_back(connection)
+    pool.got(waiting, connection)
+    assert (waiting.wait > 1.0, told) == (True, [("checkout", 1)])
+
+
+def test_with_a_connection_left_nobody_has_waited(library, pool, told):
+    """One was given back meanwhile, and another was there all the time."""
+    library.limit = 3
+    connection = object()
+    pool.got(pool.ask(), connection)
+    served = asked(pool, 1.0)
+    pool.gave_back(connection)
+    pool.got(served, object())
+    assert (served.wait, told) == (0.0, [])
