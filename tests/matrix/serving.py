@@ -40,7 +40,6 @@ def get(url: str, patience: float = 60.0) -> str:
             time.sleep(0.1)
 
 
-@contextlib.contextmanager
 def serving(
     arguments: Sequence[str],
     *,
@@ -49,13 +48,30 @@ def serving(
     receiver: Receiver,
     env: Mapping[str, str],
     stop: signal.Signals = signal.SIGTERM,
+) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """``running`` for the arguments of ``python``; what it said is in ``output.txt`` in its working directory."""
+    command = ["opentelemetry-instrument", python, *arguments]
+    return running(command, python=python, cwd=cwd, output=cwd / "output.txt", receiver=receiver, env=env, stop=stop)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str],
+    *,
+    python: str,
+    cwd: Path,
+    output: Path,
+    receiver: Receiver,
+    env: Mapping[str, str],
+    stop: signal.Signals = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A program under ``opentelemetry-instrument`` for the time of the block; what it said is in ``output.txt``.
+    """A program for the time of the block.
 
     Args:
-        arguments: Of ``python``.
+        command: Its name, found beside ``python`` first, and its arguments.
         python: The interpreter.
         cwd: Its working directory.
+        output: The file that gets what it says.
         receiver: Where it exports to.
         env: Environment variables of its own.
         stop: What it is told to end with, in the end.
@@ -63,10 +79,9 @@ def serving(
     Raises:
         AssertionError: It did not end; it and its children are killed.
     """
-    output = cwd / "output.txt"
     with output.open("w") as said:
         process = subprocess.Popen(
-            [*runner.located(("opentelemetry-instrument",), python), python, *arguments],
+            runner.located(command, python),
             cwd=cwd,
             env=runner.environment({**SOON, **env}, receiver=receiver, python=python),
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,42 @@
+"""A hundred Redis clients with a pool each, and a hundred that share one.
+
+    pip install dbsight redis
+    export REDIS_URL=redis://127.0.0.1:6379/0
+    opentelemetry-instrument python redis_sharing.py            # 100 pools, 100 connections
+    opentelemetry-instrument python redis_sharing.py --shared   # 1 pool, 1 connection
+
+Prints the pools, the connections that Redis itself counts, and the memory of this process. What sharing saves depends
+on client, server and machine: measure it here.
+
+In Jaeger: operation "dbsight.window"; without --shared its event dbsight.finding has rule duplicate_pools and the
+line that makes the clients. In Datadog: resource "dbsight.window", @dbsight.findings.rules:duplicate_pools. In
+Prometheus: dbsight_pools and db_client_connection_count.
+"""
+
+import os
+import sys
+
+import redis
+
+import dbsight
+
+CLIENTS = 100
+URL = os.environ["REDIS_URL"]
+
+
+def clients() -> list[redis.Redis]:
+    if "--shared" in sys.argv:
+        return [redis.Redis(connection_pool=dbsight.redis_pool("master", URL)) for _ in range(CLIENTS)]
+    return [redis.Redis.from_url(URL) for _ in range(CLIENTS)]
+
+
+with redis.Redis.from_url(URL) as asking:
+    others = asking.info("clients")["connected_clients"]
+    used = clients()
+    for client in used:
+        client.ping()
+        client.set("shared", 1)
+    connected = asking.info("clients")["connected_clients"] - others
+pools = len({id(client.connection_pool) for client in used})
+memory = dbsight.get_process_memory()
+print(f"{CLIENTS} clients: {pools} pools, {connected} connections, {memory['rss']:.0f} MB resident")

@@ -1,0 +1,70 @@
+"""The examples do what they say: alone, under the command, and fixed."""
+
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "orders.py"
+LINES = EXAMPLE.read_text().splitlines()
+LOOP = next(number for number, line in enumerate(LINES, 1) if "asks the database once for each order" in line)
+PRINTED = "".join(f"book {number} for customer {number}\n" for number in range(1, 26))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--fixed"]], ids=["faulty", "fixed"])
+def test_the_script_runs_without_anything_in_front(observe, arguments):
+    """It knows nothing of us."""
+    run = observe([str(EXAMPLE), *arguments], receiver=None, prefix=()).run
+    assert (run.returncode, run.stdout, run.stderr) == (0, PRINTED, "")
+
+
+def test_under_the_command_the_loop_is_named(observe):
+    """On the root of the script's work, and in the report."""
+    seen = observe([str(EXAMPLE)], cwd=EXAMPLE.parent.parent, env={"OTEL_DBSIGHT_REPORT": "terminal"})
+    assert (seen.run.returncode, seen.run.stdout) == (0, PRINTED)
+    (event,) = seen.span("dbsight.window").events
+    told = {name: event.attributes[f"dbsight.finding.{name}"] for name in ("rule", "count", "suggestion")}
+    assert told == {
+        "rule": "n_plus_one",
+        "count": 25,
+        "suggestion": "select(Order).options(joinedload(Order.customer))",
+    }
+    assert f"examples/orders.py:{LOOP} in list_orders" in seen.run.stderr
+    assert "fix  select(Order).options(joinedload(Order.customer))\n" in seen.run.stderr
+
+
+def test_with_the_suggestion_applied_nothing_is_found(observe):
+    """As its first lines promise."""
+    seen = observe([str(EXAMPLE), "--fixed"], env={"OTEL_DBSIGHT_REPORT": "terminal"})
+    assert (seen.run.stdout, seen.run.stderr) == (PRINTED, "dbsight: no findings in 5 queries\n")
+    assert seen.run.stderr.strip() in EXAMPLE.read_text()
+
+
+def test_rows_written_one_by_one_are_found_among_three_ways(observe):
+    """Of ``bulk_insert.py``: the loop alone, with its line."""
+    example = EXAMPLE.parent / "bulk_insert.py"
+    seen = observe(["bulk_insert.py"], cwd=EXAMPLE.parent)
+    assert seen.run.check().stderr == ""
+    assert [line.split("  ")[0] for line in seen.run.stdout.splitlines()] == [
+        "a statement a row",
+        "executemany",
+        "one INSERT",
+    ]
+    (event,) = [event for root in seen.spans("dbsight.window") for event in root.events]
+    lines = example.read_text().splitlines()
+    assert event.attributes["dbsight.finding.rule"] == "row_by_row_write"
+    assert event.attributes["dbsight.finding.count"] == 1000
+    assert "values(row)" in lines[event.attributes["code.line.number"] - 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "pools", "rules"), [([], 100, ["duplicate_pools"]), (["--shared"], 1, [])], ids=["alone", "shared"]
+)
+def test_clients_that_share_a_pool_share_its_connections(observe, redis_server, arguments, pools, rules):
+    """Of ``redis_sharing.py``: as the server counts them, too."""
+    env = {"REDIS_URL": redis_server.url()}
+    seen = observe(["redis_sharing.py", *arguments], cwd=EXAMPLE.parent, env=env)
+    assert seen.run.check().stdout.startswith(f"100 clients: {pools} pools, {pools} connections, ")
+    events = [event for root in seen.spans("dbsight.window") for event in root.events]
+    found = {event.attributes["dbsight.finding.rule"] for event in events}
+    found |= {log.attributes["dbsight.finding.rule"] for log in seen.logs("dbsight.finding")}
+    assert sorted(found & {"duplicate_pools"}) == rules
