@@ -10,7 +10,7 @@ SRC = Path(__file__).parent.parent / "src" / "dbsight"
 LAYERS = (
     ("semconv", "version"),
     ("model",),
-    ("config", "safety"),
+    ("config", "safety", "figures"),
     ("statement", "bus", "scope"),
     ("span", "export"),
     ("instrument", "detect", "plans", "monitor", "report"),

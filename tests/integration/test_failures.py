@@ -55,7 +55,7 @@ WATCHED = (
 )
 """Modules and packages whose functions run on behalf of the application; what reads a text is called by the reader."""
 
-PRINTING = ("ending", "report.terminal", "report.layout", "report.figures")
+PRINTING = ("ending", "report.terminal", "report.layout", "figures")
 """Modules whose functions run when the process ends."""
 
 GUARDS = {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
+from dbsight.figures import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class BlockingCall(WindowRule):
             severity="error" if blocked >= _ERROR else "warning",
             category=self.category,
             title=f"{function} stops its event loop",
-            description=f"{function} ran a synchronous driver for {blocked * 1e3:.3g} ms on a running event loop, "
+            description=f"{function} ran a synchronous driver for {seconds(blocked)} on a running event loop, "
             f"the longest time for {longest.statement.summary or longest.statement.kind}.",
             suggestion=f"{engine}await asyncio.to_thread({function.rpartition('.')[2]})",
             impact=blocked,

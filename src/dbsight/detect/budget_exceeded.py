@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
+from dbsight.figures import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class BudgetExceeded(WindowRule):
             description = f"{value:.0f} queries, where the budget of {route} is {most:.0f}."
         else:
             title = f"{route} is longer in the database than its budget"
-            description = f"{value:.3g} s in the database, where the budget of {route} is {most:.3g} s."
+            description = (
+                f"{seconds(value)} in the database, where the budget of {route} is {seconds(most, exact=True)}."
+            )
         return Finding(
             rule=self.name,
             id=identity("be", self.name, route, metric),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back
 from dbsight.detect.rule import SnapshotRule
+from dbsight.figures import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def described(leak: Leak, limit: float) -> str:
     where = f"at {leak.call_site}" if leak.call_site is not None else "on an unknown line"
     times = "" if leak.count == 1 else f" {leak.count} times"
     if leak.collected:
-        how = f"the garbage collector found it after {leak.age:.3g} s"
+        how = f"the garbage collector found it after {seconds(leak.age)}"
     else:
-        how = f"out for {leak.age:.3g} s without a query (limit {limit:.3g} s)"
+        how = f"out for {seconds(leak.age)} without a query (limit {seconds(limit, exact=True)})"
     return f"Taken {where}{times}; {how}."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
+from dbsight.figures import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class LockContention(SnapshotRule):
             title=f"Most who want the lock {totals.lock} have to wait",
             description=(
                 f"{totals.contended} of {totals.tries} times the {totals.system} lock {totals.lock} was taken already;"
-                f" {mean * 1000:.3g} ms of waiting on average, {held * 1000:.3g} ms held; {totals.failed} gave up."
+                f" {seconds(mean)} of waiting on average, {seconds(held)} held; {totals.failed} gave up."
             ),
             suggestion=f'with client.lock(f"{totals.lock}:{{key}}", timeout=10):  # one for each thing\n    …',
             impact=totals.wait_total * 0.9,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
+from dbsight.figures import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class LockFixedRetry(SnapshotRule):
             description=(
                 f"{totals.fixed} of {totals.paced} times somebody waited for the {totals.system} lock"
                 f" {totals.lock} with the same pause after each try; {totals.attempts} tries,"
-                f" {totals.wait_total:.3g} s of waiting."
+                f" {seconds(totals.wait_total)} of waiting."
             ),
             suggestion=(
                 "for attempt in range(10):\n"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.figures import seconds
 from dbsight.model import Finding, TransactionEvent
 
 if TYPE_CHECKING:
@@ -52,37 +53,39 @@ class LongTransaction(WindowRule, SnapshotRule):
             if not isinstance(event, TransactionEvent) or event.allowed & {self.name, "all"}:
                 continue
             if self._is_long(event.database, event.seconds, event.queries, event.writes):
-                ended = f"{event.result} after {event.seconds:.3g} s"
+                ended = f"{event.result} after {seconds(event.seconds)}"
                 yield self._finding(event.database, event.call_site, event.seconds, event.idle, ended)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Look at those that are still open."""
         for each in snapshot.transactions:
             if self._is_long(each.database, each.age, each.queries, each.writes):
-                yield self._finding(each.database, each.call_site, each.age, each.idle, f"open since {each.age:.3g} s")
+                yield self._finding(
+                    each.database, each.call_site, each.age, each.idle, f"open since {seconds(each.age)}"
+                )
 
-    def _is_long(self, database: Database, seconds: float, queries: int, writes: int) -> bool:
-        if seconds < self.configuration.long_transaction_threshold or not queries:
+    def _is_long(self, database: Database, age: float, queries: int, writes: int) -> bool:
+        if age < self.configuration.long_transaction_threshold or not queries:
             return False
         return bool(writes) or database.system != "sqlite"
 
-    def _finding(self, database: Database, site: CallSite | None, seconds: float, idle: float, how: str) -> Finding:
+    def _finding(self, database: Database, site: CallSite | None, age: float, idle: float, how: str) -> Finding:
         limit = self.configuration.long_transaction_threshold
-        sleeps = idle >= seconds / 2
+        sleeps = idle >= age / 2
         return Finding(
             rule=self.name,
             id=identity("lt", self.name, database.key, site),
-            severity="error" if seconds >= _ERROR * limit else "warning",
+            severity="error" if age >= _ERROR * limit else "warning",
             category=self.category,
             title="Idle in a transaction" if sleeps else "A transaction stays open for long",
-            description=f"Begun at {site or 'an unknown line'}, {how}; {idle:.3g} s of it without a statement.",
+            description=f"Begun at {site or 'an unknown line'}, {how}; {seconds(idle)} of it without a statement.",
             suggestion="with session.begin():  # after the slow part, around the statements alone"
             if sleeps
             else "for part in batches(rows, 500):\n    with session.begin():\n        session.add_all(part)",
             impact=idle,
             effort="medium",
             metric="duration",
-            current_value=seconds,
+            current_value=age,
             threshold=limit,
             database=database,
             call_site=site,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back, held_by, resized
 from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.figures import seconds
 from dbsight.model import Finding, PoolEvent
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class PoolWait(WindowRule, SnapshotRule):
             return None
         longest = max(events, key=lambda event: event.seconds)
         holders = max((event.holders for event in timeouts), key=len, default=())
-        text = f"Waited {waited:.3g} s for {_connections(len(events))} of the pool {pool}"
+        text = f"Waited {seconds(waited)} for {_connections(len(events))} of the pool {pool}"
         if timeouts:
             text += f"; {len(timeouts)} got none in time"
         if holders:
@@ -119,13 +120,12 @@ class PoolWait(WindowRule, SnapshotRule):
         limit = state.max
         need = max(totals.needed, 1)
         cause, suggestion = self._cause(pool, need)
-        text = f"{totals.waits} waits (p95 {totals.wait_p95:.3g} s)"
+        text = f"{totals.waits} waits (p95 {seconds(totals.wait_p95)})"
         if totals.timeouts:
             text += f", {totals.timeouts} timed out"
         if limit is not None:
-            text += (
-                f" at {limit} connections, each kept for {totals.use_p95:.3g} s (p95), {totals.rate:.3g} taken a second"
-            )
+            text += f" at {limit} connections, each kept for {seconds(totals.use_p95)} (p95),"
+            text += f" {totals.rate:.3g} taken a second"
         return Finding(
             rule=self.name,
             id=identity("pw", self.name, state.name, "size"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.limits import Limits
 from dbsight.detect.rule import WindowRule
+from dbsight.figures import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -96,7 +97,10 @@ class SlowQuery(WindowRule):
 
 
 def _description(operation: Operation, wait: float, execute: float, fetch: float, limit: float) -> str:
-    text = f"Waited {wait:.3g} s, executed {execute:.3g} s, fetched {fetch:.3g} s (limit {limit:.3g} s)"
+    text = (
+        f"Waited {seconds(wait)}, executed {seconds(execute)}, fetched {seconds(fetch)}"
+        f" (limit {seconds(limit, exact=True)})"
+    )
     if operation.rows is not None:
         text += f"; {operation.rows} rows returned"
     elif operation.affected is not None:

@@ -61,17 +61,18 @@ def test_detects_a_slow_query_and_leaves_alone_a_quick_one(telemetry, engine):
     assert semconv.QUERY_CLASS not in query(telemetry, quick, engine).attributes
 
 
-def test_the_time_of_the_application_between_fetches_is_not_the_databases(telemetry, engine):
-    """Reading 5 000 rows with a pause of 50 ms in the middle."""
+def test_the_time_of_the_application_between_fetches_is_not_the_databases(make_telemetry, engine):
+    """Reading 5 000 rows with a pause in the middle that alone is above the limit."""
+    telemetry = make_telemetry(settings=Settings(slow_query_threshold=0.3, very_slow_query_threshold=10.0))
 
     def work(connection):
         result = connection.execution_options(stream_results=True, max_row_buffer=100).execute(ALL)
         result.fetchmany(100)
-        time.sleep(0.05)
+        time.sleep(0.4)
         assert len(result.fetchall()) == 4900
 
     span = query(telemetry, work, engine)
-    assert span.duration > 0.05
+    assert span.duration > 0.3
     assert semconv.QUERY_CLASS not in span.attributes
 
 

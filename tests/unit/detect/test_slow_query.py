@@ -32,7 +32,7 @@ def test_a_slow_query_says_where_its_time_went():
         severity="error",
         category="query",
         title="SELECT order_lines is very slow",
-        description="Waited 0.3 s, executed 4.98 s, fetched 0.04 s (limit 5 s); 7 rows returned.",
+        description="Waited 300 ms, executed 4.98 s, fetched 40.0 ms (limit 5 s); 7 rows returned.",
         suggestion="",
         impact=pytest.approx(4.02),
         effort="medium",
@@ -90,7 +90,7 @@ def test_limits_can_be_set():
 def test_detects_slow_writes(text):
     """Writes are slow by the same limits, and say how many rows they wrote."""
     found = visit(one(text, duration=2.0, affected=10_000))
-    assert found.description == "Waited 0 s, executed 2 s, fetched 0 s (limit 1 s); 10000 rows written."
+    assert found.description == "Waited 0 s, executed 2.00 s, fetched 0 s (limit 1 s); 10000 rows written."
 
 
 def test_detects_a_query_that_failed_slowly():
