@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 
 from dbsight import semconv
-from dbsight.instrument import pools, process
+from dbsight.instrument import pools, process, redis_server
 from dbsight.report.metrics import Metrics
 
 SHOWN = Path(__file__).parent / "pool_metrics.json"
@@ -89,6 +89,7 @@ def instruments() -> list[Instrument]:
     pools.observe("docs", provider)
     pools.stop_observing("docs")
     process.observe(provider)
+    redis_server.observe(provider)
     return sorted(set(provider.created), key=lambda each: (each.name.startswith("dbsight."), each.name))
 
 

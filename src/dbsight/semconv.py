@@ -145,6 +145,18 @@ METRIC_LOCK_ACQUIRE: Final = "dbsight.lock.acquire.duration"  # histogram, s
 METRIC_LOCK_ATTEMPTS: Final = "dbsight.lock.attempts"  # counter, {attempt}
 METRIC_LOCK_HOLD: Final = "dbsight.lock.hold.duration"  # histogram, s
 METRIC_LOCK_LEAKS: Final = "dbsight.lock.leaks"  # counter, {lock}
+METRIC_REDIS_CONNECTED: Final = "redis.clients.connected"  # observable up-down counter, {client}
+METRIC_REDIS_BLOCKED: Final = "redis.clients.blocked"  # observable up-down counter, {client}
+METRIC_REDIS_MEMORY: Final = "redis.memory.used"  # observable up-down counter, By
+METRIC_REDIS_RSS: Final = "redis.memory.rss"  # observable up-down counter, By
+METRIC_REDIS_PEAK: Final = "redis.memory.peak"  # observable up-down counter, By
+METRIC_REDIS_EVICTED: Final = "redis.keys.evicted"  # observable counter, {key}
+METRIC_REDIS_EXPIRED: Final = "redis.keys.expired"  # observable counter, {event}
+METRIC_REDIS_HITS: Final = "redis.keyspace.hits"  # observable counter, {hit}
+METRIC_REDIS_MISSES: Final = "redis.keyspace.misses"  # observable counter, {miss}
+METRIC_REDIS_REJECTED: Final = "redis.connections.rejected"  # observable counter, {connection}
+METRIC_REDIS_COMMANDS: Final = "redis.commands.processed"  # observable counter, {command}
+METRIC_REDIS_SLOW: Final = "dbsight.redis.slow_log"  # observable counter, {command}
 METRIC_SELF_DROPPED: Final = "dbsight.self.dropped"  # observable counter
 METRIC_SELF_ERRORS: Final = "dbsight.self.errors"  # observable counter
 
@@ -192,6 +204,18 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_LOCK_ACQUIRE: (DB_SYSTEM_NAME, LOCK_NAME, LOCK_RESULT),
     METRIC_LOCK_HOLD: (DB_SYSTEM_NAME, LOCK_NAME),
     METRIC_LOCK_LEAKS: (DB_SYSTEM_NAME, LOCK_NAME),
+    METRIC_REDIS_CONNECTED: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_BLOCKED: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_MEMORY: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_RSS: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_PEAK: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_EVICTED: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_EXPIRED: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_HITS: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_MISSES: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_REJECTED: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_COMMANDS: (SERVER_ADDRESS, SERVER_PORT),
+    METRIC_REDIS_SLOW: (SERVER_ADDRESS, SERVER_PORT),
     METRIC_PROCESS_MEMORY: (),
     METRIC_PROCESS_VIRTUAL: (),
     METRIC_GC_COLLECTIONS: (GC_GENERATION,),

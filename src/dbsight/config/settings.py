@@ -231,6 +231,13 @@ class Settings:
         20, "Connections that an asynchronous pool may hold.", whole(1), also="REDIS_ASYNC_POOL_MAX"
     )
 
+    poll_redis_every: float | None = setting(
+        None,
+        "Ask each Redis server for INFO and SLOWLOG every so often, beside the requests.",
+        parsers.positive_duration,
+        unset="never",
+    )
+
     max_slow_queries: int = setting(100, "Slow queries remembered for the reports.", whole(1), theme="Bounds")
     max_alerts: int = setting(1000, "Alerts remembered.", whole(1))
     max_windows: int = setting(1000, "Units of work (requests, tasks) watched at the same time.", whole(1))

@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import get_current_span
 
 from dbsight import bus, config, scope, semconv, span
-from dbsight.instrument import callsite
+from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis import PoolWatch
 from dbsight.instrument.redis_clients import attempts, database_of, error_of, measures_itself, queued, waited
 from dbsight.instrument.redis_replies import cache_events, items
@@ -336,6 +336,7 @@ class _ClientInstrumentor(BaseInstrumentor):
         self._wrapped = tuple(wrapped)
         self._pools = PoolWatch(self.package, self._named)
         self._pools.observe(kwargs.get("meter_provider"))
+        redis_server.poll(kwargs.get("meter_provider"))
 
     @staticmethod
     def _named(name: str) -> str:
@@ -348,6 +349,7 @@ class _ClientInstrumentor(BaseInstrumentor):
         if self._pools is not None:
             self._pools.stop()
             self._pools = None
+        redis_server.stop()
 
 
 class RedisInstrumentor(_ClientInstrumentor):
