@@ -81,11 +81,13 @@ class _Queue(_SQLAlchemyPool):
     def used(self) -> int:
         # After dispose() of the pool itself its own count starts at zero, with connections still out.
         pool = self.pool
-        return max(pool.checkedout(), len(self.held)) if pool is not None else 0
+        if pool is None:
+            return 0
+        return max(pool.size() - _waiting(pool) + pool.overflow(), len(self.held))
 
     def idle(self) -> int:
         pool = self.pool
-        return pool.checkedin() if pool is not None else 0
+        return _waiting(pool) if pool is not None else 0
 
     def max(self) -> int | None:
         pool = self.pool
@@ -410,11 +412,14 @@ class PoolWatcher:
 
         def _finalize_fairy(dbapi_connection: Any, *arguments: Any, **named: Any) -> Any:
             if dbapi_connection is None:  # the collector, which has no connection left to give
-                record, pool = arguments[0], arguments[1]
-                if record is not None and record.needs_gc:
-                    watched = pool_of(pool)
-                    if watched is not None:
-                        watched.lost(id(record))
+                try:
+                    record, pool = arguments[0], arguments[1]
+                    if record is not None and _needs_collection(record, arguments[2:]):
+                        watched = pool_of(pool)
+                        if watched is not None:
+                            watched.lost(id(record))
+                except Exception:
+                    failed("pools.sqlalchemy.collected")
             return original(dbapi_connection, *arguments, **named)
 
         return _finalize_fairy
@@ -441,7 +446,7 @@ class PoolWatcher:
                 reason = "recycle"
             elif isinstance(watched, _Null):
                 reason = "unpooled"
-            elif isinstance(watched, _Queue) and pool.checkedin() >= pool.size():
+            elif isinstance(watched, _Queue) and _waiting(pool) >= pool.size():
                 reason = "overflow"
             else:
                 reason = "dispose"
@@ -459,6 +464,16 @@ class PoolWatcher:
     def invalidate(self, dbapi_connection: Any, record: Any, exception: Any) -> None:
         """A connection is about to be closed because it is broken."""
         record.__dict__["_dbsight_reason"] = "invalid"
+
+
+def _waiting(pool: Any) -> int:
+    """Connections that wait in a queue, as ``pool.checkedin()`` has it.
+
+    Without the queue's lock: in a forked child, a thread that is the parent's alone may hold it for ever.
+    """
+    queue = pool._pool
+    waiting = getattr(queue, "queue", None)
+    return len(waiting) if waiting is not None else queue.qsize()  # that of asynchronous engines has no lock
 
 
 def _needs_collection(record: Any, arguments: tuple[Any, ...]) -> bool:
