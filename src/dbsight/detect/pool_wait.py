@@ -120,11 +120,11 @@ class PoolWait(WindowRule, SnapshotRule):
         limit = state.max
         need = max(totals.needed, 1)
         cause, suggestion = self._cause(pool, need)
-        text = f"{totals.waits} waits (p95 {seconds(totals.wait_p95)})"
+        text = f"{totals.waits} {'wait' if totals.waits == 1 else 'waits'} (p95 {seconds(totals.wait_p95)})"
         if totals.timeouts:
             text += f", {totals.timeouts} timed out"
         if limit is not None:
-            text += f" at {limit} connections, each kept for {seconds(totals.use_p95)} (p95),"
+            text += f" at {_connections(limit)}, each kept for {seconds(totals.use_p95)} (p95),"
             text += f" {totals.rate:.3g} taken a second"
         return Finding(
             rule=self.name,

@@ -46,8 +46,8 @@ if TYPE_CHECKING:
         StatementTotals,
     )
 
-MAX_FINDINGS = 25
-"""Findings told in full; of the rest only their number."""
+MAX_FINDINGS = 40
+"""Findings told in full, and as many errors beyond; of the rest only their number."""
 
 MAX_STATEMENTS = 10
 """Rows of the table of slowest statements."""
@@ -192,7 +192,9 @@ def _share(snapshot: Snapshot) -> str:
 
 def _findings(page: _Page) -> Iterator[Text]:
     findings = page.snapshot.findings
-    shown = findings[:MAX_FINDINGS]
+    # An error that saves no time that could be told, as a leaked connection, is last.
+    beyond = [merged for merged in findings[MAX_FINDINGS:] if merged.finding.severity == "error"]
+    shown = [*findings[:MAX_FINDINGS], *beyond[:MAX_FINDINGS]]
     yield from _severities(page)
     yield text(("─" * page.width, "dim"))
     limits = (16, page.width // 4, page.width // 2)

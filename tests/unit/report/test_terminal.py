@@ -153,9 +153,9 @@ MANY = Snapshot(
             Finding("pool_wait", f"pw-{number}", "warning", "pool", f"pool {number}: 9 waits, p95 410 ms", ""),
             20,
             20,
-            (32 - number) * 0.02,
+            (47 - number) * 0.02,
         )
-        for number in range(32)
+        for number in range(47)
     ],
     exporting=True,
 )
@@ -183,6 +183,15 @@ def test_the_report_looks_as_it_should(name, width, color):
     assert render(WINDOWED[name], width=width, color=color, details="report.html" if name == "many" else "") == (
         golden.read_text(encoding="utf-8")
     )
+
+
+def test_an_error_is_told_however_little_time_it_would_save():
+    """A leaked connection is last, behind more warnings than there is room for."""
+    leak = Finding("connection_leak", "cl-1", "error", "pool", "A connection of shop was not given back", "")
+    findings = [*MANY.findings, MergedFinding(leak, 1, 1, 0.0)]
+    told = render(Snapshot(preset="balanced", windows=40, calls=90, findings=findings), width=100)
+    assert "A connection of shop was not given back" in told
+    assert "… and 7 more" in told
 
 
 def test_colours_change_nothing_but_colours():
