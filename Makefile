@@ -13,13 +13,16 @@ DEMO_ENVIRONMENT := \
 	OTEL_SERVICE_NAME=shop \
 	OTEL_DBSIGHT_PRESET=development \
 	OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD=0.05 \
-	OTEL_DBSIGHT_VERY_SLOW_QUERY_THRESHOLD=0.25
+	OTEL_DBSIGHT_VERY_SLOW_QUERY_THRESHOLD=0.25 \
+	OTEL_DBSIGHT_CONNECTION_LEAK_AFTER=1 \
+	OTEL_DBSIGHT_LONG_TRANSACTION_THRESHOLD=0.5 \
+	OTEL_DBSIGHT_BLOCKED_LOOP_THRESHOLD=0.005
 
 demo: $(VENV)/.installed-demo $(VENV)/.redis  ## the shop, its requests, and what dbsight says of them; ARGS="--serve --port 8000"
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
-	$(BIN)/python -m pytest --ignore=tests/matrix $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/matrix --numprocesses=auto --dist=worksteal $(ARGS)
 
 matrix: $(VENV)/.installed-test  ## other distributions, versions, servers and frameworks, each in an environment of its own
 	$(BIN)/python -m pytest tests/matrix $(ARGS)
