@@ -27,6 +27,7 @@ DEFAULT_FILE: Final = "dbsight-report.json"
 
 MAX_FINDINGS: Final = 1000
 MAX_STATEMENTS: Final = 1000
+MAX_UNUSED: Final = 1000
 MAX_TEXT: Final = 4000
 """Characters of a statement's text; with the two bounds above, a file stays below some 8 MB."""
 
@@ -54,6 +55,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         "findings": [_finding(merged) for merged in snapshot.findings[:MAX_FINDINGS]],
         "statements": [_totals(totals) for totals in snapshot.statements[:MAX_STATEMENTS]],
         "dropped": dict(snapshot.dropped),
+        "unused": list(snapshot.unused[:MAX_UNUSED]),
         "left_out": {
             "findings": max(0, len(snapshot.findings) - MAX_FINDINGS),
             "statements": max(0, len(snapshot.statements) - MAX_STATEMENTS),
@@ -176,6 +178,7 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         findings=[_read_finding(each) for each in saved["findings"]],
         statements=[_read_totals(each) for each in saved["statements"]],
         dropped=saved["dropped"],
+        unused=tuple(saved.get("unused", ())),
         exporting=True,  # whether it did is nobody's concern any more
         **{name: totals[name] for name in totals if name in Snapshot.__dataclass_fields__},
     )
