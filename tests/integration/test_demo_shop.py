@@ -20,6 +20,7 @@ import servers
 from dbsight import demo
 from dbsight.demo import driver, handlers, lookups, models, seed
 from dbsight.demo.__main__ import main
+from dbsight.demo.app import served_faults
 from dbsight.demo.faults import CACHE_FAULTS, FAULTS, Expected
 from dbsight.demo.server import serve
 from dbsight.demo.store import store_for
@@ -214,11 +215,12 @@ def test_a_slow_query_reads_every_line_and_its_twin_uses_an_index(handler, plan)
 def test_every_fault_and_twin_answer_over_http(url):
     """Behind uvicorn, from threads and on the event loop, all requests succeed, twice, and twins agree."""
     with serve(url) as address:
-        visits = list(driver.visit(address, rounds=2))
+        faults = served_faults(url, None)
+        visits = list(driver.visit(address, 2, faults))
         index = httpx.get(address, trust_env=False).json()
-    assert [seen.fault.name for seen in visits] == 2 * [fault.name for fault in FAULTS]
+    assert [seen.fault.name for seen in visits] == 2 * [fault.name for fault in faults]
     assert [seen.fault.name for seen in visits if seen.failed] == []
-    assert [entry["request"] for entry in index] == [f"{fault.method} {fault.path}" for fault in FAULTS]
+    assert [entry["request"] for entry in index] == [f"{fault.method} {fault.path}" for fault in faults]
 
 
 def test_what_handlers_raise_is_seen_by_the_driver(monkeypatch):
@@ -308,5 +310,5 @@ def test_a_served_shop_ends_in_the_ordinary_way(number):
 def test_the_makefile_sets_the_limits_that_the_package_documents():
     """``make demo`` and the table in the package's docstring name the same settings."""
     documented = re.findall(r"^``(OTEL_\w+)``\s+(\S+)$", demo.__doc__, re.MULTILINE)
-    assert len(documented) == 4
+    assert len(documented) == 7
     assert re.findall(r"^\s+(OTEL_\w+)=(\S+)", (ROOT / "Makefile").read_text(), re.MULTILINE) == documented

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             open_cache(options.redis_url) as cache,
             serve(options.database_url, port=options.port, cache=cache) as address,
         ):
-            return _run(address, served_faults(cache), rounds=options.rounds, keep_serving=options.serve)
+            faults = served_faults(options.database_url, cache)
+            return _run(address, faults, rounds=options.rounds, keep_serving=options.serve)
     except (StrangeTablesError, SQLAlchemyError, ModuleNotFoundError, OSError) as error:
         # The first line says what is wrong; SQLAlchemy's next ones are the statement and a link.
         sys.stderr.write(f"the shop did not start: {str(error).partition(chr(10))[0]}\n")

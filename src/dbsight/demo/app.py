@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import fastapi
+from sqlalchemy import make_url
 
-from dbsight.demo.faults import CACHE_FAULTS, FAULTS
+from dbsight.demo.faults import CACHE_FAULTS, CONNECTION_FAULTS, FAULTS
+from dbsight.demo.store import is_shared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
     from typing import Any
 
     from redis import Redis
+    from sqlalchemy import URL
 
     from dbsight.demo.faults import Fault, Handler
     from dbsight.demo.store import Store
@@ -38,10 +42,10 @@ def create_app(store: Store, cache: Redis | None = None) -> fastapi.FastAPI:
             await store.close()
 
     app = fastapi.FastAPI(title="shop", lifespan=lifespan)
-    _route(app, FAULTS, store.endpoint)
+    served = served_faults(store.url, cache)
+    _route(app, (fault for fault in served if fault not in CACHE_FAULTS), store.endpoint)
     if cache is not None:
         _route(app, CACHE_FAULTS, lambda handler: _cached(handler, cache))
-    served = served_faults(cache)
 
     def index() -> list[dict[str, str]]:
         return [
@@ -53,9 +57,22 @@ def create_app(store: Store, cache: Redis | None = None) -> fastapi.FastAPI:
     return app
 
 
-def served_faults(cache: Redis | None) -> tuple[Fault, ...]:
-    """Those that there are with this cache, in the order in which they are requested."""
-    return FAULTS if cache is None else FAULTS + CACHE_FAULTS
+def served_faults(database_url: str | URL | None, cache: Redis | None) -> tuple[Fault, ...]:
+    """Those that there are with this database and this cache, in the order in which they are requested.
+
+    Args:
+        database_url: None for the file that ``serve`` makes. A database in memory has but one connection, and an
+            asynchronous driver does not block its loop.
+        cache: None leaves out its faults.
+    """
+    url = make_url(database_url or "sqlite:///shop.db")
+    faults = FAULTS
+    if is_shared(url):
+        on_loop = url.get_dialect().is_async
+        faults += tuple(
+            fault for fault in CONNECTION_FAULTS if not (on_loop and inspect.iscoroutinefunction(fault.handler))
+        )
+    return faults if cache is None else faults + CACHE_FAULTS
 
 
 def _route(app: fastapi.FastAPI, faults: Iterable[Fault], endpoint: Callable[[Handler], Callable[..., Any]]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbsight.demo import cache, cached, handlers, lookups
+from dbsight.demo import cache, cached, connections, handlers, lookups
 from dbsight.demo.models import CardPayment, InvoicePayment
 
 if TYPE_CHECKING:
@@ -227,6 +227,51 @@ FAULTS: tuple[Fault, ...] = (
     ),
 )
 """In the order in which they are requested."""
+
+CONNECTION_FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="connection leak",
+        path="/export",
+        handler=connections.export_orders,
+        fixed=connections.export_orders_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(Expected("connection_leak", connections.export_orders, "engine.connect()"),),
+        explanation="A connection is taken from the pool and never given back; a with block gives it back.",
+    ),
+    Fault(
+        name="pool exhaustion",
+        path="/sold",
+        handler=connections.list_sold,
+        fixed=connections.list_sold_fixed,
+        statements=2,
+        fixed_statements=2,
+        expected=(Expected("pool_wait", connections._pieces, "session.execute"),),
+        explanation="Who holds the only connection of a pool waits in vain for another; one after the other is enough.",
+    ),
+    Fault(
+        name="long transaction",
+        path="/parcels",
+        handler=connections.send_parcels,
+        fixed=connections.send_parcels_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(Expected("long_transaction", connections.send_parcels, "session.execute"),),
+        explanation="Orders stay locked while another service is asked; asked before, it keeps nobody waiting.",
+        method="POST",
+    ),
+    Fault(
+        name="blocking call",
+        path="/turnover",
+        handler=connections.show_turnover,
+        fixed=connections.show_turnover_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(Expected("blocking_call", connections.show_turnover, "session.execute"),),
+        explanation="A synchronous driver in async def stops the event loop for everybody; in a thread it does not.",
+    ),
+)
+"""The same of connections, where several reach the database; what blocks a loop where the driver is synchronous."""
 
 CACHE_FAULTS: tuple[Fault, ...] = (
     Fault(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import StaticPool, create_engine, make_url
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     Handler = Callable[[Session], Any]
 
+_REPORTS: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2, "pool_logging_name": "reports"}
+"""A pool for reports alone, so that they cannot take all connections: a single one, and little patience."""
+
 
 class SyncStore:
     """Handlers run as they are; FastAPI runs the endpoint in a thread.
@@ -29,7 +33,8 @@ class SyncStore:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.engine = create_engine(url, **_engine_options(url))
-        self._session = sessionmaker(self.engine)
+        self.reports = create_engine(url, **_REPORTS) if is_shared(url) else self.engine
+        self._session = sessionmaker(self.engine, info={"reports": self.reports})
 
     async def open(self) -> None:
         """Create and fill the tables, unless they are there.
@@ -47,14 +52,27 @@ class SyncStore:
     async def close(self) -> None:
         """Close the connections; the tables stay."""
         await asyncio.to_thread(self.engine.dispose)
+        await asyncio.to_thread(self.reports.dispose)
 
     def call(self, handler: Handler) -> Any:
-        """What the handler answers."""
+        """What the handler answers; of a coroutine function, a coroutine."""
+        if inspect.iscoroutinefunction(handler):
+            return self._call_on_loop(handler)
         with self._session() as session:
             return handler(session)
 
+    async def _call_on_loop(self, handler: Handler) -> Any:
+        with self._session() as session:
+            return await handler(session)
+
     def endpoint(self, handler: Handler) -> Callable[..., Any]:
-        """The handler as FastAPI wants it: a plain function, which it runs in a thread."""
+        """The handler as FastAPI wants it: a plain function, which it runs in a thread, or a coroutine function."""
+        if inspect.iscoroutinefunction(handler):
+
+            async def endpoint_on_loop() -> Any:
+                return await self._call_on_loop(handler)
+
+            return endpoint_on_loop
 
         def endpoint() -> Any:
             return self.call(handler)
@@ -72,7 +90,9 @@ class AsyncStore:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.engine = create_async_engine(url, **_engine_options(url))
-        self._session: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine)
+        self.reports = create_async_engine(url, **_REPORTS) if is_shared(url) else self.engine
+        info = {"reports": self.reports.sync_engine}
+        self._session: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, info=info)
 
     async def open(self) -> None:
         """Create and fill the tables, unless they are there.
@@ -87,6 +107,7 @@ class AsyncStore:
     async def close(self) -> None:
         """Close the connections; the tables stay."""
         await self.engine.dispose()
+        await self.reports.dispose()
 
     async def call(self, handler: Handler) -> Any:
         """What the handler answers."""
@@ -117,8 +138,13 @@ def store_for(database_url: str) -> Store:
     return AsyncStore(url) if url.get_dialect().is_async else SyncStore(url)
 
 
+def is_shared(url: URL) -> bool:
+    """Whether several connections reach the same database: not one of SQLite in memory."""
+    return url.get_backend_name() != "sqlite" or url.database not in {None, "", ":memory:"}
+
+
 def _engine_options(url: URL) -> dict[str, Any]:
-    if url.get_backend_name() != "sqlite" or url.database not in {None, "", ":memory:"}:
+    if is_shared(url):
         return {}
     # A database in memory is gone with its connection, so that all threads share one.
     return {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
