@@ -7,7 +7,13 @@ from matrix.programs import MODELS
 
 pytestmark = pytest.mark.slow
 
-BASE = ("sqlalchemy ==2.1.*", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.63b0")
+PACKAGES = (
+    "sqlalchemy ==2.1.*",
+    "eventlet",
+    "gevent",
+    "greenlet",
+    "opentelemetry-instrumentation-sqlite3 >=0.63b0",
+)
 
 WORK = """
 from opentelemetry import trace
@@ -65,13 +71,13 @@ print("done")
 """
 
 
-@pytest.mark.parametrize(("package", "program"), [("gevent", GEVENT), ("eventlet", EVENTLET)])
-def test_each_greenlet_has_its_own_window(package, program, python_of, observe, sqlite_url, tmp_path):
+@pytest.mark.parametrize("program", [GEVENT, EVENTLET], ids=["gevent", "eventlet"])
+def test_each_greenlet_has_its_own_window(program, python_of, observe, sqlite_url, tmp_path):
     """Requests that take turns, and work outside any span: each is judged by itself, at the right line."""
     seen = observe(
         program,
         cwd=tmp_path,
-        python=python_of(*BASE, package),
+        python=python_of(*PACKAGES),
         env={"DATABASE_URL": sqlite_url, "OTEL_DBSIGHT_N_PLUS_ONE_THRESHOLD": "4"},
         protocol="http/protobuf",
     )

@@ -176,35 +176,35 @@ def test_another_provider_beside_the_global_one_is_left_alone(python_of, observe
 NO_SDK = f"""{LOOP}
 import time
 
-from sqlalchemy import event
-
 import dbsight
+
+instrumentor = dbsight.SQLAlchemyInstrumentor()
 
 
 def seconds():
     with engine.connect() as connection:
-        best = 9.0
-        for _ in range(7):
-            began = time.process_time()
-            for _ in range(1000):
-                connection.execute(text("SELECT 1")).all()
-            best = min(best, time.process_time() - began)
-    return best
+        began = time.process_time()
+        for _ in range(500):
+            connection.execute(text("SELECT 1")).all()
+        return time.process_time() - began
 
 
-bare = seconds()
-dbsight.SQLAlchemyInstrumentor().instrument()
-watched = seconds()
+bare, watched = [], []
+for _ in range(9):  # by turns, and the best of each: other programs run besides
+    bare.append(seconds())
+    instrumentor.instrument()
+    watched.append(seconds())
+    instrumentor.uninstrument()
+instrumentor.instrument()
 print(request(), trace.get_tracer_provider().__class__.__name__)
-print(f"{{1000 * (watched - bare):.1f}} µs a query", file=sys.stderr)
-print(watched - bare < 0.040)
+print(min(watched) < 3 * min(bare))
 """
 
 
-def test_without_an_sdk_it_costs_some_microseconds(python_of, observe, sqlite_url, tmp_path):
+def test_without_an_sdk_it_costs_little_more_than_the_query(python_of, observe, sqlite_url, tmp_path):
     """The API alone: nobody listens and no span can go anywhere; listeners of SQLAlchemy are all that is left."""
     seen = observe(NO_SDK, cwd=tmp_path, python=python_of(*BASE), env={"DATABASE_URL": sqlite_url}, prefix=())
-    assert (seen.run.returncode, seen.run.stdout) == (0, "10 ProxyTracerProvider\nTrue\n")
+    assert (seen.run.returncode, seen.run.stdout, seen.run.stderr) == (0, "10 ProxyTracerProvider\nTrue\n", "")
     assert (seen.spans(), seen.metrics(), seen.logs()) == ([], [], [])
 
 
