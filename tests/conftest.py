@@ -12,7 +12,11 @@ import servers
 for variable in [name for name in os.environ if name.startswith("OTEL_")]:
     del os.environ[variable]
 
-SERVER_FIXTURES = {"postgresql", "postgresql_server", "mariadb", "mariadb_server", "redis_server", "redis_process"}
+SERVER_FIXTURES = {
+    *("postgresql", "postgresql_server", "mariadb", "mariadb_server", "redis_server", "redis_process"),
+    # Built by tests/collector/programs.py.
+    *("otelcol_program", "jaeger_program", "prometheus_program", "promtool_program", "compose_program"),
+}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -150,12 +150,20 @@ def build_jaeger(go: Go, sources: Path, into: Path) -> None:
     go(*BUILD, "-o", into / "jaeger", "./cmd/jaeger", cwd=copy)
 
 
+def build_compose(go: Go, sources: Path, into: Path) -> None:
+    """What Docker Compose reads its files with, as a program that checks one and prints what it understood."""
+    copy = go.sources("github.com/compose-spec/compose-go/v2", COMPOSE, sources)
+    go(*BUILD, "-o", into / "compose", "./cmd", cwd=copy)
+
+
 PROMETHEUS = "v0.306.0"  # 3.6
 JAEGER = "v1.76.0"  # 2.13
+COMPOSE = "v2.9.1"
 
 PROGRAMS = (
     Program("otelcol", components(), ("otelcol",), build_otelcol),
     Program("prometheus", PROMETHEUS, ("prometheus", "promtool"), build_prometheus),
+    Program("compose", COMPOSE, ("compose",), build_compose),
     Program("jaeger", JAEGER, ("jaeger",), build_jaeger),
 )
 
