@@ -21,6 +21,10 @@ Each line is ✔ (right), ✘ (wrong) or ? (cannot be told from here, or worth a
 code is 1 when a line is ✘. What the command prints on standard output goes to standard error; it runs as it always
 does, and what it saw is told by each of its processes at the end. `dbsight config` prints every setting, its value, and
 where that came from.
+
+`dbsight doctor redis [URL]` asks a Redis server (`REDIS_URL`, else `redis://localhost:6379/0`) for its clients, memory,
+hit ratio and slow log, and puts the connections that it lists beside those that each process of this machine holds,
+with the memory of the process. Connections of other machines and of unix sockets have the server's side alone.
 """
 
 

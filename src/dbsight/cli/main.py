@@ -14,6 +14,7 @@ import click
 from dbsight import config
 from dbsight.cli import diagnosis
 from dbsight.cli.inside import VARIABLE
+from dbsight.cli.redis_counts import redis_counts
 from dbsight.detect.controls import DEFAULT_BASELINE, write_baseline
 from dbsight.report import json as saved
 from dbsight.report.terminal import print_report
@@ -93,8 +94,11 @@ def _read(file: Path) -> Any:
 def doctor(as_json: bool, command: tuple[str, ...]) -> None:
     """Say why there are no spans; with `-- COMMAND`, run it instrumented and look from inside.
 
+    `doctor redis [URL]` asks a Redis server, and puts its counts beside those of its clients.
     The exit code is 1 when something is wrong.
     """
+    if command[:1] == ("redis",):
+        redis_counts.main([*command[1:], *(["--json"] if as_json else [])], prog_name="dbsight doctor redis")
     evidence = diagnosis.examine(_run(command) if command else None)
     answers = diagnosis.answers(evidence)
     if as_json:
