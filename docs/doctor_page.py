@@ -22,6 +22,10 @@ code is 1 when a line is ✘. What the command prints on standard output goes to
 does, and what it saw is told by each of its processes at the end. `dbsight config` prints every setting, its value, and
 where that came from.
 
+The last fifteen lines, which are there when a command was run, are a checklist of good practice: five about the
+database, five about the application, five about caches. They are judged by what the command did, so that ? means that
+it did nothing of the kind; ✘ in one of them does not change the exit code.
+
 `dbsight doctor redis [URL]` asks a Redis server (`REDIS_URL`, else `redis://localhost:6379/0`) for its clients, memory,
 hit ratio and slow log, and puts the connections that it lists beside those that each process of this machine holds,
 with the memory of the process. Connections of other machines and of unix sockets have the server's side alone.

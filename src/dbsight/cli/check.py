@@ -32,9 +32,15 @@ class Line(NamedTuple):
 
 
 class Check(ABC):
-    """Answers one question from the evidence."""
+    """Answers one question from the evidence.
+
+    Attributes:
+        name: One word, or several with hyphens.
+        advisory: It is about how a database is used: what is wrong there keeps no span back, and is no failure.
+    """
 
     name: ClassVar[str]
+    advisory: ClassVar[bool] = False
 
     @abstractmethod
     def look(self, evidence: Evidence) -> Iterable[Line]:

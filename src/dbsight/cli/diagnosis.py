@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 class Answer(NamedTuple):
-    """A line of one check, with the check's name."""
+    """A line of one check, with the check's name; ``advisory`` as the check is."""
 
     check: str
     mark: Mark
     text: str
     advice: str
+    advisory: bool = False
 
 
 def examine(told: Sequence[Mapping[str, Any]] | None) -> Evidence:
@@ -46,7 +47,7 @@ def answers(evidence: Evidence) -> list[Answer]:
     found = []
     for check in CHECKS:
         try:
-            found += [Answer(check.name, *line) for line in check().look(evidence)]
+            found += [Answer(check.name, *line, advisory=check.advisory) for line in check().look(evidence)]
         except Exception as error:  # noqa: PERF203 - one that fails must not silence the others
             found.append(Answer(check.name, "?", f"the check failed: {type(error).__name__}", "please report it"))
     return found

@@ -18,6 +18,8 @@ from opentelemetry.instrumentation.dependencies import get_dist_dependency_confl
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import config
+from dbsight.cli import practice
+from dbsight.cli.practice import Practice
 from dbsight.config.resolution import resolve
 from dbsight.distro import _BESIDE, _OURS
 from dbsight.export.way import GRPC_PORT, HTTP_PORT
@@ -102,6 +104,7 @@ class Inside:
         modules: Database clients that it imported.
         rivals: Other instrumentation that it imported.
         errors: What of ours failed and was skipped, by place.
+        practice: What it does, as far as the checklist asks.
     """
 
     provider: str = ""
@@ -113,6 +116,7 @@ class Inside:
     modules: list[str] = field(default_factory=list)
     rivals: list[str] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
+    practice: Practice = field(default_factory=Practice)
 
 
 @dataclass
@@ -169,7 +173,10 @@ class Evidence:
         known = {each.name: plain[each.name] for each in fields(cls) if each.name in plain}
         known["instrumentors"] = [Instrumentor(**each) for each in known.get("instrumentors", ())]
         if known.get("inside") is not None:
-            known["inside"] = Inside(**known["inside"])
+            inside = Inside(**known["inside"])
+            if isinstance(inside.practice, dict):
+                inside.practice = Practice.of(inside.practice)
+            known["inside"] = inside
         return cls(**known)
 
 
@@ -223,6 +230,8 @@ def look_inside() -> Inside:
             inside.attached = True
             inside.calls = sum(each.count for each in snapshot.kinds.values())  # pings were seen, too
             inside.findings = len(snapshot.findings)
+            if practice.watcher is not None:
+                inside.practice = practice.watcher.practice(snapshot, processor.analyzer.settings)
     return inside
 
 

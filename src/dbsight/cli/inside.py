@@ -21,6 +21,12 @@ def pre_instrument() -> None:
     if config.environment().get(VARIABLE):
         # Registered after all that the SDK and we registered, so called before: nothing is shut down yet.
         atexit.register(tell)
+        try:
+            from dbsight.cli import practice
+
+            practice.start()
+        except Exception:
+            failed("doctor.start")
 
 
 def tell() -> None:

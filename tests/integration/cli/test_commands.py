@@ -85,18 +85,70 @@ def test_baseline_save_writes_the_ids(run, tmp_path):
     assert read_baseline(path) == {"n1-00000001"}
 
 
-def test_doctor_looks_inside_a_command(tmp_path):
-    """It runs instrumented, and tells how many queries it saw."""
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    doctor = [sys.executable, "-c", "from dbsight.cli.main import main; main()", "doctor", "--json"]
+def doctor(program, directory):
+    """What the doctor says of a program: texts by check and mark, and its exit code."""
+    path = directory / "program.py"
+    path.write_text(program.lstrip("\n"))
+    command = [sys.executable, "-c", "from dbsight.cli.main import main; main()", "doctor", "--json"]
     done = subprocess.run(
-        [*doctor, "--", sys.executable, str(program)],
+        [*command, "--", sys.executable, path.name],
+        cwd=directory,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    answers = {(answer["check"], answer["mark"]): answer["text"] for answer in json.loads(done.stdout)}
-    assert answers["spans", "✔"] == "9 queries were seen, 1 findings made"
-    assert "SQLAlchemyInstrumentor" in answers["instrumented", "✔"]
+    said = {}
+    for answer in json.loads(done.stdout):
+        said.setdefault((answer["check"], answer["mark"]), []).append(answer["text"])
+    return said
+
+
+def test_doctor_looks_inside_a_command(tmp_path):
+    """It runs instrumented, and tells how many queries it saw, where the engine is made, and what is not needed."""
+    (tmp_path / "dbsight.toml").write_text('[[ignore]]\nrule = "slow_query"\nreason = "a test"\n')
+    said = doctor(PROGRAM, tmp_path)
+    assert said["spans", "✔"] == ["9 queries were seen, 1 findings made"]
+    assert "SQLAlchemyInstrumentor" in said["instrumented", "✔"][-1]
+    assert said["engines", "✔"] == ["sqlite :memory:: SingletonThreadPool, made at program.py:2"]
+    assert said["ignored", "?"] == ["ignore slow_query matched nothing"]
+    assert said["batches", "✘"] == ["SELECT shelves runs once for each item (program.py:6)"]
+
+
+SERVICE = """
+import redis
+import sqlalchemy
+
+engine = sqlalchemy.create_engine("{postgresql}", **{options})
+with engine.connect() as connection:
+    connection.execute(sqlalchemy.text("SELECT generate_series(1, 3)"))
+
+client = redis.Redis.from_url("{redis}")
+for number in range(10):
+    if client.get(f"user:{{number}}") is None:
+        client.set(f"user:{{number}}", "x", ex=60 if {kept} else None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "kept", "expected"),
+    [
+        ({}, False, {"timeouts": "✘", "health": "✘", "ttl": "✘"}),
+        (
+            {"connect_args": {"options": "-c statement_timeout=5000"}, "pool_pre_ping": True},
+            True,
+            {"timeouts": "✔", "health": "✔", "ttl": "✔"},
+        ),
+    ],
+    ids=["bare", "limited"],
+)
+def test_doctor_goes_through_the_checklist(options, kept, expected, postgresql, redis_server, tmp_path):
+    """Pools, limits, pings and caches as the command has them."""
+    program = SERVICE.format(
+        postgresql=postgresql.url("postgresql+psycopg"), redis=redis_server.url(), options=options, kept=kept
+    )
+    said = doctor(program, tmp_path)
+    assert {check: mark for check, mark in said if check in expected} == expected
+    assert [mark for check, mark in said if check == "pooling"] == ["✔"]
+    assert [mark for check, mark in said if check == "warming"] == ["✘"]
+    assert said["hit-rate", "✘"] == ["0% of 10 look-ups were hits; user:{} missed 10 times"]

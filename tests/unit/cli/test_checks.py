@@ -8,6 +8,7 @@ import pytest
 from dbsight.cli import diagnosis
 from dbsight.cli.checks import CHECKS
 from dbsight.cli.evidence import Evidence, Inside, Instrumentor, gather
+from dbsight.cli.practice import Engine, Practice
 
 GOOD = {
     "versions": {"opentelemetry-api": "1.45.1", "opentelemetry-sdk": "1.45.1"},
@@ -77,6 +78,12 @@ def test_a_check_asks_a_question_and_says_what_to_do(check):
         ("spans", {"inside": Inside(attached=True)}, "✘"),
         ("spans", {"inside": Inside(provider="their.Provider")}, "✘"),
         ("spans", {"inside": Inside(attached=True, calls=3, errors={"bus.observe": 1})}, "✘✔"),
+        ("engines", {}, ""),
+        ("engines", {"inside": Inside(practice=Practice(engines=[Engine("shop.db", where="app.py:3")]))}, "✔"),
+        ("engines", {"inside": Inside(practice=Practice(engines=[Engine("shop.db")]))}, "?"),
+        ("engines", {"inside": Inside(practice=Practice(findings={"pool_churn": ["40 pools"]}))}, "?"),
+        ("ignored", {"inside": Inside()}, ""),
+        ("ignored", {"inside": Inside(practice=Practice(unused=["ignore x matched nothing: take it out"]))}, "?"),
     ],
 )
 def test_a_check_tells_right_from_wrong(check, fields, expected):
@@ -113,14 +120,14 @@ def test_every_wrong_line_says_what_to_do():
 def test_a_check_that_fails_says_so_and_the_others_go_on():
     """Evidence that nobody thought of."""
     answers = diagnosis.answers(Evidence(versions=None))
-    assert answers[0] == ("versions", "?", "the check failed: AttributeError", "please report it")
+    assert answers[0] == ("versions", "?", "the check failed: AttributeError", "please report it", False)
     assert len({answer.check for answer in answers}) > 5
 
 
 def test_evidence_survives_the_way_through_a_file():
     """The processes of a command write it, the doctor reads it."""
     evidence = gather({"OTEL_TRACES_SAMPLER": "always_on"})
-    evidence.inside = Inside(calls=3)
+    evidence.inside = Inside(calls=3, practice=Practice(engines=[Engine("shop.db", limits=["read_timeout"])]))
     assert Evidence.of(evidence.plain()) == evidence
 
 

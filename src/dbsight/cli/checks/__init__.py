@@ -1,11 +1,16 @@
-"""The list of checks: a new one is a file in this folder and a line here."""
+"""The list of checks: a new one is a file in this folder and a line here; the checklist has five a file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dbsight.cli.checks.application import Awaits, Batches, Caching, Leaks, Monitoring
+from dbsight.cli.checks.caching import Expiry, HitRate, Invalidation, Layers, Warming
+from dbsight.cli.checks.database import Health, Indexes, Pooling, SlowLog, Timeouts
 from dbsight.cli.checks.distribution import Distribution
+from dbsight.cli.checks.engines import Engines
 from dbsight.cli.checks.exporter import Exporter
+from dbsight.cli.checks.ignored import Ignored
 from dbsight.cli.checks.instrumented import Instrumented
 from dbsight.cli.checks.sampler import SamplerCheck
 from dbsight.cli.checks.settings import SettingsCheck
@@ -27,4 +32,9 @@ CHECKS: tuple[type[Check], ...] = (
     SamplerCheck,
     Exporter,
     Spans,
+    Engines,
+    Ignored,
+    *(Pooling, Indexes, Timeouts, Health, SlowLog),
+    *(Caching, Batches, Awaits, Leaks, Monitoring),
+    *(HitRate, Expiry, Invalidation, Layers, Warming),
 )

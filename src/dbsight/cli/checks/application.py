@@ -1,0 +1,127 @@
+"""The checklist of the application: five lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Line
+from dbsight.cli.checks.database import Advice
+
+if TYPE_CHECKING:
+    from dbsight.cli.evidence import Evidence
+    from dbsight.cli.practice import Practice
+
+
+class Caching(Advice):
+    """Checklist: is what is read again and again kept?
+
+    Good:
+        A cache was asked, and no query was repeated in vain.
+
+    What to do:
+        Keep the result while the request lasts, or cache it with an expiry.
+    """
+
+    name: ClassVar[str] = "caching"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        repeated = practice.found("redundant_query")
+        if repeated:
+            return Line("✘", repeated[0], "keep the result, or cache it")
+        asked = sum(each.hits + each.misses for each in practice.caches if each.name != "sqlalchemy.compiled")
+        if asked:
+            return Line("✔", f"caches were asked {asked} times, and no query was repeated in vain")
+        return Line("?", "no cache was asked", "worth one where the same rows are read by many requests")
+
+
+class Batches(Advice):
+    """Checklist: are many rows read and written by few statements?
+
+    Good:
+        No loop of queries, and writes of many rows go out together.
+
+    What to do:
+        Do what the finding suggests: an eager load, ``WHERE id IN (…)``, ``executemany``, ``MGET`` or a pipeline.
+    """
+
+    name: ClassVar[str] = "batches"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        loops = practice.found("row_by_row_write", "n_plus_one", "redis_chatter")
+        if loops:
+            return Line("✘", loops[0], "do what its suggestion says: one statement for all")
+        if practice.batches:
+            return Line("✔", f"{practice.batches} statements took many rows at once, and no loop of queries was seen")
+        if evidence.inside is not None and evidence.inside.calls:
+            return Line("✔", "no loop of queries was seen")
+        return Line("?", "no query was seen", "run a command that queries")
+
+
+class Awaits(Advice):
+    """Checklist: does a query leave the event loop free?
+
+    Good:
+        Queries on an event loop go through asynchronous drivers and pools.
+
+    What to do:
+        An asynchronous driver and ``create_async_engine``, or ``asyncio.to_thread`` around the call.
+    """
+
+    name: ClassVar[str] = "async"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        blocked = practice.found("blocking_call", "async_engine_sync_pool", "serial_awaits")
+        if blocked:
+            return Line("✘", blocked[0], "use an asynchronous driver, or asyncio.to_thread")
+        if practice.asynchronous:
+            return Line("✔", f"{practice.asynchronous} queries on an event loop, and none of them blocked it for long")
+        return Line("?", "no query ran on an event loop", "nothing to do, unless the service is an asynchronous one")
+
+
+class Leaks(Advice):
+    """Checklist: is everything given back?
+
+    Good:
+        No connection, session, transaction or lock stayed open, and memory did not grow.
+
+    What to do:
+        ``with`` around sessions and connections; a lock with a time to live.
+    """
+
+    name: ClassVar[str] = "leaks"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        left = practice.found("connection_leak", "session_leak", "lock_leak", "memory_growth", "connection_growth")
+        if left:
+            return Line("✘", left[0], "with around sessions and connections, and a time to live for locks")
+        if evidence.inside is not None and evidence.inside.calls:
+            return Line("✔", "no connection, session or lock stayed open")
+        return Line("?", "no query was seen", "run a command that queries")
+
+
+class Monitoring(Advice):
+    """Checklist: does somebody look at what is measured?
+
+    Good:
+        Spans leave the process for an endpoint that was chosen.
+
+    What to do:
+        ``OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317``.
+    """
+
+    name: ClassVar[str] = "monitoring"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        where = ", ".join(evidence.exporters)
+        if evidence.exporters and all(each in {"none", "console"} for each in evidence.exporters):
+            return Line("✘", f"spans leave the process for nobody: {where}", "OTEL_TRACES_EXPORTER=otlp")
+        if evidence.configured:
+            return Line("✔", f"spans go to {evidence.endpoint}")
+        return Line(
+            "?", f"nobody chose where spans go: {evidence.endpoint}", "OTEL_EXPORTER_OTLP_ENDPOINT=http://…:4317"
+        )

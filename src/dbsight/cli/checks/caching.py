@@ -1,0 +1,154 @@
+"""The checklist of caches: five lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Line
+from dbsight.cli.checks.database import Advice
+
+if TYPE_CHECKING:
+    from dbsight.cli.evidence import Evidence
+    from dbsight.cli.practice import Cache, Practice
+
+_COMPILED = "sqlalchemy.compiled"
+"""SQLAlchemy's own cache of compiled statements, which is nobody's to tune."""
+
+
+def _caches(practice: Practice) -> list[Cache]:
+    return [each for each in practice.caches if each.name != _COMPILED]
+
+
+def _none() -> Line:
+    return Line("?", "no cache was asked", "run a command that uses one")
+
+
+class HitRate(Advice):
+    """Checklist: do more than 70 % of the look-ups find what they look for?
+
+    Good:
+        All caches together do.
+
+    What to do:
+        A longer time to live, more room, or keys that more requests share.
+    """
+
+    name: ClassVar[str] = "hit-rate"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        caches = _caches(practice)
+        hits = sum(each.hits for each in caches)
+        asked = hits + sum(each.misses for each in caches)
+        if not asked:
+            return _none()
+        rate = f"{hits / asked:.0%} of {asked} look-ups were hits"
+        if hits > 0.7 * asked:
+            return Line("✔", rate)
+        worst = max(caches, key=lambda each: each.misses)
+        return Line("✘", f"{rate}; {worst.name} missed {worst.misses} times", "a longer time to live, or more room")
+
+
+class Expiry(Advice):
+    """Checklist: does what is cached expire?
+
+    Good:
+        Keys are written to the server with a time to live.
+
+    What to do:
+        ``client.set(key, value, ex=300)``.
+    """
+
+    name: ClassVar[str] = "ttl"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        # EXPIRE after SET is one key, not two.
+        for_ever = practice.lasting - practice.expiring
+        if for_ever > 0:
+            advice = "client.set(key, value, ex=300), unless it is no cache"
+            return Line("✘", f"{for_ever} keys were written to the server without a time to live", advice)
+        if practice.expiring:
+            return Line("✔", f"{practice.expiring} keys were written with a time to live")
+        return Line("?", "no key was written to a cache server", "run a command that does")
+
+
+class Invalidation(Advice):
+    """Checklist: is what changed taken out of the cache?
+
+    Good:
+        Keys are removed when their rows change, one by one, or expire.
+
+    What to do:
+        Remove the key, or write it anew, where its rows are written; no ``KEYS`` and no pattern over everything.
+    """
+
+    name: ClassVar[str] = "invalidation"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        storm = practice.found("invalidation_storm")
+        if storm:
+            return Line("✘", storm[0], "remove the keys that changed, one by one or by a version in the key")
+        removed = sum(each.removals for each in _caches(practice))
+        if removed:
+            return Line("✔", f"{removed} keys were removed one by one")
+        if practice.expiring:
+            return Line("✔", "keys are not removed; they expire")
+        if not any(each.stores for each in _caches(practice)):
+            return _none()
+        return Line(
+            "✘", "keys were stored, and none was removed or expires", "remove them where their rows are written"
+        )
+
+
+class Layers(Advice):
+    """Checklist: is there a cache in the process in front of the one across the network?
+
+    Good:
+        Look-ups are answered by two layers, or there is no cache across the network.
+
+    What to do:
+        A small cache with a short time to live in the process, for the keys that are read most.
+    """
+
+    name: ClassVar[str] = "layers"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        caches = [each for each in _caches(practice) if each.hits + each.misses]
+        layers = {each.layer for each in caches if each.layer}
+        if not caches:
+            return _none()
+        if len(layers) > 1:
+            return Line("✔", f"look-ups are answered by {len(layers)} layers: {', '.join(sorted(layers))}")
+        busiest = max(caches, key=lambda each: each.hits)
+        if busiest.hits < 100:
+            return Line("✔", "one layer is enough for so few look-ups")
+        return Line(
+            "✘", f"{busiest.name} was found {busiest.hits} times in one layer", "keep what is hot in the process"
+        )
+
+
+class Warming(Advice):
+    """Checklist: is a cache filled before it is asked?
+
+    Good:
+        Something is stored before the first look-up, or the first look-ups find something.
+
+    What to do:
+        Load what is read most when the process starts.
+    """
+
+    name: ClassVar[str] = "warming"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        cold = [name for name in practice.cold if name != _COMPILED]
+        if cold:
+            return Line("✘", f"all first look-ups missed: {', '.join(cold[:3])}", "load what is read most at the start")
+        if practice.warmed:
+            return Line("✔", f"filled before the first look-up: {', '.join(practice.warmed[:3])}")
+        if any(each.hits for each in _caches(practice)):
+            return Line("✔", "the first look-ups found something")
+        return _none()

@@ -1,0 +1,159 @@
+"""The checklist of the database: five lines."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Check, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dbsight.cli.evidence import Evidence
+    from dbsight.cli.practice import Engine, Practice
+
+
+class Advice(Check):
+    """A line of the checklist: what it says depends on what the command did."""
+
+    advisory: ClassVar[bool] = True
+
+    def look(self, evidence: Evidence) -> Iterator[Line]:
+        """One answer, none where no command was looked into."""
+        if evidence.inside is not None and evidence.inside.attached:
+            yield self.judge(evidence.inside.practice, evidence)
+
+    @abstractmethod
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+
+
+def names(engines: Sequence[Engine]) -> str:
+    """The names of some engines."""
+    return ", ".join(each.name for each in engines[:3]) + (" …" if len(engines) > 3 else "")
+
+
+class Pooling(Advice):
+    """Checklist: are connections pooled?
+
+    Good:
+        Every engine of a server has a pool with a limit, which nothing wears out.
+
+    What to do:
+        ``create_engine(url, pool_size=5, max_overflow=10)``, once; ``NullPool`` only behind a pooler such as PgBouncer.
+    """
+
+    name: ClassVar[str] = "pooling"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        worn = practice.found("pool_churn", "duplicate_pools", "connection_leak", "async_engine_sync_pool")
+        without = [each for each in practice.servers() if each.kind in {"NullPool", "StaticPool"}]
+        if worn:
+            return Line("✘", worn[0], "share one engine, and give back what it lends: with engine.connect() as …")
+        if without:
+            return Line("✘", f"{without[0].kind}: no pool for {names(without)}", "leave poolclass out")
+        limited = [each for each in practice.servers() if each.size]
+        if limited:
+            sizes = ", ".join(f"{each.name} {each.kind} of {each.size}" for each in limited[:3])
+            return Line("✔", f"connections are pooled: {sizes}")
+        return Line("?", "no pool of connections to a server was seen", "run a command that connects to one")
+
+
+class Indexes(Advice):
+    """Checklist: do frequent queries find an index?
+
+    Good:
+        Plans of slow queries were looked at, and none of them asks for an index.
+
+    What to do:
+        Create the index that a finding names; ``EXPLAIN`` what is slow.
+    """
+
+    name: ClassVar[str] = "indexes"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        missing = practice.found("missing_index", "bad_plan")
+        slow = practice.found("slow_query")
+        if missing:
+            return Line("✘", missing[0], "create the index that the finding names")
+        if slow:
+            return Line("✘", f"slow, and perhaps without an index: {slow[0]}", "look at its plan: EXPLAIN")
+        if evidence.inside is None or not evidence.inside.calls or practice.slow is None:
+            return Line("?", "no query was measured", "run a command that queries, with the rule slow_query on")
+        return Line("✔", f"no query took {practice.slow:g} s or more on the data of this run")
+
+
+class Timeouts(Advice):
+    """Checklist: does a query that takes too long end?
+
+    Good:
+        Every engine of a server gives its driver a limit, or the application sets one by a statement.
+
+    What to do:
+        psycopg: ``connect_args={"options": "-c statement_timeout=5000"}``; asyncpg: ``{"command_timeout": 5}``;
+        PyMySQL: ``{"read_timeout": 5}``. A limit of the server's own configuration is not seen from here.
+    """
+
+    name: ClassVar[str] = "timeouts"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        if practice.limited:
+            return Line("✔", "the application sets a limit by a statement")
+        known = [each for each in practice.servers() if each.limits is not None]
+        without = [each for each in known if not each.limits]
+        if without:
+            advice = 'connect_args={"options": "-c statement_timeout=5000"} for psycopg; see the page of doctor'
+            return Line("✘", f"a query may take for ever: {names(without)}", advice)
+        if known:
+            return Line(
+                "✔", f"queries end in time: {', '.join(sorted({each for one in known for each in one.limits or ()}))}"
+            )
+        return Line("?", "no connection of SQLAlchemy to a server was seen", "run a command that connects to one")
+
+
+class Health(Advice):
+    """Checklist: is a broken connection noticed before it is used?
+
+    Good:
+        Pools ask first (``pool_pre_ping``), or the application pings.
+
+    What to do:
+        ``create_engine(url, pool_pre_ping=True)``, and ``SELECT 1`` in the health check of the service.
+    """
+
+    name: ClassVar[str] = "health"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        known = [each for each in practice.servers() if each.pre_ping is not None]
+        without = [each for each in known if not each.pre_ping]
+        if practice.pings:
+            return Line("✔", f"{practice.pings} pings were seen")
+        if without:
+            return Line("✘", f"broken connections are given out: {names(without)}", "pool_pre_ping=True")
+        if known:
+            return Line("✔", f"connections are asked before they are given out: {names(known)}")
+        return Line("?", "no connection of SQLAlchemy to a server was seen", "run a command that connects to one")
+
+
+class SlowLog(Advice):
+    """Checklist: are slow queries told of?
+
+    Good:
+        The rule ``slow_query`` is on.
+
+    What to do:
+        Take it out of what ``OTEL_DBSIGHT_RULES`` switches off.
+    """
+
+    name: ClassVar[str] = "slow-log"
+
+    def judge(self, practice: Practice, evidence: Evidence) -> Line:
+        """The answer."""
+        if practice.slow is None:
+            return Line("✘", "slow queries are told of nowhere", "OTEL_DBSIGHT_RULES=all")
+        return Line("✔", f"a query of {practice.slow:g} s or more is a finding, with its line and its trace")

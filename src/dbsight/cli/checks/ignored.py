@@ -1,0 +1,32 @@
+"""Whether the ignore list is still needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from dbsight.cli.check import Check, Line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbsight.cli.evidence import Evidence
+
+
+class Ignored(Check):
+    """Is every entry of the ignore list still needed?
+
+    Good:
+        Each ignored something while the command ran, and none is expired.
+
+    What to do:
+        Take out what matches nothing in a run that does everything; fix the findings of what is expired, or renew it.
+    """
+
+    name: ClassVar[str] = "ignored"
+
+    def look(self, evidence: Evidence) -> Iterator[Line]:
+        """The answers."""
+        if evidence.inside is not None:
+            for sentence in evidence.inside.practice.unused:
+                text, _, advice = sentence.partition(": ")
+                yield Line("?", text, advice)

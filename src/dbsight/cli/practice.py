@@ -1,0 +1,278 @@
+"""What a command does, as far as the checklist asks: its engines, time limits, caches and findings, as plain values.
+
+Watched in the processes that ``dbsight doctor -- command`` starts, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight import bus
+from dbsight.model import CacheEvent, Operation
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from dbsight.config import Settings
+    from dbsight.model import MergedFinding, Observation, PoolState, Snapshot
+
+_MAX: Final = 200
+"""Engines, caches and statements that are remembered."""
+_STORES: Final = frozenset({"redis", "valkey"})
+_SHOWN: Final = 3
+"""Findings shown of each rule."""
+_TIMEOUTS: Final = frozenset(
+    {"command_timeout", "read_timeout", "statement_timeout", "max_execution_time", "call_timeout"}
+)
+"""Options of drivers that end a query which takes too long: asyncpg, PyMySQL, PostgreSQL, MariaDB, Oracle."""
+_EXPIRING: Final = frozenset({"SETEX", "PSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"})
+_EXPIRY: Final = ("ex", "px", "exat", "pxat")
+_COLD: Final = 5
+"""Look-ups of a cache at its beginning: when all miss, and nothing was stored before, it began cold."""
+
+
+@dataclass
+class Engine:
+    """The connection pools of one target.
+
+    Attributes:
+        name: Of the target.
+        system: ``db.system.name``.
+        kind: Class of the pool.
+        where: ``file:line`` where the latest was made; empty for one that was there before.
+        size: Connections that it may open, 0 for no limit.
+        made: How many there have been.
+        pre_ping: It asks whether a connection lives before it gives it out; None when unknown.
+        limits: Options that end a query which takes too long; None when unknown.
+    """
+
+    name: str
+    system: str = ""
+    kind: str = ""
+    where: str = ""
+    size: int = 0
+    made: int = 1
+    pre_ping: bool | None = None
+    limits: list[str] | None = None
+
+
+@dataclass
+class Cache:
+    """One cache: the numbers of ``dbsight.model.CacheTotals``."""
+
+    name: str
+    layer: str = ""
+    hits: int = 0
+    misses: int = 0
+    stores: int = 0
+    removals: int = 0
+    evictions: int = 0
+
+
+@dataclass
+class Practice:
+    """What the checklist is judged by.
+
+    Attributes:
+        engines: Pools by target.
+        caches: Caches by name and layer.
+        findings: Titles and places by rule, a few of each.
+        unused: Entries of the ignore list that are expired or ignored nothing, a sentence each.
+        pings: Pings that the application or its pools sent.
+        batches: Statements that took many rows at once.
+        asynchronous: Queries that ran on an event loop.
+        limited: Queries ran after the application had set a time limit by a statement.
+        expiring: Keys written to a server with a time to live.
+        lasting: Keys written to one without.
+        warmed: Caches that were filled before the first look-up.
+        cold: Caches whose first look-ups all missed.
+        slow: s; the limit from which on a query is a finding, None when the rule is off.
+        explain: When query plans are asked for: ``off``, ``slow`` …
+    """
+
+    engines: list[Engine] = field(default_factory=list)
+    caches: list[Cache] = field(default_factory=list)
+    findings: dict[str, list[str]] = field(default_factory=dict)
+    unused: list[str] = field(default_factory=list)
+    pings: int = 0
+    batches: int = 0
+    asynchronous: int = 0
+    limited: bool = False
+    expiring: int = 0
+    lasting: int = 0
+    warmed: list[str] = field(default_factory=list)
+    cold: list[str] = field(default_factory=list)
+    slow: float | None = None
+    explain: str = ""
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Practice:
+        """From plain values, as JSON gives them."""
+        known = {name: value for name, value in plain.items() if name in cls.__dataclass_fields__}
+        known["engines"] = [Engine(**each) for each in known.get("engines", ())]
+        known["caches"] = [Cache(**each) for each in known.get("caches", ())]
+        return cls(**known)
+
+    def servers(self) -> list[Engine]:
+        """The engines whose database is a server of SQL."""
+        return [each for each in self.engines if each.system not in {"sqlite", "duckdb", *_STORES}]
+
+    def found(self, *rules: str) -> list[str]:
+        """What these rules found."""
+        return [title for rule in rules for title in self.findings.get(rule, ())]
+
+
+class Watcher:
+    """Listens while the command runs."""
+
+    def __init__(self) -> None:
+        self._seen = Practice()
+        self._engines: dict[str, Engine] = {}
+        self._looked: dict[str, list[int]] = {}  # by cache: look-ups at its beginning, and those that missed
+
+    def start(self) -> None:
+        """Listen from now on."""
+        bus.subscribe(self.observe)
+        if find_spec("sqlalchemy") is not None:
+            from sqlalchemy import event
+            from sqlalchemy.engine import Engine as Engines
+
+            event.listen(Engines, "do_connect", self.connecting)
+        for package in ("redis", "valkey"):
+            if find_spec(package) is not None:
+                commands = import_module(f"{package}.commands.core").BasicKeyCommands
+                commands.set = self._setting(commands.set)
+
+    def _setting(self, original: Any) -> Any:
+        """``client.set()``, of which spans keep neither the value nor the options."""
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def set_(*arguments: Any, **named: Any) -> Any:
+            try:
+                options = signature.bind(*arguments, **named).arguments
+                expires = any(options.get(name) is not None for name in _EXPIRY)
+                self._seen.expiring += expires
+                self._seen.lasting += not expires
+            except Exception:
+                failed("doctor.setting")
+            return original(*arguments, **named)
+
+        return set_
+
+    def observe(self, observation: Observation) -> None:
+        """Take note of one observation."""
+        if isinstance(observation, Operation):
+            self._operation(observation)
+        elif isinstance(observation, CacheEvent):
+            self._cache(observation)
+
+    def _operation(self, operation: Operation) -> None:
+        seen, statement = self._seen, operation.statement
+        seen.pings += statement.ping and operation.database.system not in _STORES
+        seen.batches += operation.batch_size > 1
+        if statement.setup and any(limit in statement.text.lower() for limit in _TIMEOUTS):
+            seen.limited = True
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            seen.asynchronous += not operation.blocked_loop
+        seen.expiring += statement.operation in _EXPIRING
+
+    def _cache(self, event: CacheEvent) -> None:
+        name = event.key_prefix or event.cache
+        looked = self._looked.get(name)
+        if looked is None:
+            if len(self._looked) >= _MAX:
+                return
+            looked = self._looked[name] = [0, 0]
+            if event.stores and not event.hits + event.misses:
+                self._seen.warmed.append(name)
+        if looked[0] < _COLD and name not in self._seen.warmed:
+            looked[0] += event.hits + event.misses
+            looked[1] += event.misses
+            if looked[0] >= _COLD and looked[0] == looked[1]:
+                self._seen.cold.append(name)
+
+    def connecting(self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:
+        """SQLAlchemy is about to connect: what the pool and the driver were told. Values are not kept."""
+        try:
+            target = dialect.__dict__.get("_dbsight_target")
+            engine = target.engine() if target is not None else None
+            if engine is None or len(self._engines) >= _MAX:
+                return
+            from dbsight.instrument.pools.sqlalchemy import pool_name
+
+            told = {name for name, value in options.items() if value is not None}
+            for value in (options.get("options"), options.get("init_command"), options.get("server_settings")):
+                told.update(limit for limit in _TIMEOUTS if value is not None and limit in str(value))
+            name = pool_name(target.database)
+            self._engines[name] = Engine(name, pre_ping=bool(engine.pool._pre_ping), limits=sorted(told & _TIMEOUTS))
+        except Exception:
+            failed("doctor.connecting")
+
+    def practice(self, snapshot: Snapshot, settings: Settings) -> Practice:
+        """What was seen so far.
+
+        Args:
+            snapshot: The totals of the process.
+            settings: In force there.
+        """
+        seen = self._seen
+        seen.engines = [self._engine(each.state) for each in snapshot.pools[:_MAX]]
+        seen.caches = [
+            Cache(
+                each.key_prefix or each.cache,
+                each.layer,
+                each.hits,
+                each.misses,
+                each.stores,
+                each.removals,
+                each.evictions,
+            )
+            for each in snapshot.caches[:_MAX]
+        ]
+        for merged in snapshot.findings:
+            titles = seen.findings.setdefault(merged.finding.rule, [])
+            if len(titles) < _SHOWN:
+                titles.append(_title(merged))
+        seen.unused = list(snapshot.unused[:_MAX])
+        seen.slow = settings.limits("")[0] if settings.rule_enabled("slow_query") else None
+        seen.explain = settings.explain
+        return seen
+
+    def _engine(self, state: PoolState) -> Engine:
+        known = self._engines.get(state.name)
+        return Engine(
+            state.name,
+            state.system,
+            state.kind,
+            f"{state.call_site.file}:{state.call_site.line}" if state.call_site is not None else "",
+            state.max or 0,
+            state.made,
+            known.pre_ping if known is not None else None,
+            known.limits if known is not None else None,
+        )
+
+
+def _title(merged: MergedFinding) -> str:
+    site = merged.finding.call_site
+    return merged.finding.title + (f" ({site.file}:{site.line})" if site is not None else "")
+
+
+watcher: Watcher | None = None
+"""That of this process, when ``dbsight doctor`` started it."""
+
+
+def start() -> None:
+    """Watch this process and those forked from it."""
+    global watcher  # noqa: PLW0603 - one a process
+    watcher = Watcher()
+    watcher.start()
