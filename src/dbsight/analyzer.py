@@ -202,6 +202,8 @@ class Analyzer:
         if self._examiners and self._sweeper is None:
             self._start_sweeper()
         window = self._window_of(operation)
+        if operation.duration >= self._limits.lowest and window is not None:
+            window.rename()  # limits may be the route's
         findings: tuple[Finding, ...] = ()
         for rule in self._visitors:
             try:
@@ -352,6 +354,7 @@ class Analyzer:
     def discard(self, window: Window) -> None:
         """Forget a window without judging it."""
         window.closed = True
+        window.live = None
         with self._lock:
             self._by_span.pop(window.span_id, None)
             windows = self._windows.get(window.trace_id)
@@ -364,6 +367,7 @@ class Analyzer:
 
     def _empty(self, window: Window) -> None:
         """Judge a window that reached its size or age, and let it go on."""
+        window.rename()
         self._judge(window, window.take(self._clock()))
 
     def _judge(self, window: Window, part: Window) -> None:

@@ -184,6 +184,7 @@ class DbsightSpanProcessor(Wrapping):
             request=span.kind in _ROOT_KINDS,
             exported=exported,
         )
+        window.live = span
         scope.window.set(window)
         return exported
 

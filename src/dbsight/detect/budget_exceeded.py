@@ -37,7 +37,7 @@ class BudgetExceeded(WindowRule):
 
     Left alone:
         Routes without a budget. ``GET /orders=queries:5,time:0.2`` gives one; a route may be a pattern, ``GET /api/*``,
-        and one that is named in full has its own budget alone.
+        and one that is named in full has its own budget alone. Queries that run where it was allowed are not counted.
     """
 
     name: ClassVar[str] = "budget_exceeded"
@@ -46,10 +46,11 @@ class BudgetExceeded(WindowRule):
 
     def conclude(self, window: Window, route: str) -> Iterable[Finding]:
         """Compare the totals of a unit of work with the budget of its route."""
-        if not self.configuration.budgets or not window.calls:
+        calls = window.calls - window.spared_calls
+        if not self.configuration.budgets or not calls:
             return
         for metric, most in self._budget(route).items():
-            value = float(window.calls) if metric == "queries" else window.db_time
+            value = float(calls) if metric == "queries" else window.db_time - window.spared_time
             if value > most:
                 yield self._finding(window, route, metric, value, most)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbsight.model import Event, Finding, Operation
@@ -38,6 +38,9 @@ class Window:
         singles: About single queries, counted here, written on the queries' own spans; by id.
         closed: It was judged for good.
         root: The drawn root that it belongs to, when outside spans.
+        live: The root span while it runs: frameworks learn the route late, and rename it.
+        spared_calls: Operations that ran where ``budget_exceeded`` was allowed.
+        spared_time: s; the sum of their durations.
     """
 
     __slots__ = (
@@ -51,6 +54,7 @@ class Window:
         "exported",
         "findings",
         "last_ns",
+        "live",
         "name",
         "operations",
         "request",
@@ -59,6 +63,8 @@ class Window:
         "sampled",
         "singles",
         "span_id",
+        "spared_calls",
+        "spared_time",
         "start_ns",
         "trace_id",
     )
@@ -94,6 +100,9 @@ class Window:
         self.singles: dict[str, Finding] = {}
         self.closed = False
         self.root: object | None = None
+        self.live: Any = None
+        self.spared_calls = 0
+        self.spared_time = 0.0
         # Re-entrant: a finaliser that runs a query while this thread is inside must not hang.
         self._lock = threading.RLock()
 
@@ -107,9 +116,21 @@ class Window:
             self.operations.append(operation)
             self.calls += 1
             self.db_time += operation.duration
+            if operation.allowed or operation.statement.allowed:
+                self._spare(operation)
             if operation.end_ns > self.last_ns:  # noqa: PLR1730 - max() costs a call
                 self.last_ns = operation.end_ns
             return len(self.operations)
+
+    def _spare(self, operation: Operation) -> None:
+        if (operation.allowed | operation.statement.allowed) & {"budget_exceeded", "all"}:
+            self.spared_calls += 1
+            self.spared_time += operation.duration
+
+    def rename(self) -> None:
+        """Take the name that the root span has by now."""
+        if self.live is not None:
+            self.name = self.live.name
 
     def note(self, event: Event) -> None:
         """Remember what was no query."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+import dbsight
 from dbsight.config import Settings
 from dbsight.detect.controls import write_baseline
 from integration.detect.shop import Order
@@ -47,6 +49,37 @@ def test_a_request_over_its_budget_is_a_finding(rules):
     assert rules(budgets={"GET /orders": {"queries": 7.0}}) == ["n_plus_one"]
     assert rules(budgets={"GET /o*": {"time": 0.0}}) == ["budget_exceeded", "n_plus_one"]
     assert rules(budgets={"GET /cart": {"queries": 1.0}}) == ["n_plus_one"]
+
+
+def test_queries_that_were_allowed_are_not_counted(engine, make_telemetry):
+    """By the context manager or in the text: seven of the eight are left, which the budget has."""
+    telemetry = make_telemetry(settings=Settings(budgets={"GET /": {"queries": 7.0}}))
+
+    def rules(text, allowed):
+        telemetry.clear()
+        with telemetry.root(), Session(engine) as session:
+            with dbsight.allow(allowed, reason="a test"):
+                session.execute(sqlalchemy.text(text))
+            loop(session)
+        return telemetry.span("GET /").attributes["dbsight.findings.rules"]
+
+    query = "SELECT name FROM customers"
+    assert rules(query, "slow_query") == ["budget_exceeded", "n_plus_one"]
+    assert rules(query, "budget_exceeded") == ["n_plus_one"]
+    assert rules(f"{query} -- dbsight: allow budget_exceeded", "slow_query") == ["n_plus_one"]
+
+
+def test_a_slow_limit_of_a_route_holds_once_the_route_is_known(engine, make_telemetry):
+    """Frameworks rename the span of a request while it runs."""
+    limits = {"slow_query_threshold": 1e-9, "very_slow_query_threshold": 60.0}
+    telemetry = make_telemetry(settings=Settings(overrides={"GET /orders": limits}))
+    with telemetry.root("GET") as span, Session(engine) as session:
+        session.execute(sqlalchemy.text("SELECT name FROM customers")).all()
+        span.update_name("GET /orders")
+        session.execute(sqlalchemy.text("SELECT id FROM customers")).all()
+    before, after = (query for query in telemetry.spans() if query.kind == "CLIENT")
+    assert "dbsight.query.class" not in before.attributes
+    assert after.attributes["dbsight.query.class"] == "slow"
 
 
 def test_a_finding_is_ignored_on_one_route(rules):
