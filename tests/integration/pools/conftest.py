@@ -9,10 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from subjects import SUBJECTS
+from subjects import SUBJECTS, named
 
 
-@pytest.fixture(params=SUBJECTS, ids=lambda pair: f"{pair[1].label.replace(' ', '-')}-{pair[0]}")
+@pytest.fixture(params=SUBJECTS, ids=named)
 def subject_and_server(request):
     """Name of a server, and a kind of pool."""
     return request.param
@@ -32,14 +32,23 @@ def database(subject_and_server, request):
 
 @pytest.fixture
 def make_telemetry(make_telemetry, request):
-    """As everywhere, with the pool libraries instrumented too, once the server has been prepared by its own client."""
+    """As everywhere, with the pool libraries instrumented too, once the server has been prepared by its own client.
+
+    The subject's alone, where there is one: each is looked for among all objects.
+    """
     if "database" in request.fixturenames:
         request.getfixturevalue("database")
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
     from dbsight.instrument.redis import RedisInstrumentor
 
-    libraries = [PsycopgPoolInstrumentor(), AsyncpgPoolInstrumentor(), RedisInstrumentor()]
+    instrumentors = {
+        "psycopg_pool": PsycopgPoolInstrumentor,
+        "asyncpg": AsyncpgPoolInstrumentor,
+        "redis": RedisInstrumentor,
+    }
+    wanted = {request.getfixturevalue("subject").library} if "subject" in request.fixturenames else instrumentors.keys()
+    libraries = [instrumentors[library]() for library in instrumentors.keys() & wanted]
 
     def make(**options):
         telemetry = make_telemetry(**options)

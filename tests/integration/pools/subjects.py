@@ -44,6 +44,7 @@ class Subject:
         shares: Several may have the same connection at once.
         refuses: It raises at once where others wait.
         asynchronous: Its face here runs it on a loop.
+        collects: It gives back by itself what was forgotten, without complaining.
     """
 
     label = ""
@@ -54,6 +55,7 @@ class Subject:
     shares = False
     refuses = False
     asynchronous = False
+    collects = False
 
     def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
         """Make the pool; gives what the other methods take."""
@@ -120,6 +122,7 @@ class SQLAlchemySync(Subject):
     label: str = ""
     library: str = "sqlalchemy"
     options: dict = field(default_factory=dict)
+    collects: bool = True
 
     def __post_init__(self):
         self.label = self.label or f"SQLAlchemy {self.kind}"
@@ -260,6 +263,7 @@ class PsycopgAsync(PsycopgSync):
 
     kind: str = "AsyncConnectionPool"
     asynchronous: bool = True
+    collects: bool = False
 
     def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
         import psycopg_pool
@@ -497,6 +501,12 @@ SUBJECTS = [
 """Server and pool."""
 
 
+def named(pair):
+    """How a pool on its server is called in the name of a test."""
+    server, subject = pair
+    return f"{subject.label.replace(' ', '-')}-{server}"
+
+
 def in_threads(number, work):
     """Run ``work(index)`` in threads at once; their results, exceptions included."""
     barrier = threading.Barrier(number)
@@ -514,5 +524,5 @@ def in_threads(number, work):
 
 def collect():
     """Collect garbage until there is none."""
-    for _ in range(3):
+    for _ in range(2):
         gc.collect()

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from subjects import OVERFLOW, SIZE, collect, in_threads
+from subjects import OVERFLOW, SIZE, SUBJECTS, collect, in_threads, named
 
 from conftest import until
 from dbsight import semconv
@@ -15,6 +15,12 @@ from dbsight.instrument import pools
 
 TABLE = Path(__file__).parents[3] / "docs" / "pool_metrics.json"
 NINE = [name for name in semconv.METRIC_ATTRIBUTES if name.startswith("db.client.connection.")]
+
+
+def pools_that(applies):
+    """Pools to which a test applies; each of the others has no such thing."""
+    pairs = [pair for pair in SUBJECTS if applies(pair[1])]
+    return pytest.mark.parametrize("subject_and_server", pairs, indirect=True, ids=named)
 
 
 def value(telemetry, metric, subject, database, **attributes):
@@ -78,10 +84,9 @@ def test_every_request_is_in_the_histograms_once(telemetry, opened, subject, dat
     assert value(telemetry, semconv.METRIC_POOL_CREATED, subject, database) == created
 
 
+@pools_that(lambda subject: subject.limit is not None and not subject.shares and not subject.refuses)
 def test_who_finds_the_pool_exhausted_is_pending_and_then_times_out(telemetry, opened, subject, database, state_of):
     """Of four threads at a pool of 2 + 1 one is pending; then it has timed out, and nobody is."""
-    if subject.limit is None or subject.shares or subject.refuses:
-        pytest.skip("nobody waits at this pool")
     pool = opened(timeout=0.5)
     taken = [subject.take(pool) for _ in range(SIZE + OVERFLOW)]
     errors = []
@@ -106,10 +111,9 @@ def test_who_finds_the_pool_exhausted_is_pending_and_then_times_out(telemetry, o
     assert state_of(database).used == 0
 
 
+@pools_that(lambda subject: not subject.refuses or subject.limit >= 64)
 def test_sixty_four_threads_conserve_connections(opened, subject, database, state_of):
     """After any churn what was made is used, idle or closed, and nothing is negative meanwhile."""
-    if subject.refuses and subject.limit < 64:
-        pytest.skip("this pool serves one thread")
     pool = opened(timeout=30)
     if subject.shares:
         with subject.taken(pool):  # threads that are the first make one each, and forget all but one
@@ -117,7 +121,7 @@ def test_sixty_four_threads_conserve_connections(opened, subject, database, stat
     seen = []
 
     def work(index):
-        for _ in range(5):
+        for _ in range(3 if subject.keeps else 1):  # without a pool, each is a connection that the server makes
             with subject.taken(pool):
                 if index == 0:
                     seen.append(state_of(database))
@@ -130,10 +134,9 @@ def test_sixty_four_threads_conserve_connections(opened, subject, database, stat
     assert conserved(state)
 
 
+@pools_that(lambda subject: subject.asynchronous)
 def test_cancelled_requests_leave_nothing_behind(opened, subject, database, state_of):
     """Tasks that are cancelled or time out while they wait or connect are neither pending nor used afterwards."""
-    if not subject.asynchronous:
-        pytest.skip("nobody can cancel a thread")
     pool = opened(timeout=0.05)
 
     async def one(index):
@@ -159,11 +162,10 @@ def test_cancelled_requests_leave_nothing_behind(opened, subject, database, stat
     assert state.pending == 0
 
 
+@pools_that(lambda subject: not subject.asynchronous)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_after_a_fork_nothing_is_negative(opened, subject, database, state_of):
     """A child counts what it inherited as made, and nobody as waiting."""
-    if subject.asynchronous:
-        pytest.skip("a loop does not survive a fork")
     pool = opened()
     connection = subject.take(pool)
     reading, writing = os.pipe()
@@ -217,10 +219,9 @@ def test_a_pool_that_was_made_before_is_watched_too(make_telemetry, subject, dat
         subject.close(pool)
 
 
+@pools_that(lambda subject: subject.collects)
 def test_what_the_collector_gives_back_is_a_leak(telemetry, opened, subject, database, state_of, caplog):
     """A connection that nobody has any more is counted once, with the line that took it."""
-    if not getattr(subject, "collects", subject.library == "sqlalchemy") or subject.asynchronous:
-        pytest.skip("this library returns nothing by itself, or complains of it")
     pool = opened()
     connection = subject.take(pool)
     del connection

@@ -8,7 +8,6 @@ references, but its first holder, which lives as long, does.
 from __future__ import annotations
 
 import asyncio
-import gc
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -18,6 +17,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Making, Pool, asking
 from dbsight.safety import failed, guard
 
@@ -231,8 +231,7 @@ def _restore(cls: Any, name: str, wrapper: Any, original: Any) -> Callable[[], N
 @guard
 def _adopt_existing(holder_class: type) -> None:
     """Pools that were made before: found by their holders among all objects, once."""
-    holders: list[Any] = [each for each in gc.get_objects() if type(each) is holder_class]
-    pools = {id(holder._pool): holder._pool for holder in holders}
+    pools = {id(holder._pool): holder._pool for holder in existing(holder_class)}
     for pool in pools.values():
         if not pool._closed:
             _adopt(pool, None)

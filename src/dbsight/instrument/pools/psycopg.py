@@ -8,7 +8,6 @@ has waited. Nothing is read from ``pop_stats``, which would take it from the app
 
 from __future__ import annotations
 
-import gc
 import inspect
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Asking, Making, Pool
 from dbsight.safety import failed, guard
 
@@ -329,14 +329,9 @@ def _adopt_existing(classes: tuple[type, ...]) -> None:
     """Pools that were made before: found among all objects, once; their connections too, which know their pool."""
     import psycopg
 
-    pools = []
-    connections = []
-    for each in gc.get_objects():
-        kind = type(each)
-        if issubclass(kind, classes):
-            pools.append(each)
-        elif issubclass(kind, (psycopg.Connection, psycopg.AsyncConnection)):
-            connections.append(each)
+    found = existing(*classes, psycopg.Connection, psycopg.AsyncConnection)
+    pools: list[Any] = [each for each in found if isinstance(each, classes)]
+    connections = [each for each in found if not isinstance(each, classes)]
     for pool in pools:
         if pool.closed:
             continue

@@ -9,7 +9,6 @@ an asynchronous cluster keep their connections themselves, have no room for anyt
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import inspect
 import sys
@@ -19,6 +18,7 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Making, Pool, asking
 from dbsight.instrument.redis_clients import database_of, pools_measure_themselves, waited
 from dbsight.safety import failed, guard
@@ -384,12 +384,9 @@ class PoolWatch:
 @guard
 def _adopt_existing(package: str) -> None:
     """Pools that were made before: found among all objects, once; the same for their connections and clients."""
-    classes = tuple(
-        getattr(sys.modules.get(f"{package}.{module}"), "ConnectionPool", ())
-        for module in ("connection", "asyncio.connection")
-    )
-    for each in gc.get_objects():
-        if issubclass(type(each), classes) and hasattr(each, "connection_kwargs"):
+    modules = [sys.modules.get(f"{package}.{name}") for name in ("connection", "asyncio.connection")]
+    for each in existing(*(module.__dict__["ConnectionPool"] for module in modules if module is not None)):
+        if hasattr(each, "connection_kwargs"):
             out = list(getattr(each, "_in_use_connections", ()))
             if hasattr(each, "_connections"):  # a blocking one remembers all that it made
                 out = [known for known in each._connections if known not in _available(each)]

@@ -8,7 +8,6 @@ Private names of SQLAlchemy 1.4 to 2.1.
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from dbsight import bus
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool, asking, held_by_connection
 from dbsight.model import PoolEvent
 from dbsight.safety import failed, guard
@@ -83,7 +83,8 @@ class _Queue(_SQLAlchemyPool):
         pool = self.pool
         if pool is None:
             return 0
-        return max(pool.size() - _waiting(pool) + pool.overflow(), len(self.held))
+        out: int = pool.size() - _waiting(pool) + pool.overflow()
+        return max(out, len(self.held))
 
     def idle(self) -> int:
         pool = self.pool
@@ -304,14 +305,12 @@ class PoolWatcher:
         """Engines and pools that were made before: found among all objects, once."""
         if "sqlalchemy.engine" not in sys.modules:
             return
-        base = self._base.Pool
-        # By type: isinstance() would ask proxies for their class, which may do anything.
-        found = [each for each in gc.get_objects() if issubclass(type(each), (self._engine_class, base))]
+        found = existing(self._engine_class, self._base.Pool)
         for each in found:
             if isinstance(each, self._engine_class):
                 self._note_engine(each, None)
         for each in found:
-            if isinstance(each, base):
+            if isinstance(each, self._base.Pool):
                 self._adopt(each)
 
     def _adopt(self, pool: Any, *, again: bool = False) -> _SQLAlchemyPool | None:
