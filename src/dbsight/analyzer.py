@@ -84,7 +84,7 @@ class Analyzer:
         self.pools = Pools()
         self.caches = Caches()
         self.locks = Locks()
-        self.metrics = Metrics(meter_provider, pools.tell_all_uses)
+        self.metrics = Metrics(meter_provider, _collect)
         if self.settings.process_metrics:
             process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
@@ -499,9 +499,7 @@ class Analyzer:
 
     def snapshot(self, **about: Any) -> Snapshot:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
-        caches.collect()
-        locks.collect()
-        pools.tell_all_uses()
+        _collect()
         snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
         snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
         snapshot.memory = process.history()
@@ -543,6 +541,13 @@ class Analyzer:
             self.examine()
         except Exception:
             failed("analyzer.finish")
+
+
+def _collect() -> None:
+    """Have those tell who keep events together until somebody reads the totals."""
+    caches.collect()
+    locks.collect()
+    pools.tell_all_uses()
 
 
 def _ends_by_silence(window: Window) -> bool:

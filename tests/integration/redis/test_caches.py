@@ -49,6 +49,20 @@ def test_a_cached_function_tells_by_itself(counted):
     assert totals(counted, "square") == (3, 3, 3, 0, 1)
 
 
+def test_what_came_together_is_in_every_collection_of_metrics(counted):
+    """Though nobody reads the totals, and no query runs."""
+    square = dbsight.watch_cache("squares", functools.lru_cache(maxsize=2)(lambda number: number * number))
+    for number in (1, 2, 3, 3):
+        square(number)
+
+    def points(metric):
+        about = [(point.attributes.get("dbsight.cache.name"), point) for point in counted.points(metric)]
+        return {point.attributes.get("dbsight.cache.result"): point.value for name, point in about if name == "squares"}
+
+    assert points("dbsight.cache.requests") == {"hit": 1, "miss": 3}
+    assert points("dbsight.cache.evictions") == {None: 1}
+
+
 def test_a_mapping_of_cachetools_is_counted(counted):
     """Look-ups in every form, and what is dropped to make room; it stays the cache that it was."""
     cache = dbsight.watch_cache("products", cachetools.LRUCache(maxsize=2), layer="l1", model="Product")
