@@ -7,11 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from collector import programs
-from embedded import Unavailable
-
 COLLECTOR = Path(__file__).parents[2] / "collector"
 RULES = COLLECTOR / "alerts.yml"
 
@@ -164,17 +159,6 @@ QUIET_TOO = {
 """Ratios of too few to say anything."""
 
 
-@pytest.fixture(scope="module")
-def promtool():
-    """Prometheus's own reader of rules."""
-    try:
-        return str(programs.path("promtool"))
-    except Unavailable as reason:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(reason), pytrace=False)
-        pytest.skip(str(reason))
-
-
 def test_the_file_is_the_one_that_the_limits_give():
     """``--check`` says so, and writes nothing."""
     check = [sys.executable, str(COLLECTOR / "generate_alerts.py"), "--check"]
@@ -219,7 +203,7 @@ def expecting(alert, series, count):
     }
 
 
-def test_each_rule_fires_when_it_should_and_is_silent_when_not(promtool, tmp_path):
+def test_each_rule_fires_when_it_should_and_is_silent_when_not(promtool_program, tmp_path):
     """By promtool, on the series above; each rule is read from a file of its own, since all on all take minutes."""
     head, *rules = re.split(r"(?=^ +- alert: )", RULES.read_text(), flags=re.MULTILINE)
     files = []
@@ -230,5 +214,5 @@ def test_each_rule_fires_when_it_should_and_is_silent_when_not(promtool, tmp_pat
         asked = {"rule_files": [f"{alert}.yml"], "evaluation_interval": tests[0]["interval"], "tests": tests}
         files.append(tmp_path / f"{alert}_test.yml")
         files[-1].write_text(json.dumps(asked))  # JSON is YAML
-    told = subprocess.run([promtool, "test", "rules", *files], check=False, capture_output=True, text=True)
+    told = subprocess.run([promtool_program, "test", "rules", *files], check=False, capture_output=True, text=True)
     assert (told.returncode, told.stderr) == (0, ""), told.stdout + told.stderr

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from collector import services
+from collector import jaeger_page, services
 from dbsight.demo.faults import FAULTS
 from e2e.runner import run_instrumented
 
@@ -92,6 +92,12 @@ def test_jaeger_returns_a_query_with_old_and_new_names(shop):
     assert (tags["dbsight.orm.relationship"], tags["dbsight.orm.load"]) == ("Order.customer", "lazy")
 
 
+def test_the_documentation_shows_what_jaeger_returns(shop):
+    """The same spans with the same tags and events, but for what varies."""
+    (trace,) = shop.traces(jaeger_page.REQUEST)
+    assert jaeger_page.lasting(jaeger_page.trimmed(trace)) == jaeger_page.lasting(jaeger_page.on_page())
+
+
 @pytest.mark.parametrize("key", ["dbsight.findings.rules", "dbsight.findings.max_severity"])
 def test_a_search_finds_the_requests_with_such_findings(shop, key):
     """The searches that the documentation tells people to type; how grave an N+1 is depends on how long it took."""
@@ -122,7 +128,8 @@ def test_prometheus_has_the_findings_of_the_spans(shop):
     )
 
     def counted():
-        series = shop.prometheus.query("sum by (dbsight_finding_rule) (traces_dbsight_findings_total)")
+        query = 'sum by (dbsight_finding_rule) (traces_dbsight_findings_total{service_name="shop"})'
+        series = shop.prometheus.query(query)
         return {one["metric"]["dbsight_finding_rule"]: int(one["value"][1]) for one in series}
 
     assert services.eventually(counted, lambda seen: seen == shown) == shown

@@ -1,0 +1,144 @@
+"""The dashboards: every query of every panel returns data from a Prometheus that heard the demo and a script."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from collector import services
+from matrix.serving import running
+
+COLLECTOR = Path(__file__).parents[2] / "collector"
+DASHBOARDS = sorted((COLLECTOR / "grafana" / "dashboards").glob("*.json"))
+METRICS = Path(__file__).parents[2] / "docs" / "metrics.md"
+
+SHOP = {
+    "OTEL_SERVICE_NAME": "served shop",
+    "OTEL_DBSIGHT_PRESET": "development",
+    "OTEL_DBSIGHT_REPORT": "off",
+    "OTEL_DBSIGHT_SLOW_QUERY_THRESHOLDS": "redis=1us/10s",
+}
+
+SCRIPT = """
+import time
+from contextlib import suppress
+from functools import lru_cache
+
+import dbsight
+from sqlalchemy import create_engine, exc
+
+double = dbsight.watch_cache("double", lru_cache(2)(lambda number: 2 * number))
+nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+while True:
+    for number in (1, 2, 3, 4):
+        double(number)
+    engine = create_engine("sqlite:///script.db")
+    engine.connect().close()
+    engine.dispose()
+    with suppress(exc.OperationalError):
+        nowhere.connect()
+    time.sleep(0.5)
+"""
+"""What the shop never does: evictions, connections that are closed, and some that cannot be made."""
+
+NEVER = re.compile(
+    r"dbsight_self_(dropped|errors)_total|dbsight_pool_cleanup_failures_total|"
+    r"otelcol_(receiver_refused|exporter_send_failed)_spans_total"
+)
+"""What a sound system has none of; there the panel shows zero."""
+
+
+def queries_of(path):
+    """Title of the panel and expression, as Grafana sends it, of each query of a dashboard."""
+    for panel in json.loads(path.read_text())["panels"]:
+        for target in panel["targets"]:
+            expression = target["expr"].replace("$job", ".*")
+            yield panel["title"], re.sub(r"\$__(rate_interval|range)", "5m", expression)
+
+
+def prometheus_name(name, kind, unit):
+    """What Prometheus calls a metric that came over OTLP; histograms without their last part."""
+    units = {"s": "_seconds", "By": "_bytes", "1": "_ratio" if kind == "observable gauge" else ""}
+    return (
+        name.replace(".", "_")
+        + units.get(unit, "")
+        + ("_total" if kind.endswith("r") and "up-down" not in kind else "")
+    )
+
+
+def documented():
+    """Every metric of ours as Prometheus names it, and every label of theirs."""
+    rows = re.findall(r"^\| `([\w.]+)` \| ([\w -]+) \| `([^`]+)` \| ([^|]*) \|", METRICS.read_text(), re.MULTILINE)
+    labels = {label.replace(".", "_") for *_, attributes in rows for label in re.findall(r"[\w.]+", attributes)}
+    return {prometheus_name(*row[:3]) for row in rows}, labels
+
+
+@pytest.mark.parametrize("path", [COLLECTOR / "alerts.yml", *DASHBOARDS], ids=lambda path: path.name)
+def test_only_metrics_that_there_are_stand_in_rules_and_dashboards(path):
+    """A name that was mistyped would never return anything, and never fire."""
+    metrics, labels = documented()
+    words = set(re.findall(r"\b(?:db_client|dbsight|process_memory|cpython)_\w+", path.read_text())) - labels
+    used = {re.sub(r"_(bucket|sum|count)$", "", word) if word not in metrics else word for word in words}
+    assert len(used) > 1
+    assert used - metrics == set()
+
+
+def test_the_dashboards_are_those_that_the_panels_give():
+    """``--check`` says so, and writes nothing."""
+    check = [sys.executable, str(COLLECTOR / "generate_dashboards.py"), "--check"]
+    assert subprocess.run(check, check=False, capture_output=True, text=True).stderr == ""
+
+
+def test_each_dashboard_has_a_name_of_its_own_and_leads_to_the_others():
+    """And asks a source that is provisioned, from whose exemplars a link goes to one that is, too."""
+    boards = [json.loads(path.read_text()) for path in DASHBOARDS]
+    assert len({board["uid"] for board in boards}) == len({board["title"] for board in boards}) == len(boards) == 8
+    assert {tuple(board["tags"]) for board in boards} == {("dbsight",)}
+    sources = (COLLECTOR / "grafana" / "provisioning" / "datasources" / "datasources.yaml").read_text()
+    assert re.findall(r"^    uid: (\w+)$", sources, re.MULTILINE) == ["prometheus", "jaeger"]
+    assert {panel["datasource"]["uid"] for board in boards for panel in board["panels"]} == {"prometheus"}
+    assert "name: trace_id\n          datasourceUid: jaeger\n" in sources
+    exemplary = [
+        target["expr"]
+        for board in boards
+        for panel in board["panels"]
+        for target in panel["targets"]
+        if target.get("exemplar")
+    ]
+    assert any("db_client_operation_duration_seconds_bucket" in expression for expression in exemplary)
+
+
+@pytest.fixture(scope="module")
+def told(otelcol, prometheus, tmp_path_factory):
+    """The Prometheus that the shop and a script tell of themselves, while they do."""
+    directory = tmp_path_factory.mktemp("told")
+    (directory / "script.py").write_text(SCRIPT)
+    options = {"python": sys.executable, "cwd": directory, "receiver": otelcol}
+    shop = ["opentelemetry-instrument", "python", "-m", "dbsight.demo", "--serve"]
+    script = ["opentelemetry-instrument", "python", "script.py"]
+    environment = {**SHOP, "OTEL_SERVICE_NAME": "script"}
+    with (
+        running(shop, output=directory / "shop.txt", env=SHOP, **options),
+        running(script, output=directory / "script.txt", env=environment, **options),
+    ):
+        yield prometheus
+
+
+def test_every_query_of_every_dashboard_returns_data(told):
+    """Without the zero that stands in for nothing, but where a sound system has nothing."""
+    asked = [
+        (path.name, title, expression if NEVER.search(expression) else expression.removesuffix(" or vector(0)"))
+        for path in DASHBOARDS
+        for title, expression in queries_of(path)
+    ]
+    empty = services.eventually(lambda: [query for query in asked if not told.query(query[2])], lambda found: not found)
+    assert empty == []
+
+
+def test_measurements_lead_to_their_traces(told):
+    """The exemplars that panels ask for have the label that the source is told to follow."""
+    found = services.eventually(lambda: told.exemplars("db_client_operation_duration_seconds_bucket"))
+    assert {len(exemplar["labels"]["trace_id"]) for exemplar in found} == {32}
