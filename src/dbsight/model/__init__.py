@@ -1,0 +1,98 @@
+"""The records that cross rooms.
+
+Immutable by convention: whoever makes a record fills it, everybody else reads it. Those made for every query are plain
+classes with slots (0.3 µs to make, against 2.5 µs for a frozen dataclass); those made for a finding are dataclasses.
+Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwise.
+"""
+
+from dbsight.model.events import (
+    CacheEvent,
+    Event,
+    LockEvent,
+    Observation,
+    PoolEvent,
+    PoolEventKind,
+    PoolUse,
+    PoolUses,
+    TransactionEvent,
+)
+from dbsight.model.finding import (
+    SEVERITIES,
+    Category,
+    Effort,
+    Finding,
+    MergedFinding,
+    QueryClass,
+    Severity,
+    Verdict,
+    WindowSummary,
+)
+from dbsight.model.pools import (
+    Holder,
+    Leak,
+    PoolSample,
+    PoolSnapshot,
+    PoolState,
+    PoolTotals,
+)
+from dbsight.model.query import (
+    CallSite,
+    Database,
+    Kind,
+    Operation,
+    SharedAttributes,
+    Statement,
+)
+from dbsight.model.totals import (
+    CacheTotals,
+    KindTotals,
+    LockTotals,
+    MemorySample,
+    OpenTransaction,
+    SlowQuery,
+    Snapshot,
+    StatementTotals,
+    TransactionTotals,
+)
+
+__all__ = [
+    "SEVERITIES",
+    "CacheEvent",
+    "CacheTotals",
+    "CallSite",
+    "Category",
+    "Database",
+    "Effort",
+    "Event",
+    "Finding",
+    "Holder",
+    "Kind",
+    "KindTotals",
+    "Leak",
+    "LockEvent",
+    "LockTotals",
+    "MemorySample",
+    "MergedFinding",
+    "Observation",
+    "OpenTransaction",
+    "Operation",
+    "PoolEvent",
+    "PoolEventKind",
+    "PoolSample",
+    "PoolSnapshot",
+    "PoolState",
+    "PoolTotals",
+    "PoolUse",
+    "PoolUses",
+    "QueryClass",
+    "Severity",
+    "SharedAttributes",
+    "SlowQuery",
+    "Snapshot",
+    "Statement",
+    "StatementTotals",
+    "TransactionEvent",
+    "TransactionTotals",
+    "Verdict",
+    "WindowSummary",
+]

@@ -1,0 +1,179 @@
+"""Connection pools: their state, their totals, and who holds their connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbsight.model.query import CallSite
+
+
+@dataclass(slots=True)
+class Holder:
+    """Who holds a connection.
+
+    Attributes:
+        call_site: Where it was taken, None when unknown.
+        age: s since then.
+        idle: s since a query ended on it, or since it was taken.
+        queries: That ran on it since then.
+        session: It was taken by an ORM session.
+    """
+
+    call_site: CallSite | None
+    age: float
+    idle: float = 0.0
+    queries: int = 0
+    session: bool = False
+
+
+@dataclass(slots=True)
+class PoolState:
+    """The pools of one target at one moment, as they say themselves; numbers of several are added.
+
+    Attributes:
+        name: ``db.client.connection.pool.name``.
+        library: ``sqlalchemy``, ``psycopg_pool``, ``asyncpg``, ``redis`` …
+        kind: Class of the pool: ``QueuePool``.
+        system: ``db.system.name``.
+        used: Connections that are out.
+        idle: Open connections that wait in the pool.
+        pending: Requests that wait for a connection now.
+        max: Connections that it may open, None for no limit.
+        idle_max: Connections that it keeps open, None for no limit.
+        idle_min: Connections that it keeps open at least.
+        overflow: Open connections beyond those that it keeps.
+        pools: How many pools there are now.
+        made: How many there have been.
+        same: The most pools with one and the same configuration, now.
+        clients: Engines or clients that share them.
+        created: Connections made by this process, or inherited when it was forked.
+        closed: Of these, those that are gone.
+        idle_time: s since a connection was taken or given back; 0 while one is out.
+        blocks_loop: An asynchronous engine has a pool for threads, which stops the event loop when it waits.
+        role: ``dbsight.pool.role`` of a Redis pool that was asked for by its role, else empty.
+        cleanup_failures: How often idle connections could not be closed.
+        wrong_loop: How often a pool was used on another event loop than the one that its connections belong to.
+        call_site: Where the latest pool was made.
+        holders: Who holds its connections, oldest first; bounded.
+    """
+
+    name: str
+    library: str
+    kind: str
+    system: str
+    used: int = 0
+    idle: int = 0
+    pending: int = 0
+    max: int | None = None
+    idle_max: int | None = None
+    idle_min: int = 0
+    overflow: int = 0
+    pools: int = 1
+    made: int = 1
+    same: int = 1
+    clients: int = 1
+    created: int = 0
+    closed: int = 0
+    idle_time: float = 0.0
+    wrong_loop: int = 0
+    role: str = ""
+    cleanup_failures: int = 0
+    blocks_loop: bool = False
+    call_site: CallSite | None = None
+    holders: Sequence[Holder] = ()
+
+
+@dataclass(slots=True)
+class Leak:
+    """Connections of a pool that were taken on one line and not given back.
+
+    Attributes:
+        call_site: Where they were taken, None when unknown.
+        session: By an ORM session.
+        count: How many.
+        collected: Of these, those that the garbage collector found.
+        age: s that the latest was out, when it was seen.
+    """
+
+    call_site: CallSite | None
+    session: bool = False
+    count: int = 0
+    collected: int = 0
+    age: float = 0.0
+
+
+@dataclass(slots=True)
+class PoolTotals:
+    """What happened in the pools of one target over the life of the process.
+
+    Attributes:
+        checkouts: Connections that were taken and given back.
+        waits: Requests that waited for 1 ms or longer, those that timed out included.
+        wait_total: s; all waits together.
+        wait_p95: s; of all requests, estimated.
+        wait_max: s.
+        use_p95: s that a connection was out, estimated.
+        use_max: s.
+        timeouts: Requests that got none in time.
+        failures: Connections that could not be made.
+        leaks: Connections that were never given back.
+        rate: Connections taken, a second, over the time remembered.
+        needed: Connections with which nobody would have waited, over the time remembered; 0 when unknown.
+        hog: Where the connections that were out the longest were taken, and the part of all use that it makes up.
+        leaked: The leaks by line; bounded.
+        refused: Where an asynchronous engine was given a pool for threads, None when nowhere.
+    """
+
+    checkouts: int = 0
+    waits: int = 0
+    wait_total: float = 0.0
+    wait_p95: float = 0.0
+    wait_max: float = 0.0
+    use_p95: float = 0.0
+    use_max: float = 0.0
+    timeouts: int = 0
+    failures: int = 0
+    leaks: int = 0
+    rate: float = 0.0
+    needed: int = 0
+    hog: tuple[CallSite, float] | None = None
+    leaked: Sequence[Leak] = ()
+    refused: CallSite | None = None
+
+
+@dataclass(slots=True)
+class PoolSample:
+    """One point of a pool's time series.
+
+    Attributes:
+        at_ns: ns since the epoch.
+        used: As in ``PoolState``.
+        idle: The same.
+        pending: The same.
+        timeouts: Since the point before.
+    """
+
+    at_ns: int
+    used: int
+    idle: int
+    pending: int
+    timeouts: int
+
+
+@dataclass(slots=True)
+class PoolSnapshot:
+    """The pools of one target: what they are, what happened, and how it went.
+
+    Attributes:
+        state: Now.
+        totals: Over the life of the process.
+        series: The latest points, oldest first.
+    """
+
+    state: PoolState
+    totals: PoolTotals = field(default_factory=PoolTotals)
+    series: Sequence[PoolSample] = ()

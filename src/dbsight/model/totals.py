@@ -1,0 +1,295 @@
+"""Totals of the process: what reports and rules about totals read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dbsight.model.finding import MergedFinding, QueryClass
+    from dbsight.model.pools import PoolSnapshot
+    from dbsight.model.query import CallSite, Database, Statement
+
+
+@dataclass(slots=True)
+class StatementTotals:
+    """Totals of one fingerprint on one database over the life of the process.
+
+    Attributes:
+        statement: One of its statements.
+        database: Where.
+        count: Executions.
+        errors: Of these, how many failed.
+        total: s.
+        p50: s, estimated.
+        p95: s, estimated.
+        max: s.
+        rows: Rows returned by all executions together.
+        call_site: Where it ran most recently.
+    """
+
+    statement: Statement
+    database: Database
+    count: int
+    errors: int
+    total: float
+    p50: float
+    p95: float
+    max: float
+    rows: int
+    call_site: CallSite | None = None
+
+
+@dataclass(slots=True)
+class KindTotals:
+    """Totals of one kind of statement over the life of the process.
+
+    Attributes:
+        count: Executions.
+        errors: Of these, how many failed.
+        total: s.
+        max: s.
+    """
+
+    count: int = 0
+    errors: int = 0
+    total: float = 0.0
+    max: float = 0.0
+
+
+@dataclass(slots=True)
+class SlowQuery:
+    """One execution that crossed a limit.
+
+    Attributes:
+        statement: What ran.
+        database: Where it ran.
+        start_ns: When it began, ns since the epoch.
+        duration: s.
+        query_class: ``slow`` or ``very_slow``.
+        threshold: s; the limit that it crossed.
+        call_site: The line of the application.
+        trace_id: 128-bit integer, 0 when it belongs to no trace.
+    """
+
+    statement: Statement
+    database: Database
+    start_ns: int
+    duration: float
+    query_class: QueryClass
+    threshold: float | None = None
+    call_site: CallSite | None = None
+    trace_id: int = 0
+
+
+@dataclass(slots=True)
+class OpenTransaction:
+    """A transaction that is not over.
+
+    Attributes:
+        database: Where.
+        call_site: Where it began.
+        age: s since then.
+        idle: s since its latest statement ended.
+        queries: Statements in it so far.
+        writes: Of these, those that wrote.
+    """
+
+    database: Database
+    call_site: CallSite | None
+    age: float
+    idle: float
+    queries: int = 0
+    writes: int = 0
+
+
+@dataclass(slots=True)
+class TransactionTotals:
+    """Transactions of one database over the life of the process.
+
+    Attributes:
+        database: Where.
+        commits: Those that wrote and were committed.
+        rollbacks: Those that wrote and were rolled back.
+        call_site: Where the latest one that was rolled back began.
+    """
+
+    database: Database
+    commits: int = 0
+    rollbacks: int = 0
+    call_site: CallSite | None = None
+
+
+@dataclass(slots=True)
+class MemorySample:
+    """One point of the process's memory.
+
+    Attributes:
+        at_ns: ns since the epoch.
+        rss: bytes resident.
+        vms: bytes of virtual memory.
+    """
+
+    at_ns: int
+    rss: int
+    vms: int
+
+
+@dataclass(slots=True)
+class CacheTotals:
+    """Look-ups in one cache over the life of the process.
+
+    Attributes:
+        cache: Name of the cache.
+        layer: ``l1``, ``l2`` … or empty.
+        key_prefix: Template of the keys, or empty.
+        model: ORM model that is cached, or empty.
+        hits: Keys that were found.
+        misses: Keys that were not.
+        stores: Keys that were written.
+        removals: Keys that the application removed.
+        evictions: Keys that the cache dropped by itself.
+        size: Bytes of the values found, as far as they are known.
+        sized: Hits whose size is known.
+        call_site: Where it missed most recently.
+    """
+
+    cache: str
+    layer: str = ""
+    key_prefix: str = ""
+    model: str = ""
+    hits: int = 0
+    misses: int = 0
+    stores: int = 0
+    removals: int = 0
+    evictions: int = 0
+    size: int = 0
+    sized: int = 0
+    call_site: CallSite | None = None
+
+    @property
+    def requests(self) -> int:
+        """Hits and misses."""
+        return self.hits + self.misses
+
+    @property
+    def hit_ratio(self) -> float:
+        """Hits as a share of all look-ups, 0 to 1; 0 when there were none."""
+        return self.hits / self.requests if self.requests else 0.0
+
+    def copy(self) -> CacheTotals:
+        """The totals as they are now."""
+        return replace(self)
+
+
+@dataclass(slots=True)
+class LockTotals:
+    """One distributed lock over the life of the process.
+
+    Attributes:
+        system: ``redis`` or ``postgresql``.
+        lock: Template of its name.
+        acquired: How often it was got.
+        failed: How often it was given up.
+        contended: How often it took more than one try.
+        attempts: All tries.
+        acquired_total: s taken by the successful ones.
+        wait_total: s taken by all.
+        wait_max: s.
+        releases: How often it was released.
+        held_total: s held, until the releases.
+        held_max: s.
+        leaks: How often it was held beyond its time, or never released.
+        paced: Contended ones whose pauses are known.
+        fixed: Of these, those that paused for the same time each time.
+        call_site: Where it was contended most recently.
+        leak_site: Where a leaked one was taken.
+    """
+
+    system: str
+    lock: str
+    acquired: int = 0
+    failed: int = 0
+    contended: int = 0
+    attempts: int = 0
+    acquired_total: float = 0.0
+    wait_total: float = 0.0
+    wait_max: float = 0.0
+    releases: int = 0
+    held_total: float = 0.0
+    held_max: float = 0.0
+    leaks: int = 0
+    paced: int = 0
+    fixed: int = 0
+    call_site: CallSite | None = None
+    leak_site: CallSite | None = None
+
+    @property
+    def tries(self) -> int:
+        """How often somebody wanted it."""
+        return self.acquired + self.failed
+
+    def copy(self) -> LockTotals:
+        """The totals as they are now."""
+        return replace(self)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """Totals of the process at one moment; what reports and rules about totals read.
+
+    Attributes:
+        service: ``service.name`` of the resource.
+        preset: Name of the preset in force.
+        windows: Units of work that were closed.
+        requests: Of these, those whose root is a SERVER or CONSUMER span.
+        calls: Operations; pings and connection setup are in ``kinds`` alone, here and in all other figures.
+        db_time: s in the database, all together.
+        slow: Operations over the slow limit, but not over the very slow one.
+        very_slow: Operations over the very slow limit.
+        failed: Operations that ended with an error.
+        kinds: Totals by kind of statement, and ``ping`` and ``setup``; kinds that never ran are absent.
+        slow_queries: The latest operations over a limit, newest first.
+        pools: The connection pools of the process, by target.
+        transactions: Those that are open, oldest first; bounded.
+        transaction_totals: By database.
+        memory: Of the process, oldest first: a point a minute, an hour at most.
+        caches: Totals by cache, layer, key template and model, most look-ups first.
+        locks: Totals by lock, most time waited first.
+        window_time: s that the windows took, all together.
+        request_time: s of these that requests took.
+        request_db_time: s that requests spent in the database.
+        findings: Merged by id over all windows, counts and impacts added, most time saved first.
+        statements: Totals by fingerprint, most total time first.
+        dropped: What was not remembered because a bound was reached, by reason.
+        exporting: Whether spans leave the process.
+        unused: A sentence for each entry of the ignore list that is expired or ignored nothing.
+    """
+
+    service: str = ""
+    preset: str = ""
+    windows: int = 0
+    requests: int = 0
+    calls: int = 0
+    db_time: float = 0.0
+    window_time: float = 0.0
+    findings: Sequence[MergedFinding] = ()
+    statements: Sequence[StatementTotals] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    exporting: bool = False
+    slow: int = 0
+    very_slow: int = 0
+    failed: int = 0
+    kinds: Mapping[str, KindTotals] = field(default_factory=dict)
+    slow_queries: Sequence[SlowQuery] = ()
+    pools: Sequence[PoolSnapshot] = ()
+    caches: Sequence[CacheTotals] = ()
+    locks: Sequence[LockTotals] = ()
+    transactions: Sequence[OpenTransaction] = ()
+    transaction_totals: Sequence[TransactionTotals] = ()
+    memory: Sequence[MemorySample] = ()
+    request_time: float = 0.0
+    request_db_time: float = 0.0
+    unused: Sequence[str] = ()
