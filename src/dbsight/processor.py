@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.window import Window
-    from dbsight.model import Operation, Verdict
+    from dbsight.model import Operation, Statement, Verdict
 
 _ROOT_KINDS = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
 _PARAMETER_NAMES = (semconv.DB_QUERY_PARAMETER, "db.statement.parameters")
@@ -340,12 +340,18 @@ def _enriched(
     if operation.call_site is not None and semconv.CODE_FILE_PATH not in present:
         added.update(code_attributes(operation.call_site))
     removed: tuple[str, ...] = ()
+    if settings.query_text != "raw":
+        removed = tuple(
+            name
+            for name in (semconv.DB_OPERATION, semconv.DB_OPERATION_NAME)
+            if _shows_more(str(present.get(name, "")), present, operation.statement)
+        )
     if settings.query_text == "sanitized":
         for name in (semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT):
             if name in present:
                 added[name] = operation.statement.text
     elif settings.query_text == "off":
-        removed = (semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT)
+        removed = (*removed, semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT)
     if settings.parameters != "full":
         removed = (*removed, *(name for name in present if name.startswith(_PARAMETER_NAMES)))
     events: tuple[Event, ...] = ()
@@ -355,7 +361,15 @@ def _enriched(
     made = rebuilt(span, added, events, removed=removed)
     if settings.query_text != "raw":
         _hide_messages(made, operation)
+        if _shows_more(span.name, present, operation.statement):
+            made._name = operation.statement.summary or operation.statement.system
     return made
+
+
+def _shows_more(name: str, present: Mapping[str, Any], statement: Statement) -> bool:
+    """Whether a name shows more of a text than we do: some are the text up to its first blank, as ``SELECT'x'``."""
+    text = str(present.get(semconv.DB_QUERY_TEXT) or present.get(semconv.DB_STATEMENT) or "")
+    return name in text and name not in statement.text
 
 
 def _hide_messages(span: ReadableSpan, operation: Operation) -> None:

@@ -450,6 +450,20 @@ def test_a_foreign_error_keeps_its_class_and_loses_its_message(make_telemetry):
     assert "MARKER" not in repr(span)
 
 
+def test_a_foreign_name_shows_no_more_than_the_text(make_telemetry):
+    """Some instrumentations take the text up to its first blank for the operation, a value behind it or not."""
+    telemetry = make_telemetry(instrument=False)
+    shown = {}
+    for query in ("SELECT'MARKER',5 FROM t", "SELECT 'MARKER' FROM t"):
+        operation = query.split()[0]
+        attributes = {"db.system": "sqlite", "db.statement": query, "db.operation": operation}
+        with telemetry.root(), telemetry.tracer.start_as_current_span(operation, kind=SpanKind.CLIENT) as span:
+            span.set_attributes(attributes)
+        span = next(span for span in telemetry.spans() if span.kind == "CLIENT" and span.name not in shown)
+        shown[span.name] = span.attributes.get("db.operation"), span.attributes["db.statement"]
+    assert shown == {"SELECT t": (None, "SELECT?,? FROM t"), "SELECT": ("SELECT", "SELECT ? FROM t")}
+
+
 def test_operations_of_another_provider_are_not_ours(make_telemetry, engine):
     """Two SDKs in one process: each counts its own."""
     first = make_telemetry()
