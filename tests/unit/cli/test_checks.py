@@ -91,6 +91,22 @@ def test_a_check_tells_right_from_wrong(check, fields, expected):
     assert marks(check, **fields) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "advice"),
+    [
+        (("distro", "dbsight"), "OTEL_PYTHON_DISTRO=distro OTEL_PYTHON_CONFIGURATOR=configurator"),
+        (("dbsight", "configurator"), "OTEL_PYTHON_DISTRO=dbsight OTEL_PYTHON_CONFIGURATOR=dbsight"),
+    ],
+)
+def test_half_a_distribution_is_told_the_names_of_the_whole(asked, advice):
+    """Upstream's configurator is not called as its distribution is."""
+    installed = {"distros": ["distro", "dbsight"], "configurators": ["configurator", "dbsight"]}
+    distro, configurator = asked
+    evidence = Evidence(**{**GOOD, **installed, "distro": distro, "configurator": configurator})
+    (check,) = [each for each in CHECKS if each.name == "distribution"]
+    assert [(line.mark, line.advice) for line in check().look(evidence)] == [("✔", ""), ("✔", ""), ("✘", advice)]
+
+
 def test_the_exporter_is_knocked_at():
     """A port that listens, and one that does no more."""
     with socket.create_server(("127.0.0.1", 0)) as server:

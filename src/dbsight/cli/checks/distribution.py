@@ -40,8 +40,16 @@ class Distribution(Check):
             yield Line(
                 "✘",
                 f"the distribution is {distro} and the configurator is {configurator}: half of each is started",
-                f"OTEL_PYTHON_DISTRO={distro} OTEL_PYTHON_CONFIGURATOR={distro}",
+                _whole(distro, evidence.configurators),
             )
+
+
+def _whole(distro: str, configurators: list[str]) -> str:
+    """The variables that start one distribution with its own configurator, which often has another name."""
+    others = [name for name in configurators if name != "dbsight"]
+    if distro == "dbsight" or not others:
+        return "OTEL_PYTHON_DISTRO=dbsight OTEL_PYTHON_CONFIGURATOR=dbsight"
+    return f"OTEL_PYTHON_DISTRO={distro} OTEL_PYTHON_CONFIGURATOR={others[0]}"
 
 
 def _winner(asked: str, installed: list[str], variable: str) -> tuple[str, str]:
