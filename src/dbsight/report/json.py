@@ -14,6 +14,7 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
+from dbsight import config
 from dbsight.model import CallSite, Database, Finding, MergedFinding, Snapshot, Statement, StatementTotals
 from dbsight.version import __version__
 
@@ -111,7 +112,7 @@ def _statement(statement: Statement) -> dict[str, Any]:
         "fingerprint": statement.fingerprint,
         "summary": statement.summary,
         "kind": statement.kind,
-        "text": statement.text[:MAX_TEXT],
+        "text": "" if config.current().query_text == "off" else statement.text[:MAX_TEXT],
     }
 
 
