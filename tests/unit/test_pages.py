@@ -1,0 +1,53 @@
+"""The pages of documentation that are written by hand: what they name exists."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from dbsight.config import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def ids(path):
+    """A page's name."""
+    return str(path.relative_to(ROOT))
+
+
+def headings(path):
+    """The anchors of a page, as GitHub makes them."""
+    lines = re.findall(r"(?m)^#+ (.+)$", path.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_link_leads_somewhere(page):
+    """Files beside the page, and headings in them."""
+    links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    missing = []
+    for link in links:
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            missing.append(link)
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_variable_is_a_setting(page):
+    """``OTEL_DBSIGHT_`` and what follows."""
+    named = set(re.findall(r"OTEL_DBSIGHT_([A-Z_]*[A-Z])\b", page.read_text(encoding="utf-8")))
+    assert {name.lower() for name in named} - set(SETTINGS) == set()
+
+
+def test_every_test_that_is_called_to_witness_exists():
+    """The page about privacy names them by file and function."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8"))
+    assert len(named) > 15
+    for file in sorted({file for file, _ in named}):
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        there = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        assert {test for each, test in named if each == file} - there == set()
