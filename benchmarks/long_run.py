@@ -57,7 +57,7 @@ class Run:
         root = SpanContext(number + 1, number + 1, is_remote=False, trace_flags=SAMPLED)
         fresh = number % 20 == 0
         route = f"GET /orders/{number}" if fresh else f"GET /orders/{number % 7}"
-        window = self.analyzer.open(route, root, self.now, request=True)
+        window = self.analyzer.windows.open(route, root, self.now, request=True)
         system = ("sqlite", "postgresql")[number % 2]
         database = Database(system, f"tenant{number}" if fresh else "shop")
         shape = SHAPES[number % len(SHAPES)]
@@ -85,8 +85,8 @@ class Run:
             return  # its span never ends
         if number % 100 == 4:
             child = SpanContext(root.trace_id, number * 64 + 1, is_remote=False, trace_flags=SAMPLED)
-            self.analyzer.open("GET /inner", child, self.now, request=True)
-            self.analyzer.adopt(number * 64 + 63, child)
+            self.analyzer.windows.open("GET /inner", child, self.now, request=True)
+            self.analyzer.windows.adopt(number * 64 + 63, child)
         self.analyzer.close(window, self.now, route)
 
     def go(self, operations: int) -> list[float]:

@@ -36,10 +36,6 @@ class Engine(Analyzer):
         """Move the clock to so many seconds after the beginning."""
         self.now = NOW_NS + int(seconds * SECOND)
 
-    def windows(self):
-        """The open windows, oldest trace first."""
-        return [window for windows in self._windows.values() for window in windows]
-
     def logged(self):
         """Rule, count, trace and span of each finding that became a log event."""
         records = [record.log_record for record in self.exporter.get_finished_logs()]

@@ -170,14 +170,14 @@ class DbsightSpanProcessor(Wrapping):
         parent = span.parent
         context = span.context
         if parent is not None and not parent.is_remote and span.kind not in _ROOT_KINDS:
-            self.analyzer.adopt(context.span_id, parent)
+            self.analyzer.windows.adopt(context.span_id, parent)
             return True
         origin = getattr(span, "_span_processor", None)
         if origin is not None:
             self._origin = origin
             self.analyzer.add_origin(origin)
         exported = not self._is_ours_alone(span)
-        window = self.analyzer.open(
+        window = self.analyzer.windows.open(
             span.name,
             context,
             span.start_time or 0,
@@ -217,9 +217,9 @@ class DbsightSpanProcessor(Wrapping):
             if claim is None:
                 return False
             setattr(span, _CLAIM, claim)
-            window = self.analyzer.window_of_root(context.span_id) if context is not None else None
+            window = self.analyzer.windows.of_root(context.span_id) if context is not None else None
             if window is not None:
-                self.analyzer.discard(window)
+                self.analyzer.windows.discard(window)
         claim.ended(span, self._hand_on_claimed)
         return True
 
@@ -234,11 +234,11 @@ class DbsightSpanProcessor(Wrapping):
         context = span.context
         if context is None:
             return span
-        window = self.analyzer.window_of_root(context.span_id)
+        window = self.analyzer.windows.of_root(context.span_id)
         if foreign.is_database_span(span):
             if window is not None:
                 # A database span is never a window of its own.
-                self.analyzer.discard(window)
+                self.analyzer.windows.discard(window)
             return self._foreign(span)
         if window is None:
             return span

@@ -209,7 +209,7 @@ def test_unsampled_work_is_judged_and_nothing_is_exported(make_provider, engine,
     ]
     assert event.attributes["dbsight.finding.rule"] == "n_plus_one"
     assert event.trace_id == f"{root.get_span_context().trace_id:032x}"
-    assert telemetry.processor.analyzer._windows == {}
+    assert telemetry.processor.analyzer.windows.all() == []
     assert telemetry.processor.unsampled == {}
 
 
@@ -237,15 +237,15 @@ def test_a_trace_of_an_older_tracer_closes_after_silence(make_telemetry, engine)
     with telemetry.root():
         n_plus_one(engine)
     analyzer = telemetry.processor.analyzer
-    (window,) = (each for windows in analyzer._windows.values() for each in windows)
+    (window,) = analyzer.windows.all()
     assert window.rootless
     now = window.last_ns
     analyzer._clock = lambda: now + 9_000_000_000
     analyzer.sweep()
-    assert (rules_logged(telemetry), len(analyzer._windows)) == ([], 1)
+    assert (rules_logged(telemetry), len(analyzer.windows)) == ([], 1)
     analyzer._clock = lambda: now + 11_000_000_000
     analyzer.sweep()
-    assert analyzer._windows == {}
+    assert analyzer.windows.all() == []
     assert rules_logged(telemetry) == ["n_plus_one"]
 
 
@@ -280,7 +280,7 @@ def test_after_a_second_of_silence_the_next_operation_draws_a_new_root(telemetry
     """A worker's loop is a root for each burst of work."""
     analyzer = telemetry.processor.analyzer
     n_plus_one(engine)
-    (window,) = (each for windows in analyzer._windows.values() for each in windows)
+    (window,) = analyzer.windows.all()
     now = window.last_ns
     analyzer._clock = lambda: now + 1_500_000_000
     analyzer.sweep()
@@ -345,12 +345,12 @@ def test_the_number_of_windows_is_bounded(make_telemetry):
     """The oldest is judged early; what is dropped is counted."""
     telemetry = make_telemetry(settings=config.Settings(max_windows=5))
     roots = [telemetry.tracer.start_span(f"GET /{number}", kind=SpanKind.SERVER) for number in range(8)]
-    assert len(telemetry.processor.analyzer._windows) == 5
+    assert len(telemetry.processor.analyzer.windows) == 5
     assert safety.drops() == {"windows": 3}
     for root in roots:
         root.end()
-    assert telemetry.processor.analyzer._windows == {}
-    assert telemetry.processor.analyzer._by_span == {}
+    assert telemetry.processor.analyzer.windows.all() == []
+    assert telemetry.processor.analyzer.windows._by_span == {}
 
 
 def test_a_foreign_span_is_judged_and_handed_on_once(engine, make_telemetry):
@@ -481,13 +481,13 @@ def test_a_rule_that_raises_is_switched_off_and_the_others_go_on(telemetry, capl
     """Reported once; the query and the other rules are unharmed."""
     analyzer = telemetry.processor.analyzer
 
-    class Broken(type(analyzer._completers[0])):
+    class Broken(type(analyzer.judge.completers[0])):
         name = "broken"
 
         def complete(self, window):
             raise RuntimeError("MARKER")
 
-    analyzer._completers.insert(0, Broken(config.current()))
+    analyzer.judge.completers.insert(0, Broken(config.current()))
     for _ in range(3):
         with telemetry.root():
             n_plus_one(engine)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from builders import NOW_NS, TRACE_ID, make_operation, make_span_context
-from dbsight import analyzer, scope
+from dbsight import scope
+from dbsight.detect import judge
 from dbsight.model import Finding
 from engine import SECOND, Engine, Roots, draw_root, run_loop
 
@@ -23,26 +24,26 @@ def engine():
 def test_an_operation_without_a_parent_is_counted_and_belongs_nowhere(engine):
     """Totals, and no window."""
     assert engine.observe(make_operation()) is None
-    assert (engine.stats.snapshot().calls, engine.windows()) == (1, [])
+    assert (engine.stats.snapshot().calls, engine.windows.all()) == (1, [])
 
 
 def test_an_operation_belongs_to_the_one_window_of_its_trace(engine):
     """Whatever its parent is, in whatever thread it runs."""
-    window = engine.open("GET /", make_span_context(1), NOW_NS)
+    window = engine.windows.open("GET /", make_span_context(1), NOW_NS)
     engine.observe(make_operation(parent=make_span_context(77)))
     thread = threading.Thread(target=engine.observe, args=[make_operation(parent=make_span_context(78))])
     thread.start()
     thread.join()
-    assert (window.calls, engine.windows()) == (2, [window])
+    assert (window.calls, engine.windows.all()) == (2, [window])
 
 
 def test_in_a_trace_with_several_windows_the_parent_tells(engine):
     """A server that was started inside a span: each request is a window, and so is the span."""
-    outer = engine.open("main", make_span_context(1), NOW_NS)
-    first = engine.open("GET /a", make_span_context(2), NOW_NS, request=True)
-    second = engine.open("GET /b", make_span_context(3), NOW_NS, request=True)
-    engine.adopt(21, make_span_context(2))
-    engine.adopt(22, make_span_context(21))
+    outer = engine.windows.open("main", make_span_context(1), NOW_NS)
+    first = engine.windows.open("GET /a", make_span_context(2), NOW_NS, request=True)
+    second = engine.windows.open("GET /b", make_span_context(3), NOW_NS, request=True)
+    engine.windows.adopt(21, make_span_context(2))
+    engine.windows.adopt(22, make_span_context(21))
     for parent, times in ((1, 1), (2, 2), (3, 4), (21, 8), (22, 16)):
         for _ in range(times):
             engine.observe(make_operation(parent=make_span_context(parent)))
@@ -51,9 +52,9 @@ def test_in_a_trace_with_several_windows_the_parent_tells(engine):
 
 def test_where_the_parent_is_unknown_the_context_tells_if_its_trace_agrees(engine):
     """A span of another SDK between; a window of another trace is left alone."""
-    first = engine.open("GET /a", make_span_context(1), NOW_NS)
-    second = engine.open("GET /b", make_span_context(2), NOW_NS)
-    elsewhere = engine.open("GET /c", make_span_context(3, trace_id=7), NOW_NS)
+    first = engine.windows.open("GET /a", make_span_context(1), NOW_NS)
+    second = engine.windows.open("GET /b", make_span_context(2), NOW_NS)
+    elsewhere = engine.windows.open("GET /c", make_span_context(3, trace_id=7), NOW_NS)
     unknown = make_span_context(99)
     for current in (second, elsewhere, None):
         scope.window.set(current)
@@ -64,14 +65,14 @@ def test_where_the_parent_is_unknown_the_context_tells_if_its_trace_agrees(engin
 def test_a_span_that_ended_is_forgotten(engine):
     """What was noted of the children of several windows goes with them."""
     for number in (1, 2):
-        engine.open(f"GET /{number}", make_span_context(number), NOW_NS)
-    engine.adopt(11, make_span_context(1))
-    assert engine.window_of_root(11) is None
-    assert engine.window_of_root(12) is None
-    roots = [engine.window_of_root(number) for number in (1, 2)]
+        engine.windows.open(f"GET /{number}", make_span_context(number), NOW_NS)
+    engine.windows.adopt(11, make_span_context(1))
+    assert engine.windows.of_root(11) is None
+    assert engine.windows.of_root(12) is None
+    roots = [engine.windows.of_root(number) for number in (1, 2)]
     for window in roots:
         engine.close(window, NOW_NS, window.name)
-    assert (engine._by_span, engine._windows, engine._open) == ({}, {}, 0)
+    assert (engine.windows._by_span, engine.windows.all(), len(engine.windows)) == ({}, [], 0)
 
 
 def test_operations_of_another_pipeline_are_left_to_its_own_engine(engine):
@@ -89,7 +90,7 @@ def test_operations_of_another_pipeline_are_left_to_its_own_engine(engine):
 
 def test_a_window_is_judged_once(engine):
     """By whoever closes it first; the summary says what is known of it."""
-    window = engine.open("GET", make_span_context(1), NOW_NS, request=True)
+    window = engine.windows.open("GET", make_span_context(1), NOW_NS, request=True)
     run_loop(engine, make_span_context(1), duration=0.002)
     summary = engine.close(window, NOW_NS + SECOND // 10, "GET /orders")
     assert (summary.name, summary.route, summary.trace_id, summary.span_id) == ("GET", "GET /orders", TRACE_ID, 1)
@@ -102,18 +103,18 @@ def test_a_window_is_judged_once(engine):
 
 def test_a_window_that_is_discarded_is_not_judged(engine):
     """A foreign database span is no unit of work."""
-    window = engine.open("SELECT", make_span_context(1), NOW_NS)
+    window = engine.windows.open("SELECT", make_span_context(1), NOW_NS)
     run_loop(engine, make_span_context(1))
-    engine.discard(window)
+    engine.windows.discard(window)
     assert engine.close(window, NOW_NS, "SELECT") is None
-    assert (engine.windows(), engine.stats.snapshot().windows) == ([], 0)
+    assert (engine.windows.all(), engine.stats.snapshot().windows) == ([], 0)
 
 
 def test_a_window_without_a_visible_root_is_over_after_ten_seconds_of_silence(engine):
     """An unsampled trace of an older tracer: its finding becomes a log event with the trace that it belongs to."""
     parent = make_span_context(42, sampled=False)
     run_loop(engine, parent)
-    (window,) = engine.windows()
+    (window,) = engine.windows.all()
     engine.now = window.last_ns + 9 * SECOND
     assert engine.sweep()
     run_loop(engine, parent, 1, at=9)
@@ -122,7 +123,7 @@ def test_a_window_without_a_visible_root_is_over_after_ten_seconds_of_silence(en
     assert engine.logged() == []
     engine.now = window.last_ns + 11 * SECOND
     engine.sweep()
-    assert engine.windows() == []
+    assert engine.windows.all() == []
     assert engine.logged() == [("n_plus_one", 6, TRACE_ID, 42)]
 
 
@@ -131,7 +132,7 @@ def test_work_outside_spans_is_over_after_a_second_of_silence(engine, pipelines)
     roots = Roots()
     root = draw_root(pipelines, roots)
     run_loop(engine, root.context, 20, duration=0.01)
-    (window,) = engine.windows()
+    (window,) = engine.windows.all()
     engine.now = window.last_ns + SECOND
     engine.sweep()
     assert (roots.spans, root.closed) == ([], False)
@@ -154,19 +155,19 @@ def test_work_outside_spans_that_never_pauses_is_over_at_its_age():
         run_loop(engine, parent, 1, at=second)
     engine.at(61.5)
     engine.sweep()
-    assert engine.windows() == []
+    assert engine.windows.all() == []
 
 
 def test_finishing_closes_everything(engine, pipelines):
     """At exit and before a report: live roots, roots that were drawn, and those that nobody sees."""
     roots = Roots()
     root = draw_root(pipelines, roots)
-    engine.open("GET /", make_span_context(1, trace_id=5), NOW_NS)
+    engine.windows.open("GET /", make_span_context(1, trace_id=5), NOW_NS)
     run_loop(engine, make_span_context(1, trace_id=5))
     run_loop(engine, root.context)
     run_loop(engine, make_span_context(9, trace_id=6, sampled=False))
     engine.finish()
-    assert (engine.windows(), len(roots.spans), engine.stats.snapshot().windows) == ([], 1, 3)
+    assert (engine.windows.all(), len(roots.spans), engine.stats.snapshot().windows) == ([], 1, 3)
     assert engine.logged() == [("n_plus_one", 5, 6, 9)]
 
 
@@ -177,7 +178,7 @@ def test_finishing_closes_everything(engine, pipelines):
 def test_what_no_span_carries_is_a_log_event_and_never_twice(findings, sampled, logged):
     """As asked for, and always where the root is not exported."""
     engine = Engine(findings=findings)
-    window = engine.open("GET /", make_span_context(1, sampled=sampled), NOW_NS)
+    window = engine.windows.open("GET /", make_span_context(1, sampled=sampled), NOW_NS)
     run_loop(engine, make_span_context(1, sampled=sampled))
     engine.close(window, NOW_NS + SECOND, "GET /")
     assert engine.logged() == [("n_plus_one", 5, TRACE_ID, 1)] * logged
@@ -195,14 +196,14 @@ def test_findings_of_one_id_add_up_and_the_one_with_the_largest_impact_speaks():
     """Counts and impacts; description and severity are the speaker's."""
     merged = {}
     for count, impact, said in ((1, 0.1, "a"), (2, 0.5, "b"), (4, 0.3, "c")):
-        analyzer._merge(merged, finding(count=count, impact=impact, description=said))
+        judge.merge(merged, finding(count=count, impact=impact, description=said))
     assert merged == {"sq-1": finding(count=7, impact=pytest.approx(0.9), description="b")}
 
 
 def test_a_finding_on_a_querys_own_span_does_not_change_any_more():
     """It is counted in a copy: a batch processor exports it later."""
     engine = Engine(slow_query_threshold=0.001)
-    window = engine.open("GET /", make_span_context(1), NOW_NS)
+    window = engine.windows.open("GET /", make_span_context(1), NOW_NS)
     verdicts = [
         engine.observe(make_operation(parent=make_span_context(1), duration=duration))
         for duration in (0.01, 0.03, 0.02)

@@ -10,6 +10,7 @@ from builders import NOW_NS, TRACE_ID, make_operation, make_span_context
 from dbsight import analyzer, bus, config, safety, scope
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
+from dbsight.detect import windows
 from engine import SECOND, Engine, draw_root, run_loop
 
 
@@ -28,11 +29,11 @@ def test_a_window_that_reaches_its_size_is_judged_and_goes_on():
     def impact_of(count):
         alone = Engine()
         run_loop(alone, make_span_context(1), count, duration=0.01)
-        (summary,) = [alone.close(window, NOW_NS + SECOND, "GET /") for window in alone.windows()]
+        (summary,) = [alone.close(window, NOW_NS + SECOND, "GET /") for window in alone.windows.all()]
         return summary.findings[0].impact
 
     engine = Engine(max_operations_per_window=10)
-    window = engine.open("GET /", make_span_context(1), NOW_NS)
+    window = engine.windows.open("GET /", make_span_context(1), NOW_NS)
     run_loop(engine, make_span_context(1), 35, duration=0.01)
     assert (len(window.operations), [found.count for found in window.findings.values()]) == (5, [30])
     summary = engine.close(window, NOW_NS + SECOND, "GET /")
@@ -45,7 +46,7 @@ def test_a_window_that_reaches_its_size_is_judged_and_goes_on():
 def test_a_window_that_reaches_its_age_is_judged_and_goes_on(noticed_by):
     """A request that never ends, with and without further queries."""
     engine = Engine(max_window_age=60.0)
-    window = engine.open("GET /stream", make_span_context(1), NOW_NS)
+    window = engine.windows.open("GET /stream", make_span_context(1), NOW_NS)
     run_loop(engine, make_span_context(1), duration=0.01)
     engine.at(61)
     if noticed_by == "the sweep":
@@ -58,7 +59,7 @@ def test_a_window_that_reaches_its_age_is_judged_and_goes_on(noticed_by):
 def test_the_number_of_windows_is_bounded():
     """The oldest is judged early, and that it was is counted."""
     engine = Engine(max_windows=3)
-    windows = [engine.open(f"GET /{n}", make_span_context(n, trace_id=n), NOW_NS) for n in range(1, 6)]
+    windows = [engine.windows.open(f"GET /{n}", make_span_context(n, trace_id=n), NOW_NS) for n in range(1, 6)]
     assert [window.closed for window in windows] == [True, True, False, False, False]
     assert safety.drops() == {"windows": 2}
 
@@ -66,25 +67,25 @@ def test_the_number_of_windows_is_bounded():
 def test_the_number_of_windows_of_one_trace_is_bounded():
     """Requests below one span that never end."""
     engine = Engine(max_windows=3)
-    windows = [engine.open(f"GET /{n}", make_span_context(n), NOW_NS, request=True) for n in range(1, 6)]
+    windows = [engine.windows.open(f"GET /{n}", make_span_context(n), NOW_NS, request=True) for n in range(1, 6)]
     assert [window.closed for window in windows] == [True, True, False, False, False]
-    assert (engine._open, len(engine._by_span), safety.drops()) == (3, 3, {"windows": 2})
+    assert (len(engine.windows), len(engine.windows._by_span), safety.drops()) == (3, 3, {"windows": 2})
 
 
 def test_the_number_of_children_of_several_windows_is_bounded(engine, monkeypatch):
     """Spans that never end."""
-    monkeypatch.setattr(analyzer, "_MAX_SPANS", 10)
+    monkeypatch.setattr(windows, "_MAX_SPANS", 10)
     for number in (1, 2):
-        engine.open(f"GET /{number}", make_span_context(number), NOW_NS)
+        engine.windows.open(f"GET /{number}", make_span_context(number), NOW_NS)
     for number in range(100, 120):
-        engine.adopt(number, make_span_context(2))
-    assert (len(engine._by_span), safety.drops()) == (10, {"spans of several windows": 12})
+        engine.windows.adopt(number, make_span_context(2))
+    assert (len(engine.windows._by_span), safety.drops()) == (10, {"spans of several windows": 12})
 
 
 def test_the_number_of_findings_of_a_window_is_bounded():
     """Slow queries, each of another text."""
     engine = Engine(slow_query_threshold=0.001)
-    window = engine.open("GET /", make_span_context(1), NOW_NS)
+    window = engine.windows.open("GET /", make_span_context(1), NOW_NS)
     for number in range(130):
         engine.observe(make_operation(f"SELECT a{number} FROM t", parent=make_span_context(1), duration=0.01))
     assert len(engine.close(window, NOW_NS + SECOND, "GET /").findings) == 100
@@ -99,7 +100,7 @@ def test_the_number_of_findings_of_a_window_is_bounded():
 def test_a_rule_that_raises_is_switched_off_and_the_others_go_on(engine, hook, caplog):
     """Reported once, for the life of the process; no word of its message."""
 
-    class Broken(type(engine._completers[0])):
+    class Broken(type(engine.judge.completers[0])):
         name = "broken"
 
     def fail(*_):
@@ -107,10 +108,10 @@ def test_a_rule_that_raises_is_switched_off_and_the_others_go_on(engine, hook, c
 
     setattr(Broken, hook, fail)
     rule = Broken(engine.settings)
-    engine._visitors.insert(0, rule)
-    engine._completers.insert(0, rule)
+    engine.judge.visitors.insert(0, rule)
+    engine.judge.completers.insert(0, rule)
     for trace in (1, 2):
-        window = engine.open("GET /", make_span_context(1, trace_id=trace), NOW_NS)
+        window = engine.windows.open("GET /", make_span_context(1, trace_id=trace), NOW_NS)
         run_loop(engine, make_span_context(1, trace_id=trace))
         summary = engine.close(window, NOW_NS + SECOND, "GET /")
         assert "n_plus_one" in {found.rule for found in summary.findings}
@@ -120,7 +121,7 @@ def test_a_rule_that_raises_is_switched_off_and_the_others_go_on(engine, hook, c
 
 def test_settings_can_be_changed_while_windows_are_open(engine):
     """What is judged from then on is judged by them."""
-    window = engine.open("GET /", make_span_context(1), NOW_NS)
+    window = engine.windows.open("GET /", make_span_context(1), NOW_NS)
     run_loop(engine, make_span_context(1))
     engine.use(Settings(rules=("-n_plus_one",)))
     assert engine.close(window, NOW_NS + SECOND, "GET /").findings == ()
@@ -139,7 +140,7 @@ def test_the_engine_listens_as_long_as_one_processor_uses_it(engine):
     assert (engine.retired, engine.stats.snapshot().calls) == (False, 2)
     engine.unsubscribe()
     bus.observe(make_operation())
-    assert (engine.retired, engine.stats.snapshot().calls, engine.windows()) == (True, 2, [])
+    assert (engine.retired, engine.stats.snapshot().calls, engine.windows.all()) == (True, 2, [])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -147,20 +148,20 @@ def test_a_forked_child_begins_anew(engine):
     """The parent's windows, totals and thread are the parent's."""
     engine.subscribe()
     try:
-        scope.window.set(engine.open("GET /", make_span_context(1), NOW_NS))
+        scope.window.set(engine.windows.open("GET /", make_span_context(1), NOW_NS))
         run_loop(engine, make_span_context(1))
-        engine._lock.acquire()  # as another thread may hold it
+        engine.windows._lock.acquire()  # as another thread may hold it
         child = os.fork()
         if not child:
-            clean = not engine._windows and not engine._by_span and engine._open == 0 and scope.window.get() is None
-            window = engine.open("GET /", make_span_context(2), NOW_NS)
+            left = (engine.windows.all(), engine.windows._by_span, len(engine.windows), scope.window.get())
+            window = engine.windows.open("GET /", make_span_context(2), NOW_NS)
             run_loop(engine, make_span_context(2), 3)
             engine.close(window, NOW_NS, "GET /")
             snapshot = engine.stats.snapshot()
-            os._exit(0 if clean and (snapshot.calls, snapshot.windows) == (3, 1) else 1)
-        engine._lock.release()
+            os._exit(0 if left == ([], {}, 0, None) and (snapshot.calls, snapshot.windows) == (3, 1) else 1)
+        engine.windows._lock.release()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert (engine.stats.snapshot().calls, len(engine.windows())) == (5, 1)
+        assert (engine.stats.snapshot().calls, len(engine.windows.all())) == (5, 1)
     finally:
         engine.unsubscribe()
 
@@ -173,7 +174,7 @@ def test_many_threads_open_fill_and_close_windows_of_one_trace(engine):
     def work(number):
         for turn in range(20):
             root = make_span_context(1 + number * 100 + turn)
-            window = engine.open(f"GET /{number}", root, NOW_NS, request=True)
+            window = engine.windows.open(f"GET /{number}", root, NOW_NS, request=True)
             scope.window.set(window)
             run_loop(engine, root, 7)
             summaries.append(engine.close(window, NOW_NS + SECOND, f"GET /{number}"))
@@ -185,7 +186,7 @@ def test_many_threads_open_fill_and_close_windows_of_one_trace(engine):
         worker.join()
     assert [summary.calls for summary in summaries] == [7] * threads * 20
     assert (engine.stats.snapshot().calls, engine.stats.snapshot().windows) == (7 * 320, 320)
-    assert (engine._windows, engine._by_span, engine._open) == ({}, {}, 0)
+    assert (engine.windows.all(), engine.windows._by_span, len(engine.windows)) == ([], {}, 0)
 
 
 class Sweeping(Engine):
@@ -198,7 +199,7 @@ def test_the_thread_starts_with_the_first_window_that_needs_it_and_ends_with_the
     """No thread for requests; a daemon, so that it holds no process up."""
     monkeypatch.setattr(analyzer, "_SWEEP_EVERY", 0.001)
     engine = Sweeping(rules=("n_plus_one",))
-    engine.open("GET /", make_span_context(1, trace_id=5), NOW_NS)
+    engine.windows.open("GET /", make_span_context(1, trace_id=5), NOW_NS)
     run_loop(engine, make_span_context(1, trace_id=5))
     assert engine._sweeper is None
     run_loop(engine, make_span_context(42, sampled=False))
@@ -206,7 +207,7 @@ def test_the_thread_starts_with_the_first_window_that_needs_it_and_ends_with_the
     assert (thread.daemon, thread.is_alive()) == (True, True)
     engine.at(100)
     thread.join(10)
-    assert (thread.is_alive(), engine._sweeper, len(engine.windows())) == (False, None, 1)
+    assert (thread.is_alive(), engine._sweeper, len(engine.windows.all())) == (False, None, 1)
     assert engine.logged() == [("n_plus_one", 5, TRACE_ID, 42)]
     run_loop(engine, make_span_context(43, trace_id=9, sampled=False))
     assert engine._sweeper is not thread
@@ -230,7 +231,7 @@ def test_an_exporter_that_hangs_while_a_window_closes_holds_no_request_up(monkey
     sweeper = engine._sweeper
     engine.at(100)
     assert writing.wait(10)
-    requests = threading.Thread(target=lambda: engine.open("GET /", make_span_context(1, trace_id=5), NOW_NS))
+    requests = threading.Thread(target=lambda: engine.windows.open("GET /", make_span_context(1, trace_id=5), NOW_NS))
     requests.start()
     requests.join(5)
     held_up = requests.is_alive()

@@ -162,7 +162,7 @@ def test_a_cache_that_is_too_small_is_found_and_a_larger_one_is_not(counted, siz
         if cache.get(number) is None:
             cache[number] = number
     analyzer = counted.processor.analyzer
-    (examiner,) = [each for each in analyzer._examiners if each.name == "cache_miss"]
+    (examiner,) = [each for each in analyzer.judge.examiners if each.name == "cache_miss"]
     findings = [each for each in examiner.examine(analyzer.snapshot()) if "products" in each.title]
     assert [each.rule for each in findings] == rules
     assert all("maxsize" in each.suggestion for each in findings)

@@ -48,7 +48,7 @@ def found(telemetry):
     snapshot = analyzer.snapshot()
     in_totals = [
         (each.rule, each.call_site.file, each.call_site.line, each.count)
-        for rule in analyzer._examiners
+        for rule in analyzer.judge.examiners
         if rule.name in ABOUT_TOTALS
         for each in rule.examine(snapshot)
     ]

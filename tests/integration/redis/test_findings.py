@@ -22,7 +22,7 @@ def found(telemetry):
 def totals(telemetry, rule) -> list[Finding]:
     """What a rule about totals says now."""
     analyzer = telemetry.processor.analyzer
-    (examiner,) = [each for each in analyzer._examiners if each.name == rule]
+    (examiner,) = [each for each in analyzer.judge.examiners if each.name == rule]
     return list(examiner.examine(analyzer.snapshot()))
 
 

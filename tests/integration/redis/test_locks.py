@@ -32,7 +32,7 @@ def totals(telemetry):
 def found(telemetry, rule):
     """What a rule about totals says now."""
     analyzer = telemetry.processor.analyzer
-    (examiner,) = [each for each in analyzer._examiners if each.name == rule]
+    (examiner,) = [each for each in analyzer.judge.examiners if each.name == rule]
     return list(examiner.examine(analyzer.snapshot()))
 
 

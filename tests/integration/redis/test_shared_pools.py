@@ -178,7 +178,7 @@ def test_a_pool_for_each_client_is_found_and_a_shared_one_is_not(registry, redis
 
     def found():
         analyzer = watched.processor.analyzer
-        (examiner,) = [each for each in analyzer._examiners if each.name == "duplicate_pools"]
+        (examiner,) = [each for each in analyzer.judge.examiners if each.name == "duplicate_pools"]
         return [each.count for each in examiner.examine(analyzer.snapshot())]
 
     clients = [redis.Redis.from_url(url, client_name="own") for _ in range(5)]

@@ -1,0 +1,137 @@
+"""The rules at work: each is asked at its moments, and one that raises is switched off while the others go on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from dbsight.detect import RULES, make_rules
+from dbsight.detect.controls import Controls
+from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.safety import dropped, failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opentelemetry.trace import SpanContext
+
+    from dbsight.config import Settings
+    from dbsight.detect.rule import Rule
+    from dbsight.detect.window import Window
+    from dbsight.model import Finding, Operation, Snapshot
+
+_MAX_FINDINGS_PER_WINDOW: Final = 100
+
+
+class Judge:
+    """The rules of one engine by the moments at which they are asked, and the controls that their findings must pass.
+
+    Args:
+        settings: Which rules there are, their limits, and the controls.
+
+    Raises:
+        ConfigurationError: A setting names a rule that there is not.
+
+    Attributes:
+        controls: Overrides, the ignore list and the baseline.
+        visitors: Rules that look at each operation.
+        completers: Those that look at a window, or at a part of one that grew too large.
+        closers: Those that look at the totals of a window.
+        examiners: Those that look at the totals of the process.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        settings.check_rules(rule.name for rule in RULES)
+        every = make_rules(settings)
+        rules = [rule for rule in every if isinstance(rule, WindowRule)]
+        self.examiners = [rule for rule in every if isinstance(rule, SnapshotRule)]
+        self.visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
+        self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
+        self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
+        self.controls = Controls(settings)
+
+    def visit(self, operation: Operation, window: Window | None) -> tuple[Finding, ...]:
+        """What is to be said of one operation."""
+        findings: tuple[Finding, ...] = ()
+        for rule in self.visitors:
+            try:
+                found = rule.visit(operation, window)
+            except Exception:
+                self._switch_off(rule)
+                continue
+            if found is not None and self.controls.passes(_placed(found, operation.context, window)):
+                findings = (*findings, found)
+        return findings
+
+    def complete(self, window: Window, part: Window) -> None:
+        """Judge a window, or the part of it that came together, and note in it what was found."""
+        if not part.operations and not part.events:
+            return
+        for rule in tuple(self.completers):
+            try:
+                found = list(rule.complete(part))
+            except Exception:
+                self._switch_off(rule)
+                continue
+            for finding in found:
+                if self.controls.passes(finding):
+                    merge(window.findings, finding)
+
+    def conclude(self, window: Window, route: str) -> None:
+        """Judge the totals of a window; its route is known now, and what is ignored there goes."""
+        for rule in tuple(self.closers):
+            try:
+                found = list(rule.conclude(window, route))
+            except Exception:
+                self._switch_off(rule)
+                continue
+            for finding in found:
+                merge(window.findings, finding)
+        for findings in (window.findings, window.singles):
+            for finding in findings.values():
+                finding.route = route
+            if not self.controls.idle:
+                for each in [each for each, finding in findings.items() if not self.controls.passes(finding)]:
+                    del findings[each]
+
+    def examine(self, snapshot: Snapshot) -> Iterator[Finding]:
+        """What is to be said of the totals of the process."""
+        for rule in tuple(self.examiners):
+            try:
+                findings = list(rule.examine(snapshot))
+            except Exception:
+                self._switch_off(rule)
+                continue
+            for found in findings:
+                if self.controls.passes(found):
+                    yield found
+
+    def _switch_off(self, rule: Rule) -> None:
+        failed(f"rule {rule.name} (switched off for this process)")
+        self.examiners = [other for other in self.examiners if other is not rule]
+        self.visitors = [other for other in self.visitors if other is not rule]
+        self.completers = [other for other in self.completers if other is not rule]
+        self.closers = [other for other in self.closers if other is not rule]
+
+
+def _placed(found: Finding, context: SpanContext | None, window: Window | None) -> Finding:
+    if context is not None:
+        found.trace = f"{context.trace_id:032x}"
+    if window is not None:
+        found.route = window.name
+    return found
+
+
+def merge(findings: dict[str, Finding], found: Finding) -> None:
+    """Add a finding to those of its window: counts and impacts add up, the more severe one speaks."""
+    known = findings.get(found.id)
+    if known is None:
+        if len(findings) >= _MAX_FINDINGS_PER_WINDOW:
+            dropped("findings of a window")
+            return
+        findings[found.id] = found
+        return
+    speaker = found if found.impact > known.impact else known
+    count, impact = known.count + found.count, known.impact + found.impact
+    # A finding that stands on a query's own span must not change any more: it is counted in a copy.
+    findings[found.id] = replace(speaker, count=count, impact=impact)

@@ -1,0 +1,183 @@
+"""The windows that are open, found by the trace and by the span that a query ran in."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from dbsight import safety, scope, semconv
+from dbsight.detect.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opentelemetry.trace import SpanContext
+
+    from dbsight.span import DrawnRoot
+
+_MAX_SPANS: Final = 100_000
+"""Open spans of traces with several windows, of which it is remembered to which one they belong."""
+
+
+class Windows:
+    """Opens windows, finds them, forgets them; how they end is somebody else's matter.
+
+    Args:
+        clock: ns since the epoch.
+        most: Open windows at most.
+        evict: Called with the oldest window when there are more.
+        unattended: Called when a window was opened whose end no processor will see.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        most: int,
+        evict: Callable[[Window], None],
+        unattended: Callable[[], None],
+    ) -> None:
+        self.most = most
+        self._clock = clock
+        self._evict = evict
+        self._unattended = unattended
+        self.forget()
+
+    def forget(self) -> None:
+        """At the start, and in a forked child: the parent's windows are the parent's."""
+        # Re-entrant: a finaliser that runs a query while this thread is inside must not hang.
+        self._lock = threading.RLock()
+        # By trace id, in order of opening: the first is the oldest.
+        self._by_trace: dict[int, list[Window]] = {}
+        self._by_span: dict[int, Window] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def all(self) -> list[Window]:
+        """Every open window, the oldest first."""
+        return [window for windows in list(self._by_trace.values()) for window in windows]
+
+    def of(self, parent: SpanContext | None) -> Window | None:
+        """The window that a query below this span belongs to, opened where there is none; None outside spans."""
+        if parent is None:
+            return None
+        windows = self._by_trace.get(parent.trace_id)
+        if windows is not None:
+            if len(windows) == 1:
+                return windows[0]
+            if windows:
+                return self._choose(windows, parent)
+        root = scope.root.get()
+        if root is not None and not root.closed and root.context.trace_id == parent.trace_id:
+            return self._open_drawn(root)
+        return self._open_rootless(parent)
+
+    def known(self, parent: SpanContext) -> Window | None:
+        """The same where there is one."""
+        windows = self._by_trace.get(parent.trace_id)
+        if not windows:
+            return None
+        return windows[0] if len(windows) == 1 else self._choose(windows, parent)
+
+    def _choose(self, windows: list[Window], parent: SpanContext) -> Window:
+        window = self._by_span.get(parent.span_id)
+        if window is not None and not window.closed:
+            return window
+        current = scope.window.get()
+        if current is not None and not current.closed and current.trace_id == parent.trace_id:
+            return current  # type: ignore[no-any-return]
+        return windows[0]
+
+    def open(
+        self, name: str, context: SpanContext, start_ns: int, *, request: bool = False, exported: bool = True
+    ) -> Window:
+        """Open the window of a local root span."""
+        window = Window(
+            name,
+            context.trace_id,
+            context.span_id,
+            start_ns,
+            request=request,
+            sampled=context.trace_flags.sampled,
+            exported=exported,
+        )
+        self._by_span[context.span_id] = window
+        self._register(window)
+        return window
+
+    def _open_drawn(self, root: DrawnRoot) -> Window:
+        context = root.context
+        with self._lock:
+            if root.window is None:
+                root.window = window = Window(
+                    semconv.WINDOW_SPAN,
+                    context.trace_id,
+                    context.span_id,
+                    root.start_ns,
+                    sampled=context.trace_flags.sampled,
+                )
+                window.root = root
+                self._register(window)
+                self._unattended()
+            return root.window  # type: ignore[no-any-return]
+
+    def _open_rootless(self, parent: SpanContext) -> Window:
+        """A window whose root we do not see: an unsampled trace of an older tracer, or work after the root's end."""
+        window = Window(
+            semconv.WINDOW_SPAN,
+            parent.trace_id,
+            parent.span_id,
+            self._clock(),
+            sampled=parent.trace_flags.sampled,
+            rootless=True,
+        )
+        self._register(window)
+        self._unattended()
+        return window
+
+    def _register(self, window: Window) -> None:
+        evicted: Window | None = None
+        with self._lock:
+            self._by_trace.setdefault(window.trace_id, []).append(window)
+            self._count += 1
+            if self._count > self.most:
+                evicted = self._by_trace[next(iter(self._by_trace))][0]
+        if evicted is not None:
+            safety.dropped("windows")
+            self._evict(evicted)
+
+    def adopt(self, span_id: int, parent: SpanContext) -> None:
+        """Note to which window a child span belongs, where its trace has several open ones."""
+        windows = self._by_trace.get(parent.trace_id)
+        if windows is not None and len(windows) > 1:
+            if len(self._by_span) >= _MAX_SPANS:  # that never ended
+                safety.dropped("spans of several windows")
+                return
+            self._by_span[span_id] = self._choose(windows, parent)
+
+    def of_root(self, span_id: int) -> Window | None:
+        """The open window whose root has this span id; any other span that ends is forgotten."""
+        window = self._by_span.get(span_id)
+        if window is None:
+            return None
+        if window.span_id != span_id:
+            self._by_span.pop(span_id, None)
+            return None
+        return window
+
+    def discard(self, window: Window) -> bool:
+        """Forget a window without judging it; whether it was open."""
+        with self._lock:
+            was_open = not window.closed
+            window.closed = True
+            window.live = None
+            self._by_span.pop(window.span_id, None)
+            windows = self._by_trace.get(window.trace_id)
+            if windows is not None:
+                if window in windows:
+                    windows.remove(window)
+                    self._count -= 1
+                if not windows:
+                    del self._by_trace[window.trace_id]
+        return was_open
