@@ -63,6 +63,23 @@ def all_at_once(text: str) -> str:
     return next((each for each in (rewritten, many) if 0 < len(each) <= _MAX_REWRITTEN), "")
 
 
+def key_of(text: str) -> str:
+    """The column by which a statement finds its one row, without table and quotes; empty when none is compared.
+
+    Args:
+        text: Sanitised SQL.
+
+    Example:
+        >>> key_of('UPDATE stock SET pieces = ? WHERE stock."number" = ?')
+        'number'
+    """
+    text = " ".join(text[:_MAX_READ].split())
+    where = _WHERE.search(text)
+    found = _EQUALITY.finditer(text, where.end() - 1) if where is not None else ()
+    columns = [_bare(each["left"] or each["right"]) for each in found]
+    return next((each for each in columns if _KEY.search(each)), columns[0] if columns else "")
+
+
 def _query_around(text: str, position: int) -> tuple[int, int]:
     """Begin and end of the innermost SELECT that holds this position."""
     opened: list[int] = []
@@ -109,5 +126,9 @@ def _with_key(query: str, column: str) -> str:
 
 
 def _plain(column: str) -> str:
-    """The bare name: without table, alias and quotes."""
-    return column.strip().partition(" ")[0].rpartition(".")[2].strip('"`[]').lower()
+    """The bare name in lower case: without table, alias and quotes."""
+    return _bare(column.strip().partition(" ")[0]).lower()
+
+
+def _bare(column: str) -> str:
+    return column.rpartition(".")[2].strip('"`[]')

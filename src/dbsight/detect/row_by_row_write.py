@@ -12,6 +12,7 @@ from dbsight.detect.grouping import by_query, is_allowed, parts, where
 from dbsight.detect.history import History
 from dbsight.detect.identity import identity
 from dbsight.detect.repetition import Repetition
+from dbsight.detect.rewriting import key_of
 from dbsight.detect.rule import WindowRule
 from dbsight.model import Finding
 
@@ -174,6 +175,14 @@ def _suggestion(operation: Operation) -> str:
     if operation.foreign:
         return "cursor.executemany(statement, rows)  # 500 rows at a time"
     table = operation.entity or statement.written[0].rpartition(".")[2].strip('"`[]')
+    columns = table if operation.entity else f"{table}.c"
+    key = key_of(statement.text) or "id"
     if statement.kind == "delete":
-        return f"session.execute(delete({table}).where({table}.{'' if operation.entity else 'c.'}id.in_(keys)))"
-    return f"session.execute({statement.kind}({table}), rows)  # a list of dictionaries, 500 at a time"
+        return f"session.execute(delete({table}).where({columns}.{key}.in_(keys)))"
+    if statement.kind == "update" and operation.entity:
+        # SQLAlchemy 1.4 takes update(Model) with a list for a statement without WHERE: this form is right everywhere.
+        return f"session.bulk_update_mappings({table}, rows)  # dictionaries with the primary key, 500 at a time"
+    if statement.kind == "update":
+        named = f'update({table}).where({columns}.{key} == bindparam("key"))'
+        return f"session.execute({named}, rows)  # dictionaries with key and the new values, 500 at a time"
+    return f"session.execute(insert({table}), rows)  # a list of dictionaries, 500 at a time"

@@ -2,8 +2,9 @@
 
 Read from the execution context that SQLAlchemy makes for every statement. A ``do_orm_execute`` listener would tell the
 same by documented names, but makes SQLAlchemy build an ``ORMExecuteState`` and prepare the statement a second time for
-every ORM query of the application. The private names (``_sa_orm_load_options``, ``_compile_options``) have been the
-same since SQLAlchemy 1.4 and are read with a default: without them, queries have no relationship, and nothing breaks.
+every ORM query of the application. The private names (``_sa_orm_load_options``, ``_compile_options``,
+``_propagate_attrs``, ``mapper._all_registries``) have been the same since SQLAlchemy 1.4 and are read with a default:
+without them, queries have no relationship and no class, and nothing breaks.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ flush: ContextVar[Flush | None] = ContextVar("dbsight_flush", default=None)
 
 _numbers = itertools.count(1)
 _relationships: WeakKeyDictionary[Any, dict[str, Loading]] = WeakKeyDictionary()
+_models: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
 
 
 def loading(context: Any) -> Loading | None:
@@ -97,6 +99,41 @@ def _subclass(context: Any) -> Loading | None:
         return None
     subject = context.invoked_statement._propagate_attrs.get("plugin_subject")
     return Loading(subject.class_.__name__, "eager", None, subject.class_.__name__) if subject is not None else None
+
+
+def written(context: Any) -> str | None:
+    """The class that a write is about: that of ``insert(Order)``, or in a flush the one whose table is written.
+
+    Args:
+        context: SQLAlchemy's ``ExecutionContext`` of an INSERT, UPDATE or DELETE.
+
+    Returns:
+        Its name; None for a table that no class is mapped to, and for a statement that was written in terms of tables.
+    """
+    statement = getattr(context, "invoked_statement", None)
+    subject = getattr(statement, "_propagate_attrs", {}).get("plugin_subject")
+    if subject is not None:
+        return str(subject.class_.__name__)
+    table = getattr(statement, "table", None) if flush.get() is not None else None
+    if table is None:
+        return None
+    try:
+        return _models[table]
+    except KeyError:
+        _models[table] = found = _mapped_to(table)
+        return found
+
+
+def _mapped_to(table: Any) -> str | None:
+    """The class that a table belongs to: of a hierarchy in one table its base, of several the first by name."""
+    registries = getattr(sys.modules.get("sqlalchemy.orm.mapper"), "_all_registries", tuple)
+    names = [
+        mapper.class_.__name__
+        for registry in registries()
+        for mapper in registry.mappers
+        if mapper.local_table is table and (mapper.inherits is None or mapper.inherits.local_table is not table)
+    ]
+    return min(names, default=None)
 
 
 def _columns(state: Any, names: frozenset[str] | None) -> Loading:

@@ -351,7 +351,7 @@ class Watcher:
 
 
 def _describe_orm(operation: Operation, context: Any) -> None:
-    """Say what the ORM was doing: which relationship it loaded, or which flush it was in."""
+    """Say what the ORM was doing: which relationship it loaded, or which class it wrote in which flush."""
     loading = orm.loading(context)
     if loading is not None:
         operation.relationship = loading.relationship
@@ -359,6 +359,7 @@ def _describe_orm(operation: Operation, context: Any) -> None:
         operation.entity = loading.entity
         operation.to_many = loading.to_many
     elif context.isinsert or context.isupdate or context.isdelete:
+        operation.entity = orm.written(context)
         flush = orm.flush.get()
         if flush is not None:
             operation.flush = flush.number

@@ -204,7 +204,8 @@ class Operation:
         load: How the ORM came to load it: ``lazy`` or ``eager`` (selectinload, subqueryload …) for relationships;
             ``deferred``, ``expired``, ``inherited`` (of a subclass, left out by a query for its base class) or
             ``generated`` (by the database, after an INSERT or UPDATE) for columns.
-        entity: Name of the class that the relationship leads to; of inherited columns, the base class.
+        entity: Name of the class that the relationship leads to; of inherited columns, the base class; of a write of
+            the ORM, the class that is written.
         to_many: Whether the relationship is a collection; None when there is none.
         flush: Identity of the ORM flush that it belongs to; 0 outside flushes.
         autoflush: Whether the flush was triggered by a read: the line is innocent.

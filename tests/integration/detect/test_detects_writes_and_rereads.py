@@ -37,6 +37,7 @@ def test_detects_a_loop_of_add_and_commit(watch):
     assert (found.rule, found.count) == ("row_by_row_write", 20)
     assert found.line.endswith("# the line")
     assert "20 flushes" in found.description
+    assert found.suggestion.startswith("session.execute(insert(Tag), rows)")
     assert watch(fixed) == []
 
 

@@ -63,9 +63,22 @@ def test_a_loop_of_writes_becomes_one_finding():
     ("text", "fields", "suggestion"),
     [
         (INSERT, {"entity": "Tag"}, "session.execute(insert(Tag), rows)  # a list of dictionaries, 500 at a time"),
-        (UPDATE, {"entity": "Tag"}, "session.execute(update(Tag), rows)  # a list of dictionaries, 500 at a time"),
+        (
+            UPDATE,
+            {"entity": "Tag"},
+            "session.bulk_update_mappings(Tag, rows)  # dictionaries with the primary key, 500 at a time",
+        ),
+        (
+            UPDATE,
+            {},
+            (
+                'session.execute(update(tags).where(tags.c.id == bindparam("key")), rows)  '
+                "# dictionaries with key and the new values, 500 at a time"
+            ),
+        ),
         (DELETE, {"entity": "Tag"}, "session.execute(delete(Tag).where(Tag.id.in_(keys)))"),
         (DELETE, {}, "session.execute(delete(tags).where(tags.c.id.in_(keys)))"),
+        ('DELETE FROM "tags" WHERE "number" = ?', {}, "session.execute(delete(tags).where(tags.c.number.in_(keys)))"),
         (INSERT, {"foreign": True}, "cursor.executemany(statement, rows)  # 500 rows at a time"),
     ],
 )
