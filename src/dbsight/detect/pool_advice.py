@@ -1,35 +1,58 @@
-"""What to write instead: code for each pool library."""
+"""What to write instead: code for each pool library, for threads or for tasks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from dbsight.model import CallSite, PoolState
 
 SECONDS_DIGITS = 3
 
+_LEAST: Final = {"psycopg_pool": 4, "asyncpg": 10}
+"""Connections that a library keeps open unless it is told otherwise; a smaller maximum alone is an error."""
+
+
+class About(Protocol):
+    """What tells the code of one pool from that of another; records of pools have it."""
+
+    @property
+    def library(self) -> str:
+        """As in ``PoolState``."""
+
+    @property
+    def asynchronous(self) -> bool:
+        """Tasks use it."""
+
 
 def resized(state: PoolState, size: int) -> str:
     """Code that makes the pool with ``size`` connections."""
+    least = f"min_size={size}, " if size < _LEAST.get(state.library, 0) else ""
     if state.library == "psycopg_pool":
-        return f"{state.kind}(conninfo, max_size={size})"
+        return f"{state.kind}(conninfo, {least}max_size={size})"
     if state.library == "asyncpg":
-        return f"asyncpg.create_pool(dsn, max_size={size})"
-    if state.library in {"redis", "valkey"}:
-        return f"{state.kind}.from_url(url, max_connections={size})"
-    return f"create_engine(url, pool_size={size}, max_overflow=0)"
+        return f"await asyncpg.create_pool(dsn, {least}max_size={size})"
+    if state.library == "redis":
+        if state.role:
+            return f'dbsight.redis_pool("{state.role}", max_connections={size})'
+        if state.kind == "SentinelConnectionPool":
+            return f"sentinel.master_for(service, max_connections={size})"
+        return f"{_redis(state)}.{state.kind}.from_url(url, max_connections={size})"
+    return f"{_engine(state)}(url, pool_size={size}, max_overflow=0)"
 
 
-def given_back(state: PoolState, *, session: bool = False) -> str:
+def given_back(about: About, *, session: bool = False) -> str:
     """Code that gives a connection back whatever happens."""
-    if state.library == "psycopg_pool":
-        return "with pool.connection() as connection:"
-    if state.library == "asyncpg":
-        return "async with pool.acquire() as connection:"
-    if state.library in {"redis", "valkey"}:
-        return "with redis.Redis(connection_pool=pool) as client:"
-    return "with Session(engine) as session:" if session else "with engine.connect() as connection:"
+    begin = "async with" if about.asynchronous else "with"
+    if about.library == "psycopg_pool":
+        return f"{begin} pool.connection() as connection:"
+    if about.library == "asyncpg":
+        return f"{begin} pool.acquire() as connection:"
+    if about.library == "redis":
+        return f"{begin} {_redis(about)}.Redis(connection_pool=pool) as client:"
+    if session:
+        return f"{begin} {'AsyncSession' if about.asynchronous else 'Session'}(engine) as session:"
+    return f"{begin} engine.connect() as connection:"
 
 
 def shared(state: PoolState) -> str:
@@ -38,9 +61,24 @@ def shared(state: PoolState) -> str:
         return f"pool = {state.kind}(conninfo)  # once, at module level"
     if state.library == "asyncpg":
         return "pool = await asyncpg.create_pool(dsn)  # once, when the application starts"
-    if state.library in {"redis", "valkey"}:
-        return f"pool = {state.kind}.from_url(url)  # once, at module level"
-    return "engine = create_engine(url)  # once, at module level"
+    if state.library == "redis":
+        return f"pool = {_redis(state)}.ConnectionPool.from_url(url)  # once, at module level"
+    return f"engine = {_engine(state)}(url)  # once, at module level"
+
+
+def pooled(state: PoolState) -> str:
+    """Code that makes a pool which keeps connections, in place of one that keeps none."""
+    if state.library == "psycopg_pool":
+        return f"{state.kind.replace('Null', '')}(conninfo)"
+    return f"{_engine(state)}(url)  # without poolclass=NullPool"
+
+
+def _engine(about: About) -> str:
+    return "create_async_engine" if about.asynchronous else "create_engine"
+
+
+def _redis(about: About) -> str:
+    return "redis.asyncio" if about.asynchronous else "redis"
 
 
 def held_by(holders: tuple[tuple[CallSite | None, float], ...], limit: int = 3) -> str:

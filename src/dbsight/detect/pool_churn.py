@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
-from dbsight.detect.pool_advice import resized, shared
+from dbsight.detect.pool_advice import pooled, resized, shared
 from dbsight.detect.rule import SnapshotRule
 from dbsight.model import Finding
 
@@ -88,9 +88,7 @@ class PoolChurn(SnapshotRule):
             category=self.category,
             title=f"Connections of {state.name} are made over and over",
             description=f"{state.created} connections were opened for {totals.checkouts} uses.",
-            suggestion="create_engine(url)  # without poolclass=NullPool"
-            if unpooled and state.library == "sqlalchemy"
-            else resized(state, max(totals.needed, 1)),
+            suggestion=pooled(state) if unpooled else resized(state, max(totals.needed, 1)),
             count=state.created,
             metric="connections",
             current_value=float(state.created),

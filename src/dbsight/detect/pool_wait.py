@@ -93,7 +93,7 @@ class PoolWait(WindowRule, SnapshotRule):
             category=self.category,
             title=f"Waited for a connection of {pool}",
             description=f"{text}.",
-            suggestion=_give_back(leaked, holders),
+            suggestion=_give_back(events[0], leaked, holders),
             impact=waited,
             count=len(events),
             metric="wait",
@@ -147,7 +147,8 @@ class PoolWait(WindowRule, SnapshotRule):
         """Whether connections are not given back, kept for long, or too few; and what to do."""
         state, totals = pool.state, pool.totals
         each = -(-need // max(1, state.pools))
-        kept = [holder for holder in state.holders if holder.age > self.configuration.connection_leak_after]
+        after = self.configuration.connection_leak_after
+        kept = [holder for holder in state.holders if not holder.kept and min(holder.age, holder.idle * 2) > after]
         if kept or totals.leaks:
             site = kept[0].call_site if kept else None
             where = f" ({site})" if site is not None else ""
@@ -186,14 +187,16 @@ def _connections(number: int) -> str:
     return "a connection" if number == 1 else f"{number} connections"
 
 
-def _give_back(leaked: list[CallSite | None], holders: tuple[tuple[CallSite | None, float], ...]) -> str:
+def _give_back(
+    about: PoolEvent, leaked: list[CallSite | None], holders: tuple[tuple[CallSite | None, float], ...]
+) -> str:
     """Code for whoever holds them."""
     known = [site for site in leaked if site is not None]
     if known:
-        return f"with engine.connect() as connection:  # {known[0]}"
+        return f"{given_back(about)}  # {known[0]}"
     sites = [str(site) for site, _ in holders if site is not None]
     if sites and sites.count(sites[0]) > len(holders) / 2:
-        return f"connection.close()  # {sites[0]}: before what needs no connection"
+        return f"{given_back(about)}  # {sites[0]}: around what needs the connection alone"
     return ""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.connection_leak import described
 from dbsight.detect.identity import identity
+from dbsight.detect.pool_advice import given_back
 from dbsight.detect.rule import SnapshotRule
 from dbsight.model import Finding
 
@@ -54,7 +55,7 @@ class SessionLeak(SnapshotRule):
                         category=self.category,
                         title="A session was not closed",
                         description=described(leak, limit),
-                        suggestion="with Session(engine) as session:",
+                        suggestion=given_back(pool.state, session=True),
                         count=leak.count,
                         metric="age",
                         current_value=leak.age,

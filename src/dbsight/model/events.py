@@ -57,9 +57,22 @@ class PoolEvent(Event):
         holders: Who holds the pool's connections at a timeout: place and age in s, oldest first.
         requester: Which thread or task it was; 0 when unknown.
         session: The connection was taken by an ORM session.
+        library: Of the pool, as in ``PoolState``.
+        asynchronous: Tasks use the pool.
     """
 
-    __slots__ = ("error_type", "holders", "kind", "pool", "reason", "requester", "seconds", "session")
+    __slots__ = (
+        "asynchronous",
+        "error_type",
+        "holders",
+        "kind",
+        "library",
+        "pool",
+        "reason",
+        "requester",
+        "seconds",
+        "session",
+    )
 
     def __init__(
         self,
@@ -73,6 +86,8 @@ class PoolEvent(Event):
         holders: tuple[tuple[CallSite | None, float], ...] = (),
         requester: int = 0,
         session: bool = False,
+        library: str = "sqlalchemy",
+        asynchronous: bool = False,
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
@@ -81,6 +96,8 @@ class PoolEvent(Event):
         super().__init__(at_ns, call_site, parent, origin, allowed)
         self.requester = requester
         self.session = session
+        self.library = library
+        self.asynchronous = asynchronous
         self.kind: PoolEventKind = kind
         self.pool = pool
         self.seconds = seconds

@@ -21,6 +21,7 @@ class Holder:
         idle: s since a query ended on it, or since it was taken.
         queries: That ran on it since then.
         session: It was taken by an ORM session.
+        kept: It is kept on purpose, or given back whatever happens: a subscription, a command that waits.
     """
 
     call_site: CallSite | None
@@ -28,6 +29,7 @@ class Holder:
     idle: float = 0.0
     queries: int = 0
     session: bool = False
+    kept: bool = False
 
 
 @dataclass(slots=True)
@@ -53,6 +55,7 @@ class PoolState:
         created: Connections made by this process, or inherited when it was forked.
         closed: Of these, those that are gone.
         idle_time: s since a connection was taken or given back; 0 while one is out.
+        asynchronous: Tasks use it.
         blocks_loop: An asynchronous engine has a pool for threads, which stops the event loop when it waits.
         role: ``dbsight.pool.role`` of a Redis pool that was asked for by its role, else empty.
         cleanup_failures: How often idle connections could not be closed.
@@ -82,6 +85,7 @@ class PoolState:
     wrong_loop: int = 0
     role: str = ""
     cleanup_failures: int = 0
+    asynchronous: bool = False
     blocks_loop: bool = False
     call_site: CallSite | None = None
     holders: Sequence[Holder] = ()

@@ -45,6 +45,8 @@ class Subject:
         refuses: It raises at once where others wait.
         asynchronous: Its face here runs it on a loop.
         collects: It gives back by itself what was forgotten, without complaining.
+        block: Code that gives a connection back whatever happens, as it is suggested.
+        counts: A query on a connection that is out shows that it is in use.
     """
 
     label = ""
@@ -56,6 +58,8 @@ class Subject:
     refuses = False
     asynchronous = False
     collects = False
+    block = "with engine.connect() as connection:"
+    counts = True
 
     def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
         """Make the pool; gives what the other methods take."""
@@ -164,6 +168,7 @@ class SQLAlchemyAsync(Subject):
     label: str = ""
     library: str = "sqlalchemy"
     asynchronous: bool = True
+    block: str = "async with engine.connect() as connection:"
 
     def __post_init__(self):
         self.label = self.label or f"SQLAlchemy {self.kind}"
@@ -221,6 +226,7 @@ class PsycopgSync(Subject):
     keeps: int = SIZE + OVERFLOW
     keeps_at_least: int = SIZE
     collects: bool = True
+    block: str = "with pool.connection() as connection:"
 
     @property
     def label(self):
@@ -263,6 +269,7 @@ class PsycopgAsync(PsycopgSync):
 
     kind: str = "AsyncConnectionPool"
     asynchronous: bool = True
+    block: str = "async with pool.connection() as connection:"
     collects: bool = False
 
     def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
@@ -317,6 +324,7 @@ class AsyncpgPool(Subject):
     keeps_at_least: int = SIZE
     asynchronous: bool = True
     collects: bool = False
+    block: str = "async with pool.acquire() as connection:"
 
     def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
         import asyncpg
@@ -372,6 +380,8 @@ class RedisSync(Subject):
     keeps: int = SIZE + OVERFLOW
     refuses: bool = False
     collects: bool = False
+    block: str = "with redis.Redis(connection_pool=pool) as client:"
+    counts: bool = False
 
     @property
     def label(self):
@@ -411,6 +421,7 @@ class RedisAsync(RedisSync):
     """A pool of redis-py with tasks, on a loop of its own."""
 
     asynchronous: bool = True
+    block: str = "async with redis.asyncio.Redis(connection_pool=pool) as client:"
 
     @property
     def label(self):

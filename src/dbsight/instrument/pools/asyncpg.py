@@ -65,6 +65,17 @@ class _AsyncpgPool(Pool):
         pool = self._asyncpg()
         return pool is None or pool._closed
 
+    def look(self) -> None:
+        """A connection counts its queries."""
+        pool = self._asyncpg()
+        for holder in pool._holders if pool else ():
+            held = self.held.get(id(holder))
+            if held is not None:
+                queries = _queries(holder)
+                if queries != held.seen:
+                    held.seen = queries
+                    held.last = perf_counter()
+
     def opened(self, holder: Any) -> None:
         """A holder has a new connection; the one before it is gone without a word."""
         if id(holder) in self.made_at:
@@ -127,6 +138,11 @@ def _name(pool: Any) -> str:
     return f"{host}:{port}/{database}"
 
 
+def _queries(holder: Any) -> int:
+    """How many the connection of a holder ran since it was made."""
+    return getattr(getattr(holder._con, "_protocol", None), "queries_count", 0)
+
+
 def _acquire(original: Any) -> Any:
     async def acquire(pool: Any, timeout: Any) -> Any:
         watched = _watched(pool)
@@ -140,14 +156,16 @@ def _acquire(original: Any) -> Any:
             proxy = await original(pool, timeout)
         except asyncio.TimeoutError:
             # Connecting may time out too, and is a failure then.
-            timed_out = timeout is not None and perf_counter() - request.began >= timeout * 0.9
+            timed_out = timeout is not None and perf_counter() - request.asked >= timeout * 0.9
             raise
         finally:
             asking.reset(token)
             if proxy is None:
                 watched.gave_up(request, timed_out=timed_out)
             else:
-                watched.got(request, proxy._holder)
+                held = watched.got(request, proxy._holder)
+                if held is not None:
+                    held.seen = _queries(proxy._holder)
         return proxy
 
     return acquire

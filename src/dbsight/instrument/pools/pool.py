@@ -69,9 +69,11 @@ class Held:
         connection: What identifies the connection to whoever runs queries on it, 0 when that is nobody of ours.
         session: It was taken by an ORM session.
         overdue: It was reported as never given back.
+        kept: Who has it keeps it on purpose, or gives it back whatever happens.
         last: When its latest query ended, on ``perf_counter``.
         busy: s of queries on it.
         queries: How many.
+        seen: How many its connection had run when it was looked at last, where it is the connection that counts.
         writes: How many of these wrote.
         failures: How many failed.
         transaction: The one that is open on it; ``transactions.py``'s.
@@ -87,10 +89,12 @@ class Held:
     requester = 0
     connection = 0
     queries = 0
+    seen = 0
     writes = 0
     failures = 0
     session = False
     overdue = False
+    kept = False
     site: CallSite | None = None
     transaction: Any = None
 
@@ -125,7 +129,7 @@ class Held:
 
     def holder(self, now: float) -> Holder:
         """As a record."""
-        return Holder(self.site, now - self.began, now - self.last, self.queries, self.session)
+        return Holder(self.site, now - self.began, now - self.last, self.queries, self.session, self.kept)
 
 
 held_by_connection: dict[int, Held] = {}
@@ -150,6 +154,7 @@ class Pool:
 
     Attributes:
         library: Name of the library.
+        asynchronous: Tasks use it.
         held: The connections that are out, by identity.
         requests: Those who wait.
         counts: Connections made and closed; outlives the pool.
@@ -161,9 +166,9 @@ class Pool:
 
     __slots__ = (
         "__weakref__",
-        "_asynchronous",
         "_loop",
         "_reference",
+        "asynchronous",
         "configuration",
         "counts",
         "held",
@@ -199,7 +204,7 @@ class Pool:
         self.uses = registry.uses(self.name)
         self.touched = perf_counter()
         self.wrong_loop = 0
-        self._asynchronous = asynchronous
+        self.asynchronous = asynchronous
         self._loop: ref[Any] | None = None
         self.counts = registry.Counts(self.name, opened)
         counts = self.counts
@@ -258,6 +263,9 @@ class Pool:
         """Whether it is used by tasks but waits as threads do, which stops their event loop."""
         return False
 
+    def look(self) -> None:
+        """Bring up to date when the connections that are out ran their latest query, where only asking tells."""
+
     def loop_id(self) -> int | None:
         """Identity of the event loop that its connections belong to, None for none."""
         loop = self._loop() if self._loop is not None else None
@@ -290,7 +298,7 @@ class Pool:
             if key:
                 held.connection = key
                 held_by_connection[key] = held
-            if self._asynchronous:
+            if self.asynchronous:
                 self._look_at_loop(held)
             else:
                 held.requester = get_ident()
@@ -388,7 +396,7 @@ class Pool:
             self._tell("failure", seconds, None, error_type=f"{kind.__module__}.{kind.__qualname__}")
         elif not cancelled:
             registry.opened(self.counts)
-            if self._asynchronous and self.counts.opened - self.counts.gone == 1:
+            if self.asynchronous and self.counts.opened - self.counts.gone == 1:
                 loop = asyncio._get_running_loop()
                 self._loop = ref(loop) if loop is not None else None
             self._tell("create", seconds, None)
@@ -399,7 +407,9 @@ class Pool:
         self._tell("close", age, None, reason=reason)
 
     def _tell(self, kind: Any, seconds: float, site: CallSite | None, **more: Any) -> None:
-        bus.observe(PoolEvent(kind, self.name, time_ns(), seconds, call_site=site, **more))
+        about = (kind, self.name, time_ns(), seconds)
+        event = PoolEvent(*about, call_site=site, library=self.library, asynchronous=self.asynchronous, **more)
+        bus.observe(event)
 
 
 def current_parent() -> SpanContext | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import inspect
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import ref
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -24,7 +25,11 @@ from dbsight.safety import failed, guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from dbsight.instrument.pools.pool import Held
+
 _LIBRARY = "psycopg_pool"
+_ACTIVE: Final = 1
+"""libpq's status of a connection that runs a query."""
 
 
 class _PsycopgPool(Pool):
@@ -59,9 +64,18 @@ class _PsycopgPool(Pool):
         pool = self.pool
         return pool is None or bool(pool.closed and pool._opened)
 
-    def give(self, connection: Any) -> None:
-        """Watch whether a connection that is out is ever given back: the pool would not know."""
+    def look(self) -> None:
+        """A query that runs now has no end yet."""
+        for identity, reference in list(self.given.items()):
+            connection, held = reference(), self.held.get(identity)
+            if connection is not None and held is not None and connection.pgconn.transaction_status == _ACTIVE:
+                held.last = perf_counter()
+
+    def give(self, connection: Any, held: Held | None) -> None:
+        """Watch what a connection that is out does, and whether it is ever given back: the pool would not know."""
         identity = id(connection)
+        if held is not None:
+            connection.wait = _wait(type(connection).wait, ref(connection), held)
 
         def collected(_: ref[Any]) -> None:
             try:
@@ -128,6 +142,7 @@ def _close(watched: _PsycopgPool, connection: Any, reason: str) -> None:
 def _returned(watched: _PsycopgPool, connection: Any) -> None:
     try:
         watched.given.pop(id(connection), None)
+        connection.__dict__.pop("wait", None)
         if id(connection) in watched.held:
             watched.gave_back(connection)
         elif watched.strangers:
@@ -146,6 +161,24 @@ def _reason(pool: Any, connection: Any) -> str:
     return "unpooled" if "Null" in type(pool).__name__ else "idle"
 
 
+def _wait(original: Any, connection: ref[Any], held: Held) -> Any:
+    """In the place of ``wait``, in which everything happens that a connection does, while it is out."""
+
+    def wait(*arguments: Any, **named: Any) -> Any:
+        try:
+            return original(connection(), *arguments, **named)
+        finally:
+            held.last = perf_counter()
+
+    async def wait_async(*arguments: Any, **named: Any) -> Any:
+        try:
+            return await original(connection(), *arguments, **named)
+        finally:
+            held.last = perf_counter()
+
+    return wait_async if inspect.iscoroutinefunction(original) else wait
+
+
 # -- The wrappers; the second of each pair is the first with ``await`` ------------------------------------------------
 
 
@@ -156,8 +189,8 @@ def _getconn(original: Any, timeout_class: type[BaseException]) -> Any:
             return original(pool, *arguments, **named)
         with Asking(watched, timeout_class) as asked:
             connection = original(pool, *arguments, **named)
-            asked.got(connection)
-        watched.give(connection)
+            held = asked.got(connection)
+        watched.give(connection, held)
         return connection
 
     async def getconn_async(pool: Any, *arguments: Any, **named: Any) -> Any:
@@ -166,8 +199,8 @@ def _getconn(original: Any, timeout_class: type[BaseException]) -> Any:
             return await original(pool, *arguments, **named)
         with Asking(watched, timeout_class) as asked:
             connection = await original(pool, *arguments, **named)
-            asked.got(connection)
-        watched.give(connection)
+            held = asked.got(connection)
+        watched.give(connection, held)
         return connection
 
     return getconn_async if inspect.iscoroutinefunction(original) else getconn

@@ -25,9 +25,13 @@ from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 _NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
+_PACKAGES: Final = ("redis.", "valkey.")
+_SHARED_POOLS: Final = "dbsight.redis_pools"
+_WATCHING: Final = frozenset({"immediate_execute_command", "_immediate_execute_command"})
 
 
 class RedisPool(Pool):
@@ -114,7 +118,7 @@ def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
         system=package,
         configuration=configuration,
         site=site,
-        asynchronous="asyncio" in type(pool).__module__,
+        asynchronous=any("asyncio" in kind.__module__ for kind in type(pool).__mro__),
     )
     made.users = WeakSet()
     made.disposing = False
@@ -198,11 +202,12 @@ class _Asking:
         self._token = asking.set(self._request)
         self._served = False
 
-    def got(self, connection: Any) -> None:
-        """It was given a connection."""
+    def got(self, connection: Any, frame: FrameType) -> None:
+        """It was given a connection, which the frame asked for."""
         self._served = True
         held = self._pool.got(self._request, connection)
         if held is not None:
+            held.kept = _gives_back(frame)
             # What follows is one command or pipeline of the same thread or task: its span tells what was waited.
             waited.set((held.take_wait(), self._pool.name))
 
@@ -215,6 +220,18 @@ class _Asking:
             self._pool.gave_up(self._request, timed_out=exhausted)
 
 
+def _gives_back(frame: FrameType | None) -> bool:
+    """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need.
+
+    What watches keys may be forgotten before EXEC, and with it the connection.
+    """
+    while frame is not None and frame.f_globals.get("__name__") == _SHARED_POOLS:
+        frame = frame.f_back
+    if frame is None or frame.f_code.co_name in _WATCHING:
+        return False
+    return str(frame.f_globals.get("__name__")).startswith(_PACKAGES)
+
+
 def _get_connection(original: Any, package: str) -> Any:
     @functools.wraps(original)
     def get_connection(self: Any, *args: Any, **options: Any) -> Any:
@@ -225,7 +242,7 @@ def _get_connection(original: Any, package: str) -> Any:
         error: BaseException | None = None
         try:
             connection = original(self, *args, **options)
-            asked.got(connection)
+            asked.got(connection, sys._getframe(1))
         except BaseException as raised:
             error = raised
             raise
@@ -242,7 +259,7 @@ def _get_connection(original: Any, package: str) -> Any:
         error: BaseException | None = None
         try:
             connection = await original(self, *args, **options)
-            asked.got(connection)
+            asked.got(connection, sys._getframe(1))
         except BaseException as raised:
             error = raised
             raise

@@ -205,8 +205,9 @@ def overdue(limit: float) -> None:
     """Report as leaks the connections that are out and without a query for longer than a limit, in s; each once."""
     now = perf_counter()
     for pool in pools():
+        pool.look()
         for identity, held in list(pool.held.items()):
-            if now - held.began > limit and now - held.last > limit / 2:
+            if not held.kept and now - held.began > limit and now - held.last > limit / 2:
                 pool.lost(identity, "overdue")
 
 
@@ -275,6 +276,7 @@ def _state(name: str, group: list[Pool], now: float) -> PoolState:
         # Marks that a pool of redis_pools carries itself.
         role=getattr(first.pool, "dbsight_role", ""),
         cleanup_failures=sum(getattr(pool.pool, "dbsight_cleanup_failures", 0) for pool in group),
+        asynchronous=first.asynchronous,
         blocks_loop=any(pool.blocks_loop() for pool in live),
         call_site=first.site,
         holders=tuple(each.holder(now) for each in held[:_MAX_HOLDERS]),

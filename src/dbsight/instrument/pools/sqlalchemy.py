@@ -106,7 +106,7 @@ class _Queue(_SQLAlchemyPool):
 
     def blocks_loop(self) -> bool:
         # SQLAlchemy 2 refuses to make such an engine, 1.4 does not.
-        return self._asynchronous and not getattr(type(self.pool), "_is_asyncio", True)
+        return self.asynchronous and not getattr(type(self.pool), "_is_asyncio", True)
 
 
 class _Null(_SQLAlchemyPool):
