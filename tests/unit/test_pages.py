@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from dbsight.config import SETTINGS
+from test_architecture import LAYERS, OUTSIDE, SRC
+from test_architecture import ROOT as FACE
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -51,3 +53,17 @@ def test_every_test_that_is_called_to_witness_exists():
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
         there = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
         assert {test for each, test in named if each == file} - there == set()
+
+
+def test_the_rooms_of_the_architecture_are_those_that_exist():
+    """Each in its line of the import law."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| *(\d*|–) *\| (`[^|]+`) \|", page)
+    lines, line = {}, ""
+    for number, rooms in rows:
+        line = number or line
+        lines.setdefault(line, set()).update(room.partition("/")[0] for room in re.findall(r"`([^`]+)`", rooms))
+    rooms = {path.stem for path in SRC.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()} - FACE
+    assert lines.pop("–") == OUTSIDE
+    assert lines == {str(number): set(layer) & rooms for number, layer in enumerate(LAYERS, 1)}
+    assert set().union(*lines.values()) | OUTSIDE == rooms
