@@ -1,14 +1,4 @@
-"""Operation and Verdict become one span: the only place where that happens.
-
-A query is a leaf, nothing of ours runs inside it. So no SDK span is opened and filled: what a span needs is noted
-before the call, and when the query is over one ``ReadableSpan`` is built and handed to the processors (5 µs on the
-caller's thread instead of 19 to 26). Where somebody's processor wants to see the start of every span, where the tracer
-is not the SDK's, or where the SDK measures itself, the ordinary path is taken. Both give the same span.
-
-Private names of the SDK that are used here: ``Tracer._span_limits``, ``Tracer._is_enabled``,
-``Tracer._instrumentation_scope``, ``SynchronousMultiSpanProcessor._span_processors``, ``SpanProcessor._on_ending``.
-Known to be right for opentelemetry-sdk 1.42 to 1.45; a missing one sends every query down the ordinary path.
-"""
+"""Where spans go: which processors they are handed to, which of the two paths they take, and the roots that we draw."""
 
 from __future__ import annotations
 
@@ -31,8 +21,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.status import Status, StatusCode
 
-from dbsight import config, scope, semconv
-from dbsight.model import SharedAttributes
+from dbsight import scope, semconv
 from dbsight.safety import failed
 from dbsight.version import __version__
 
@@ -46,9 +35,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer, TracerProvider
     from opentelemetry.trace.span import TraceState
 
-    from dbsight.model import CallSite, Database, Finding, Operation, Statement, Verdict
+    from dbsight.span.attributes import Attributes
 
-Attributes = dict[str, Any]
 
 _UNSET = Status(StatusCode.UNSET)
 _OUR_SCOPE = InstrumentationScope(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
@@ -56,10 +44,6 @@ _NOTHING: Mapping[str, Any] = {}
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)  # since API 1.40
-_SHARED_PER_STATEMENT = 64
-_DATABASES_PER_STATEMENT = 64
-_FETCH_TIME_SHOWN = 0.001
-"""s; a fetch part below it is noise, and leaving it out lets most spans of a statement share their attributes."""
 
 _HARMLESS = (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor)
 """Processors that do nothing when a span starts, nor as it is ending."""
@@ -378,255 +362,3 @@ def _is_benign(processor: SpanProcessor) -> bool:
         any(kind.on_start is known.on_start for known in _HARMLESS)
         and any(kind._on_ending is known._on_ending for known in _HARMLESS)
     )
-
-
-class Prepared:
-    """What every span of one statement on one database has in common.
-
-    Attributes:
-        name: Name of the span.
-        attributes: Known before the call; the sampler sees them.
-        shared: Complete attributes of ordinary operations, one dictionary for all that are alike; never changed.
-    """
-
-    __slots__ = ("attributes", "name", "shared")
-
-    def __init__(self, name: str, attributes: Attributes) -> None:
-        self.name = name
-        self.attributes = attributes
-        self.shared: dict[Any, SharedAttributes] = {}
-
-
-def prepare(statement: Statement, database: Database) -> Prepared:
-    """What the spans of this statement on this database have in common, made once."""
-    prepared: Prepared | None = statement.prebuilt.get(database)
-    if prepared is None:
-        if len(statement.prebuilt) >= _DATABASES_PER_STATEMENT:
-            statement.prebuilt.clear()
-        prepared = statement.prebuilt[database] = Prepared(
-            statement.summary or database.system, _base_attributes(statement, database)
-        )
-    return prepared
-
-
-def _base_attributes(statement: Statement, database: Database) -> Attributes:
-    settings = config.current()
-    attributes: Attributes = {
-        semconv.DB_SYSTEM_NAME: database.system,
-        semconv.DB_SYSTEM: database.system,
-        semconv.QUERY_FINGERPRINT: statement.fingerprint,
-    }
-    if database.namespace is not None:
-        attributes[semconv.DB_NAMESPACE] = database.namespace
-    if statement.operation:
-        attributes[semconv.DB_OPERATION_NAME] = statement.operation
-    if statement.summary:
-        attributes[semconv.DB_QUERY_SUMMARY] = statement.summary
-    if settings.query_text != "off" and statement.text:
-        attributes[semconv.DB_QUERY_TEXT] = statement.text
-    if database.address is not None:
-        attributes[semconv.SERVER_ADDRESS] = database.address
-    if database.port is not None:
-        attributes[semconv.SERVER_PORT] = database.port
-    if settings.surroundings.semconv_dup:
-        attributes |= {
-            old: attributes[new]
-            for old, new in (
-                (semconv.DB_STATEMENT, semconv.DB_QUERY_TEXT),
-                (semconv.DB_NAME, semconv.DB_NAMESPACE),
-                (semconv.DB_OPERATION, semconv.DB_OPERATION_NAME),
-                (semconv.NET_PEER_NAME, semconv.SERVER_ADDRESS),
-                (semconv.NET_PEER_PORT, semconv.SERVER_PORT),
-            )
-            if new in attributes
-        }
-    return attributes
-
-
-def emit(started: Started, operation: Operation, verdict: Verdict | None, prepared: Prepared) -> None:
-    """Make the span of an operation that is over.
-
-    Args:
-        started: What was noted before the call.
-        operation: What happened.
-        verdict: What the analysers said of it.
-        prepared: What ``prepare`` gave for its statement and database.
-    """
-    span = started.span
-    if span is not None:
-        _emit_ordinary(span, started.extra, operation, verdict)
-        return
-    sdk = started.tracer
-    if sdk is None:
-        return
-    events: Sequence[Event] = ()
-    status = _UNSET
-    if operation.error_type is not None:
-        status = _error_status(operation)
-        events = (exception_event(operation),)
-    attributes: Mapping[str, Any]
-    if started.extra or verdict is not None or _is_special(operation):
-        attributes = {**prepared.attributes, **started.extra, **changing_attributes(operation, verdict)}
-        if verdict is not None and verdict.findings:
-            events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.findings))
-    else:
-        attributes = _shared(prepared, operation)
-    started.pipeline.hand_on(
-        sdk,
-        ReadableSpan(
-            name=prepared.name,
-            context=started.context,
-            parent=started.parent,
-            resource=sdk.resource,
-            attributes=attributes,
-            events=events,
-            kind=SpanKind.CLIENT,
-            instrumentation_info=sdk.instrumentation_info,
-            instrumentation_scope=sdk._instrumentation_scope,
-            status=status,
-            start_time=operation.start_ns,
-            end_time=operation.end_ns,
-        ),
-    )
-
-
-def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:
-    span.set_attributes({**extra, **changing_attributes(operation, verdict)})
-    if operation.error_type is not None:
-        event = exception_event(operation)
-        span.add_event(event.name, event.attributes, event.timestamp)
-        span.set_status(_error_status(operation))
-    if verdict is not None:
-        for found in verdict.findings:
-            event = finding_event(found, operation.end_ns)
-            span.add_event(event.name, event.attributes, event.timestamp)
-    span.end(operation.end_ns)
-
-
-def _is_special(operation: Operation) -> bool:
-    """Whether the operation has attributes that hardly any other has."""
-    return operation.error_type is not None or operation.pool_wait > 0 or operation.fetch_time >= _FETCH_TIME_SHOWN
-
-
-def _shared(prepared: Prepared, operation: Operation) -> SharedAttributes:
-    key = (
-        operation.call_site,
-        operation.rows,
-        operation.affected,
-        operation.relationship,
-        operation.load,
-        operation.batch_size,
-    )
-    attributes = prepared.shared.get(key)
-    if attributes is None:
-        attributes = SharedAttributes({**prepared.attributes, **changing_attributes(operation, None)})
-        if len(prepared.shared) < _SHARED_PER_STATEMENT:
-            prepared.shared[key] = attributes
-    return attributes
-
-
-def changing_attributes(operation: Operation, verdict: Verdict | None) -> Attributes:
-    """The attributes that differ between executions of one statement on one engine."""
-    attributes: Attributes = {}
-    if operation.call_site is not None:
-        attributes.update(code_attributes(operation.call_site))
-    if operation.rows is not None:
-        attributes[semconv.DB_RESPONSE_RETURNED_ROWS] = operation.rows
-    if operation.affected is not None:
-        attributes[semconv.QUERY_ROWS_AFFECTED] = operation.affected
-    if operation.batch_size:
-        attributes[semconv.DB_OPERATION_BATCH_SIZE] = operation.batch_size
-    if operation.relationship is not None:
-        attributes[semconv.ORM_RELATIONSHIP] = operation.relationship
-    if operation.load is not None:
-        attributes[semconv.ORM_LOAD] = operation.load
-    if operation.fetch_time >= _FETCH_TIME_SHOWN:
-        attributes[semconv.QUERY_FETCH_TIME] = operation.fetch_time
-    if operation.pool_wait > 0:
-        attributes[semconv.POOL_WAIT] = operation.pool_wait
-    if operation.error_type is not None:
-        attributes[semconv.ERROR_TYPE] = operation.error_type
-        if operation.error_code is not None:
-            attributes[semconv.DB_RESPONSE_STATUS_CODE] = operation.error_code
-    if verdict is not None:
-        attributes.update(verdict_attributes(verdict))
-    return attributes
-
-
-def verdict_attributes(verdict: Verdict) -> Attributes:
-    """What a verdict adds to the query's own span."""
-    attributes: Attributes = {}
-    if verdict.query_class is not None:
-        attributes[semconv.QUERY_CLASS] = verdict.query_class
-        if verdict.threshold is not None:
-            attributes[semconv.QUERY_THRESHOLD] = verdict.threshold
-    if verdict.findings:
-        attributes[semconv.FINDING_IDS] = tuple(found.id for found in verdict.findings)
-    return attributes
-
-
-def code_attributes(site: CallSite) -> Attributes:
-    """``code.*`` for a call site; made once per call site, not to be changed."""
-    made: Attributes | None = site.prebuilt
-    if made is None:
-        made = site.prebuilt = {
-            semconv.CODE_FILE_PATH: site.file,
-            semconv.CODE_LINE_NUMBER: site.line,
-            semconv.CODE_FUNCTION_NAME: site.function,
-        }
-    return made
-
-
-def finding_attributes(finding: Finding) -> Attributes:
-    """The attributes of a finding's event, on a span or in a log record."""
-    attributes: Attributes = {
-        semconv.FINDING_ID: finding.id,
-        semconv.FINDING_RULE: finding.rule,
-        semconv.FINDING_SEVERITY: finding.severity,
-        semconv.FINDING_CATEGORY: finding.category,
-        semconv.FINDING_TITLE: finding.title,
-        semconv.FINDING_DESCRIPTION: finding.description,
-        semconv.FINDING_IMPACT: round(finding.impact, 6),
-        semconv.FINDING_EFFORT: finding.effort,
-        semconv.FINDING_COUNT: finding.count,
-    }
-    if finding.suggestion:
-        attributes[semconv.FINDING_SUGGESTION] = finding.suggestion
-    if finding.metric:
-        attributes[semconv.FINDING_METRIC] = finding.metric
-    if finding.current_value is not None:
-        attributes[semconv.FINDING_CURRENT_VALUE] = finding.current_value
-    if finding.threshold is not None:
-        attributes[semconv.FINDING_THRESHOLD] = finding.threshold
-    if finding.statement is not None:
-        attributes[semconv.DB_QUERY_SUMMARY] = finding.statement.summary
-        attributes[semconv.QUERY_FINGERPRINT] = finding.statement.fingerprint
-    if finding.relationship is not None:
-        attributes[semconv.ORM_RELATIONSHIP] = finding.relationship
-    if finding.call_site is not None:
-        attributes.update(code_attributes(finding.call_site))
-    return attributes
-
-
-def finding_event(finding: Finding, timestamp_ns: int) -> Event:
-    """The span event of a finding."""
-    from opentelemetry.sdk.trace import Event
-
-    return Event(semconv.FINDING_EVENT, finding_attributes(finding), timestamp_ns)
-
-
-def _error_status(operation: Operation) -> Status:
-    # The class and the database's code, never the driver's message: it quotes values.
-    code = f" ({operation.error_code})" if operation.error_code else ""
-    return Status(StatusCode.ERROR, f"{operation.error_type}{code}")
-
-
-def exception_event(operation: Operation) -> Event:
-    """The exception event of a failed operation: its class and where in the application, not the driver's message."""
-    from opentelemetry.sdk.trace import Event
-
-    attributes: Attributes = {semconv.EXCEPTION_TYPE: operation.error_type}
-    site = operation.call_site
-    if site is not None:
-        attributes[semconv.EXCEPTION_STACKTRACE] = f'  File "{site.file}", line {site.line}, in {site.function}\n'
-    return Event(semconv.EXCEPTION_EVENT, attributes, operation.end_ns)

@@ -1,0 +1,147 @@
+"""One span of one operation that is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import (
+    SpanKind,
+)
+from opentelemetry.trace.status import Status, StatusCode
+
+from dbsight.model import SharedAttributes
+from dbsight.span.attributes import (
+    FETCH_TIME_SHOWN,
+    base_attributes,
+    changing_attributes,
+    error_status,
+    exception_event,
+    finding_event,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.sdk.trace import Event
+    from opentelemetry.trace import Span
+
+    from dbsight.model import Database, Operation, Statement, Verdict
+    from dbsight.span.attributes import Attributes
+    from dbsight.span.pipeline import Started
+
+
+_UNSET = Status(StatusCode.UNSET)
+_SHARED_PER_STATEMENT = 64
+_DATABASES_PER_STATEMENT = 64
+
+
+class Prepared:
+    """What every span of one statement on one database has in common.
+
+    Attributes:
+        name: Name of the span.
+        attributes: Known before the call; the sampler sees them.
+        shared: Complete attributes of ordinary operations, one dictionary for all that are alike; never changed.
+    """
+
+    __slots__ = ("attributes", "name", "shared")
+
+    def __init__(self, name: str, attributes: Attributes) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.shared: dict[Any, SharedAttributes] = {}
+
+
+def prepare(statement: Statement, database: Database) -> Prepared:
+    """What the spans of this statement on this database have in common, made once."""
+    prepared: Prepared | None = statement.prebuilt.get(database)
+    if prepared is None:
+        if len(statement.prebuilt) >= _DATABASES_PER_STATEMENT:
+            statement.prebuilt.clear()
+        prepared = statement.prebuilt[database] = Prepared(
+            statement.summary or database.system, base_attributes(statement, database)
+        )
+    return prepared
+
+
+def emit(started: Started, operation: Operation, verdict: Verdict | None, prepared: Prepared) -> None:
+    """Make the span of an operation that is over.
+
+    Args:
+        started: What was noted before the call.
+        operation: What happened.
+        verdict: What the analysers said of it.
+        prepared: What ``prepare`` gave for its statement and database.
+    """
+    span = started.span
+    if span is not None:
+        _emit_ordinary(span, started.extra, operation, verdict)
+        return
+    sdk = started.tracer
+    if sdk is None:
+        return
+    events: Sequence[Event] = ()
+    status = _UNSET
+    if operation.error_type is not None:
+        status = error_status(operation)
+        events = (exception_event(operation),)
+    attributes: Mapping[str, Any]
+    if started.extra or verdict is not None or _is_special(operation):
+        attributes = {**prepared.attributes, **started.extra, **changing_attributes(operation, verdict)}
+        if verdict is not None and verdict.findings:
+            events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.findings))
+    else:
+        attributes = _shared(prepared, operation)
+    started.pipeline.hand_on(
+        sdk,
+        ReadableSpan(
+            name=prepared.name,
+            context=started.context,
+            parent=started.parent,
+            resource=sdk.resource,
+            attributes=attributes,
+            events=events,
+            kind=SpanKind.CLIENT,
+            instrumentation_info=sdk.instrumentation_info,
+            instrumentation_scope=sdk._instrumentation_scope,
+            status=status,
+            start_time=operation.start_ns,
+            end_time=operation.end_ns,
+        ),
+    )
+
+
+def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:
+    span.set_attributes({**extra, **changing_attributes(operation, verdict)})
+    if operation.error_type is not None:
+        event = exception_event(operation)
+        span.add_event(event.name, event.attributes, event.timestamp)
+        span.set_status(error_status(operation))
+    if verdict is not None:
+        for found in verdict.findings:
+            event = finding_event(found, operation.end_ns)
+            span.add_event(event.name, event.attributes, event.timestamp)
+    span.end(operation.end_ns)
+
+
+def _is_special(operation: Operation) -> bool:
+    """Whether the operation has attributes that hardly any other has."""
+    return operation.error_type is not None or operation.pool_wait > 0 or operation.fetch_time >= FETCH_TIME_SHOWN
+
+
+def _shared(prepared: Prepared, operation: Operation) -> SharedAttributes:
+    key = (
+        operation.call_site,
+        operation.rows,
+        operation.affected,
+        operation.relationship,
+        operation.load,
+        operation.batch_size,
+    )
+    attributes = prepared.shared.get(key)
+    if attributes is None:
+        attributes = SharedAttributes({**prepared.attributes, **changing_attributes(operation, None)})
+        if len(prepared.shared) < _SHARED_PER_STATEMENT:
+            prepared.shared[key] = attributes
+    return attributes
