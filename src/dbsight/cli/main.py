@@ -16,6 +16,7 @@ from dbsight.cli import diagnosis
 from dbsight.cli.inside import VARIABLE
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.detect.controls import DEFAULT_BASELINE, write_baseline
+from dbsight.figures import counted
 from dbsight.report import json as saved
 from dbsight.report.terminal import print_report
 from dbsight.version import __version__
@@ -74,7 +75,9 @@ def save(run: Path, output: Path) -> None:
         number = write_baseline((merged.finding for merged in _read(run).findings), output)
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
-    click.echo(f"{number} findings in {output}; OTEL_DBSIGHT_BASELINE={output} reports only others from now on")
+    click.echo(
+        f"{counted(number, 'finding')} in {output}; OTEL_DBSIGHT_BASELINE={output} reports only others from now on"
+    )
 
 
 def _read(file: Path) -> Any:
@@ -120,5 +123,10 @@ def _run(command: tuple[str, ...]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="dbsight-doctor-") as directory:
         environ = {**config.environment(), VARIABLE: directory}
         # What the command says goes where it always goes, but for stdout, which is ours.
-        subprocess.run([sys.executable, "-c", _RUN, *command], env=environ, stdout=sys.stderr.fileno(), check=False)  # noqa: S603 - the user's own command
+        process = subprocess.Popen([sys.executable, "-c", _RUN, *command], env=environ, stdout=sys.stderr.fileno())  # noqa: S603 - the user's own command
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            # The terminal interrupts the command as well, which is how a server ends: what it saw is told then.
+            process.wait()
         return [json.loads(each.read_text(encoding="utf-8")) for each in sorted(Path(directory).glob("*.json"))]

@@ -1,6 +1,9 @@
 """The command dbsight, as people call it."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -81,7 +84,7 @@ def test_baseline_save_writes_the_ids(run, tmp_path):
     """For the setting BASELINE."""
     path = tmp_path / "known.json"
     code, output = call("baseline", "save", run, "-o", path)
-    assert (code, output.startswith("1 findings in ")) == (0, True)
+    assert (code, output.startswith("1 finding in ")) == (0, True)
     assert read_baseline(path) == {"n1-00000001"}
 
 
@@ -108,11 +111,46 @@ def test_doctor_looks_inside_a_command(tmp_path):
     """It runs instrumented, and tells how many queries it saw, where the engine is made, and what is not needed."""
     (tmp_path / "dbsight.toml").write_text('[[ignore]]\nrule = "slow_query"\nreason = "a test"\n')
     said = doctor(PROGRAM, tmp_path)
-    assert said["spans", "✔"] == ["9 queries were seen, 1 findings made"]
+    assert said["spans", "✔"] == ["9 queries seen, 1 finding made"]
     assert "SQLAlchemyInstrumentor" in said["instrumented", "✔"][-1]
     assert said["engines", "✔"] == ["sqlite :memory:: SingletonThreadPool, made at program.py:2"]
     assert said["ignored", "?"] == ["ignore slow_query matched nothing"]
     assert said["batches", "✘"] == ["SELECT shelves runs once for each item (program.py:6)"]
+
+
+SERVER = f"""{PROGRAM}
+import time
+
+try:
+    print("serving", flush=True)
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+"""
+
+
+def test_doctor_waits_for_a_server_that_is_stopped_from_the_keyboard(tmp_path):
+    """A terminal interrupts the command and the doctor alike; what the command saw is told all the same."""
+    (tmp_path / "program.py").write_text(SERVER.lstrip("\n"))
+    command = [sys.executable, "-c", "from dbsight.cli.main import main; main()", "doctor", "--json"]
+    process = subprocess.Popen(
+        [*command, "--", sys.executable, "program.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while process.stderr.readline() != "serving\n":
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert "stopped\n" in errors
+    assert "9 queries seen, 1 finding made" in [answer["text"] for answer in json.loads(said)]
 
 
 SERVICE = """

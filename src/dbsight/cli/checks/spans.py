@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.cli.check import Check, Line
+from dbsight.figures import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,12 +41,13 @@ class Spans(Check):
             )
             return
         for place, number in inside.errors.items():
-            yield Line("✘", f"{place} failed {number} times and was skipped", "please report it")
+            yield Line("✘", f"{place} failed {counted(number, 'time')} and was skipped", "please report it")
         if not inside.attached:
             advice = "do not replace the provider after the start, or call dbsight.configure() after it"
             yield Line("✘", f"the tracer provider {inside.provider} has no processor of dbsight", advice)
         elif inside.calls:
-            yield Line("✔", f"{inside.calls} queries were seen, {inside.findings} findings made")
+            seen, made = counted(inside.calls, "query", "queries"), counted(inside.findings, "finding")
+            yield Line("✔", f"{seen} seen, {made} made")
         else:
             advice = "run one that queries; else look at instrumented, and at what starts its processes"
             yield Line("✘", "the command sent no query that was seen", advice)
