@@ -26,6 +26,8 @@ _DRIVERS: Final = {
     "oracle.db": "oracle+oracledb_async",
 }
 
+_CLIENTS: Final = {"redis": "redis.asyncio.Redis", "valkey": "valkey.asyncio.Valkey"}
+
 
 class BlockingCall(WindowRule):
     """A synchronous driver runs on an event loop, which stands still meanwhile.
@@ -73,8 +75,6 @@ class BlockingCall(WindowRule):
         site = longest.call_site
         system = longest.database.system
         function = site.function if site is not None else "a coroutine"
-        driver = _DRIVERS.get(system)
-        engine = f'create_async_engine("{driver}://…")  # or ' if driver else ""
         return Finding(
             rule=self.name,
             id=identity("bc", self.name, site, longest.database.key),
@@ -83,7 +83,7 @@ class BlockingCall(WindowRule):
             title=f"{function} stops its event loop",
             description=f"{function} ran a synchronous driver for {seconds(blocked)} on a running event loop, "
             f"the longest time for {longest.statement.summary or longest.statement.kind}.",
-            suggestion=f"{engine}await asyncio.to_thread({function.rpartition('.')[2]})",
+            suggestion=_asynchronous(system) + "await asyncio.to_thread(work)  # def work(): what uses the database",
             impact=blocked,
             effort="medium",
             count=len(operations),
@@ -94,6 +94,15 @@ class BlockingCall(WindowRule):
             database=longest.database,
             call_site=site,
         )
+
+
+def _asynchronous(system: str) -> str:
+    """What does not stop the loop, where there is such a driver."""
+    driver = _DRIVERS.get(system)
+    if driver is not None:
+        return f'create_async_engine(make_url(url).set(drivername="{driver}"))  # or\n'
+    client = _CLIENTS.get(system)
+    return f"{client}.from_url(url)  # or\n" if client is not None else ""
 
 
 def _is_excused(operation: Operation, rule: str) -> bool:

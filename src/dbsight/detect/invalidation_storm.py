@@ -59,6 +59,7 @@ class InvalidationStorm(WindowRule):
         site = first.call_site
         parts = [self.name, first.cache, first.key_prefix, *((site.file, site.function) if site is not None else ())]
         identity = blake2b("\0".join(parts).encode(errors="replace"), digest_size=4).hexdigest()
+        stem = first.key_prefix.partition("{")[0].rstrip(":/|.") or "cache"
         time = sum(each.duration for each in window.operations if first.key_prefix in each.statement.written)
         return Finding(
             rule=self.name,
@@ -68,8 +69,8 @@ class InvalidationStorm(WindowRule):
             title=f"{first.key_prefix or first.cache} is invalidated key by key",
             description=f"{number} keys {first.key_prefix} were removed at once; each is missed when it is asked for.",
             suggestion=(
-                'version = client.incr("list:version")\n'
-                'client.set(f"list:{version}:{key}", value, ex=3600)  # old versions expire by themselves'
+                f'version = client.incr("{stem}:version")\n'
+                f'client.set(f"{stem}:{{version}}:{{key}}", value, ex=3600)  # old versions expire by themselves'
             ),
             impact=0.95 * time,
             effort="medium",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
+from dbsight.detect.lock_leak import named
 from dbsight.detect.rule import SnapshotRule
 from dbsight.figures import seconds
 from dbsight.model import Finding
@@ -71,7 +72,7 @@ class LockContention(SnapshotRule):
                 f"{totals.contended} of {totals.tries} times the {totals.system} lock {totals.lock} was taken already;"
                 f" {seconds(mean)} of waiting on average, {seconds(held)} held; {totals.failed} gave up."
             ),
-            suggestion=f'with client.lock(f"{totals.lock}:{{key}}", timeout=10):  # one for each thing\n    …',
+            suggestion=_apart(totals),
             impact=totals.wait_total * 0.9,
             effort="medium",
             count=totals.contended,
@@ -80,3 +81,12 @@ class LockContention(SnapshotRule):
             threshold=SHARE,
             call_site=totals.call_site,
         )
+
+
+def _apart(totals: LockTotals) -> str:
+    """One lock for each thing; where there is one already, around less."""
+    if totals.system == "postgresql":
+        return "connection.execute(select(func.pg_advisory_xact_lock(number, key)))  # one for each thing"
+    if "{}" in totals.lock:
+        return f"with client.lock({named(totals.lock)}, timeout=10):  # around what has to be done alone\n    …"
+    return f'with client.lock(f"{totals.lock}:{{key}}", timeout=10):  # one for each thing\n    …'

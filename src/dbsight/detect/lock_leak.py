@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Snapshot
 
 
+def named(lock: str) -> str:
+    """The name of a lock as code, by its template: ``"stock"``, ``f"stock:{key}"``."""
+    return f'f"{lock.replace("{}", "{key}")}"' if "{}" in lock else f'"{lock}"'
+
+
 class LockLeak(SnapshotRule):
     """A distributed lock is taken and never given back, or held beyond its own time.
 
@@ -53,7 +58,7 @@ class LockLeak(SnapshotRule):
                     f"{totals.leaks} of {totals.acquired} times the {totals.system} lock {totals.lock} was taken, it"
                     " was never released, or held for longer than its time."
                 ),
-                suggestion=f'with client.lock("{totals.lock}", timeout=10):\n    …',
+                suggestion=f"with client.lock({named(totals.lock)}, timeout=10):\n    …",
                 effort="low",
                 count=totals.leaks,
                 metric="leaks",

@@ -81,7 +81,8 @@ class LongTransaction(WindowRule, SnapshotRule):
             description=f"Begun at {site or 'an unknown line'}, {how}; {seconds(idle)} of it without a statement.",
             suggestion="with session.begin():  # after the slow part, around the statements alone"
             if sleeps
-            else "for part in batches(rows, 500):\n    with session.begin():\n        session.add_all(part)",
+            else "for start in range(0, len(rows), 500):\n    with session.begin():\n"
+            "        session.add_all(rows[start : start + 500])",
             impact=idle,
             effort="medium",
             metric="duration",

@@ -33,7 +33,7 @@ with client.pipeline(transaction=False) as pipe:
 
 _OTHER_KEYS: Final = {
     "GET": "client.mget(keys)",
-    "SET": "client.mset(values)",
+    "SET": "client.mset(values)  # those that expire: pipe.set(key, value, ex=…) in a client.pipeline()",
     "DEL": "client.delete(*keys)",
     "UNLINK": "client.unlink(*keys)",
     "EXISTS": "client.exists(*keys)",
@@ -66,6 +66,19 @@ _ONE_KEY: Final = {
 }
 """One command for many members of one key."""
 
+_OF_READS: Final = {
+    "EXISTS": "*keys",
+    "HGET": "key, field",
+    "HMGET": "key, fields",
+    "LINDEX": "key, index",
+    "LRANGE": "key, start, end",
+    "MGET": "keys",
+    "SISMEMBER": "key, member",
+    "ZRANGE": "key, start, end",
+    "ZSCORE": "key, member",
+}
+"""Arguments of reads that take more than a key."""
+
 
 def together(repetition: Repetition) -> Advice:
     """Many commands for different keys or members, or many writes."""
@@ -95,7 +108,7 @@ def once(repetition: Repetition) -> Advice:
         f"{statement.summary} reads the same again and again",
         f"{len(repetition)} times {statement.summary} for the same key, with nothing written in between"
         f"{_where(repetition)}.",
-        f"value = client.{_method(operation)}(key)  # once, before the loop",
+        f"value = client.{_method(operation)}({_OF_READS.get(operation, 'key')})  # once, before the loop",
     )
 
 
@@ -106,7 +119,7 @@ def keys_command(operation: Operation) -> Advice:
         "keys",
         "KEYS looks at every key of the server",
         f"KEYS went through all keys{number}; the server answers nobody else meanwhile.",
-        'for key in client.scan_iter(match="…", count=1000):\n    …',
+        f'for key in client.scan_iter(match="{_pattern(operation)}", count=1000):\n    …',
     )
 
 
@@ -125,7 +138,7 @@ def big_reply(operation: Operation, items: int) -> Advice:
     name = operation.statement.operation
     suggestion = {
         "HGETALL": "client.hmget(key, fields)  # those that are needed; all of them: client.hscan_iter(key, count=500)",
-        "HKEYS": "client.hscan_iter(key, count=500, no_values=True)",
+        "HKEYS": "client.hscan_iter(key, count=500)",
         "HVALS": "client.hscan_iter(key, count=500)",
         "SMEMBERS": "client.sscan_iter(key, count=500)",
         "LRANGE": "client.lrange(key, 0, 99)  # a page",
@@ -152,6 +165,11 @@ def huge_pipeline(commands: int) -> Advice:
         "            …\n"
         "        pipe.execute()",
     )
+
+
+def _pattern(operation: Operation) -> str:
+    pattern = operation.statement.text.partition(" ")[2]
+    return pattern if pattern and pattern != "?" and pattern.isprintable() and '"' not in pattern else "…"
 
 
 def _method(operation: str) -> str:

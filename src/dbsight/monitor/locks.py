@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MAX_LOCKS: Final = 500
 """Locks, by the template of their name, that are told apart; the rest is one, ``other``."""
 
+WAITED: Final = 0.05
+"""s; an advisory lock of PostgreSQL that took longer was waited for: the server tries for it, not the client."""
+
 
 class Locks:
     """Totals by system and lock; threads may call everything at any time."""
@@ -65,7 +68,7 @@ def _acquired(totals: LockTotals, event: LockEvent) -> None:
         totals.acquired_total += event.seconds
     else:
         totals.failed += 1
-    if event.attempts > 1 or event.pauses:
+    if event.attempts > 1 or event.pauses or (event.system == "postgresql" and event.seconds >= WAITED):
         totals.contended += 1
         totals.call_site = event.call_site or totals.call_site
         if len(event.pauses) >= 3:

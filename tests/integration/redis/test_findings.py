@@ -1,8 +1,12 @@
 """What is found in code that uses Redis, on a real server: each fault, and the same with the suggestion applied."""
 
 import asyncio
+import inspect
+import time
+from collections.abc import Iterator
 
 import pytest
+import redis
 
 from dbsight import semconv
 from dbsight.model import Finding
@@ -29,81 +33,103 @@ def totals(telemetry, rule) -> list[Finding]:
 KEYS = [f"price:{number}" for number in range(50)]
 
 
-def gets(client):
-    """Fifty round trips."""
-    return [client.get(key) for key in KEYS]
+def applied(suggestion, body="pass", **names):
+    """Run what is suggested, word for word, ``…`` standing for the application's own; what it gives is read whole."""
+    lines = [line.partition("  #")[0].replace("…", body) for line in suggestion.splitlines()]
+    try:
+        code = compile("\n".join(lines), "suggestion", "eval")
+    except SyntaxError:
+        exec("\n".join(lines), names)
+        return
+    given = eval(code, names)
+    if isinstance(given, Iterator):
+        list(given)
 
 
-def mget(client):
-    """One."""
-    return client.mget(KEYS)
+def sent(name, *arguments):
+    """A command as it is sent; redis-py has others where there are newer ones."""
+    return lambda client, number: client.execute_command(name, *(each(number) for each in arguments))
 
 
-def sets(client):
-    """Fifty round trips that write."""
-    for number, key in enumerate(KEYS):
-        client.set(key, number)
+def always(value):
+    """The same each time."""
+    return lambda _: value
 
 
-def mset(client):
-    """One."""
-    client.mset({key: number for number, key in enumerate(KEYS)})
+MEMBERS = {"members": [f"m{number}" for number in range(50)], "fields": [f"f{number}" for number in range(50)]}
+VALUES = {"values": {f"f{number}": number for number in range(50)}, "scores": {f"m{n}": n for n in range(50)}}
+HASH, SET, SORTED, LIST, TEXT = ({"key": key} for key in ("hash", "set", "sorted", "list", "settings"))
+NAMES = {**MEMBERS, **VALUES, "keys": KEYS, "count": 50, "total": 50, "seconds": 60, "start": 0, "end": 5, "index": 1}
+NAMES |= {"field": "f1", "member": "m1", "value": "x", "channel": "news", "message": "x" * 50}
+
+LOOPS = {
+    "GET": (lambda client, number: client.get(KEYS[number]), {}),
+    "SET": (lambda client, number: client.set(KEYS[number], number), {"values": dict.fromkeys(KEYS, 1)}),
+    "DEL": (lambda client, number: client.delete(KEYS[number]), {}),
+    "UNLINK": (lambda client, number: client.unlink(KEYS[number]), {}),
+    "EXISTS": (lambda client, number: client.exists(KEYS[number]), {}),
+    "TOUCH": (lambda client, number: client.touch(KEYS[number]), {}),
+    "HGETALL of many": (lambda client, number: client.hgetall(f"cart:{number}"), {"keys": ["cart:1", "cart:2"]}),
+    "EXPIRE of many": (lambda client, number: client.expire(KEYS[number], 60), {"body": "60"}),
+    "HGET": (lambda client, number: client.hget("hash", f"f{number}"), HASH),
+    "HSET": (lambda client, number: client.hset("hash", f"f{number}", number), HASH),
+    "HDEL": (lambda client, number: client.hdel("hash", f"f{number}"), HASH),
+    "HINCRBY": (sent("HINCRBY", always("hash"), always("f1"), always(1)), HASH),
+    "SISMEMBER": (lambda client, number: client.sismember("set", f"m{number}"), SET),
+    "SADD": (lambda client, number: client.sadd("set", f"m{number}"), SET),
+    "SREM": (lambda client, number: client.srem("set", f"m{number}"), SET),
+    "ZSCORE": (lambda client, number: client.zscore("sorted", f"m{number}"), SORTED),
+    "ZADD": (lambda client, number: client.zadd("sorted", {f"m{number}": number}), SORTED),
+    "ZREM": (lambda client, number: client.zrem("sorted", f"m{number}"), SORTED),
+    "LPUSH": (lambda client, number: client.lpush("list", number), {**LIST, "values": range(50)}),
+    "RPUSH": (lambda client, number: client.rpush("list", number), {**LIST, "values": range(50)}),
+    "LPOP": (lambda client, number: client.lpop("list"), LIST),
+    "RPOP": (lambda client, number: client.rpop("list"), LIST),
+    "LINDEX": (lambda client, number: client.lindex("list", number), LIST),
+    "INCR": (sent("INCR", always("visits")), {"key": "visits"}),
+    "INCRBY": (lambda client, number: client.incrby("visits", number), {"key": "visits"}),
+    "DECR": (sent("DECR", always("visits")), {"key": "visits"}),
+    "PUBLISH": (lambda client, number: client.publish("news", number), {}),
+    "SET of one": (lambda client, number: client.set("settings", number), TEXT),
+    "EXPIRE of one": (lambda client, number: client.expire("settings", 60 + number), TEXT),
+    "GET of one": (lambda client, number: client.get("settings"), TEXT),
+    "EXISTS of one": (lambda client, number: client.exists("settings"), {"keys": ["settings"]}),
+    "HGET of one": (lambda client, number: client.hget("hash", "f1"), HASH),
+    "HMGET of some": (lambda client, number: client.hmget("hash", ["f1", "f2"]), HASH),
+    "HGETALL of one": (lambda client, number: client.hgetall("hash"), HASH),
+    "SMEMBERS of one": (lambda client, number: client.smembers("set"), SET),
+    "SISMEMBER of one": (lambda client, number: client.sismember("set", "m1"), SET),
+    "ZSCORE of one": (lambda client, number: client.zscore("sorted", "m1"), SORTED),
+    "ZRANGE of one": (lambda client, number: client.zrange("sorted", 0, 5), SORTED),
+    "LRANGE of one": (lambda client, number: client.lrange("list", 0, 5), LIST),
+    "LINDEX of one": (lambda client, number: client.lindex("list", 1), LIST),
+    "MGET of some": (lambda client, number: client.mget("price:1", "price:2"), {}),
+}
+"""What is done fifty times, and what the names of its suggestion mean."""
 
 
-def hashes(client):
-    """A hash for each key."""
-    return [client.hgetall(f"cart:{number}") for number in range(50)]
-
-
-def hashes_in_a_pipeline(client):
-    """As suggested where there is no single command."""
-    keys = [f"cart:{number}" for number in range(50)]
+@pytest.fixture
+def filled(client, watched):
+    """A client of a server that has something of every kind."""
     with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.hgetall(key)
-        return pipe.execute()
+        pipe.mset({**dict.fromkeys(KEYS, 1), "settings": "x"})
+        pipe.hset("hash", mapping=VALUES["values"]).sadd("set", *MEMBERS["members"])
+        pipe.zadd("sorted", VALUES["scores"]).rpush("list", *range(200)).execute()
+    watched.clear()
+    return client
 
 
-def same_key(client):
-    """Read again and again."""
-    return [client.get("settings") for _ in range(50)]
-
-
-def kept(client):
-    """Read once."""
-    value = client.get("settings")
-    return [value for _ in range(50)]
-
-
-def members(client):
-    """A set is filled one by one."""
-    for number in range(50):
-        client.sadd("seen", number)
-
-
-def members_at_once(client):
-    """One command."""
-    client.sadd("seen", *range(50))
-
-
-def everything(client):
-    """KEYS in a request."""
-    return client.keys("price:*")
-
-
-def scanned(client):
-    """As suggested."""
-    return list(client.scan_iter(match="price:*", count=1000))
-
-
-def whole_hash(client):
-    """A hash of ten thousand fields for the sake of two."""
-    return client.hgetall("catalogue")
-
-
-def two_fields(client):
-    """Those that are needed."""
-    return client.hmget("catalogue", ["1", "2"])
+@pytest.mark.parametrize(("work", "names"), LOOPS.values(), ids=LOOPS.keys())
+def test_a_loop_of_commands_is_found_and_its_remedy_is_not(filled, watched, work, names):
+    """Fifty round trips; what is printed, run as it is, is left alone."""
+    with watched.root():
+        for number in range(50):
+            work(filled, number)
+    ((rule, _, suggestion),) = found(watched)
+    assert rule == "redis_chatter"
+    with watched.root():
+        applied(suggestion, **{**NAMES, "client": filled, **names})
+    assert found(watched) == []
 
 
 def huge_pipeline(client):
@@ -114,41 +140,61 @@ def huge_pipeline(client):
         pipe.execute()
 
 
-def in_pieces(client):
-    """A thousand at a time."""
-    items = list(range(10_000))
-    for start in range(0, len(items), 2500):
-        with client.pipeline(transaction=False) as pipe:
-            for item in items[start : start + 2500]:
-                pipe.set("last", item)
-            pipe.execute()
+TOO_MUCH = {
+    "KEYS": (lambda client: client.keys("price:*"), {}),
+    "SCAN": (lambda client: list(client.scan_iter(match="nothing:*", count=5)), {"index": "set"}),
+    "HGETALL": (lambda client: client.hgetall("catalogue"), {"key": "catalogue", "fields": ["1", "2"]}),
+    "HKEYS": (lambda client: client.hkeys("catalogue"), {"key": "catalogue"}),
+    "HVALS": (lambda client: client.hvals("catalogue"), {"key": "catalogue"}),
+    "SMEMBERS": (lambda client: client.smembers("everybody"), {"key": "everybody"}),
+    "LRANGE": (lambda client: client.lrange("events", 0, -1), {"key": "events"}),
+    "ZRANGE": (lambda client: client.zrange("scores", 0, -1), {"key": "scores"}),
+    "a pipeline": (huge_pipeline, {"items": list(range(10_000)), "body": 'pipe.set("last", item)'}),
+}
+"""One command, or one piece, that does too much at once."""
 
 
-@pytest.mark.parametrize(
-    ("fault", "fixed"),
-    [
-        (gets, mget),
-        (sets, mset),
-        (hashes, hashes_in_a_pipeline),
-        (same_key, kept),
-        (members, members_at_once),
-        (everything, scanned),
-        (whole_hash, two_fields),
-        (huge_pipeline, in_pieces),
-    ],
-    ids=lambda function: function.__name__,
-)
-def test_chatter_is_found_and_its_remedy_is_not(client, watched, fault, fixed):
-    """The suggestion, applied, makes the finding go away."""
-    client.hset("catalogue", mapping=dict.fromkeys(range(10000), "x"))
-    client.mset(dict.fromkeys(KEYS, 1))
-    client.set("settings", "x")
+@pytest.mark.parametrize(("work", "names"), TOO_MUCH.values(), ids=TOO_MUCH.keys())
+def test_what_does_too_much_at_once_is_found_and_its_remedy_is_not(filled, watched, work, names):
+    """Every key of the server, a collection of ten thousand, a pipeline of as many."""
+    many = range(10_000)
+    filled.hset("catalogue", mapping=dict.fromkeys(many, "x"))
+    filled.sadd("everybody", *many)
+    filled.rpush("events", *many)
+    filled.zadd("scores", {str(number): number for number in many})
     watched.clear()
     with watched.root():
-        fault(client)
-    assert [rule for rule, _, _ in found(watched)] == ["redis_chatter"]
+        work(filled)
+    ((rule, _, suggestion),) = found(watched)
+    assert rule == "redis_chatter"
     with watched.root():
-        fixed(client)
+        applied(suggestion, **{**NAMES, "client": filled, **names})
+    assert found(watched) == []
+
+
+def test_a_synchronous_client_stops_the_loop(client, watched, redis_server):
+    """The time that every other task waited; both of what is suggested, one after the other, do not."""
+
+    async def visit(ask):
+        with watched.root():
+            answer = ask()
+            if inspect.isawaitable(answer):
+                await answer
+
+    asyncio.run(visit(lambda: client.blpop("nothing", 0.2)))
+    ((rule, _, suggestion),) = found(watched)
+    first, _, second = suggestion.partition("  # or\n")
+    assert rule == "blocking_call"
+
+    def work():
+        client.blpop("nothing", 0.2)
+
+    async def ask_asynchronously():
+        async with eval(first, {"redis": redis, "url": redis_server.url()}) as other:
+            await other.blpop("nothing", 0.2)
+
+    asyncio.run(visit(ask_asynchronously))
+    asyncio.run(visit(lambda: eval(second.partition("  #")[0].removeprefix("await "), {**globals(), "work": work})))
     assert found(watched) == []
 
 
@@ -169,30 +215,68 @@ def test_chatter_of_parallel_tasks_is_found(async_client, watched):
     assert nothing == []
 
 
-def read_through(client, key, **keep):
+def read_through(client, key, store):
     """The usual way to use a cache."""
     value = client.get(key)
     if value is None:
-        client.set(key, value := "computed", **keep)
-    return value
+        applied(store, client=client, key=key, value="computed")
 
 
 def test_a_cache_whose_keys_die_too_soon_is_found(client, watched):
-    """A millisecond is too short; an hour is not."""
-    with watched.root():
-        for number in range(120):
-            read_through(client, f"page:{number % 3}", px=1)
-            client.blpop("nothing", 0.002)
+    """A millisecond is too short; what is suggested is not."""
+
+    def ask(store, pause):
+        with watched.root():
+            for number in range(120):
+                read_through(client, f"page:{number % 3}", store)
+                time.sleep(pause)
+
+    ask("client.set(key, value, px=1)", 0.002)
     (miss,) = totals(watched, "cache_miss")
     assert (miss.rule, miss.category, miss.metric, miss.threshold) == ("cache_miss", "cache", "hit_ratio", 0.7)
     assert miss.suggestion == "client.set(key, value, ex=3600)"
+    client.flushdb()
     watched.processor.analyzer.caches.reset()
-    with watched.root():
-        for number in range(120):
-            read_through(client, f"page:{number % 3}", ex=3600)
+    ask(miss.suggestion, 0)
     assert totals(watched, "cache_miss") == []
     (counted,) = watched.processor.analyzer.snapshot().caches
     assert (counted.key_prefix, counted.hits, counted.misses, counted.stores) == ("page:{}", 117, 3, 3)
+
+
+def test_a_cache_that_is_emptied_at_every_change_is_found(client, watched):
+    """All pages are removed where one changed; the one alone is no fault."""
+
+    def ask(remove, keys):
+        for number in range(200):
+            read_through(client, f"page:{number % 4}", "client.set(key, value, ex=60)")
+            if number % 4 == 3:
+                for key in keys:
+                    applied(remove, client=client, key=key)
+
+    ask("client.delete(key)", [f"page:{number}" for number in range(4)])
+    (miss,) = totals(watched, "cache_miss")
+    assert "invalidated more often than it is read" in miss.description
+    watched.processor.analyzer.caches.reset()
+    ask(miss.suggestion, ["page:1"])
+    assert totals(watched, "cache_miss") == []
+
+
+def test_a_cache_without_what_is_not_there_is_found(client, watched):
+    """Most of what is asked for has no value; kept all the same, it is asked for once."""
+    names = [f"user:{number}" for number in range(10)]
+
+    def ask(store):
+        for number in range(200):
+            name = names[number % 10]
+            if client.get(name) is None and (store or name == "user:1"):
+                applied(store or "client.set(key, value)", client=client, key=name, value="none")
+
+    ask(None)
+    (miss,) = totals(watched, "cache_miss")
+    assert miss.suggestion == "client.set(key, value, ex=300)  # also when there is nothing"
+    watched.processor.analyzer.caches.reset()
+    ask(miss.suggestion)
+    assert totals(watched, "cache_miss") == []
 
 
 def test_marks_that_are_only_asked_for_are_no_cache(client, watched):
@@ -238,10 +322,10 @@ def test_an_invalidation_storm_is_found_and_versioned_keys_are_none(client, watc
     with watched.root():
         for key in client.scan_iter(match="list:*"):
             client.delete(key)
-    assert "invalidation_storm" in [rule for rule, _, _ in found(watched)]
+    (suggestion,) = [suggestion for rule, _, suggestion in found(watched) if rule == "invalidation_storm"]
     client.mset({f"list:{number}": 1 for number in range(200)})
     watched.clear()
     with watched.root():
-        version = client.incr("list:version")
-        client.set(f"list:{version}:1", "x", ex=3600)
+        applied(suggestion, client=client, key="1", value="x")
     assert found(watched) == []
+    assert client.get("list:1:1") == "x"
