@@ -40,6 +40,7 @@ WATCHED = (
     "monitor.stats",
     "monitor.quantiles",
     "report.events",
+    "report.spans",
     "report.metrics",
     "report.bound",
     "report.accumulated",

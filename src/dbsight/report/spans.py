@@ -1,0 +1,177 @@
+"""Spans that ended, with more on them or less: roots with their findings, foreign database spans without values.
+
+The SDK freezes a span before any hook can write, so what is added is written into a rebuilt ``ReadableSpan``. Private
+names of the SDK that are used here, known to be right for opentelemetry-sdk 1.42 to 1.45: ``ReadableSpan._attributes``,
+``._events`` and ``._links`` (their dropped counts have no public constructor), ``._name``, ``._status``, ``._parent``
+and ``._context`` of spans that were made here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.trace import SpanContext
+from opentelemetry.trace.status import Status
+
+from dbsight import semconv
+from dbsight.span import changing_attributes, code_attributes, finding_event, verdict_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from opentelemetry.sdk.trace import Event
+
+    from dbsight.config import Settings
+    from dbsight.model import Operation, Statement, Verdict
+
+_PARAMETER_NAMES = (semconv.DB_QUERY_PARAMETER, "db.statement.parameters")
+
+
+def rebuilt(
+    span: ReadableSpan,
+    added: Mapping[str, Any],
+    events: Sequence[Event] = (),
+    *,
+    removed: Sequence[str] = (),
+) -> ReadableSpan:
+    """The same span with more on it.
+
+    Everything else is kept: dropped counts, links, status, scope, resource. Events are added beyond the event limit,
+    never pushing out the application's.
+
+    Args:
+        span: An ended span.
+        added: Attributes to set.
+        events: Events to add.
+        removed: Names of attributes to leave out.
+    """
+    limits = span._attributes
+    attributes = BoundedAttributes(
+        None,
+        {**{name: value for name, value in (span.attributes or {}).items() if name not in removed}, **added},
+        immutable=True,
+        max_value_len=getattr(limits, "max_value_len", None),
+    )
+    attributes.dropped = span.dropped_attributes
+    return ReadableSpan(
+        name=span.name,
+        context=span.context,
+        parent=span.parent,
+        resource=span.resource,
+        attributes=attributes,
+        events=_bounded_events((*span._events, *events), span.dropped_events),
+        links=span._links,
+        kind=span.kind,
+        instrumentation_info=span._instrumentation_info,
+        status=span.status,
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _bounded_events(events: Iterable[Event], dropped: int) -> BoundedList[Event]:
+    bounded = BoundedList.from_seq(None, events)
+    bounded.dropped = dropped
+    return bounded
+
+
+def below(span: ReadableSpan, parent: SpanContext) -> ReadableSpan:
+    """A root span as a child of another one, in that one's trace."""
+    assert span.context is not None
+    moved = rebuilt(span, {})
+    moved._parent = parent
+    moved._context = SpanContext(
+        parent.trace_id,
+        span.context.span_id,
+        is_remote=False,
+        trace_flags=span.context.trace_flags,
+        trace_state=span.context.trace_state,
+    )
+    return moved
+
+
+def enriched(
+    span: ReadableSpan,
+    operation: Operation,
+    verdict: Verdict | None,
+    settings: Settings,
+    watched: Mapping[str, Any] | None = None,
+) -> ReadableSpan:
+    """A foreign database span with what we know of it, and without the values that it should not tell.
+
+    Args:
+        span: As it ended.
+        operation: What we know.
+        verdict: What the analysers said.
+        settings: Of the analyser.
+        watched: Attributes that a span of our own would have had, where our own instrumentation saw the query too.
+    """
+    present = span.attributes or {}
+    added: dict[str, Any] = {semconv.QUERY_FINGERPRINT: operation.statement.fingerprint}
+    if watched is not None:
+        known = {**watched, **changing_attributes(operation, None)}
+        if semconv.DB_STATEMENT in present:
+            known.pop(semconv.DB_QUERY_TEXT, None)  # the same text once is enough
+        added.update((name, value) for name, value in known.items() if name not in present)
+    if operation.statement.summary and semconv.DB_QUERY_SUMMARY not in present:
+        added[semconv.DB_QUERY_SUMMARY] = operation.statement.summary
+    if operation.call_site is not None and semconv.CODE_FILE_PATH not in present:
+        added.update(code_attributes(operation.call_site))
+    removed: tuple[str, ...] = ()
+    if settings.query_text != "raw":
+        removed = tuple(
+            name
+            for name in (semconv.DB_OPERATION, semconv.DB_OPERATION_NAME)
+            if _shows_more(str(present.get(name, "")), present, operation.statement)
+        )
+    if settings.query_text == "sanitized":
+        for name in (semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT):
+            if name in present:
+                added[name] = operation.statement.text
+    elif settings.query_text == "off":
+        removed = (*removed, semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT)
+    if settings.parameters != "full":
+        removed = (*removed, *(name for name in present if name.startswith(_PARAMETER_NAMES)))
+    events: tuple[Event, ...] = ()
+    if verdict is not None:
+        added.update(verdict_attributes(verdict))
+        events = tuple(finding_event(found, operation.end_ns) for found in verdict.findings)
+    made = rebuilt(span, added, events, removed=removed)
+    if settings.query_text != "raw":
+        _hide_messages(made, operation)
+        if _shows_more(span.name, present, operation.statement):
+            made._name = operation.statement.summary or operation.statement.system
+    return made
+
+
+def _shows_more(name: str, present: Mapping[str, Any], statement: Statement) -> bool:
+    """Whether a name shows more of a text than we do: some are the text up to its first blank, as ``SELECT'x'``."""
+    text = str(present.get(semconv.DB_QUERY_TEXT) or present.get(semconv.DB_STATEMENT) or "")
+    return name in text and name not in statement.text
+
+
+def _hide_messages(span: ReadableSpan, operation: Operation) -> None:
+    """Drivers quote values in their messages: a foreign span keeps class, code and place of its errors alone."""
+    if span.status.description:
+        code = f" ({operation.error_code})" if operation.error_code else ""
+        span._status = Status(span.status.status_code, f"{operation.error_type}{code}")
+    if any(event.name == semconv.EXCEPTION_EVENT for event in span._events):
+        span._events = _bounded_events(
+            (_without_message(event) if event.name == semconv.EXCEPTION_EVENT else event for event in span._events),
+            span.dropped_events,
+        )
+
+
+def _without_message(event: Event) -> Event:
+    from opentelemetry.sdk.trace import Event
+
+    kept = {
+        name: value
+        for name, value in (event.attributes or {}).items()
+        if name not in (semconv.EXCEPTION_MESSAGE, semconv.EXCEPTION_STACKTRACE)
+    }
+    return Event(event.name, kept, event.timestamp)
