@@ -142,6 +142,7 @@ def _attach() -> None:
     processor = attach(trace.get_tracer_provider())
     if processor is not None:
         _runtime.processor = processor
+    _runtime.fail_on.attached()
     if not _runtime.reporting:
         _runtime.reporting = True
         # After the SDK's own handlers, so before them at exit: what windows still hold must find an open exporter.

@@ -56,6 +56,7 @@ class FailOn:
 
     def __init__(self) -> None:
         self._watching = False
+        self._told = False
         self._application_failed = False
         self._reasons: list[str] = []
         self._pid = 0
@@ -80,6 +81,16 @@ class FailOn:
 
         sys.exit = exit_
         sys.excepthook = excepthook
+
+    @guard
+    def attached(self) -> None:
+        """Say once when findings cannot decide: whoever set the SDK up first ends it after the last of our handlers."""
+        if config.current().fail_on and not self._watching and not self._told:
+            self._told = True
+            logger.warning(
+                "dbsight: FAIL_ON has no effect here: set OTEL_DBSIGHT_FAIL_ON in the environment or the file, and"
+                " OTEL_PYTHON_CONFIGURATOR=dbsight where another distribution sets OpenTelemetry up"
+            )
 
     def judge(self, snapshot: Snapshot) -> None:
         """Note which findings make the process fail."""

@@ -35,6 +35,15 @@ def test_a_process_that_failed_by_itself_keeps_its_own_code(run_instrumented, en
     assert "exit code 3" not in run.stderr
 
 
+def test_one_that_is_set_too_late_says_so(run_instrumented):
+    """In code under the command: the SDK was set up without it, and would not be flushed any more."""
+    late = "import dbsight\ndbsight.configure(fail_on='n_plus_one:info')\n"
+    run = run_instrumented(late + PROGRAM, env={"OTEL_DBSIGHT_REPORT": "off"})
+    assert (run.returncode, run.stdout) == (0, "done\n")
+    assert run.stderr.startswith("dbsight: FAIL_ON has no effect here: set OTEL_DBSIGHT_FAIL_ON")
+    assert len(run.stderr.splitlines()) == 1
+
+
 def test_without_such_a_finding_nothing_changes(run_instrumented):
     """A clean process ends with 0, and says nothing."""
     run = run_instrumented("print('done')", env=SETTINGS)
