@@ -10,6 +10,7 @@ from sqlalchemy import StaticPool, create_engine, make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+import dbsight
 from dbsight.demo.seed import prepare
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _REPORTS: dict[str, Any] = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.2, "pool_logging_name": "reports"}
 """A pool for reports alone, so that they cannot take all connections: a single one, and little patience."""
+
+
+def _filling() -> dbsight.allow:
+    return dbsight.allow("long_transaction", reason="the tables are filled in one go, before anybody reads them")
 
 
 class SyncStore:
@@ -46,7 +51,7 @@ class SyncStore:
         await asyncio.to_thread(self._prepare)
 
     def _prepare(self) -> None:
-        with self.engine.begin() as connection:
+        with _filling(), self.engine.begin() as connection:
             prepare(connection)
 
     async def close(self) -> None:
@@ -101,8 +106,9 @@ class AsyncStore:
             StrangeTablesError: Others are there.
             SQLAlchemyError: The database cannot be reached.
         """
-        async with self.engine.begin() as connection:
-            await connection.run_sync(prepare)
+        with _filling():
+            async with self.engine.begin() as connection:
+                await connection.run_sync(prepare)
 
     async def close(self) -> None:
         """Close the connections; the tables stay."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+from dbsight.figures import seconds
+
 if TYPE_CHECKING:
     from dbsight.model import CallSite, PoolState
-
-SECONDS_DIGITS = 3
 
 _LEAST: Final = {"psycopg_pool": 4, "asyncpg": 10}
 """Connections that a library keeps open unless it is told otherwise; a smaller maximum alone is an error."""
@@ -83,8 +83,6 @@ def _redis(about: About) -> str:
 
 def held_by(holders: tuple[tuple[CallSite | None, float], ...], limit: int = 3) -> str:
     """``shop.py:12 for 31 s, shop.py:40 for 2.1 s and 3 more``; empty when nobody is known."""
-    said = [
-        f"{site if site is not None else 'an unknown line'} for {age:.{SECONDS_DIGITS}g} s" for site, age in holders
-    ]
+    said = [f"{site if site is not None else 'an unknown line'} for {seconds(age)}" for site, age in holders]
     more = f" and {len(said) - limit} more" if len(said) > limit else ""
     return ", ".join(said[:limit]) + more
