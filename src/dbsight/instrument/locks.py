@@ -52,20 +52,24 @@ class Trying:
         ended: When each try ended, on ``perf_counter``.
         pauses: s between the end of a try and the begin of the next, the first ``MAX_PAUSES`` of them.
         count: Tries.
+        paces: s that the library itself pauses after this try; None where the application does.
     """
 
-    __slots__ = ("count", "ended", "pauses")
+    __slots__ = ("count", "ended", "paces", "pauses")
 
     def __init__(self) -> None:
         self.count = 0
         self.ended = 0.0
         self.pauses: list[float] = []
+        self.paces: float | None = None
 
-    def begin(self) -> None:
+    def begin(self, lock: Any) -> None:
         """A try begins."""
         if self.count and len(self.pauses) < MAX_PAUSES:
-            self.pauses.append(perf_counter() - self.ended)
+            # A pause of the library is as long as it was told: measured, it would be as long as the machine is busy.
+            self.pauses.append(perf_counter() - self.ended if self.paces is None else self.paces)
         self.count += 1
+        self.paces = lock.sleep
 
     def end(self) -> None:
         """It is over."""
@@ -151,6 +155,7 @@ class Watcher:
         now = perf_counter()
         if earlier is None or now - earlier.ended > SEQUENCE:
             earlier = lock.__dict__["_dbsight_trying"] = Trying()
+        earlier.paces = None
         return earlier, now
 
     def end(self, lock: Any, trying: Trying, began: float, before: int, acquired: bool) -> None:
@@ -270,7 +275,7 @@ def _try(watcher: Watcher, original: Any) -> Any:
         trying = _trying.get()
         if trying is None:
             return original(self, *args, **options)
-        trying.begin()
+        trying.begin(self)
         try:
             return original(self, *args, **options)
         finally:
@@ -285,7 +290,7 @@ def _async_try(watcher: Watcher, original: Any) -> Any:
         trying = _trying.get()
         if trying is None:
             return await original(self, *args, **options)
-        trying.begin()
+        trying.begin(self)
         try:
             return await original(self, *args, **options)
         finally:
