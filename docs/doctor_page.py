@@ -19,8 +19,9 @@ dbsight doctor --json               the same for programs: a list of check, mark
 
 Each line is ✔ (right), ✘ (wrong) or ? (cannot be told from here, or worth a look), with what to do below it. The exit
 code is 1 when a line is ✘. What the command prints on standard output goes to standard error; it runs as it always
-does, and what it saw is told by each of its processes at the end. `dbsight config` prints every setting, its value, and
-where that came from.
+does, and what it saw is told by each of its processes at the end: stop a server with Ctrl-C. `dbsight config` prints
+every setting, its value, and where that came from. [troubleshooting.md](troubleshooting.md) goes from what you see to
+the lines that tell.
 
 The last fifteen lines, which are there when a command was run, are a checklist of good practice: five about the
 database, five about the application, five about caches. They are judged by what the command did, so that ? means that

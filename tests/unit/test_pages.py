@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dbsight.cli.checks import CHECKS
+from dbsight.cli.main import main
 from dbsight.config import SETTINGS
 from test_architecture import LAYERS, OUTSIDE, SRC
 from test_architecture import ROOT as FACE
@@ -19,10 +21,14 @@ def ids(path):
     return str(path.relative_to(ROOT))
 
 
+def anchor(title):
+    """What a heading is called in a link, as GitHub does it."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
 def headings(path):
-    """The anchors of a page, as GitHub makes them."""
-    lines = re.findall(r"(?m)^#+ (.+)$", path.read_text(encoding="utf-8"))
-    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
+    """The anchors of a page."""
+    return {anchor(title) for title in re.findall(r"(?m)^#+ (.+)$", path.read_text(encoding="utf-8"))}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
@@ -31,9 +37,9 @@ def test_every_link_leads_somewhere(page):
     links = re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text(encoding="utf-8"))
     missing = []
     for link in links:
-        name, _, anchor = link.partition("#")
+        name, _, heading = link.partition("#")
         target = (page.parent / name).resolve() if name else page
-        if not target.exists() or (anchor and anchor not in headings(target)):
+        if not target.exists() or (heading and heading not in headings(target)):
             missing.append(link)
     assert missing == []
 
@@ -67,3 +73,16 @@ def test_the_rooms_of_the_architecture_are_those_that_exist():
     assert lines.pop("–") == OUTSIDE
     assert lines == {str(number): set(layer) & rooms for number, layer in enumerate(LAYERS, 1)}
     assert set().union(*lines.values()) | OUTSIDE == rooms
+
+
+def test_troubleshooting_names_checks_and_commands_that_exist():
+    """Every symptom has lines of the doctor that tell, and a section of its own."""
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    checks = {check.name for check in CHECKS}
+    symptoms = re.findall(r"(?m)^\| [^|]+ \| (`[^|]+) \| \[[^]]+\]\(#([\w-]+)\) \|$", page)
+    assert [section for _, section in symptoms] == [anchor(title) for title in re.findall(r"(?m)^## (.+)$", page)]
+    assert {name for names, _ in symptoms for name in re.findall(r"`([^`]+)`", names)} <= checks
+    links = re.findall(r"\[`([^]]+)`\]\(doctor\.md#([\w-]+)\)", page)
+    assert {name for name, _ in links} <= checks
+    assert all(name == target for name, target in links)
+    assert set(re.findall(r"(?m)(?:^|`)dbsight ([a-z]+)", page)) == {"doctor", "config", "report"} <= set(main.commands)
