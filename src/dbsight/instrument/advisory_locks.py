@@ -63,7 +63,9 @@ class AdvisoryLocks:
                 self._publish("acquire", operation, operation.duration, acquired=operation.error_type is None)
             if operation.error_type is None:
                 with self._lock:
-                    if len(self._held) < _MAX_HELD:
+                    known = self._held.get(key)
+                    # One that was got is not lost to a try of somebody else on the same thread, which fails.
+                    if len(self._held) < _MAX_HELD and not (trying and known is not None and not known[1]):
                         self._held[key] = (operation, trying)
             return
         keys = [key] if what == "unlock" else [each for each in tuple(self._held) if each[:2] == (database, thread)]
