@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
@@ -55,6 +56,9 @@ _LOADER: Final = "opentelemetry.instrumentation.auto_instrumentation._load"
 _EXPORTER_VARIABLES: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
 
 
+logger = logging.getLogger("dbsight")
+
+
 class _Runtime:
     """What of ours is running in this process."""
 
@@ -62,6 +66,7 @@ class _Runtime:
         self.outlet: Outlet | None = None
         self.processor: DbsightSpanProcessor | None = None
         self.reporting = False
+        self.refused = False
         self.fail_on = FailOn()
 
 
@@ -85,6 +90,8 @@ class DbsightDistro(BaseDistro):
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Instrument one library, unless ours takes its place or the user switched it off by upstream's name."""
+        if _is_sub_interpreter():
+            return
         settings = config.current()
         if settings.enabled:
             if entry_point.name in _OURS.values():
@@ -109,6 +116,8 @@ class DbsightConfigurator(_OTelSDKConfigurator):
     """The SDK's own configuration, with patient exporters and our span processor around those of the provider."""
 
     def _configure(self, **kwargs: Any) -> None:
+        if _is_sub_interpreter():
+            return
         settings = config.current()
         if not settings.enabled:
             super()._configure(**kwargs)
@@ -125,6 +134,23 @@ class DbsightConfigurator(_OTelSDKConfigurator):
             if _runtime.outlet is not None:
                 _runtime.outlet.fit(metrics.get_meter_provider())
         _attach()
+
+
+@guard
+def _is_sub_interpreter() -> bool:
+    """Whether this is not the interpreter that the process began with; says so once.
+
+    OpenTelemetry's SDK starts threads, and a sub-interpreter that ends while it has any aborts the process; those with
+    a lock of their own (Python 3.12) do not even load the extension modules of gRPC, psutil and SQLAlchemy.
+    """
+    name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
+    interpreters = importlib.import_module(name)
+    # Before 3.13 an id, since then a tuple that begins with it.
+    sub: bool = interpreters.get_current() != interpreters.get_main()
+    if sub and not _runtime.refused:
+        _runtime.refused = True
+        logger.warning("dbsight: nothing is watched in sub-interpreters")
+    return sub
 
 
 @guard
@@ -170,13 +196,13 @@ def _snapshot(processor: DbsightSpanProcessor, *, exporting: bool) -> Snapshot:
 
 def pre_instrument() -> None:
     """Entry point: under another distribution, attach before tracers are made; under ours it is done already."""
-    if config.current().enabled:
+    if config.current().enabled and not _is_sub_interpreter():
         _attach()
 
 
 def post_instrument() -> None:
     """Entry point: attach to a provider that was set while instrumentors were loaded."""
-    if config.current().enabled:
+    if config.current().enabled and not _is_sub_interpreter():
         _attach()
 
 
@@ -196,7 +222,7 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
     """
     chosen = config.Settings.load(**settings)
     config.use(chosen)
-    if not chosen.enabled or chosen.surroundings.sdk_disabled:
+    if not chosen.enabled or chosen.surroundings.sdk_disabled or _is_sub_interpreter():
         return
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         DbsightDistro().configure()
