@@ -11,7 +11,7 @@ DATABASE_URL says where; without it the rows go to SQLite in memory. Prints rows
 
 In Jaeger: operation "dbsight.window", tag dbsight.findings.rules. Its event dbsight.finding has rule row_by_row_write,
 count 1000, and the line of the loop below; the other two ways are not mentioned. In Datadog: resource
-"dbsight.window", @dbsight.findings.rules:row_by_row_write.
+"dbsight.window", @dbsight.findings.rules:*row_by_row_write*.
 """
 
 import os

@@ -7,10 +7,10 @@
 
 In Jaeger: service shop, operation "run/celery_redis.total", tag dbsight.findings.rules. On that span, which has the
 trace of the program that sent the task: dbsight.db.calls 25 and the event dbsight.finding with rule redis_chatter,
-count 25, the line of the loop below, and MGET as the suggestion. Below it: 25 times "GET". What Celery itself asks of
+count 25, the line of the loop below, and MGET as the suggestion. Below it: 25 times "GET price:{}". What Celery asks of
 Redis, while it waits for tasks, is not held against anybody.
 
-In Datadog: service shop, resource "run/celery_redis.total", @dbsight.findings.rules:redis_chatter. The commands are
+In Datadog: service shop, resource "run/celery_redis.total", @dbsight.findings.rules:*redis_chatter*. The commands are
 spans of type redis.
 """
 

@@ -11,7 +11,7 @@ event dbsight.finding with rule n_plus_one, count 25, and the line below that aw
 spans "SELECT" of OpenTelemetry's asyncpg instrumentation; the 27th is what asyncpg's pool asks of a connection that it
 takes back.
 
-In Datadog: service shop, resource "GET /orders", @dbsight.findings.rules:n_plus_one. The queries are spans of type sql.
+In Datadog: service shop, resource "GET /orders", @dbsight.findings.rules:*n_plus_one*. Queries are spans of type sql.
 """
 
 import contextlib

@@ -10,7 +10,7 @@ In Jaeger: service shop, operation "GET /orders", tag dbsight.findings.rules. On
 event dbsight.finding with rule n_plus_one, count 25, the line below that reads order.customer, and the suggestion
 select(Order).options(joinedload(Order.customer)). Below it: "SELECT orders" and 25 times "SELECT customers".
 
-In Datadog: service shop, resource "GET /orders", @dbsight.findings.rules:n_plus_one. The queries are spans of type sql.
+In Datadog: service shop, resource "GET /orders", @dbsight.findings.rules:*n_plus_one*. Queries are spans of type sql.
 """
 
 import os

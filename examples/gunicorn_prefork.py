@@ -9,7 +9,7 @@
 In Jaeger: as for flask_pymysql.py, operation "GET /orders", whichever worker answered. Exporter and state of dbsight
 begin anew in each worker by themselves; nothing has to be written into post_fork for them.
 
-In Datadog: service shop, resource "GET /orders", @dbsight.findings.rules:n_plus_one.
+In Datadog: service shop, resource "GET /orders", @dbsight.findings.rules:*n_plus_one*.
 """
 
 from gunicorn.arbiter import Arbiter

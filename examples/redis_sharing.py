@@ -8,9 +8,10 @@
 Prints the pools, the connections that Redis itself counts, and the memory of this process. What sharing saves depends
 on client, server and machine: measure it here.
 
-In Jaeger: operation "dbsight.window"; without --shared its event dbsight.finding has rule duplicate_pools and the
-line that makes the clients. In Datadog: resource "dbsight.window", @dbsight.findings.rules:duplicate_pools. In
-Prometheus: dbsight_pools and db_client_connection_count.
+In Jaeger: operation "dbsight.window"; its event dbsight.finding has rule redis_chatter, count 100, for the SET below,
+shared or not. What is found about pools is about the process, which has no span: without --shared there is a log event
+with rule duplicate_pools and the line that makes the clients. In Datadog: resource "dbsight.window", and in Logs
+@dbsight.finding.rule:duplicate_pools. In Prometheus: dbsight_pools and db_client_connection_count.
 """
 
 import os

@@ -11,5 +11,5 @@ In Jaeger: service shop, operation "GET orders", tag dbsight.findings.rules. On 
 event dbsight.finding with rule n_plus_one, count 25, and the line of site.py that reads order.customer. The queries are
 the spans "SELECT" of OpenTelemetry's psycopg instrumentation.
 
-In Datadog: service shop, resource "GET orders", @dbsight.findings.rules:n_plus_one. The queries are spans of type sql.
+In Datadog: service shop, resource "GET orders", @dbsight.findings.rules:*n_plus_one*. Queries are spans of type sql.
 """

@@ -1,5 +1,6 @@
 """The examples do what they say: alone, under the command, and fixed."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,13 @@ import pytest
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "orders.py"
 LINES = EXAMPLE.read_text().splitlines()
 LOOP = next(number for number, line in enumerate(LINES, 1) if "asks the database once for each order" in line)
+RUN_BY = ("test_examples.py", "test_framework_examples.py")
 PRINTED = "".join(f"book {number} for customer {number}\n" for number in range(1, 26))
+
+
+def promised(path):
+    """The first lines of an example."""
+    return path.read_text().split('"""')[1]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--fixed"]], ids=["faulty", "fixed"])
@@ -56,15 +63,38 @@ def test_rows_written_one_by_one_are_found_among_three_ways(observe):
     assert "values(row)" in lines[event.attributes["code.line.number"] - 1]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "pools", "rules"), [([], 100, ["duplicate_pools"]), (["--shared"], 1, [])], ids=["alone", "shared"]
-)
-def test_clients_that_share_a_pool_share_its_connections(observe, redis_server, arguments, pools, rules):
-    """Of ``redis_sharing.py``: as the server counts them, too."""
-    env = {"REDIS_URL": redis_server.url()}
-    seen = observe(["redis_sharing.py", *arguments], cwd=EXAMPLE.parent, env=env)
+@pytest.mark.parametrize(("arguments", "pools"), [([], 100), (["--shared"], 1)], ids=["alone", "shared"])
+def test_clients_that_share_a_pool_share_its_connections(observe, redis_server, arguments, pools):
+    """Of ``redis_sharing.py``: as the server counts them, too. What is found about pools is logged, with its line."""
+    example = EXAMPLE.parent / "redis_sharing.py"
+    seen = observe([example.name, *arguments], cwd=example.parent, env={"REDIS_URL": redis_server.url()})
     assert seen.run.check().stdout.startswith(f"100 clients: {pools} pools, {pools} connections, ")
-    events = [event for root in seen.spans("dbsight.window") for event in root.events]
-    found = {event.attributes["dbsight.finding.rule"] for event in events}
-    found |= {log.attributes["dbsight.finding.rule"] for log in seen.logs("dbsight.finding")}
-    assert sorted(found & {"duplicate_pools"}) == rules
+    lines = example.read_text().splitlines()
+    made = next(number for number, line in enumerate(lines, 1) if "redis.Redis.from_url(URL) for _" in line)
+    logged = [log.attributes for log in seen.logs("dbsight.finding")]
+    alike = [
+        (found["dbsight.finding.rule"], found["code.line.number"])
+        for found in logged
+        if found["dbsight.finding.title"].startswith("Several pools lead to ")
+    ]
+    assert alike == ([("duplicate_pools", made)] if pools > 1 else [])
+    assert ("duplicate_pools" in {found["dbsight.finding.rule"] for found in logged}) is (pools > 1)
+    events = [
+        event.attributes["dbsight.finding.rule"] for root in seen.spans("dbsight.window") for event in root.events
+    ]
+    assert set(events) == {"redis_chatter"}
+
+
+def test_every_example_is_on_the_page_with_its_commands():
+    """Those in its first lines; and one of these two files runs it."""
+    page = (EXAMPLE.parent / "README.md").read_text()
+    tests = "".join((Path(__file__).parent / name).read_text() for name in RUN_BY)
+    parts = {"models.py", "settings.py", "site.py"}
+    for path in sorted(path for path in EXAMPLE.parent.rglob("*.py") if path.name not in parts):
+        name = str(path.relative_to(EXAMPLE.parent))
+        pattern = r"^ *((?:opentelemetry-instrument|pip|export|curl) .+?)(?:  +#.*)?$"
+        commands = re.findall(pattern, promised(path), re.MULTILINE)
+        assert len(commands) > 1
+        assert [command for command in commands if f"$ {command}" not in page] == []
+        assert f"]({name})" in page
+        assert name in tests

@@ -192,6 +192,7 @@ def test_a_task_is_judged_as_promised(frameworks, receiver, redis_server, tmp_pa
         with running(sender, output=tmp_path / "sender.txt", **options) as process:
             process.wait(60)
         tasks = receiver.wait_for(all_tasks, 60)
+        asked = receiver.wait_for(lambda arrived: asked_below(arrived, tasks[0]), 60)
     assert [(task.name, task.attributes["dbsight.db.calls"], rules_of(task)) for task in tasks] == [
         ("run/celery_redis.total", 25, ["redis_chatter"]),
         ("run/celery_redis.total", 25, ["redis_chatter"]),
@@ -202,10 +203,19 @@ def test_a_task_is_judged_as_promised(frameworks, receiver, redis_server, tmp_pa
         assert event.attributes["dbsight.finding.count"] == 25
         assert event.attributes["code.line.number"] == line_of("celery_redis.py", "shelf.get(")
         assert "mget" in event.attributes["dbsight.finding.suggestion"].lower()
-    assert 'operation "run/celery_redis.total"' in " ".join(promised("celery_redis.py").split())
+    assert {span.kind for span in asked} == {"CLIENT"}
+    told = " ".join(promised("celery_redis.py").split())
+    assert 'operation "run/celery_redis.total"' in told
+    assert '25 times "GET price:{}"' in told
 
 
 def all_tasks(receiver):
     """The roots of three tasks by name, once they are there."""
     tasks = [span for span in receiver.spans() if span.kind == "CONSUMER"]
     return sorted(tasks, key=lambda span: (span.name, span.start_ns)) if len(tasks) == 3 else None
+
+
+def asked_below(receiver, task):
+    """The commands of a task's loop, once all of them arrived."""
+    spans = [span for span in receiver.spans("GET price:{}") if span.parent_span_id == task.span_id]
+    return spans if len(spans) == 25 else None
