@@ -61,6 +61,18 @@ def no_swallowed_errors(request):
         pytest.fail(f"the guard swallowed exceptions in {swallowed}: see the captured log", pytrace=False)
 
 
+@pytest.fixture(autouse=True)
+def nothing_left_current():
+    """Fail a test after which a span is still current: the next one's would be its children."""
+    from opentelemetry import context
+
+    yield
+    left = context.get_current()
+    if left:
+        context.attach(context.Context())
+        pytest.fail(f"left in the current context: {dict(left)}", pytrace=False)
+
+
 def serving(system):
     """A server for the whole session, or a skip that says why there is none."""
     with contextlib.ExitStack() as stack:
@@ -125,6 +137,29 @@ def receiver(receiver_process):
     """An OTLP receiver that has received nothing yet."""
     receiver_process.clear()
     return receiver_process
+
+
+@pytest.fixture(scope="session")
+def observe(receiver_process, tmp_path_factory):
+    """Runs a program under ``opentelemetry-instrument`` and keeps what arrived: ``observed.observe``.
+
+    Each run has a directory of its own unless it is given one. For fixtures that several tests share.
+    """
+    from e2e import observed
+
+    def run(program, **options):
+        options.setdefault("cwd", tmp_path_factory.mktemp("run"))
+        return observed.observe(program, options.pop("receiver", receiver_process), **options)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sqlite_url(tmp_path_factory):
+    """A filled SQLite file that is only read."""
+    from e2e.programs import filled
+
+    return filled(f"sqlite:///{tmp_path_factory.mktemp('database') / 'shop.db'}")
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-from e2e import observed
-from e2e.programs import filled
 from matrix.environments import Environment, Missing
 
 
@@ -22,20 +20,3 @@ def python_of():
             pytest.skip(str(reason))
 
     return build
-
-
-@pytest.fixture(scope="session")
-def observe(receiver_process, tmp_path_factory):
-    """Runs a program in a directory of its own and keeps what arrived: ``observed.observe``."""
-
-    def run(program, **options):
-        options.setdefault("cwd", tmp_path_factory.mktemp("run"))
-        return observed.observe(program, options.pop("receiver", receiver_process), **options)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def sqlite_url(tmp_path_factory):
-    """A filled SQLite file that is only read."""
-    return filled(f"sqlite:///{tmp_path_factory.mktemp('database') / 'shop.db'}")
