@@ -1,13 +1,16 @@
 """Real processes, the SDK's own exporters, a real receiver: what arrives, and how long a process takes to end."""
 
 import contextlib
+import http.server
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 PROGRAM = """
 import atexit, os, sys, time
@@ -85,6 +88,32 @@ def closed_endpoint():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def keeping_server():
+    """A collector that keeps connections open: where it is, and the client's port by the name of each span."""
+    ports = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/v1/traces":
+                for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    ports.update((span.name, self.client_address[1]) for span in resource.scope_spans[0].spans)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            """Nothing is written."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", ports
+        server.shutdown()
 
 
 PROTOCOLS = ("grpc", "http/protobuf")
@@ -194,6 +223,34 @@ def test_parent_and_forked_child_each_send_what_waited_in_them(collector, protoc
         collector.wait_for(lambda receiver: len(receiver.spans()) == 2)
         end_of(process)
     assert sorted(span.name for span in collector.spans()) == ["before", "child"]
+
+
+IN_TURNS = """
+def told(name):
+    work(name)
+    trace.get_tracer_provider().force_flush()
+
+told("before")
+child = os.fork()
+if not child:
+    told("child")
+    os._exit(0)
+os.waitpid(child, 0)
+told("after")
+tell(time.monotonic())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_sends_over_a_connection_of_its_own(keeping_server):
+    """A collector keeps connections open: answers to parent and child on one of them would reach the wrong process."""
+    endpoint, ports = keeping_server
+    with program(
+        IN_TURNS, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf", OTEL_EXPORTER_OTLP_ENDPOINT=endpoint
+    ) as process:
+        end_of(process)
+    assert sorted(ports) == ["after", "before", "child"]
+    assert ports["after"] == ports["before"] != ports["child"]
 
 
 TRYING = """

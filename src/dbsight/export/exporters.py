@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -11,7 +12,7 @@ from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportRes
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from dbsight.safety import dropped
+from dbsight.safety import dropped, guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,7 @@ class Wrapped:
         self.way = way
         self._outlet = outlet
         self.failing = False
+        self._parents: tuple[Any, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
         if name == "_inner":  # a copy that is not made yet: no endless recursion
@@ -61,9 +63,20 @@ class Wrapped:
     def deliver(self) -> None:
         """Send what waited. Only spans wait."""
 
+    @guard
     def forked(self) -> None:
-        """Start anew in a forked child."""
+        """Start anew in a forked child, over connections of its own: the parent goes on with those that there are.
+
+        Private names of OpenTelemetry's HTTP exporters: ``_session`` up to 1.44, ``_client._transport._session`` in
+        1.45. Where neither is found, a child shares its parent's connections. gRPC sees to its channels by itself.
+        """
         self.failing = False
+        sender = getattr(getattr(self._inner, "_client", None), "_transport", self._inner)
+        adapters = getattr(getattr(sender, "_session", None), "adapters", {})
+        # Kept, for to close them takes locks that another thread of the parent may have held.
+        self._parents = tuple(adapters.values())
+        for prefix, adapter in tuple(adapters.items()):
+            adapters[prefix] = copy(adapter)
 
     def force_flush(self, timeout_millis: float = 30_000) -> bool:
         """Send what waited, if anybody listens, and flush the exporter inside."""
