@@ -8,6 +8,7 @@ import sqlalchemy
 from sqlalchemy import func, select
 
 import dbsight
+from suggested import applied
 
 
 @pytest.fixture
@@ -119,8 +120,7 @@ def test_a_lock_that_most_wait_for_is_found_and_one_for_each_thing_is_not(locked
     (contention,) = found(locked, "lock_contention")
     assert contention.count == 12
     locked.processor.analyzer.locks.reset()
-    code = contention.suggestion.partition("  #")[0]
     names = {"select": select, "func": func, "number": 1}
-    contend(lambda connection, index: eval(code, {**names, "connection": connection, "key": index}))
+    contend(lambda connection, index: applied(contention.suggestion, connection=connection, key=index, **names))
     assert totals(locked).acquired == 13
     assert found(locked, "lock_contention") == []

@@ -80,7 +80,7 @@ class PoolChurn(SnapshotRule):
 
     def _connections(self, pool: PoolSnapshot) -> Finding:
         state, totals = pool.state, pool.totals
-        unpooled = state.idle_max == 0
+        unpooled = state.idle_max == 0 or "Null" in state.kind  # one that is closed has no limits any more
         return Finding(
             rule=self.name,
             id=identity("pn", self.name, state.name, "connections"),

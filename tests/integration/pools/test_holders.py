@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import textwrap
 import threading
 import time
 
@@ -14,15 +13,22 @@ from subjects import OVERFLOW, SIZE, SUBJECTS, named
 import dbsight
 from conftest import until
 from dbsight.config import Settings
+from suggested import applied
 
 LIMITS = Settings(connection_leak_after=0.3, pool_wait_threshold=0.05)
 TAKING = re.compile(r"tests/integration/pools/subjects\.py:\d+")
 
 
 @pytest.fixture
-def telemetry(make_telemetry):
-    """With limits that a test can reach."""
-    return make_telemetry(settings=LIMITS)
+def limits():
+    """That a test can reach."""
+    return LIMITS
+
+
+@pytest.fixture
+def telemetry(make_telemetry, limits):
+    """With those limits."""
+    return make_telemetry(settings=limits)
 
 
 @pytest.fixture
@@ -72,16 +78,12 @@ def ask(telemetry, subject, pool, *, gives):
 
 def run(suggestion, subject, pool):
     """Run a block as it was suggested, around one use of a connection."""
-    use = "client.ping()" if "client" in suggestion else "connection"
-    use = f"await {use}" if "client" in suggestion and subject.asynchronous else use
-    code = f"{suggestion.partition('  #')[0]}\n    {use}"
-    names = {"redis": redis}
     if not subject.asynchronous:
-        exec(code, {**names, "engine": pool, "pool": pool})
+        body = "client.ping()" if "client" in suggestion else "connection"
+        applied(suggestion, body, redis=redis, engine=pool, pool=pool)
         return
-    names |= {"engine": pool.pool, "pool": pool.pool}
-    exec(f"async def work():\n{textwrap.indent(code, '    ')}", names)
-    subject.loop(pool).run(names["work"]())
+    body = "await client.ping()" if "client" in suggestion else "connection"
+    subject.loop(pool).run(applied(suggestion, body, redis=redis, engine=pool.pool, pool=pool.pool))
 
 
 @pools_that(lambda subject: subject.limit is not None and not subject.shares and not subject.refuses)
@@ -121,11 +123,12 @@ def test_what_nobody_gives_back_is_a_leak(found, opened, subject):
 
 
 @pools_that(lambda subject: subject.library in {"psycopg_pool", "asyncpg"})
-def test_a_connection_that_works_is_no_leak(found, opened, subject):
+@pytest.mark.parametrize("limits", [Settings(connection_leak_after=1.0)], ids=["patient"])
+def test_a_connection_that_works_is_no_leak(found, opened, subject, limits):
     """However long it is out."""
     pool = opened()
     connection = subject.take(pool)
-    end = time.monotonic() + 4 * LIMITS.connection_leak_after
+    end = time.monotonic() + 1.3 * limits.connection_leak_after
     while time.monotonic() < end:
         query = connection.execute("SELECT 1")
         if subject.asynchronous:

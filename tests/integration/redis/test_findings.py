@@ -3,13 +3,13 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Iterator
 
 import pytest
 import redis
 
 from dbsight import semconv
 from dbsight.model import Finding
+from suggested import applied
 
 
 def found(telemetry):
@@ -31,19 +31,6 @@ def totals(telemetry, rule) -> list[Finding]:
 
 
 KEYS = [f"price:{number}" for number in range(50)]
-
-
-def applied(suggestion, body="pass", **names):
-    """Run what is suggested, word for word, ``…`` standing for the application's own; what it gives is read whole."""
-    lines = [line.partition("  #")[0].replace("…", body) for line in suggestion.splitlines()]
-    try:
-        code = compile("\n".join(lines), "suggestion", "eval")
-    except SyntaxError:
-        exec("\n".join(lines), names)
-        return
-    given = eval(code, names)
-    if isinstance(given, Iterator):
-        list(given)
 
 
 def sent(name, *arguments):
@@ -190,11 +177,11 @@ def test_a_synchronous_client_stops_the_loop(client, watched, redis_server):
         client.blpop("nothing", 0.2)
 
     async def ask_asynchronously():
-        async with eval(first, {"redis": redis, "url": redis_server.url()}) as other:
+        async with applied(first, redis=redis, url=redis_server.url()) as other:
             await other.blpop("nothing", 0.2)
 
     asyncio.run(visit(ask_asynchronously))
-    asyncio.run(visit(lambda: eval(second.partition("  #")[0].removeprefix("await "), {**globals(), "work": work})))
+    asyncio.run(visit(lambda: applied(second, asyncio=asyncio, work=work)))
     assert found(watched) == []
 
 

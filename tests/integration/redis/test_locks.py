@@ -11,6 +11,7 @@ import redis
 
 import dbsight
 from dbsight.instrument import locks as instrument
+from suggested import applied
 
 
 @pytest.fixture
@@ -66,12 +67,6 @@ def contend(client, work, number=6, *, each=4):
         time.sleep(0.05)
     for thread in threads:
         thread.join()
-
-
-def applied(suggestion, body="pass", **names):
-    """Run what is suggested, word for word, ``…`` standing for the application's own work."""
-    lines = [line.partition("  #")[0].replace("…", body) for line in suggestion.splitlines()]
-    exec("\n".join(lines), {"random": random, "time": time, **names})
 
 
 def test_a_lock_is_counted_from_its_acquisition_to_its_release(locked, watched):
@@ -165,7 +160,7 @@ def test_trying_at_a_fixed_pace_is_found_and_jitter_is_not(locked, watched):
 
     def jittered(_):
         lock = locked.lock("stock", timeout=60)
-        applied(slow.suggestion, lock=lock)
+        applied(slow.suggestion, lock=lock, random=random, time=time)
         if lock.owned():
             lock.release()
 
