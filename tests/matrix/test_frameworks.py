@@ -22,6 +22,7 @@ WEB = (
     "gevent",
     "greenlet",
     "gunicorn",
+    "pyuwsgi",
     "uvicorn",
     "uvicorn-worker",
     *(
@@ -161,6 +162,13 @@ def uvicorn(*options):
     return lambda port: ["-m", "uvicorn", "--port", str(port), "--log-level", "warning", *options, "app:app"]
 
 
+def uwsgi(*options):
+    """How uWSGI is started: the master loads the application, and forks."""
+    run = "import pyuwsgi; pyuwsgi.run()"
+    common = ("--master", "--processes", "2", "--enable-threads", "--die-on-term", "--disable-logging", "--need-app")
+    return lambda port: ["-c", run, "--http-socket", f"127.0.0.1:{port}", *common, *options, "--module", "app:app"]
+
+
 SERVERS = {
     "flask, gunicorn": (FLASK, gunicorn("--workers", "2"), "GET /books/<int:number>"),
     "flask, gunicorn preloaded": (FLASK, gunicorn("--workers", "2", "--preload"), "GET /books/<int:number>"),
@@ -169,6 +177,8 @@ SERVERS = {
         gunicorn("--worker-class", "gthread", "--threads", "4"),
         "GET /books/<int:number>",
     ),
+    "flask, uwsgi": (FLASK, uwsgi("--py-call-osafterfork"), "GET /books/<int:number>"),
+    "flask, uwsgi without hooks": (FLASK, uwsgi(), "GET /books/<int:number>"),
     "flask, gunicorn gevent": (FLASK, gunicorn("--worker-class", "gevent"), "GET /books/<int:number>"),
     "fastapi, uvicorn": (FASTAPI, uvicorn(), "GET /books/{number}"),
     "fastapi, uvicorn workers": (FASTAPI, uvicorn("--workers", "2"), "GET /books/{number}"),
@@ -205,6 +215,8 @@ def test_requests_are_judged_each_by_itself(server, python_of, receiver, sqlite_
     (tmp_path / "app.py").write_text(program.lstrip("\n"))
     port = free_port()
     env = {"DATABASE_URL": sqlite_url, "OTEL_SERVICE_NAME": "web"}
+    if "uwsgi" in server:  # gRPC does not survive a fork that it is not told of
+        env |= {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http_endpoint}
     if program is DJANGO:
         (tmp_path / "settings.py").write_text(SETTINGS)
         env["DJANGO_SETTINGS_MODULE"] = "settings"
@@ -213,10 +225,11 @@ def test_requests_are_judged_each_by_itself(server, python_of, receiver, sqlite_
         assert len(set(answers)) == 1
         assert "author 5" in answers[0]
         receiver.wait_for(lambda arrived: len([span for span in arrived.spans() if span.kind == "SERVER"]) == 6, 20)
-        receiver.wait_for(
-            lambda arrived: sum(point.count for point in durations(arrived)) == 6 * loop_of(program),
-            20,
-        )
+        # Without this option uWSGI forks behind Python's back: OpenTelemetry's reader of metrics stays in the master.
+        if "without hooks" not in server:
+            receiver.wait_for(
+                lambda arrived: sum(point.count for point in durations(arrived)) == 6 * loop_of(program), 20
+            )
     output = (tmp_path / "output.txt").read_text()
     assert "dbsight:" not in output
     # OpenTelemetry's own threads do not survive that gevent replaces threads below them.
