@@ -8,7 +8,7 @@ import time
 import pytest
 import redis
 import redis.asyncio
-from subjects import OVERFLOW, SIZE, SUBJECTS, named
+from subjects import OVERFLOW, SIZE, SUBJECTS, RedisSync, named
 
 import dbsight
 from conftest import until
@@ -47,6 +47,9 @@ def pools_that(applies):
     """Pools to which a test applies."""
     pairs = [pair for pair in SUBJECTS if applies(pair[1])]
     return pytest.mark.parametrize("subject_and_server", pairs, indirect=True, ids=named)
+
+
+redis_alone = pools_that(lambda subject: subject == RedisSync())
 
 
 def on_root(telemetry):
@@ -158,7 +161,8 @@ def test_a_connection_whose_query_takes_long_is_no_leak(found, opened, subject):
     subject.give(pool, connection)
 
 
-def test_what_redis_py_keeps_on_purpose_is_no_leak(found, redis_server):
+@redis_alone
+def test_what_redis_py_keeps_on_purpose_is_no_leak(found, subject, redis_server):
     """Subscriptions, clients of one connection and commands that wait; keys that are watched and forgotten are one."""
     url = redis_server.url()
     with (
@@ -181,7 +185,8 @@ def test_what_redis_py_keeps_on_purpose_is_no_leak(found, redis_server):
         pipe.reset()
 
 
-def test_what_redis_py_keeps_for_tasks_is_no_leak(found, redis_server):
+@redis_alone
+def test_what_redis_py_keeps_for_tasks_is_no_leak(found, subject, redis_server):
     """The same on an event loop, in a pool that is shared by role too."""
 
     async def work():

@@ -154,6 +154,8 @@ def test_a_watched_transaction_shows_each_command_that_is_sent(client, watched):
 
 def test_scripts_keep_their_hash_and_keys(client, watched):
     """Arguments are values; a script that the server does not know is sent, and run again."""
+    client.script_flush()
+    watched.clear()
     script = client.register_script("return redis.call('set', KEYS[1], ARGV[1])")
     with watched.root():
         script(keys=["lock:1"], args=["a secret"])

@@ -127,6 +127,11 @@ def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
     return made
 
 
+def _is_asynchronous(original: Any) -> bool:
+    """Whether a method is awaited: decorators of redis-py 5 and 6 hide it behind a plain function."""
+    return inspect.iscoroutinefunction(inspect.unwrap(original))
+
+
 # -- Connections --------------------------------------------------------------------------------------------------
 def _pool_of(connection: Any) -> RedisPool | None:
     known: RedisPool | None = connection.__dict__.get("_dbsight_pool")
@@ -162,7 +167,7 @@ def _connect(original: Any) -> Any:
             _note_open(self)
         return result
 
-    return connect_async if inspect.iscoroutinefunction(original) else connect
+    return connect_async if _is_asynchronous(original) else connect
 
 
 def _closing(connection: Any) -> None:
@@ -187,7 +192,7 @@ def _disconnect(original: Any) -> Any:
         _closing(self)
         return await original(self, *args, **options)
 
-    return disconnect_async if inspect.iscoroutinefunction(original) else disconnect
+    return disconnect_async if _is_asynchronous(original) else disconnect
 
 
 # -- Pools --------------------------------------------------------------------------------------------------------
@@ -267,7 +272,7 @@ def _get_connection(original: Any, package: str) -> Any:
             asked.over(error)
         return connection
 
-    return get_connection_async if inspect.iscoroutinefunction(original) else get_connection
+    return get_connection_async if _is_asynchronous(original) else get_connection
 
 
 def _given_back(pool: Any, connection: Any, package: str) -> None:
@@ -291,7 +296,7 @@ def _release(original: Any, package: str) -> Any:
         _given_back(self, connection, package)
         return await original(self, connection, *args, **options)
 
-    return release_async if inspect.iscoroutinefunction(original) else release
+    return release_async if _is_asynchronous(original) else release
 
 
 def _dispose(original: Any, package: str) -> Any:
@@ -317,7 +322,7 @@ def _dispose(original: Any, package: str) -> Any:
         finally:
             pool.disposing = False
 
-    return disconnect_async if inspect.iscoroutinefunction(original) else disconnect
+    return disconnect_async if _is_asynchronous(original) else disconnect
 
 
 def _made(original: Any, package: str) -> Any:
