@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -18,6 +19,7 @@ from embedded import Unavailable
 
 SOURCE = Path(__file__).parent / "datadog"
 EXAMPLES = Path(__file__).parents[2] / "examples"
+PAGE = Path(__file__).parents[2] / "docs" / "backends" / "datadog.md"
 
 
 def build(go, sources, into):
@@ -78,6 +80,16 @@ def script(convert, receiver_process, tmp_path_factory):
     seen = observed.observe([str(EXAMPLES / "orders.py")], receiver_process, cwd=directory, env=env)
     seen.run.check()
     return convert(seen)
+
+
+class Sent:
+    """One export request, as ``convert`` wants to be given it."""
+
+    def __init__(self, request):
+        self._request = request
+
+    def trace_requests(self):
+        return [self._request]
 
 
 def told(span):
@@ -191,9 +203,40 @@ def test_it_is_the_old_name_of_the_system_that_makes_a_span_a_query(convert, att
     for name in attributes:
         span.attributes.add(key=name).value.string_value = values[name]
 
-    class One:
-        def trace_requests(self):
-            return [request]
-
-    (converted,) = convert(One())
+    (converted,) = convert(Sent(request))
     assert (converted["type"], converted["name"], converted["resource"]) == expected
+
+
+def test_numbers_can_be_compared_and_lists_are_text(convert):
+    """And the resource says environment and version."""
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    for name, value in (("deployment.environment.name", "production"), ("service.version", "1.4.0")):
+        resource.resource.attributes.add(key=name).value.string_value = value
+    span = resource.scope_spans.add().spans.add()
+    span.name, span.kind, span.trace_id, span.span_id = "GET", span.SPAN_KIND_SERVER, bytes([1] * 16), bytes([1] * 8)
+    span.attributes.add(key=semconv.POOL_WAIT).value.double_value = 0.25
+    rules = span.attributes.add(key=semconv.FINDINGS_RULES).value.array_value.values
+    rules.add().string_value = "n_plus_one"
+    rules.add().string_value = "pool_wait"
+    (converted,) = convert(Sent(request))
+    assert converted["metrics"] == {semconv.POOL_WAIT: 0.25}
+    kept = {name: converted["meta"][name] for name in (semconv.FINDINGS_RULES, "env", "version")}
+    assert kept == {semconv.FINDINGS_RULES: '["n_plus_one","pool_wait"]', "env": "production", "version": "1.4.0"}
+
+
+def test_the_page_says_what_the_conversion_makes(shop, script):
+    """Row by row, of a query on each system."""
+    spans, _ = shop
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| (.+) \| (.+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    said = {row[0]: row[1:] for row in rows}
+    made = (
+        queries(spans, "SELECT customers")[0],
+        queries(spans, "GET shop:price:{}")[0],
+        queries(script, "SELECT customers")[0],
+    )
+    for row, name in (("type", "type"), ("operation name", "name"), ("service", "service")):
+        assert said[row] == tuple(f"`{span[name]}`" for span in made)
+    assert [{"db.system", "db.name"} - span["meta"].keys() for span in made] == [set()] * 3
+    assert "server.address" in made[1]["meta"]  # PostgreSQL was reached by a socket
+    assert said["`db.name`"][1:] == tuple(f"`{span['meta']['db.name']}`" for span in made[1:])

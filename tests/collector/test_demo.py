@@ -108,6 +108,23 @@ def test_a_search_finds_the_requests_with_such_findings(shop, key):
     assert "GET /orders" in {root["operationName"] for root in roots}
 
 
+def test_a_search_finds_one_rule_among_others(shop):
+    """By what stands on the events: every request with such a finding, and no other."""
+
+    def requests():
+        searched = shop.jaeger.traces("shop", tags=json.dumps({"dbsight.finding.rule": "n_plus_one"}))
+        having = [
+            trace
+            for trace in shop.jaeger.traces("shop")
+            if any(found["dbsight.finding.rule"] == "n_plus_one" for span in trace["spans"] for found in findings(span))
+        ]
+        return [{trace["traceID"] for trace in each} for each in (searched, having)]
+
+    searched, having = services.eventually(requests, lambda seen: seen[0] == seen[1] and len(seen[1]) > 1)
+    assert searched == having
+    assert len(having) >= len(N_PLUS_ONES)
+
+
 def test_prometheus_has_every_database_call_with_exemplars(shop):
     """Counted before sampling, by summary; the examples are traces that Jaeger has."""
     query = 'traces_db_client_calls_total{service_name="shop", db_query_summary="SELECT customers"}'
