@@ -317,24 +317,45 @@ def run_books(observe, url, **options):
     return observe(BOOKS, env=env, **options)
 
 
+def undisturbed(run):
+    """The first of three runs in which the machine did not stand still: many tests look at the same one.
+
+    A second between two queries ends a window outside spans, and a query that nobody ran for long is slow.
+    """
+    for _ in range(3):
+        seen, on = run()
+        slow = [span for span in seen.queries() if "dbsight.query.class" in span.attributes]
+        if len(seen.spans("dbsight.window")) == len(slow) == 1:
+            break
+    return seen, on
+
+
 @pytest.fixture(scope="module", params=["grpc", "http/protobuf"])
 def sqlite_books(request, observe, tmp_path_factory):
     """The run on SQLite, over both protocols."""
-    url = filled(f"sqlite:///{tmp_path_factory.mktemp('database') / 'shop.db'}")
-    seen = run_books(observe, url, protocol=request.param)
-    assert seen.protocols == {request.param}
-    return seen, SQLITE
+
+    def run():
+        url = filled(f"sqlite:///{tmp_path_factory.mktemp('database') / 'shop.db'}")
+        seen = run_books(observe, url, protocol=request.param)
+        assert seen.protocols == {request.param}
+        return seen, SQLITE
+
+    return undisturbed(run)
 
 
 @pytest.fixture(scope="module", params=["psycopg", "asyncpg"])
 def postgresql_books(request, observe, postgresql_server):
     """The run on PostgreSQL, through a synchronous driver and an asynchronous one with ``AsyncSession``."""
-    with servers.fresh(postgresql_server) as database:
-        filled(database.url("postgresql+psycopg"))
-        seen = run_books(observe, database.url(f"postgresql+{request.param}"))
-    port = {} if database.host.startswith("/") else {"server.port": database.port}
-    where = {"db.namespace": database.name, "server.address": database.host, **port}
-    return seen, replace({"psycopg": PSYCOPG, "asyncpg": ASYNCPG}[request.param], where=where)
+
+    def run():
+        with servers.fresh(postgresql_server) as database:
+            filled(database.url("postgresql+psycopg"))
+            seen = run_books(observe, database.url(f"postgresql+{request.param}"))
+        port = {} if database.host.startswith("/") else {"server.port": database.port}
+        where = {"db.namespace": database.name, "server.address": database.host, **port}
+        return seen, replace({"psycopg": PSYCOPG, "asyncpg": ASYNCPG}[request.param], where=where)
+
+    return undisturbed(run)
 
 
 class TestOnSQLite(Books):

@@ -563,11 +563,13 @@ def test_a_pool_for_threads_under_an_asynchronous_engine_is_explained(watched, p
     assert watched.found("async_engine_sync_pool") == []
 
 
-def test_ten_thousand_engines_leave_nothing_behind(watched, tmp_path):
+def test_a_thousand_engines_leave_nothing_behind(watched, tmp_path):
     """What is remembered of engines goes with them, their names are bounded."""
     from dbsight.instrument import pools
 
+    collect()
     before = threading.active_count()
+    pools_before, engines_before = len(pools.snapshots("sqlalchemy")), len(pools.engines())  # of other tests
     for number in range(1000):
         engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/{number}.db")
         if number % 100 == 0:
@@ -575,7 +577,7 @@ def test_ten_thousand_engines_leave_nothing_behind(watched, tmp_path):
                 pass
     del engine
     collect()
-    assert pools.snapshots("sqlalchemy") == []
-    assert len(pools.engines()) == 0
+    assert len(pools.snapshots("sqlalchemy")) <= pools_before
+    assert len(pools.engines()) <= engines_before
     assert len(pools.snapshots(gone=True)) <= 201
     assert threading.active_count() <= before + 1

@@ -55,17 +55,18 @@ def test_pool_stats_have_the_names_of_the_guides(telemetry, postgresql):
 def test_pools_with_the_same_settings_have_the_same_hash(telemetry, tmp_path):
     """And those with others another one; each is counted."""
     before = dbsight.get_pool_count()
-    url = f"sqlite:///{tmp_path}/shop.db"
+    url = f"sqlite:///{tmp_path}/{tmp_path.name}.db"  # no other test has pools of that name
     engines = [sqlalchemy.create_engine(url), sqlalchemy.create_engine(url), sqlalchemy.create_engine(url, pool_size=1)]
-    hashes = [each["config_hash"] for each in dbsight.get_pool_info()["shop.db"]]
+    hashes = [each["config_hash"] for each in dbsight.get_pool_info()[f"{tmp_path.name}.db"]]
     assert len(set(hashes)) == 2
     assert dbsight.get_pool_count() - before == len(engines)
 
 
 def test_a_pool_that_was_named_keeps_its_name(telemetry, tmp_path):
     """``pool_logging_name`` tells pools of one database apart; the others are named by the target."""
-    url = f"sqlite:///{tmp_path}/named.db"
-    engines = [sqlalchemy.create_engine(url), sqlalchemy.create_engine(url, pool_size=1, pool_logging_name="reports")]
+    target, name = f"{tmp_path.name}.db", f"reports of {tmp_path.name}"
+    url = f"sqlite:///{tmp_path}/{target}"
+    engines = [sqlalchemy.create_engine(url), sqlalchemy.create_engine(url, pool_size=1, pool_logging_name=name)]
     stats = dbsight.pool_stats()
-    assert [(stats[name]["pool_size"], stats[name]["pools"]) for name in ("named.db", "reports")] == [(5, 1), (1, 1)]
+    assert [(stats[each]["pool_size"], stats[each]["pools"]) for each in (target, name)] == [(5, 1), (1, 1)]
     del engines
