@@ -35,11 +35,14 @@ class Unavailable(Exception):  # noqa: N818 - a fact about the machine, not an e
     """No such server can be had on this machine; the message says what was tried."""
 
 
-def free_port() -> int:
+def free_port(highest: int = 65_535) -> int:
     """A TCP port of the loopback interface that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port <= highest:
+            return port
 
 
 def environment() -> dict[str, str]:

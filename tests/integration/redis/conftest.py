@@ -1,12 +1,49 @@
 """An SDK in memory that watches redis-py, a client of a real server, and the way to ask for its spans."""
 
 import contextlib
+import time
 
 import pytest
 import redis
 import redis.asyncio
 
 import dbsight
+import servers
+
+
+def until(condition, seconds=60):
+    """Wait until a condition holds; gives its value."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture(scope="session")
+def redis_program():
+    """What runs a server of our own, or a skip."""
+    program = next(servers.redis_programs(), None)
+    if program is None:
+        pytest.skip(servers.SOURCES["redis"].missing)
+    return program
+
+
+@pytest.fixture(scope="session")
+def redis_cluster(redis_program):
+    """A cluster of one node, which serves every slot: a ``servers.Database``."""
+    with servers.embedded_redis(redis_program, "--cluster-enabled", "yes") as database:
+        with redis.Redis.from_url(database.url()) as client:
+            client.execute_command("CLUSTER ADDSLOTS", *range(16384))
+            until(lambda: "cluster_state:ok" in servers.redis_says(database, "CLUSTER", "INFO"))
+        yield database
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel(redis_program, redis_process):
+    """A sentinel that watches the server of the session as ``shop``: a ``servers.Database``."""
+    with servers.embedded_sentinel(redis_program, "shop", redis_process.database) as database:
+        yield database
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
+    from types import FrameType, TracebackType
 
 _NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
@@ -146,26 +146,48 @@ def _note_open(connection: Any) -> None:
     connection.__dict__["_dbsight_opened"] = perf_counter()
 
 
+class _Connecting(Making):
+    """That of a sentinel is one, though its class and the one that it is derived from both connect."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, pool: RedisPool, connection: Any) -> None:
+        super().__init__(pool)
+        self._connection = connection.__dict__
+        self._connection["_dbsight_connecting"] = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.pop("_dbsight_connecting", None)
+        if error is None:
+            self._connection["_dbsight_opened"] = perf_counter()
+        super().__exit__(kind, error, trace)
+
+
+def _to_be_connected(connection: Any) -> RedisPool | None:
+    """The pool of a connection that has no socket, and that nobody connects already."""
+    if _has_socket(connection) or "_dbsight_connecting" in connection.__dict__:
+        return None
+    return _pool_of(connection)
+
+
 def _connect(original: Any) -> Any:
     @functools.wraps(original)
     def connect(self: Any, *args: Any, **options: Any) -> Any:
-        pool = None if _has_socket(self) else _pool_of(self)
+        pool = _to_be_connected(self)
         if pool is None:
             return original(self, *args, **options)
-        with Making(pool):
-            result = original(self, *args, **options)
-            _note_open(self)
-        return result
+        with _Connecting(pool, self):
+            return original(self, *args, **options)
 
     @functools.wraps(original)
     async def connect_async(self: Any, *args: Any, **options: Any) -> Any:
-        pool = None if _has_socket(self) else _pool_of(self)
+        pool = _to_be_connected(self)
         if pool is None:
             return await original(self, *args, **options)
-        with Making(pool):
-            result = await original(self, *args, **options)
-            _note_open(self)
-        return result
+        with _Connecting(pool, self):
+            return await original(self, *args, **options)
 
     return connect_async if _is_asynchronous(original) else connect
 
@@ -329,7 +351,8 @@ def _made(original: Any, package: str) -> Any:
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - it takes the place of one
         original(self, *args, **options)
-        _watched(self, package)
+        if not hasattr(type(self), "get_master_address"):  # a sentinel's learns only then which service it leads to
+            _watched(self, package)
 
     return __init__
 
@@ -357,6 +380,7 @@ def _methods(package: str) -> list[tuple[str, str, str, Callable[[Any], Any]]]:
         methods += [
             (connection, "AbstractConnection", "connect", _connect),
             (connection, "AbstractConnection", "disconnect", _disconnect),
+            (f"{prefix}sentinel", "SentinelManagedConnection", "connect", _connect),
             (connection, "ConnectionPool", "__init__", named(_made, package=package)),
             (f"{prefix}client", "Redis", "__init__", named(_client_made, package=package)),
         ]
