@@ -11,6 +11,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from subjects import SUBJECTS, named
 
+import servers
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel(redis_process):
+    """A sentinel that watches the server of the session as ``shop``: a ``servers.Database``."""
+    program = next(servers.redis_programs(), None)
+    if program is None:
+        pytest.skip(servers.SOURCES["redis"].missing)
+    with servers.embedded_sentinel(program, "shop", redis_process.database) as database:
+        yield database
+
 
 @pytest.fixture(params=SUBJECTS, ids=named)
 def subject_and_server(request):

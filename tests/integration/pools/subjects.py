@@ -468,6 +468,49 @@ class RedisAsync(RedisSync):
         pool.loop.close()
 
 
+@dataclass
+class SentinelSync(RedisSync):
+    """What a sentinel leads to; the database is that of the sentinel."""
+
+    kind: str = "SentinelConnectionPool"
+    limit: int = 100
+    keeps: int = 100
+    refuses: bool = True
+
+    def name(self, database):
+        return "shop/0"
+
+    def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
+        from redis.sentinel import Sentinel, SentinelConnectionPool
+
+        sentinel = Sentinel([(database.host, database.port)])
+        return SentinelConnectionPool("shop", sentinel, max_connections=self.limit)
+
+
+@dataclass
+class SentinelAsync(RedisAsync):
+    """The same with tasks."""
+
+    kind: str = "SentinelConnectionPool"
+    limit: int = 100
+    keeps: int = 100
+    refuses: bool = True
+
+    def name(self, database):
+        return "shop/0"
+
+    def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
+        from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+
+        loop = Loop()
+
+        async def make():
+            sentinel = Sentinel([(database.host, database.port)])
+            return SentinelConnectionPool("shop", sentinel, max_connections=self.limit)
+
+        return OnLoop(loop.run(make()), loop)
+
+
 def no_limit(subject, *, keeps=None, **fields):
     """The subject as a pool without a maximum."""
     subject.limit, subject.keeps = None, keeps
@@ -508,6 +551,8 @@ SUBJECTS = [
     ("redis_server", RedisSync("ConnectionPool", limit=100, keeps=100, refuses=True)),
     ("redis_server", RedisAsync()),
     ("redis_server", RedisAsync("ConnectionPool", limit=100, keeps=100, refuses=True)),
+    ("redis_sentinel", SentinelSync()),
+    ("redis_sentinel", SentinelAsync()),
 ]
 """Server and pool."""
 
