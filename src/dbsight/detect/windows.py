@@ -109,18 +109,20 @@ class Windows:
     def _open_drawn(self, root: DrawnRoot) -> Window:
         context = root.context
         with self._lock:
-            if root.window is None:
-                root.window = window = Window(
-                    semconv.WINDOW_SPAN,
-                    context.trace_id,
-                    context.span_id,
-                    root.start_ns,
-                    sampled=context.trace_flags.sampled,
-                )
-                window.root = root
-                self._register(window)
-                self._unattended()
-            return root.window  # type: ignore[no-any-return]
+            if root.window is not None:
+                return root.window  # type: ignore[no-any-return]
+            root.window = window = Window(
+                semconv.WINDOW_SPAN,
+                context.trace_id,
+                context.span_id,
+                root.start_ns,
+                sampled=context.trace_flags.sampled,
+            )
+            window.root = root
+        # Without the lock: one that is evicted may write to the network.
+        self._register(window)
+        self._unattended()
+        return window
 
     def _open_rootless(self, parent: SpanContext) -> Window:
         """A window whose root we do not see: an unsampled trace of an older tracer, or work after the root's end."""
