@@ -59,12 +59,11 @@ CLIENTS: Final = (
     "asyncmy",
     "sqlite3",
     "pymongo",
-    "elasticsearch",
     "pymemcache",
     "pymssql",
     "oracledb",
 )
-"""Modules that talk to databases."""
+"""Modules that talk to databases and are to be instrumented; Elasticsearch's traces itself."""
 _RIVALS: Final = ("ddtrace", "newrelic", "elasticapm", "scout_apm", "sentry_sdk", "logfire")
 """Modules that instrument database clients by themselves."""
 
@@ -126,6 +125,7 @@ class Evidence:
     Attributes:
         pid: Of the process.
         python: Its version.
+        gil: Whether its threads take turns: they do but in a free-threaded build.
         versions: Of the packages that matter, where they are installed.
         distros: The distributions of OpenTelemetry that are installed, in the order in which they are tried.
         configurators: The same for configurators.
@@ -146,6 +146,7 @@ class Evidence:
 
     pid: int = 0
     python: str = ""
+    gil: bool = True
     versions: dict[str, str] = field(default_factory=dict)
     distros: list[str] = field(default_factory=list)
     configurators: list[str] = field(default_factory=list)
@@ -191,6 +192,7 @@ def gather(environ: Mapping[str, str] | None = None) -> Evidence:
     return Evidence(
         pid=os.getpid(),
         python=platform.python_version(),
+        gil=getattr(sys, "_is_gil_enabled", lambda: True)(),
         versions=_versions(),
         distros=[each.name for each in entry_points(group="opentelemetry_distro")],
         configurators=[each.name for each in entry_points(group="opentelemetry_configurator")],

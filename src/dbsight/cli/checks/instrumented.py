@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from dbsight.cli.check import Check, Line
+from dbsight.cli.check import Check, Line, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbsight.cli.evidence import Evidence
+
+_BY_THEMSELVES: Final = frozenset({"sqlalchemy", "redis", "valkey", "pymongo", "pymemcache"})
+"""Modules that talk to a database without SQLAlchemy above them."""
+_NAMES: Final = {"MySQLdb": "mysqlclient"}
+"""Modules whose instrumentor is called otherwise."""
 
 
 class Instrumented(Check):
@@ -50,6 +55,9 @@ class Instrumented(Check):
             yield Line("✘", "nothing is instrumented", "start it with opentelemetry-instrument, or call configure()")
         known = " ".join(inside.instrumented).lower()
         for module in inside.modules:
-            # What SQLAlchemy uses below itself needs none of its own.
-            if module.lower() not in known and "sqlalchemy" not in inside.modules:
-                yield Line("✘", f"{module} is used and not instrumented", "opentelemetry-bootstrap -a install")
+            # What SQLAlchemy uses below itself needs none of its own. It is imported where it is installed.
+            below = inside.practice.engines and module not in _BY_THEMSELVES
+            if _NAMES.get(module, module).lower() not in known and not below:
+                mark: Mark = "?" if inside.calls else "✘"
+                text = f"{module} is imported and not instrumented"
+                yield Line(mark, text, "opentelemetry-bootstrap -a install, if it is used")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import re
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.cli.check import Check, Line
 
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbsight.cli.evidence import Evidence
+
+_RATIO: Final = re.compile(r"^TraceIdRatioBased\{([\d.e-]+)\}|traceidratio(?::(.*))?$")
 
 
 class SamplerCheck(Check):
@@ -28,18 +31,26 @@ class SamplerCheck(Check):
         """The answers."""
         described = evidence.inside.sampler if evidence.inside is not None else ""
         asked = evidence.sampler or "parentbased_always_on"
-        name, _, ratio = asked.partition(":")
         shown = described.partition("{")[0] + f" ({asked})" if described else asked
-        if "always_off" in name or "AlwaysOff" in described.partition("{")[0] or _is_zero(name, ratio):
+        # A sampler that was set in code or in a file is known from inside alone.
+        kept = _share(described) if described else _share(asked)
+        if kept == 0:
             yield Line("✘", f"the sampler {shown} drops every trace", "OTEL_TRACES_SAMPLER=parentbased_always_on")
-        elif "ratio" in name:
+        elif kept is not None and kept < 1:
             yield Line("?", f"the sampler {shown} drops a part", "findings of dropped traces are log events")
         else:
             yield Line("✔", f"the sampler is {shown}")
 
 
-def _is_zero(name: str, ratio: str) -> bool:
+def _share(sampler: str) -> float | None:
+    """The share of new traces that is kept, by a sampler's description or setting; None when nobody can tell."""
+    root = sampler.removeprefix("ParentBased{root:")
+    if root.startswith("AlwaysOff") or root.endswith("always_off"):
+        return 0.0
+    ratio = _RATIO.search(root)
+    if ratio is None:
+        return None
     try:
-        return "ratio" in name and float(ratio or 1) <= 0
+        return float(ratio[1] or ratio[2] or 1)
     except ValueError:
-        return False
+        return None

@@ -16,10 +16,12 @@ class Versions(Check):
     """Are the versions that are installed ones that work together?
 
     Good:
-        OpenTelemetry's API and SDK are of the same version, 1.42 or later.
+        OpenTelemetry's API and SDK are of the same version, 1.42 or later, on a Python whose threads take turns.
 
     What to do:
-        Install them together: ``pip install --upgrade dbsight opentelemetry-sdk opentelemetry-api``.
+        Install them together: ``pip install --upgrade dbsight opentelemetry-sdk opentelemetry-api``. In a free-threaded
+        build, ``PYTHON_GIL=1`` lets threads take turns: without that dbsight, whose short critical sections count on
+        it, is not tried.
     """
 
     name: ClassVar[str] = "versions"
@@ -29,6 +31,8 @@ class Versions(Check):
         versions = evidence.versions
         shown = ", ".join(f"{name} {number}" for name, number in versions.items())
         yield Line("✔", f"Python {evidence.python}; {shown}")
+        if not evidence.gil:
+            yield Line("?", "its threads run at the same time: dbsight is not tried there", "PYTHON_GIL=1")
         api, sdk = versions.get("opentelemetry-api"), versions.get("opentelemetry-sdk")
         if sdk is None:
             yield Line("✘", "opentelemetry-sdk is not installed", "pip install opentelemetry-sdk")
