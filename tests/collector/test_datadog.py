@@ -1,10 +1,7 @@
-"""What Datadog makes of the spans, by the conversion of its own agent: ``tests/collector/datadog/main.go``."""
+"""What Datadog makes of the spans, by the conversion of its own agent."""
 
-import hashlib
 import json
 import re
-import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -12,48 +9,23 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 import servers
-from collector import programs
+from collector import conversion
 from dbsight import semconv
 from e2e import observed
 from embedded import Unavailable
 
-SOURCE = Path(__file__).parent / "datadog"
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PAGE = Path(__file__).parents[2] / "docs" / "backends" / "datadog.md"
 
 
-def build(go, sources, into):
-    """A minute, most of it for what the agent depends on."""
-    copy = sources / "datadog"
-    shutil.copytree(SOURCE, copy)
-    go(*programs.BUILD, "-o", into / "datadog", ".", cwd=copy)
-
-
-DATADOG = programs.Program(
-    "datadog",
-    hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.iterdir()))).hexdigest()[:12],
-    ("datadog",),
-    build,
-)
-
-
 @pytest.fixture(scope="module")
 def convert():
-    """Spans as Datadog keeps them, each a dictionary, in the order in which they came."""
+    """``conversion.converted``, once its program is there."""
     try:
-        programs.ensure(DATADOG)
+        conversion.ensure()
     except Unavailable as reason:
         pytest.skip(str(reason))
-
-    def convert(seen):
-        whole = ExportTraceServiceRequest()
-        for request in seen.trace_requests():
-            whole.resource_spans.extend(request.resource_spans)
-        program = DATADOG.directory / "datadog"
-        told = subprocess.run([program], input=whole.SerializeToString(), capture_output=True, check=True)
-        return [json.loads(line) for line in told.stdout.splitlines()]
-
-    return convert
+    return conversion.converted
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +41,7 @@ def shop(convert, receiver_process, postgresql_server, redis_process, tmp_path_f
             timeout=180,
         )
         seen.run.check()
-        return convert(seen), postgresql.name
+        return convert(seen.trace_requests()), postgresql.name
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +51,7 @@ def script(convert, receiver_process, tmp_path_factory):
     env = {"OTEL_SERVICE_NAME": "orders", "OTEL_DBSIGHT_REPORT": "off"}
     seen = observed.observe([str(EXAMPLES / "orders.py")], receiver_process, cwd=directory, env=env)
     seen.run.check()
-    return convert(seen)
-
-
-class Sent:
-    """One export request, as ``convert`` wants to be given it."""
-
-    def __init__(self, request):
-        self._request = request
-
-    def trace_requests(self):
-        return [self._request]
+    return convert(seen.trace_requests())
 
 
 def told(span):
@@ -203,7 +165,7 @@ def test_it_is_the_old_name_of_the_system_that_makes_a_span_a_query(convert, att
     for name in attributes:
         span.attributes.add(key=name).value.string_value = values[name]
 
-    (converted,) = convert(Sent(request))
+    (converted,) = convert([request])
     assert (converted["type"], converted["name"], converted["resource"]) == expected
 
 
@@ -219,7 +181,7 @@ def test_numbers_can_be_compared_and_lists_are_text(convert):
     rules = span.attributes.add(key=semconv.FINDINGS_RULES).value.array_value.values
     rules.add().string_value = "n_plus_one"
     rules.add().string_value = "pool_wait"
-    (converted,) = convert(Sent(request))
+    (converted,) = convert([request])
     assert converted["metrics"] == {semconv.POOL_WAIT: 0.25}
     kept = {name: converted["meta"][name] for name in (semconv.FINDINGS_RULES, "env", "version")}
     assert kept == {semconv.FINDINGS_RULES: '["n_plus_one","pool_wait"]', "env": "production", "version": "1.4.0"}

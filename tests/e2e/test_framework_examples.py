@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from embedded import free_port
+from collector import conversion
+from embedded import Unavailable, free_port
 from matrix.environments import Environment, Missing
 from matrix.serving import get, running
 
@@ -126,8 +127,29 @@ def frameworks():
         pytest.skip(str(reason))
 
 
+@pytest.fixture(scope="module")
+def in_datadog():
+    """What Datadog makes of the spans that arrived, by its own conversion; no spans where that cannot be built."""
+    try:
+        conversion.ensure()
+    except Unavailable as reason:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(reason), pytrace=False)
+        return lambda requests: []
+    return conversion.converted
+
+
+def shown_in_datadog(spans, rule, told):
+    """Check what an example's first lines, in one line, say of Datadog against the spans there with findings."""
+    found = [span for span in spans if rule in json.loads(span["meta"].get("dbsight.findings.rules", "[]"))]
+    for span in found:
+        searched = f"@dbsight.findings.rules:*{rule}*"
+        assert f'In Datadog: service {span["service"]}, resource "{span["resource"]}", {searched}' in told
+    assert bool(found) is bool(spans)
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_served_as_promised(name, frameworks, receiver, request, tmp_path):
+def test_a_page_is_served_as_promised(name, frameworks, receiver, in_datadog, request, tmp_path):
     """Both pages say the same; the faulty one has one N+1, in its line, and the fixed one nothing."""
     page = PAGES[name]
     (command,) = commands_of(page.promise)
@@ -157,6 +179,9 @@ def test_a_page_is_served_as_promised(name, frameworks, receiver, request, tmp_p
     assert {span.kind for span in queries} == {"CLIENT"}
     told = " ".join(promised(page.promise).split())
     assert f'operation "{page.root}"' in told
+    spans = in_datadog(receiver.trace_requests())
+    shown_in_datadog(spans, "n_plus_one", told)
+    assert {span["type"] for span in spans if REPEATED.search(span["resource"])} <= {"sql"}
     if page.suggestion:
         assert event.attributes["dbsight.finding.suggestion"] == page.suggestion
 
@@ -183,7 +208,7 @@ def repeated(receiver, root, page):
     return spans if len(spans) == 25 else None
 
 
-def test_a_task_is_judged_as_promised(frameworks, receiver, redis_server, tmp_path):
+def test_a_task_is_judged_as_promised(frameworks, receiver, in_datadog, redis_server, tmp_path):
     """Two carts are asked for key by key, in their loop; the third is not, and the worker's own waiting is nothing."""
     env = {"REDIS_URL": redis_server.url(), "OTEL_SERVICE_NAME": "shop"}
     worker, sender = commands_of("celery_redis.py")
@@ -207,6 +232,9 @@ def test_a_task_is_judged_as_promised(frameworks, receiver, redis_server, tmp_pa
     told = " ".join(promised("celery_redis.py").split())
     assert 'operation "run/celery_redis.total"' in told
     assert '25 times "GET price:{}"' in told
+    spans = in_datadog(receiver.trace_requests())
+    shown_in_datadog(spans, "redis_chatter", told)
+    assert {span["type"] for span in spans if span["resource"].startswith("GET price:")} <= {"redis"}
 
 
 def all_tasks(receiver):
