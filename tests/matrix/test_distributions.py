@@ -1,7 +1,11 @@
 """Guest of other distributions as they come from PyPI, in every order in which distro and configurator are picked."""
 
+import json
+import re
+
 import pytest
 
+from e2e import runner
 from e2e.observed import line_of
 from matrix.programs import MODELS
 
@@ -25,6 +29,8 @@ PICKS = {
     "our distro with their configurator": ("ours", "theirs"),
     "whichever comes first": (None, None),
 }
+NOT_TAKEN = re.compile(r"Configuration of \w+ not loaded(, configurator already loaded| because dbsight is set by .*)$")
+NAMES = re.compile(r"\b(dbsight|distro|configurator)\b(?= wins)")
 UPSTREAM = "opentelemetry.instrumentation.sqlalchemy"
 
 pytestmark = pytest.mark.slow
@@ -79,9 +85,8 @@ def test_each_query_is_one_span_with_everything_on_it(distribution, pick, python
     }
     seen = observe(REQUEST, cwd=tmp_path, python=python_of(*BASE, distribution), env=env)
     assert (seen.run.returncode, seen.run.stdout) == (0, "10\n")
-    # OpenTelemetry itself says which configurators it did not take.
-    ours = [line for line in seen.run.stderr.splitlines() if "not loaded" not in line and "dbsight" in line]
-    assert ours == []
+    # OpenTelemetry itself says which configurator it did not take, and nobody says anything else.
+    assert [line for line in seen.run.stderr.splitlines() if not NOT_TAKEN.search(line)] == []
     for name in ("GET /books", "dbsight.window"):
         spans = queries_below(seen, name)
         root = seen.span(name)
@@ -102,8 +107,44 @@ def test_each_query_is_one_span_with_everything_on_it(distribution, pick, python
         assert root.attributes["dbsight.db.calls"] == 6
         assert root.attributes["dbsight.findings.rules"] == ["n_plus_one"]
     makers = {span.scope.name for span in seen.spans() if span.kind == "CLIENT" and span.name != "connect"}
-    if PICKS[pick][0] is not None:
-        assert makers == {UPSTREAM if PICKS[pick][0] == "theirs" else "dbsight"}
+    expected = {"theirs": [{UPSTREAM}], "ours": [{"dbsight"}], None: [{UPSTREAM}, {"dbsight"}]}
+    assert makers in expected[PICKS[pick][0]]
     assert len([span for span in seen.spans() if span.kind == "CLIENT" and span.name != "connect"]) == 12
-    if seen.metrics():
-        assert sum(point.count for point in seen.points("db.client.operation.duration")) == 12
+    assert sum(point.count for point in seen.points("db.client.operation.duration")) == 12
+    assert seen.points("dbsight.self.errors") == []
+
+
+@pytest.mark.parametrize(
+    ("pick", "expected"),
+    [
+        ("theirs", [("✔", "the distribution is distro"), ("✔", "the configurator is configurator")]),
+        ("ours", [("✔", "the distribution is dbsight"), ("✔", "the configurator is dbsight")]),
+        (
+            "their distro with our configurator",
+            [
+                ("✔", "the distribution is distro"),
+                ("✔", "the configurator is dbsight"),
+                ("✘", "the distribution is distro and the configurator is dbsight: half of each is started"),
+            ],
+        ),
+        (
+            "whichever comes first",
+            [("?", "the distribution {} wins over others"), ("?", "the configurator {} wins over others")],
+        ),
+    ],
+)
+def test_doctor_says_who_won(pick, expected, python_of, tmp_path):
+    """The pick that starts the process, and the query that it saw there."""
+    python = python_of(*BASE, "opentelemetry-distro")
+    (tmp_path / "app.py").write_text(REQUEST.lstrip("\n"))
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'doctor.db'}", "OTEL_TRACES_EXPORTER": "none"}
+    env |= {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+    env |= settings_of("opentelemetry-distro", PICKS[pick])
+    command = ["-c", "from dbsight.cli.main import main; main()", "doctor", "--json", "--", python, "app.py"]
+    run = runner.run_instrumented(command, cwd=tmp_path, env=env, prefix=(), python=python)
+    answers = [(answer["check"], answer["mark"], answer["text"]) for answer in json.loads(run.stdout)]
+    said = [
+        (mark, NAMES.sub("{}", text) if mark == "?" else text) for name, mark, text in answers if name == "distribution"
+    ]
+    assert said == expected
+    assert ("spans", "✔", "12 queries seen, 1 finding made") in answers
