@@ -5,8 +5,8 @@
     opentelemetry-instrument python redis_sharing.py            # 100 pools, 100 connections
     opentelemetry-instrument python redis_sharing.py --shared   # 1 pool, 1 connection
 
-Prints the pools, the connections that Redis itself counts, and the memory of this process. What sharing saves depends
-on client, server and machine: measure it here.
+Prints the pools, the connections as this process and as Redis itself counts them, and the resident and virtual memory
+that they cost. What sharing saves depends on client, server and machine: measure it here.
 
 In Jaeger: operation "dbsight.window"; its event dbsight.finding has rule redis_chatter, count 100, for the SET below,
 shared or not. What is found about pools is about the process, which has no span: without --shared there is a log event
@@ -31,13 +31,23 @@ def clients() -> list[redis.Redis]:
     return [redis.Redis.from_url(URL) for _ in range(CLIENTS)]
 
 
+def measured() -> dict[str, float]:
+    """Connections by both ends, and the memory of this process."""
+    ours = sum(pool["total"] for pool in dbsight.pool_stats().values())
+    return {"ours": ours, "listed": len(asking.client_list()), **dbsight.get_process_memory()}
+
+
 with redis.Redis.from_url(URL) as asking:
-    others = asking.info("clients")["connected_clients"]
+    asking.ping()
+    before = measured()
     used = clients()
     for client in used:
         client.ping()
         client.set("shared", 1)
-    connected = asking.info("clients")["connected_clients"] - others
+    after = measured()
 pools = len({id(client.connection_pool) for client in used})
-memory = dbsight.get_process_memory()
-print(f"{CLIENTS} clients: {pools} pools, {connected} connections, {memory['rss']:.0f} MB resident")
+ours, listed, rss, vms = (after[name] - before[name] for name in before)
+print(
+    f"{CLIENTS} clients: {pools} pools, {ours:.0f} connections, {listed:.0f} in Redis's CLIENT LIST, "
+    f"{rss:.1f} MB resident and {vms:.1f} MB virtual memory more (now {after['rss']:.0f} and {after['vms']:.0f} MB)"
+)

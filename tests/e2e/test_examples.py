@@ -68,7 +68,11 @@ def test_clients_that_share_a_pool_share_its_connections(observe, redis_server, 
     """Of ``redis_sharing.py``: as the server counts them, too. What is found about pools is logged, with its line."""
     example = EXAMPLE.parent / "redis_sharing.py"
     seen = observe([example.name, *arguments], cwd=example.parent, env={"REDIS_URL": redis_server.url()})
-    assert seen.run.check().stdout.startswith(f"100 clients: {pools} pools, {pools} connections, ")
+    assert re.fullmatch(
+        rf"100 clients: {pools} pools, {pools} connections, {pools} in Redis's CLIENT LIST, "
+        r"-?[\d.]+ MB resident and -?[\d.]+ MB virtual memory more \(now \d+ and \d+ MB\)\n",
+        seen.run.check().stdout,
+    )
     lines = example.read_text().splitlines()
     made = next(number for number, line in enumerate(lines, 1) if "redis.Redis.from_url(URL) for _" in line)
     logged = [log.attributes for log in seen.logs("dbsight.finding")]
