@@ -129,9 +129,15 @@ def find(frame: FrameType | None = None) -> CallSite | None:
     fallback: FrameType | None = None
     current: Any = None
     for _ in range(_MAX_DEPTH):
-        kind = kinds.get(id(at.f_code)) or _kind_of(at)
+        code = at.f_code
+        kind = kinds.get(id(code)) or _kind_of(at)
         if kind != _LIBRARY:
             if kind == _APPLICATION:
+                above = at.f_back
+                if above is not None:  # nearly always known: found here without another call
+                    site = _direct.get((id(code), at.f_lasti, id(above.f_code), above.f_lasti))
+                    if site is not None:
+                        return site
                 return _site(at)
             if kind == _LOOP:
                 break
