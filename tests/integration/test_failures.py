@@ -64,6 +64,7 @@ GUARDS = {
     "instrument.sqlalchemy": {
         "Watcher.before_cursor_execute",
         "Watcher.after_cursor_execute",
+        "Watcher.checkin",
         "Running.finish",
         "_shadow.suppressed.shadow",
     },

@@ -297,10 +297,10 @@ class Watcher:
                 running.claim = claims.claim(execution, running.operation, running.prepared.attributes)
             running.finish(exception_context.original_exception)
 
-    @guard
     def checkin(self, dbapi_connection: Any, connection_record: Any) -> None:
         """A connection goes back to its pool: what was still open on it is over."""
-        running = self.open.get(id(dbapi_connection))
+        # No guard, which would cost as much as SQLAlchemy's own part of it: ``finish`` has one.
+        running = self.open.get(id(dbapi_connection)) if self.open else None
         if running is not None:
             running.finish()
 
