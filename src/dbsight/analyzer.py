@@ -201,7 +201,9 @@ class Analyzer:
         if operation.duration >= self._limits.lowest or findings:
             query_class, threshold = self._limits.classify(operation, window.name if window is not None else "")
             if query_class is not None or findings:
-                verdict = Verdict(query_class, threshold, findings)
+                # Without a window nobody would write them to the log.
+                logged = window is not None and self.settings.findings == "log"
+                verdict = Verdict(query_class, threshold, findings, logged=logged)
         self.stats.add(operation, verdict)
         self.metrics.record(operation, verdict)
         if window is not None:

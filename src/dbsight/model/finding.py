@@ -75,19 +75,23 @@ class Verdict:
         query_class: ``slow`` or ``very_slow``, None for a normal query.
         threshold: s; the limit that it crossed.
         findings: The findings about this query alone.
+        events: Those of them that are events on the span: all, or none where findings go to the log alone.
     """
 
-    __slots__ = ("findings", "query_class", "threshold")
+    __slots__ = ("events", "findings", "query_class", "threshold")
 
     def __init__(
         self,
         query_class: QueryClass | None = None,
         threshold: float | None = None,
         findings: tuple[Finding, ...] = (),
+        *,
+        logged: bool = False,
     ) -> None:
         self.query_class: QueryClass | None = query_class
         self.threshold = threshold
         self.findings = findings
+        self.events = () if logged else findings
 
 
 @dataclass(slots=True)

@@ -139,7 +139,7 @@ def enriched(
     events: tuple[Event, ...] = ()
     if verdict is not None:
         added.update(verdict_attributes(verdict))
-        events = tuple(finding_event(found, operation.end_ns) for found in verdict.findings)
+        events = tuple(finding_event(found, operation.end_ns) for found in verdict.events)
     made = rebuilt(span, added, events, removed=removed)
     if settings.query_text != "raw":
         _hide_messages(made, operation)

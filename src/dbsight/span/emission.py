@@ -89,8 +89,8 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
     attributes: Mapping[str, Any]
     if started.extra or verdict is not None or _is_special(operation):
         attributes = {**prepared.attributes, **started.extra, **changing_attributes(operation, verdict)}
-        if verdict is not None and verdict.findings:
-            events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.findings))
+        if verdict is not None and verdict.events:
+            events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.events))
     else:
         attributes = _shared(prepared, operation)
     started.pipeline.hand_on(
@@ -119,7 +119,7 @@ def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, v
         span.add_event(event.name, event.attributes, event.timestamp)
         span.set_status(error_status(operation))
     if verdict is not None:
-        for found in verdict.findings:
+        for found in verdict.events:
             event = finding_event(found, operation.end_ns)
             span.add_event(event.name, event.attributes, event.timestamp)
     span.end(operation.end_ns)
