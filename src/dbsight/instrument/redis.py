@@ -21,7 +21,7 @@ from opentelemetry.trace import get_current_span
 
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import callsite, redis_server
-from dbsight.instrument.pools.redis import PoolWatch
+from dbsight.instrument.pools.redis_watch import PoolWatch
 from dbsight.instrument.redis_clients import attempts, database_of, error_of, measures_itself, queued, waited
 from dbsight.instrument.redis_replies import cache_events, items
 from dbsight.model import Operation

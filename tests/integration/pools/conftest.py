@@ -14,9 +14,12 @@ from subjects import SUBJECTS, named
 import servers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redis_sentinel(redis_process):
-    """A sentinel that watches the server of the session as ``shop``: a ``servers.Database``."""
+    """A sentinel that watches the server of the session as ``shop``: a ``servers.Database``.
+
+    No longer than the module: it is a client of that server, which other tests count.
+    """
     program = next(servers.redis_programs(), None)
     if program is None:
         pytest.skip(servers.SOURCES["redis"].missing)

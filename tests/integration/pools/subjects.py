@@ -469,6 +469,42 @@ class RedisAsync(RedisSync):
 
 
 @dataclass
+class ClusterNodeAsync(RedisAsync):
+    """A node of an asynchronous cluster, which keeps its connections itself; there is no code to suggest for it."""
+
+    kind: str = "ClusterNode"
+    limit: int = 100
+    keeps: int = 100
+    refuses: bool = True
+    block: str = ""
+
+    def open(self, database, *, size=SIZE, overflow=OVERFLOW, timeout=TIMEOUT):
+        from redis.asyncio.cluster import ClusterNode
+
+        loop = Loop()
+
+        async def make():
+            return ClusterNode(database.host, database.port, max_connections=self.limit)
+
+        return OnLoop(loop.run(make()), loop)
+
+    async def take_async(self, pool):
+        connection = pool.pool.acquire_connection()
+        try:
+            await connection.send_command("PING")
+            await connection.read_response()
+        except BaseException:
+            await connection.disconnect()
+            await self.give_async(pool, connection)
+            raise
+        return connection
+
+    async def give_async(self, pool, connection):
+        # redis-py 5 to 7 do it so wherever they use one.
+        getattr(pool.pool, "release", pool.pool._free.append)(connection)
+
+
+@dataclass
 class SentinelSync(RedisSync):
     """What a sentinel leads to; the database is that of the sentinel."""
 
@@ -551,6 +587,7 @@ SUBJECTS = [
     ("redis_server", RedisSync("ConnectionPool", limit=100, keeps=100, refuses=True)),
     ("redis_server", RedisAsync()),
     ("redis_server", RedisAsync("ConnectionPool", limit=100, keeps=100, refuses=True)),
+    ("redis_server", ClusterNodeAsync()),
     ("redis_sentinel", SentinelSync()),
     ("redis_sentinel", SentinelAsync()),
 ]

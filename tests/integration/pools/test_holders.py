@@ -110,7 +110,7 @@ def test_who_waits_in_vain_learns_who_holds_the_connections(telemetry, opened, s
     assert on_root(telemetry) == []
 
 
-@pools_that(lambda subject: not subject.shares)
+@pools_that(lambda subject: not subject.shares and subject.block)
 def test_what_nobody_gives_back_is_a_leak(found, opened, subject):
     """The line that took it and code for this library; a connection that is given back so is none."""
     pool = opened()

@@ -39,9 +39,12 @@ def redis_cluster(redis_program):
         yield database
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def redis_sentinel(redis_program, redis_process):
-    """A sentinel that watches the server of the session as ``shop``: a ``servers.Database``."""
+    """A sentinel that watches the server of the session as ``shop``: a ``servers.Database``.
+
+    No longer than the module: it is a client of that server, which other tests count.
+    """
     with servers.embedded_sentinel(redis_program, "shop", redis_process.database) as database:
         yield database
 

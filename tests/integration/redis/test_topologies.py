@@ -1,6 +1,7 @@
 """Clusters and sentinels on real servers: the same spans, findings and pools as for a single server."""
 
 import asyncio
+import gc
 
 import pytest
 import redis
@@ -80,7 +81,22 @@ def test_the_pool_of_each_node_is_watched(cluster, watched, redis_cluster):
     (state,) = [each for each in pools.snapshots("redis") if each.name == name]
     assert (state.used, state.kind) == (0, "ConnectionPool")
     assert state.created - state.closed == state.idle > 0
-    assert {point.attributes[semconv.POOL_NAME] for point in watched.points("db.client.connection.count")} == {name}
+    assert name in {point.attributes[semconv.POOL_NAME] for point in watched.points("db.client.connection.count")}
+
+
+def test_the_connections_of_each_asynchronous_node_are_watched(watched, redis_cluster):
+    """A node keeps them itself; they are counted as those of any pool, and gone with it."""
+    gc.collect()  # clients of earlier tests
+    name = f"{redis_cluster.host}:{redis_cluster.port}/0"
+
+    async def ask():
+        async with redis.asyncio.RedisCluster(host=redis_cluster.host, port=redis_cluster.port) as cluster:
+            await asyncio.gather(*(cluster.get(f"user:{number}") for number in range(5)))
+            (state,) = [each for each in pools.snapshots("redis") if each.name == name]
+            return state
+
+    state = asyncio.run(ask())
+    assert (state.kind, state.used, state.created - state.closed == state.idle > 0) == ("ClusterNode", 0, True)
 
 
 def test_chatter_with_a_cluster_is_found_and_its_remedy_is_not(cluster, watched):

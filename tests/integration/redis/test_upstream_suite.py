@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-NEEDS = ("pytest-asyncio", "pytest-timeout", "packaging", "numpy")
+NEEDS = ("pytest-asyncio", "pytest-timeout")
 SUITES = {
     "sync": ("tests/test_commands.py", "tests/test_pipeline.py"),
     "async": ("tests/test_asyncio/test_commands.py", "tests/test_asyncio/test_pipeline.py"),

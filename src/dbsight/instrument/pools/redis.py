@@ -3,13 +3,12 @@
 ``get_connection`` and ``release`` are public; what is open is asked of ``_available_connections`` or, of a blocking
 pool, its ``pool.queue`` (redis-py 5 to 8). A connection of these pools is an object that may have lost its socket and
 makes another when it is next used: counted is what has a socket, where it is made and where it is closed. The nodes of
-an asynchronous cluster keep their connections themselves, have no room for anything of ours, and are not watched.
+an asynchronous cluster keep their connections themselves: ``redis_nodes.py``.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 import sys
 from time import perf_counter
@@ -17,17 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
 from dbsight.instrument import callsite
-from dbsight.instrument.pools import instruments, registry
-from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Making, Pool, asking
 from dbsight.instrument.redis_clients import database_of, pools_measure_themselves, waited
-from dbsight.safety import failed, guard
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import FrameType, TracebackType
 
-_NO_LIMIT: Final = 2**30
+NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
 _PACKAGES: Final = ("redis.", "valkey.")
 _SHARED_POOLS: Final = "dbsight.redis_pools"
@@ -57,13 +53,13 @@ class RedisPool(Pool):
     def idle(self) -> int:
         """Connections with a socket that wait."""
         pool = self.pool
-        return sum(map(_is_open, _available(pool))) if pool is not None else 0
+        return sum(map(is_open, available(pool))) if pool is not None else 0
 
     def max(self) -> int | None:
         """``max_connections``, which is a very large number where nobody limited it."""
         pool = self.pool
         limit = getattr(pool, "max_connections", None)
-        return limit if isinstance(limit, int) and limit < _NO_LIMIT else None
+        return limit if isinstance(limit, int) and limit < NO_LIMIT else None
 
     def idle_max(self) -> int | None:
         """All that it made are kept."""
@@ -74,7 +70,7 @@ class RedisPool(Pool):
         return max(1, len(self.users))
 
 
-def _available(pool: Any) -> list[Any]:
+def available(pool: Any) -> list[Any]:
     """The connections that wait in a pool, with and without a socket."""
     queue = getattr(getattr(pool, "pool", None), "queue", None)
     if queue is not None:  # a blocking one
@@ -82,12 +78,14 @@ def _available(pool: Any) -> list[Any]:
     return list(getattr(pool, "_available_connections", ()))
 
 
-def _is_open(connection: Any) -> bool:
+def is_open(connection: Any) -> bool:
+    """Whether a connection was made and is not closed."""
     inner = getattr(connection, "_conn", connection)  # a connection with a cache in front
-    return bool(inner.__dict__.get("_dbsight_opened")) or _has_socket(inner)
+    return bool(inner.__dict__.get("_dbsight_opened")) or has_socket(inner)
 
 
-def _has_socket(connection: Any) -> bool:
+def has_socket(connection: Any) -> bool:
+    """Whether it has one now."""
     if hasattr(connection, "_sock"):
         return connection._sock is not None
     return getattr(connection, "_reader", None) is not None
@@ -98,13 +96,14 @@ def _watched(pool: Any, package: str) -> RedisPool | None:
         known: RedisPool | None = pool.__dict__.get("_dbsight")
         if known is not None:
             return known
-        return None if pools_measure_themselves(package) else _adopt(pool, package, callsite.find())
+        return None if pools_measure_themselves(package) else adopt(pool, package, callsite.find())
     except Exception:
         failed("pools.redis")
         return None
 
 
-def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
+def adopt(pool: Any, package: str, site: Any) -> RedisPool:
+    """Watch a pool from now on."""
     database = database_of(pool, package)
     where = database.address if database.port is None else f"{database.address}:{database.port}"
     role = getattr(pool, "dbsight_role", "")  # of redis_pools: the same server may be asked in several roles
@@ -142,7 +141,8 @@ def _pool_of(connection: Any) -> RedisPool | None:
     return known
 
 
-def _note_open(connection: Any) -> None:
+def note_open(connection: Any) -> None:
+    """It has a socket from now on."""
     connection.__dict__["_dbsight_opened"] = perf_counter()
 
 
@@ -167,12 +167,14 @@ class _Connecting(Making):
 
 def _to_be_connected(connection: Any) -> RedisPool | None:
     """The pool of a connection that has no socket, and that nobody connects already."""
-    if _has_socket(connection) or "_dbsight_connecting" in connection.__dict__:
+    if has_socket(connection) or "_dbsight_connecting" in connection.__dict__:
         return None
     return _pool_of(connection)
 
 
-def _connect(original: Any) -> Any:
+def around_connect(original: Any) -> Any:
+    """In the place of a connection's ``connect``."""
+
     @functools.wraps(original)
     def connect(self: Any, *args: Any, **options: Any) -> Any:
         pool = _to_be_connected(self)
@@ -198,12 +200,14 @@ def _closing(connection: Any) -> None:
         opened = connection.__dict__.pop("_dbsight_opened", None)
         pool = connection.__dict__.get("_dbsight_pool")
         if opened is not None and pool is not None:
-            pool.closed("dispose" if pool.disposing else "invalid", perf_counter() - opened)
+            pool.closed("dispose" if getattr(pool, "disposing", False) else "invalid", perf_counter() - opened)
     except Exception:
         failed("pools.redis.closing")
 
 
-def _disconnect(original: Any) -> Any:
+def around_disconnect(original: Any) -> Any:
+    """In the place of its ``disconnect``."""
+
     @functools.wraps(original)
     def disconnect(self: Any, *args: Any, **options: Any) -> Any:
         _closing(self)
@@ -218,12 +222,12 @@ def _disconnect(original: Any) -> Any:
 
 
 # -- Pools --------------------------------------------------------------------------------------------------------
-class _Asking:
+class Asking:
     """Around ``get_connection``: the library says that the time was over by a message alone."""
 
     __slots__ = ("_pool", "_request", "_served", "_token")
 
-    def __init__(self, pool: RedisPool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._request = pool.ask()
         self._token = asking.set(self._request)
@@ -234,7 +238,7 @@ class _Asking:
         self._served = True
         held = self._pool.got(self._request, connection)
         if held is not None:
-            held.kept = _gives_back(frame)
+            held.kept = gives_back(frame)
             # What follows is one command or pipeline of the same thread or task: its span tells what was waited.
             waited.set((held.take_wait(), self._pool.name))
 
@@ -247,7 +251,7 @@ class _Asking:
             self._pool.gave_up(self._request, timed_out=exhausted)
 
 
-def _gives_back(frame: FrameType | None) -> bool:
+def gives_back(frame: FrameType | None) -> bool:
     """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need.
 
     What watches keys may be forgotten before EXEC, and with it the connection.
@@ -259,13 +263,15 @@ def _gives_back(frame: FrameType | None) -> bool:
     return str(frame.f_globals.get("__name__")).startswith(_PACKAGES)
 
 
-def _get_connection(original: Any, package: str) -> Any:
+def around_get_connection(original: Any, package: str) -> Any:
+    """In the place of a pool's ``get_connection``."""
+
     @functools.wraps(original)
     def get_connection(self: Any, *args: Any, **options: Any) -> Any:
         pool = _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        asked = _Asking(pool)
+        asked = Asking(pool)
         error: BaseException | None = None
         try:
             connection = original(self, *args, **options)
@@ -282,7 +288,7 @@ def _get_connection(original: Any, package: str) -> Any:
         pool = _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        asked = _Asking(pool)
+        asked = Asking(pool)
         error: BaseException | None = None
         try:
             connection = await original(self, *args, **options)
@@ -307,7 +313,9 @@ def _given_back(pool: Any, connection: Any, package: str) -> None:
         failed("pools.redis.given_back")
 
 
-def _release(original: Any, package: str) -> Any:
+def around_release(original: Any, package: str) -> Any:
+    """In the place of its ``release``."""
+
     @functools.wraps(original)
     def release(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
         _given_back(self, connection, package)  # first: who waits for it is served before this returns
@@ -321,7 +329,9 @@ def _release(original: Any, package: str) -> Any:
     return release_async if _is_asynchronous(original) else release
 
 
-def _dispose(original: Any, package: str) -> Any:
+def around_dispose(original: Any, package: str) -> Any:
+    """In the place of its ``disconnect``."""
+
     @functools.wraps(original)
     def disconnect(self: Any, *args: Any, **options: Any) -> Any:
         pool = self.__dict__.get("_dbsight")
@@ -347,7 +357,9 @@ def _dispose(original: Any, package: str) -> Any:
     return disconnect_async if _is_asynchronous(original) else disconnect
 
 
-def _made(original: Any, package: str) -> Any:
+def around_init(original: Any, package: str) -> Any:
+    """In the place of its ``__init__``."""
+
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - it takes the place of one
         original(self, *args, **options)
@@ -357,7 +369,9 @@ def _made(original: Any, package: str) -> Any:
     return __init__
 
 
-def _client_made(original: Any, package: str) -> Any:
+def around_client_init(original: Any, package: str) -> Any:
+    """In the place of a client's ``__init__``."""
+
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - as above
         original(self, *args, **options)
@@ -369,80 +383,3 @@ def _client_made(original: Any, package: str) -> Any:
             failed("pools.redis.client")
 
     return __init__
-
-
-def _methods(package: str) -> list[tuple[str, str, str, Callable[[Any], Any]]]:
-    """Module, class, method, and what it becomes."""
-    named = functools.partial
-    methods: list[tuple[str, str, str, Callable[[Any], Any]]] = []
-    for prefix in ("", "asyncio."):
-        connection = f"{prefix}connection"
-        methods += [
-            (connection, "AbstractConnection", "connect", _connect),
-            (connection, "AbstractConnection", "disconnect", _disconnect),
-            (f"{prefix}sentinel", "SentinelManagedConnection", "connect", _connect),
-            (connection, "ConnectionPool", "__init__", named(_made, package=package)),
-            (f"{prefix}client", "Redis", "__init__", named(_client_made, package=package)),
-        ]
-        for name in ("ConnectionPool", "BlockingConnectionPool"):
-            methods += [
-                (connection, name, "get_connection", named(_get_connection, package=package)),
-                (connection, name, "release", named(_release, package=package)),
-                (connection, name, "disconnect", named(_dispose, package=package)),
-            ]
-    return methods
-
-
-class PoolWatch:
-    """The wrappers around the pools of one package.
-
-    Args:
-        package: ``redis`` or ``valkey``.
-        named: Gives the package's name of a class that redis-py calls so.
-    """
-
-    def __init__(self, package: str, named: Callable[[str], str]) -> None:
-        self._package = package
-        self._undo: list[tuple[Any, str, Any]] = []
-        for module, name, method, wrap in _methods(package):
-            owner = getattr(importlib.import_module(f"{package}.{module}"), named(name), None)
-            original = vars(owner).get(method) if owner is not None else None
-            if original is not None:
-                setattr(owner, method, wrap(original))
-                self._undo.append((owner, method, original))
-        _adopt_existing(package)
-
-    def observe(self, meter_provider: Any) -> None:
-        """Send the states of the pools there."""
-        instruments.observe(RedisPool.library, meter_provider)
-
-    def stop(self) -> None:
-        """Leave nothing behind."""
-        for owner, method, original in reversed(self._undo):
-            setattr(owner, method, original)
-        self._undo = []
-        for pool in registry.pools():
-            if isinstance(pool, RedisPool) and pool.system == self._package:
-                pool.pool.__dict__.pop("_dbsight", None)
-        instruments.stop_observing(RedisPool.library)
-
-
-@guard
-def _adopt_existing(package: str) -> None:
-    """Pools that were made before: found among all objects, once; the same for their connections and clients."""
-    modules = [sys.modules.get(f"{package}.{name}") for name in ("connection", "asyncio.connection")]
-    for each in existing(*(module.__dict__["ConnectionPool"] for module in modules if module is not None)):
-        if hasattr(each, "connection_kwargs"):
-            out = list(getattr(each, "_in_use_connections", ()))
-            if hasattr(each, "_connections"):  # a blocking one remembers all that it made
-                out = [known for known in each._connections if known not in _available(each)]
-            inner = [getattr(connection, "_conn", connection) for connection in [*_available(each), *out]]
-            if not any(map(_has_socket, inner)):
-                continue  # closed, or not used yet: the first request will tell
-            made = _adopt(each, package, None)
-            made.strangers = {id(connection) for connection in out}
-            for connection in inner:
-                connection.__dict__["_dbsight_pool"] = made
-                if _has_socket(connection):
-                    _note_open(connection)
-                    registry.opened(made.counts)
