@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 import sqlalchemy
 from sqlalchemy import select
@@ -95,6 +97,32 @@ def test_an_entry_that_ignored_nothing_is_in_the_report(rules):
     telemetry = rules.telemetry(ignore=ignore)
     assert telemetry.processor.analyzer.snapshot().unused == [
         "ignore slow_query matched nothing: take it out when that stays so"
+    ]
+
+
+def test_a_rule_is_taken_away_for_one_fingerprint(rules):
+    """As it stands on the span of the query; the other query of the request keeps its own."""
+    spans = rules.telemetry().spans()
+    first, repeated = (
+        {
+            span.attributes["dbsight.query.fingerprint"]
+            for span in spans
+            if span.attributes.get("db.query.summary") == name
+        }
+        for name in ("SELECT orders", "SELECT customers")
+    )
+    for fingerprint, found in ((*first, ["n_plus_one"]), (*repeated, [])):
+        assert rules(overrides={fingerprint: {"rules": ("-n_plus_one",)}}) == found
+
+
+def test_an_entry_that_expired_ignores_nothing_any_more(rules):
+    """The finding is back, and the report says why."""
+    expires = dt.date(2020, 1, 31)
+    ignore = ({"rule": "n_plus_one", "reason": "a test", "expires": expires},)
+    telemetry = rules.telemetry(ignore=ignore)
+    assert telemetry.span("GET").attributes["dbsight.findings.rules"] == ["n_plus_one"]
+    assert telemetry.processor.analyzer.snapshot().unused == [
+        "ignore n_plus_one expired on 2020-01-31: fix the finding or renew it"
     ]
 
 
