@@ -117,6 +117,9 @@ class Metrics:
         self._summaries = Capped()
         self._namespaces = Capped()
         self._routes = Capped()
+        self._addresses = Capped()
+        self._errors = Capped()
+        self._codes = Capped()
         self._durations: dict[Any, Series] = {}
         self._returned: dict[Any, Series] = {}
         self._counted: dict[Any, Tally] = {}
@@ -206,13 +209,13 @@ class Metrics:
         if database.namespace is not None:
             attributes[semconv.DB_NAMESPACE] = self._namespaces(database.namespace)
         if database.address is not None:
-            attributes[semconv.SERVER_ADDRESS] = database.address
+            attributes[semconv.SERVER_ADDRESS] = self._addresses(database.address)
         if database.port is not None:
             attributes[semconv.SERVER_PORT] = database.port
         if operation.error_type is not None:
-            attributes[semconv.ERROR_TYPE] = operation.error_type
+            attributes[semconv.ERROR_TYPE] = self._errors(operation.error_type)
             if operation.error_code is not None:
-                attributes[semconv.DB_RESPONSE_STATUS_CODE] = operation.error_code
+                attributes[semconv.DB_RESPONSE_STATUS_CODE] = self._codes(operation.error_code)
         return attributes
 
     def _create_self_metrics(self, meter: Meter) -> None:
