@@ -44,9 +44,9 @@ def found(telemetry):
 
 
 def pools_that(applies):
-    """Pools to which a test applies."""
-    pairs = [pair for pair in SUBJECTS if applies(pair[1])]
-    return pytest.mark.parametrize("subject_and_server", pairs, indirect=True, ids=named)
+    """Pools to which a test applies, one of each kind of code that gives back."""
+    pairs = {pair[1].block: pair for pair in reversed(SUBJECTS) if applies(pair[1])}
+    return pytest.mark.parametrize("subject_and_server", list(reversed(pairs.values())), indirect=True, ids=named)
 
 
 redis_alone = pools_that(lambda subject: subject == RedisSync())
