@@ -19,7 +19,8 @@ INTRODUCTION = """\
 <!-- Made by `python docs/generate.py` from the instruments of the code: edit there. -->
 
 Names of OpenTelemetry's semantic conventions where they have one; names of our own begin with `dbsight.`. Attributes
-that can grow without bound (summaries, routes, pools, key prefixes) are capped: the rest is counted as `other`.
+that can grow without bound (summaries, databases, error classes, routes, pools, key prefixes) are capped: the rest is
+counted as `other`.
 
 The states of pools and of the process are asked for at each collection, with the meter provider that the instrumentor
 was given; everything else is recorded by the span processor. After a fork a child starts from what it inherited:
