@@ -51,6 +51,13 @@ def test_every_variable_is_a_setting(page):
     assert {name.lower() for name in named} - set(SETTINGS) == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_every_file_of_tests_that_is_named_exists(page):
+    """By its path from the root of the project."""
+    named = set(re.findall(r"`(tests/[\w/]+\.py)", page.read_text(encoding="utf-8")))
+    assert {file for file in named if not (ROOT / file).exists()} == set()
+
+
 def test_every_test_that_is_called_to_witness_exists():
     """The page about privacy names them by file and function."""
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8"))
