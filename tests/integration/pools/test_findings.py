@@ -104,7 +104,7 @@ def serve(telemetry, engine, threads, requests, hold):
 
 def waiting(make_telemetry, engine, threads=8, requests=2, hold=0.1):
     """What is found of waiting when so many threads use an engine."""
-    telemetry = make_telemetry(settings=LIMITS)
+    telemetry = make_telemetry(settings=Settings(pool_wait_threshold=LIMITS.pool_wait_threshold))
     for connection in [engine.connect() for _ in range(engine.pool.size())]:  # or the first waits while others connect
         connection.close()
     try:
