@@ -145,7 +145,7 @@ def test_doctor_waits_for_a_server_that_is_stopped_from_the_keyboard(tmp_path):
         while process.stderr.readline() != "serving\n":
             assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=180)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
