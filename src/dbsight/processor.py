@@ -260,7 +260,8 @@ class DbsightSpanProcessor(Wrapping):
         """A parentless foreign span as a child of the root that its thread or task draws."""
         assert span.context is not None
         root: DrawnRoot | None = scope.root.get()
-        if root is None or root.closed:
+        origin = self._origin or self
+        if root is None or root.closed or root.origin is not origin:
             context = SpanContext(
                 span.context.trace_id,
                 RandomIdGenerator().generate_span_id(),
@@ -268,7 +269,7 @@ class DbsightSpanProcessor(Wrapping):
                 trace_flags=span.context.trace_flags,
                 trace_state=span.context.trace_state,
             )
-            root = DrawnRoot(context, None, self._origin or self, span.resource, span.start_time or 0)
+            root = DrawnRoot(context, None, origin, span.resource, span.start_time or 0)
             scope.root.set(root)
         if root.context.trace_flags.sampled is not span.context.trace_flags.sampled:
             return span  # each was sampled by itself: neither drags the other along

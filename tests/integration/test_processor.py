@@ -404,6 +404,21 @@ def test_a_script_of_foreign_spans_gets_one_root(engine, make_telemetry):
     assert root.attributes["dbsight.db.calls"] == 7
 
 
+def test_a_foreign_span_hangs_below_no_root_of_another_pipeline(engine, make_telemetry):
+    """That of another provider in the same thread, whose window is still open."""
+    first, second = make_telemetry(), make_telemetry(instrument=False)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT name FROM authors").all()
+    foreign = {"db.system.name": "sqlite", "db.query.text": "SELECT id FROM authors"}
+    second.tracer.start_span("SELECT", kind=SpanKind.CLIENT, attributes=foreign).end()
+    for telemetry in (first, second):
+        telemetry.processor.analyzer.finish()
+    for telemetry in (first, second):
+        root = telemetry.span("dbsight.window")
+        (query,) = [span for span in telemetry.spans() if span.kind == "CLIENT"]
+        assert (query.trace_id, query.parent_span_id) == (root.trace_id, root.span_id)
+
+
 @pytest.mark.parametrize(
     "names",
     [
