@@ -34,8 +34,11 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(autouse=True)
 def fresh_process():
-    """Each test begins as a process does: settings not yet read, no window, no root, no pool ever made, no past."""
-    from dbsight import config, scope
+    """Each test begins as a process does: settings not yet read, no window, no root, no pool ever made, no past.
+
+    Fails one that leaves somebody listening: he would take windows and roots of the tests that follow for his own.
+    """
+    from dbsight import bus, config, scope
     from dbsight.instrument import process
     from dbsight.instrument.pools import registry
 
@@ -46,6 +49,10 @@ def fresh_process():
     config.reset()
     scope.window.set(None)
     scope.root.set(None)
+    if left := bus._listeners:
+        for listener in left:
+            bus.unsubscribe(listener)
+        pytest.fail(f"still listening: {left}", pytrace=False)
 
 
 @pytest.fixture(autouse=True)
