@@ -1,7 +1,9 @@
 """The Redis instrumentor on a real server: which spans, and what stands on them."""
 
 import asyncio
+import gc
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from redis.retry import Retry
 
 import dbsight
 from dbsight import config
+from dbsight.instrument import pools
 
 HERE = os.path.relpath(__file__)
 
@@ -283,6 +286,34 @@ def test_both_protocols_count_the_same(redis_server, watched, protocol):
             client.scan(match="c*")
     rows = [span.attributes.get("db.response.returned_rows") for span in commands(watched)]
     assert rows == [2, 3, 2, 2, 1]
+
+
+def test_a_client_with_a_cache_of_its_own_is_watched_like_any_other(redis_server, watched, monkeypatch):
+    """Client-side caching of protocol 3: one span a command, and a pool whose connections add up."""
+    if not hasattr(redis.connection, "CacheProxyConnection"):
+        pytest.skip("redis-py 5.0 has no cache")
+    from redis.cache import CacheConfig
+
+    name = f"{redis_server.host}:{redis_server.port}/{redis_server.name}"
+    gc.collect()  # pools of earlier tests
+    # The server of the tests may be older than redis-py wishes, but follows keys since 6.0.
+    monkeypatch.setattr(redis.connection.CacheProxyConnection, "MIN_ALLOWED_VERSION", "6.0.0", raising=False)
+    options = {"protocol": 3, "cache_config": CacheConfig(max_size=10), "decode_responses": True}
+    with (
+        redis.Redis.from_url(redis_server.url(), **options) as cached,
+        redis.Redis.from_url(redis_server.url()) as other,
+    ):
+        cached.set("user:1", "old")
+        watched.clear()
+        with watched.root():
+            assert [cached.get("user:1"), cached.get("user:1")] == ["old", "old"]
+            other.set("user:1", "new")
+        assert names(watched) == ["GET user:{}", "GET user:{}", "SET user:{}"]
+        end = time.monotonic() + 30
+        while cached.get("user:1") != "new":  # the server tells, a moment later
+            assert time.monotonic() < end
+        (state,) = [each for each in pools.snapshots("redis") if each.name == name]
+    assert (state.pools, state.used, state.idle, state.created - state.closed) == (2, 0, 2, 2)
 
 
 def test_long_keys_are_cut_and_strange_ones_are_harmless(client, watched):

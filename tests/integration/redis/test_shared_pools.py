@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 
 import pytest
 import redis
@@ -47,8 +48,30 @@ def test_a_preset_sizes_the_pool_of_each_role(registry, preset, sizes):
 @pytest.mark.parametrize(("role", "variable"), [("master", "MASTER"), ("slave", "SLAVE"), ("local", "LOCAL")])
 def test_the_environment_names_of_the_guide_are_heeded(registry, role, variable):
     """``REDIS_MASTER_POOL_SIZE`` and the like beat the preset."""
-    config.use(config.Settings.load({f"REDIS_{variable}_POOL_SIZE": "7"}))
+    config.use(config.Settings.load({f"REDIS_{variable}_POOL_SIZE": "7", "OTEL_DBSIGHT_REDIS_PRESET": "minimal"}))
     assert dbsight.redis_pool(role).max_connections == 7
+
+
+def test_the_environment_names_of_asynchronous_pools_are_heeded(registry):
+    """Both ends of what they keep and may open."""
+    environment = {"REDIS_ASYNC_POOL_MIN": "2", "REDIS_ASYNC_POOL_MAX": "9"}
+    config.use(config.Settings.load({**environment, "OTEL_DBSIGHT_REDIS_PRESET": "minimal"}))
+    assert in_loop(lambda: dbsight.redis_pool("async").max_connections) == 9
+    assert config.current().redis_async_pool_min == 2
+
+
+def test_a_connection_that_was_idle_is_checked_before_it_is_used(registry, redis_server, monkeypatch):
+    """With a PING, which the server counts; one that it closed meanwhile is made again, and nobody notices."""
+    monkeypatch.setattr("dbsight.redis_pools.CHECK_EVERY", 0.05)
+    client = redis.Redis(connection_pool=dbsight.redis_pool("master", redis_server.url()))
+    with redis.Redis.from_url(redis_server.url()) as admin:
+        client.set("a", 1)
+        admin.config_resetstat()
+        time.sleep(0.1)
+        assert client.get("a") == b"1"
+        assert admin.info("commandstats")["cmdstat_ping"]["calls"] == 1
+        admin.client_kill_filter(_id=client.client_id())
+        assert client.get("a") == b"1"
 
 
 def test_what_is_no_role_is_refused(registry):
