@@ -290,6 +290,8 @@ def test_look_ups_are_counted_by_key_template(client, watched):
     caches = watched.processor.analyzer.snapshot().caches
     assert [(each.key_prefix, each.hits, each.misses) for each in caches] == [("user:{}", 5, 4), ("cart:{}", 2, 1)]
     assert caches[0].size == 6
+    sizes = watched.points("dbsight.cache.payload.size")
+    assert sum(point.sum for point in sizes) == sum(each.size for each in caches)
     points = {
         (point.attributes["dbsight.cache.key_prefix"], point.attributes["dbsight.cache.result"]): point.value
         for point in watched.points("dbsight.cache.requests")

@@ -244,6 +244,30 @@ def test_connections_that_only_become_more_are_found(counts, number):
     assert [each.rule for each in findings] == ["connection_growth"] * number
 
 
+@pytest.mark.swallows_errors
+def test_a_clean_up_that_fails_is_counted(registry, redis_server, watched, monkeypatch):
+    """In the statistics, as a metric with the role, and in a finding; the application goes on."""
+    pool = dbsight.redis_pool("master", redis_server.url())
+    client = redis.Redis(connection_pool=pool)
+    client.ping()
+
+    def fail(*_):
+        raise OSError("the socket is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pool, "dbsight_clean", fail)
+        assert registry.cleanup(0) == 0
+    assert registry.get_pool_stats()["pools"][pool.dbsight_name]["cleanup_failures"] == 1
+    (point,) = [each for each in watched.points(semconv.METRIC_POOL_CLEANUP_FAILURES) if each.value]
+    assert (point.value, point.attributes[semconv.POOL_ROLE]) == (1, "master")
+    analyzer = watched.processor.analyzer
+    (examiner,) = [each for each in analyzer.judge.examiners if each.name == "connection_growth"]
+    assert [each.title for each in examiner.examine(analyzer.snapshot())] == [
+        f"Idle connections of {point.attributes[semconv.POOL_NAME]} cannot be closed"
+    ]
+    assert client.ping()
+
+
 def test_a_clean_up_that_fails_is_found():
     """With the role of the pool."""
     state = PoolState("localhost:6379/0 async", "redis", "SharedPool", "redis", role="async", cleanup_failures=2)
