@@ -42,7 +42,7 @@ def config_(as_json: bool) -> None:
                 "variable": row.setting.variable or None,
                 "value": row.value,
                 "source": row.source,
-                "about": row.setting.sentence,
+                "about": row.setting.about,
             }
             for row in rows
         ]

@@ -120,7 +120,11 @@ class Settings:
         5, "Rows written one at a time from one place that are a finding.", whole(2), overridable=True
     )
     max_rows_threshold: int = setting(
-        10_000, "Rows that one query may fetch at once without LIMIT or streaming.", whole(1), overridable=True
+        10_000,
+        "Rows that one query may fetch at once without LIMIT or streaming.",
+        whole(1),
+        overridable=True,
+        planned=True,
     )
     connection_leak_after: float = setting(
         30.0, "A connection that is out for longer counts as leaked.", parsers.duration
@@ -163,7 +167,7 @@ class Settings:
     )
     report: tuple[str, ...] | None = setting(
         None,
-        "Reports made when the process ends.",
+        "Reports made when the process ends; html is planned, and makes nothing in this version.",
         parsers.reports,
         unset="terminal where stderr is one, or where nothing is exported",
     )
@@ -197,20 +201,33 @@ class Settings:
         "off",
         "Query plans: never, of slow SELECTs, or once for every SELECT.",
         _EXPLAIN,
+        planned=True,
     )
-    sqlcommenter: bool = setting(False, "Append a comment with the trace context to every statement.", parsers.boolean)
+    sqlcommenter: bool = setting(
+        False, "Append a comment with the trace context to every statement.", parsers.boolean, planned=True
+    )
     suppress_driver_spans: bool = setting(
         True, "Leave out the driver's own span of a query that already has one.", parsers.boolean
     )
     process_metrics: bool = setting(True, "Memory and garbage collector of the process as metrics.", parsers.boolean)
 
     log_min_duration: float | None = setting(
-        None, "Queries from this duration on are written to the query log.", parsers.duration, theme="Other ways out"
+        None,
+        "Queries from this duration on are written to the query log.",
+        parsers.duration,
+        theme="Other ways out",
+        planned=True,
     )
     log_file: str | None = setting(
-        None, "File of the query log, one JSON object a line.", parsers.path, unset="the logger dbsight.queries"
+        None,
+        "File of the query log, one JSON object a line.",
+        parsers.path,
+        unset="the logger dbsight.queries",
+        planned=True,
     )
-    prometheus_port: int | None = setting(None, "Serve `/metrics` for Prometheus on this port.", whole(1, 65535))
+    prometheus_port: int | None = setting(
+        None, "Serve `/metrics` for Prometheus on this port.", whole(1, 65535), planned=True
+    )
 
     redis_preset: RedisPreset = setting(
         "balanced", "Sizes of the Redis pools to start from.", _REDIS_PRESET, theme="Redis pools"
@@ -239,7 +256,7 @@ class Settings:
     )
 
     max_slow_queries: int = setting(100, "Slow queries remembered for the reports.", whole(1), theme="Bounds")
-    max_alerts: int = setting(1000, "Alerts remembered.", whole(1))
+    max_alerts: int = setting(1000, "Alerts remembered.", whole(1), planned=True)
     max_windows: int = setting(1000, "Units of work (requests, tasks) watched at the same time.", whole(1))
     max_operations_per_window: int = setting(
         1000, "Operations remembered of one unit of work before it is judged and emptied.", whole(1)
@@ -287,6 +304,11 @@ class Settings:
         if environ is None:
             environ = environment()
         values, sources, complaints = resolution.resolve(SETTINGS, environ, arguments)
+        complaints += [
+            f"{SETTINGS[name].variable} has no effect in this version"
+            for name, source in sources.items()
+            if SETTINGS[name].planned and not source.startswith("preset")
+        ]
         for complaint in complaints:
             _warn(complaint)
         return cls(**values, sources=sources, surroundings=Surroundings.read(environ))

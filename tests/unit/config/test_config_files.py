@@ -74,10 +74,10 @@ def test_a_named_pyproject_without_our_table_is_one_warning(said):
 
 def test_an_unknown_key_is_one_warning_with_the_nearest_name(said):
     """A key in a file deserves what a variable gets; and a file cannot send us to another."""
-    Path("dbsight.toml").write_text("max-alerts = 1\nconfig = 'x.toml'\nmax_alerts = 2\n")
-    assert load().max_alerts == 2
+    Path("dbsight.toml").write_text("max-slow-queries = 1\nconfig = 'x.toml'\nmax_slow_queries = 2\n")
+    assert load().max_slow_queries == 2
     assert said() == [
-        "max-alerts in dbsight.toml is no setting and is ignored; did you mean max_alerts?",
+        "max-slow-queries in dbsight.toml is no setting and is ignored; did you mean max_slow_queries?",
         "config in dbsight.toml is ignored; a file names no other",
     ]
 

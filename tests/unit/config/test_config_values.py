@@ -97,7 +97,7 @@ def test_toml_values_are_taken_as_toml_has_them():
         textwrap.dedent("""
             sqlcommenter = true
             code_location = true
-            max_alerts = 5
+            max_slow_queries = 5
             connection_leak_after = "1m"
             rules = ["all", "-fan_out"]
             report = []
@@ -109,7 +109,7 @@ def test_toml_values_are_taken_as_toml_has_them():
     )
     assert load() == Settings(
         sqlcommenter=True,
-        max_alerts=5,
+        max_slow_queries=5,
         connection_leak_after=60.0,
         rules=("all", "-fan_out"),
         report=(),
@@ -132,11 +132,11 @@ def test_a_bad_value_is_one_warning_that_names_variable_value_and_what_is_used(n
 
 def test_a_bad_value_gives_way_to_the_next_best_and_the_warning_says_which(said):
     """A typo in the environment does not undo the file."""
-    Path("dbsight.toml").write_text("max_alerts = 7\nmax_windows = 'many'\n")
-    settings = load({"OTEL_DBSIGHT_MAX_ALERTS": "lots", "OTEL_DBSIGHT_MAX_WINDOWS": "3"})
-    assert (settings.max_alerts, settings.max_windows) == (7, 3)
+    Path("dbsight.toml").write_text("max_slow_queries = 7\nmax_windows = 'many'\n")
+    settings = load({"OTEL_DBSIGHT_MAX_SLOW_QUERIES": "lots", "OTEL_DBSIGHT_MAX_WINDOWS": "3"})
+    assert (settings.max_slow_queries, settings.max_windows) == (7, 3)
     assert said() == [
-        "OTEL_DBSIGHT_MAX_ALERTS = 'lots' is not a whole number of at least 1; 7 (file dbsight.toml) is used",
+        "OTEL_DBSIGHT_MAX_SLOW_QUERIES = 'lots' is not a whole number of at least 1; 7 (file dbsight.toml) is used",
         "max_windows = 'many' in dbsight.toml is not a whole number of at least 1; 3 (environment) is used",
     ]
 
@@ -144,7 +144,7 @@ def test_a_bad_value_gives_way_to_the_next_best_and_the_warning_says_which(said)
 def test_the_same_fault_is_said_once_however_often_settings_are_loaded(said):
     """``configure()`` loads again what the distribution loaded before."""
     for _ in range(3):
-        load({"OTEL_DBSIGHT_MAX_ALERTS": "lots"})
+        load({"OTEL_DBSIGHT_MAX_SLOW_QUERIES": "lots"})
     assert len(said()) == 1
 
 
@@ -243,3 +243,10 @@ def test_no_two_settings_share_a_default_mapping():
     """A default is nobody's to change for others."""
     assert Settings().budgets is not Settings().budgets
     assert load().slow_query_thresholds is not SETTINGS["slow_query_thresholds"].default
+
+
+def test_what_has_no_effect_yet_says_so_where_somebody_sets_it(said):
+    """One warning; a preset may set it without a word."""
+    load({"OTEL_DBSIGHT_SQLCOMMENTER": "true"}, preset="development")
+    assert said() == ["OTEL_DBSIGHT_SQLCOMMENTER has no effect in this version"]
+    assert "Planned: without effect in this version." in SETTINGS["sqlcommenter"].about
