@@ -6,8 +6,9 @@ pool can be asked for, and calls its methods when something happens. ``registry.
 ``report/metrics.py``.
 """
 
+from dbsight.instrument.pools.held import Held, held_by_connection
 from dbsight.instrument.pools.instruments import observe, stop_observing
-from dbsight.instrument.pools.pool import Held, Pool, held_by_connection
+from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots, tell_all_uses
 
 __all__ = [

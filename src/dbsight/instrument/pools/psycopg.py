@@ -25,7 +25,7 @@ from dbsight.safety import failed, guard
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from dbsight.instrument.pools.pool import Held
+    from dbsight.instrument.pools.held import Held
 
 _LIBRARY = "psycopg_pool"
 _ACTIVE: Final = 1

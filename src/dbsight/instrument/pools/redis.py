@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
 from dbsight.instrument import callsite
-from dbsight.instrument.pools.pool import Making, Pool, asking
+from dbsight.instrument.pools.held import asking
+from dbsight.instrument.pools.pool import Making, Pool
 from dbsight.instrument.redis_clients import database_of, pools_measure_themselves, waited
 from dbsight.safety import failed
 

@@ -17,7 +17,8 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dbsight.instrument.pools.pool import Held, Pool
+    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite
 
 MAX_NAMES: Final = 200
@@ -168,7 +169,7 @@ def pools() -> list[Pool]:
 
 def forget(library: str) -> None:
     """Watch the pools of one library no more."""
-    from dbsight.instrument.pools.pool import held_by_connection
+    from dbsight.instrument.pools.held import held_by_connection
 
     with _lock:
         for pool in [pool for pool in _pools if pool.library == library]:

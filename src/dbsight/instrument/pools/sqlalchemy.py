@@ -10,15 +10,24 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
-from weakref import ref
+from typing import TYPE_CHECKING, Any
 
 from dbsight import bus
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.existing import existing
-from dbsight.instrument.pools.pool import Pool, asking, held_by_connection
+from dbsight.instrument.pools.held import asking, held_by_connection
+from dbsight.instrument.pools.sqlalchemy_kinds import (
+    Assertion,
+    Null,
+    Queue,
+    SingletonThread,
+    SQLAlchemyPool,
+    Static,
+    Target,
+    waiting,
+)
 from dbsight.model import PoolEvent
 from dbsight.safety import failed, guard
 
@@ -27,24 +36,12 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
+    from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite, Database
 
 _LIBRARY = "sqlalchemy"
 _CONNECT = "_ConnectionRecord__connect"
 _POOL_OF_RECORD = "_ConnectionRecord__pool"
-
-
-class _Target:
-    """Where the connections of an engine lead; kept on its dialect, which all its pools share."""
-
-    __slots__ = ("configuration", "database", "engine", "site")
-
-    def __init__(self, engine: Any, site: CallSite | None) -> None:
-        url = engine.url
-        self.engine = ref(engine)
-        self.site = site
-        self.database: Database = database_of(engine.dialect, url)
-        self.configuration = (self.database.key, url.username, url.drivername)
 
 
 def pool_name(database: Database) -> str:
@@ -58,127 +55,6 @@ def pool_name(database: Database) -> str:
     return f"{database.address}{port}/{database.namespace or ''}"
 
 
-class _SQLAlchemyPool(Pool):
-    """What all of SQLAlchemy's pools share; without more, connections that are out are all that it has: NullPool."""
-
-    __slots__ = ("target",)
-
-    library: ClassVar[str] = _LIBRARY
-    target: _Target | None
-
-    def retired(self) -> bool:
-        """``engine.dispose()`` put another in its place, or the engine is gone."""
-        target = self.target
-        if target is None:
-            return False
-        engine = target.engine()
-        return engine is None or engine.pool is not self.pool
-
-
-class _Queue(_SQLAlchemyPool):
-    __slots__ = ()
-
-    def used(self) -> int:
-        # After dispose() of the pool itself its own count starts at zero, with connections still out.
-        pool = self.pool
-        if pool is None:
-            return 0
-        out: int = pool.size() - _waiting(pool) + pool.overflow()
-        return max(out, len(self.held))
-
-    def idle(self) -> int:
-        pool = self.pool
-        return _waiting(pool) if pool is not None else 0
-
-    def max(self) -> int | None:
-        pool = self.pool
-        if pool is None or pool._max_overflow < 0:
-            return None
-        return pool.size() + pool._max_overflow  # type: ignore[no-any-return]
-
-    def idle_max(self) -> int | None:
-        pool = self.pool
-        return (pool.size() or None) if pool is not None else None
-
-    def overflow(self) -> int:
-        pool = self.pool
-        return max(0, pool.overflow()) if pool is not None else 0
-
-    def blocks_loop(self) -> bool:
-        # SQLAlchemy 2 refuses to make such an engine, 1.4 does not.
-        return self.asynchronous and not getattr(type(self.pool), "_is_asyncio", True)
-
-
-class _Null(_SQLAlchemyPool):
-    __slots__ = ()
-
-    def idle_max(self) -> int | None:
-        return 0
-
-
-class _Static(_SQLAlchemyPool):
-    """One connection, given to everybody at once."""
-
-    __slots__ = ()
-
-    def _record(self) -> Any:
-        pool = self.pool
-        record = pool.__dict__.get("connection") if pool is not None else None
-        return record if record is not None and record.dbapi_connection is not None else None
-
-    def used(self) -> int:
-        # Whoever gives it back first makes it free: what is remembered of the others is not true any more.
-        record = self._record()
-        if record is not None and record.in_use:
-            return 1
-        self.held.clear()
-        return 0
-
-    def idle(self) -> int:
-        record = self._record()
-        return int(record is not None and not record.in_use)
-
-    def max(self) -> int | None:
-        return 1
-
-    def idle_max(self) -> int | None:
-        return 1
-
-
-class _SingletonThread(_SQLAlchemyPool):
-    """One connection a thread; those of finished threads are closed when there are too many."""
-
-    __slots__ = ()
-
-    def idle(self) -> int:
-        pool = self.pool
-        if pool is None:
-            return 0
-        opened = sum(record.dbapi_connection is not None for record in tuple(pool._all_conns))
-        return opened - len(self.held)
-
-    def idle_max(self) -> int | None:
-        pool = self.pool
-        return pool.size if pool is not None else None
-
-
-class _Assertion(_SQLAlchemyPool):
-    """One connection, which nobody may ask for while it is out."""
-
-    __slots__ = ()
-
-    def idle(self) -> int:
-        pool = self.pool
-        record = pool._conn if pool is not None else None
-        return int(record is not None and record.dbapi_connection is not None and not pool._checked_out)
-
-    def max(self) -> int | None:
-        return 1
-
-    def idle_max(self) -> int | None:
-        return 1
-
-
 class PoolWatcher:
     """The wrappers and listeners, while SQLAlchemy is instrumented."""
 
@@ -190,12 +66,12 @@ class PoolWatcher:
         self._base = base
         self._engine_class = Engine
         self._timeout = exc.TimeoutError
-        self._kinds: tuple[tuple[type, type[_SQLAlchemyPool]], ...] = (
-            (pool.QueuePool, _Queue),
-            (pool.NullPool, _Null),
-            (pool.StaticPool, _Static),
-            (pool.SingletonThreadPool, _SingletonThread),
-            (pool.AssertionPool, _Assertion),
+        self._kinds: tuple[tuple[type, type[SQLAlchemyPool]], ...] = (
+            (pool.QueuePool, Queue),
+            (pool.NullPool, Null),
+            (pool.StaticPool, Static),
+            (pool.SingletonThreadPool, SingletonThread),
+            (pool.AssertionPool, Assertion),
         )
         self._undo: list[Callable[[], None]] = []
         self._listeners: tuple[tuple[Any, str, Any], ...] = ()
@@ -236,7 +112,7 @@ class PoolWatcher:
             undo()
         self._undo = []
         for pool in registry.pools():
-            if isinstance(pool, _SQLAlchemyPool) and pool.pool is not None:
+            if isinstance(pool, SQLAlchemyPool) and pool.pool is not None:
                 pool.pool.__dict__.pop("_dbsight", None)
         for engine in list(registry.engines()):
             engine.dialect.__dict__.pop("_dbsight_target", None)
@@ -296,7 +172,7 @@ class PoolWatcher:
 
     @guard
     def _note_engine(self, engine: Any, find: Callable[[], CallSite | None] | None) -> None:
-        engine.dialect._dbsight_target = _Target(engine, find() if find is not None else None)
+        engine.dialect._dbsight_target = Target(engine, find() if find is not None else None)
         registry.engines().add(engine)
         self._adopt(engine.pool)
 
@@ -313,16 +189,16 @@ class PoolWatcher:
             if isinstance(each, self._base.Pool):
                 self._adopt(each)
 
-    def _adopt(self, pool: Any, *, again: bool = False) -> _SQLAlchemyPool | None:
+    def _adopt(self, pool: Any, *, again: bool = False) -> SQLAlchemyPool | None:
         """Watch one pool; None for those of a kind that is not known."""
-        known: _SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
+        known: SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
         if known is not None:
             return known
-        adapter = next((adapter for kind, adapter in self._kinds if isinstance(pool, kind)), _SQLAlchemyPool)
-        target: _Target | None = pool._dialect.__dict__.get("_dbsight_target")
+        adapter = next((adapter for kind, adapter in self._kinds if isinstance(pool, kind)), SQLAlchemyPool)
+        target: Target | None = pool._dialect.__dict__.get("_dbsight_target")
         name = pool._orig_logging_name or (pool_name(target.database) if target is not None else type(pool).__name__)
         system = target.database.system if target is not None else "other_sql"
-        limits = (pool.size(), pool._max_overflow) if adapter is _Queue else ()
+        limits = (pool.size(), pool._max_overflow) if adapter is Queue else ()
         configuration = (*target.configuration, *limits) if target is not None else id(pool)
         asynchronous = bool(getattr(pool._dialect, "is_async", False))
         site = target.site if target is not None else None
@@ -443,9 +319,9 @@ class PoolWatcher:
         if reason is None:
             if asking.get() is not None:
                 reason = "recycle"
-            elif isinstance(watched, _Null):
+            elif isinstance(watched, Null):
                 reason = "unpooled"
-            elif isinstance(watched, _Queue) and _waiting(pool) >= pool.size():
+            elif isinstance(watched, Queue) and waiting(pool) >= pool.size():
                 reason = "overflow"
             else:
                 reason = "dispose"
@@ -463,16 +339,6 @@ class PoolWatcher:
     def invalidate(self, dbapi_connection: Any, record: Any, exception: Any) -> None:
         """A connection is about to be closed because it is broken."""
         record.__dict__["_dbsight_reason"] = "invalid"
-
-
-def _waiting(pool: Any) -> int:
-    """Connections that wait in a queue, as ``pool.checkedin()`` has it.
-
-    Without the queue's lock: in a forked child, a thread that is the parent's alone may hold it for ever.
-    """
-    queue = pool._pool
-    waiting = getattr(queue, "queue", None)
-    return len(waiting) if waiting is not None else queue.qsize()  # that of asynchronous engines has no lock
 
 
 def _needs_collection(record: Any, arguments: tuple[Any, ...]) -> bool:

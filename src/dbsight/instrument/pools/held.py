@@ -1,0 +1,103 @@
+"""A connection that is asked for, or out: by whom, since when, and what ran on it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from dbsight.model import Holder
+
+if TYPE_CHECKING:
+    from dbsight.instrument.pools.pool import Pool
+    from dbsight.model import CallSite, Operation
+
+_WRITES = frozenset({"insert", "update", "delete", "ddl"})
+
+
+class Held:
+    """A connection that a thread or task asks for, and then has.
+
+    Not slots: most of what it may know never comes up, and stands on the class until then.
+
+    Attributes:
+        pool: Whose.
+        asked: When, on ``perf_counter``.
+        creating: s of the request in which a connection was made for it, which is no waiting.
+        began: When it was given out, on ``perf_counter``.
+        site: Where in the application.
+        served: s until it was given out, without ``creating``.
+        wait: s of these at an exhausted pool, until the first query takes it, on whose span it stands.
+        waited: The same, for good.
+        requester: Thread or task.
+        connection: What identifies the connection to whoever runs queries on it, 0 when that is nobody of ours.
+        session: It was taken by an ORM session.
+        overdue: It was reported as never given back.
+        kept: Who has it keeps it on purpose, or gives it back whatever happens.
+        last: When its latest query ended, on ``perf_counter``.
+        busy: s of queries on it.
+        queries: How many.
+        seen: How many its connection had run when it was looked at last, where it is the connection that counts.
+        writes: How many of these wrote.
+        failures: How many failed.
+        transaction: The one that is open on it; ``transactions.py``'s.
+    """
+
+    creating = 0.0
+    began = 0.0
+    served = 0.0
+    wait = 0.0
+    waited = 0.0
+    last = 0.0
+    busy = 0.0
+    requester = 0
+    connection = 0
+    queries = 0
+    seen = 0
+    writes = 0
+    failures = 0
+    session = False
+    overdue = False
+    kept = False
+    site: CallSite | None = None
+    transaction: Any = None
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.asked = perf_counter()
+
+    def ran(self, operation: Operation, last: float) -> None:
+        """A query on it is over: add it up, and tell the operation its pool and what it waited for the connection.
+
+        Args:
+            operation: Not yet published.
+            last: When its last driver call returned, on ``perf_counter``.
+        """
+        operation.pool = self.pool.name
+        if self.wait:
+            operation.pool_wait = self.take_wait()
+        self.last = last
+        self.busy += operation.duration
+        kind = operation.statement.kind
+        if kind != "transaction":
+            self.queries += 1
+        if kind in _WRITES:
+            self.writes += 1
+        if operation.error_type is not None:
+            self.failures += 1
+
+    def take_wait(self) -> float:
+        """What the first query after the checkout waited for its connection, s; 0 when it did not."""
+        wait, self.wait = self.wait, 0.0
+        return wait
+
+    def holder(self, now: float) -> Holder:
+        """As a record."""
+        return Holder(self.site, now - self.began, now - self.last, self.queries, self.session, self.kept)
+
+
+held_by_connection: dict[int, Held] = {}
+"""Connections that are out, by what identifies them to whoever runs queries on them."""
+
+asking: ContextVar[Held | None] = ContextVar("dbsight_pool_request", default=None)
+"""What the current thread or task asks a pool for; ContextVars follow greenlets."""
