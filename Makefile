@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 REDIS_ARGS ?=
+POOL_ARGS ?=
 
 .PHONY: demo test matrix lint types bench clean
 
@@ -34,9 +35,10 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-test  ## what dbsight costs per query; ARGS="--help"
+bench: $(VENV)/.installed-test  ## what dbsight costs per query, Redis command and checkout; ARGS="--help"
 	$(BIN)/python benchmarks/overhead.py $(ARGS)
 	$(BIN)/python benchmarks/redis_overhead.py $(REDIS_ARGS)
+	$(BIN)/python benchmarks/pools.py $(POOL_ARGS)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -71,7 +71,7 @@ def child(task: dict[str, Any]) -> dict[str, float]:
     client = redis.Redis(host=task["host"], port=task["port"])
     measured = {}
     for workload in WORKLOADS:
-        run(client, workload, 100, telemetry)
+        run(client, workload, task["requests"], telemetry)  # warm
         telemetry.flush()
         gc.collect()
         gc.freeze()
