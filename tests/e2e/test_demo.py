@@ -165,7 +165,7 @@ def run_shop(observe, cwd, limit, url=None):
         "OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD": str(limit),
         "OTEL_DBSIGHT_CONNECTION_LEAK_AFTER": "1",
         "OTEL_DBSIGHT_LONG_TRANSACTION_THRESHOLD": "0.5",
-        "OTEL_DBSIGHT_BLOCKED_LOOP_THRESHOLD": "0.005",
+        "OTEL_DBSIGHT_BLOCKED_LOOP_THRESHOLD": "0.001",
     }
     seen = observe(program, cwd=cwd, env=env, timeout=120)
     seen.run.check()

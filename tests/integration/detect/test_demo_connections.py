@@ -15,7 +15,7 @@ from dbsight.demo.app import served_faults
 from dbsight.demo.faults import CONNECTION_FAULTS
 from dbsight.demo.store import store_for
 
-LIMITS = Settings(connection_leak_after=0.05, long_transaction_threshold=0.5, blocked_loop_threshold=0.005)
+LIMITS = Settings(connection_leak_after=0.05, long_transaction_threshold=0.5, blocked_loop_threshold=0.001)
 """Those of ``make demo``, but that a leak is found at once."""
 
 SCHEMES = ("sqlite", "sqlite+aiosqlite", "postgresql+psycopg", "postgresql+asyncpg")

@@ -188,7 +188,7 @@ def test_who_waited_in_vain_learns_who_held_the_connections(watched, url):
     assert event.attributes["dbsight.finding.severity"] == "error"
     line = line_of(test_who_waited_in_vain_learns_who_held_the_connections, "holding = ")
     said = event.attributes["dbsight.finding.description"]
-    assert re.search(rf"Held by {re.escape(HERE)}:{line} for [\d.]+ m?s\.$", said)
+    assert re.search(rf"Held by {re.escape(HERE)}:{line} for [\d.]+ [mµ]?s\.$", said)
     watched.clear()
     holding.close()
     with watched.root("GET /orders"), engine.connect():
@@ -337,7 +337,7 @@ def test_a_transaction_that_never_ends_is_found_while_it_is_open(watched, url):
     connection = engine.connect()
     connection.exec_driver_sql("SELECT 1").all()
     (found,) = until(lambda: watched.found("long_transaction"))
-    assert re.search(r"open since [\d.]+ m?s;", found.description)
+    assert re.search(r"open since [\d.]+ [mµ]?s;", found.description)
     assert found.current_value > 0.49
     connection.close()
     engine.dispose()
