@@ -177,19 +177,14 @@ def _cleaned(pool: Any) -> bool:
     return True
 
 
-def _size(role: Role) -> int:
-    settings = config.current()
-    return {
-        "master": settings.redis_master_pool_size,
-        "slave": settings.redis_slave_pool_size,
-        "local": settings.redis_local_pool_size,
-        "async": settings.redis_async_pool_max,
-    }[role]
-
-
 def _make(role: Role, url: str, options: dict[str, Any]) -> Any:
     kind = _asynchronous() if role == "async" else _synchronous()
-    sized = {"max_connections": _size(role), "timeout": WAIT, "health_check_interval": CHECK_EVERY, **options}
+    sized = {
+        "max_connections": config.current().redis_pool_size(role),
+        "timeout": WAIT,
+        "health_check_interval": CHECK_EVERY,
+        **options,
+    }
     kind.dbsight_making = role
     return kind.from_url(url, **sized)
 

@@ -345,6 +345,22 @@ class Settings:
             return self.slow_query_threshold, self.very_slow_query_threshold
         return ladder[-2], ladder[-1]
 
+    def redis_pool_size(self, role: str) -> int:
+        """Connections that a Redis pool of a role may hold.
+
+        Args:
+            role: ``master``, ``slave``, ``local`` or ``async``.
+
+        Raises:
+            KeyError: There is no such role.
+        """
+        return {
+            "master": self.redis_master_pool_size,
+            "slave": self.redis_slave_pool_size,
+            "local": self.redis_local_pool_size,
+            "async": self.redis_async_pool_max,
+        }[role]
+
     def rule_enabled(self, rule: str) -> bool:
         """Whether a rule is to look; in ``rules`` the last word about it counts."""
         enabled = self.rules[:1] != () and self.rules[0].startswith("-")

@@ -19,6 +19,7 @@ from dbsight.detect.long_transaction import LongTransaction
 from dbsight.detect.memory_growth import MemoryGrowth
 from dbsight.detect.n_plus_one import NPlusOne
 from dbsight.detect.pool_churn import PoolChurn
+from dbsight.detect.pool_role_size import PoolRoleSize
 from dbsight.detect.pool_wait import PoolWait
 from dbsight.detect.redis_chatter import RedisChatter
 from dbsight.detect.redundant_query import RedundantQuery
@@ -41,6 +42,7 @@ RULES: tuple[type[Rule], ...] = (
     CacheMiss,
     InvalidationStorm,
     ConnectionGrowth,
+    PoolRoleSize,
     LockLeak,
     LockFixedRetry,
     LockContention,

@@ -1,6 +1,7 @@
 """Redis pools by role, on a real server: shared, sized by the settings, cleaned up, safe across forks and loops."""
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ import dbsight
 from dbsight import config, semconv
 from dbsight.detect.connection_growth import ConnectionGrowth
 from dbsight.model import PoolSample, PoolSnapshot, PoolState, Snapshot
+from suggested import applied
 
 ROLES = ("master", "slave", "local", "async")
 
@@ -193,6 +195,24 @@ def test_the_role_is_on_the_metrics(registry, redis_server, watched):
         if semconv.POOL_ROLE in point.attributes
     }
     assert limits == {"master": 10, "slave": 20}
+
+
+@pytest.mark.parametrize(("most", "severity"), [(50, "warning"), (3, "info")])
+def test_a_pool_of_another_size_than_its_role_is_found(registry, redis_server, watched, monkeypatch, most, severity):
+    """``pool_role_size``, and its suggestion applied."""
+    analyzer = watched.processor.analyzer
+    (examiner,) = [each for each in analyzer.judge.examiners if each.name == "pool_role_size"]
+    client = redis.Redis(connection_pool=dbsight.redis_pool("master", redis_server.url(), max_connections=most))
+    client.ping()
+    (found,) = examiner.examine(analyzer.snapshot())
+    assert (found.severity, found.current_value, found.threshold) == (severity, most, 10)
+    assert f"1 pool may hold {most} connections; the settings give the role master 10" in found.description
+    del client
+    registry.close()
+    gc.collect()
+    monkeypatch.setenv("REDIS_URL", redis_server.url())
+    redis.Redis(connection_pool=applied(found.suggestion, dbsight=dbsight)).ping()
+    assert list(examiner.examine(analyzer.snapshot())) == []
 
 
 def test_a_pool_for_each_client_is_found_and_a_shared_one_is_not(registry, redis_server, watched):
