@@ -1,4 +1,4 @@
-"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline``."""
+"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline`` · ``bench``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dbsight import config
 from dbsight.cli import diagnosis
 from dbsight.cli.inside import VARIABLE
 from dbsight.cli.redis_counts import redis_counts
+from dbsight.cli.redis_presets import redis_presets
 from dbsight.detect.controls import DEFAULT_BASELINE, write_baseline
 from dbsight.figures import counted
 from dbsight.report import json as saved
@@ -89,6 +90,14 @@ def _read(file: Path) -> Any:
         raise click.ClickException(f"{file} is no report of dbsight: {type(error).__name__}") from error
     except ValueError as error:
         raise click.ClickException(str(error)) from error
+
+
+@main.group()
+def bench() -> None:
+    """Measure what settings cost and give."""
+
+
+bench.add_command(redis_presets, "redis")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

@@ -1,0 +1,160 @@
+"""``dbsight bench redis``: what each preset of Redis pools costs and gives, measured against a real server."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from statistics import mean, quantiles
+from typing import Any, Final, get_args
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from dbsight import config
+from dbsight.cli.redis_counts import DEFAULT_URL
+from dbsight.config.settings import RedisPreset
+from dbsight.figures import count, seconds
+
+PRESETS: Final[tuple[str, ...]] = get_args(RedisPreset)
+
+_SAMPLE_EVERY: Final = 0.002  # s
+_THINK: Final = 2
+"""Times of holding that a client does something else, on average: without, whoever gives back is the next to take."""
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.option("--preset", type=click.Choice(["all", *PRESETS]), default="all", show_default=True)
+@click.option("--role", type=click.Choice(["master", "slave", "local"]), default="master", show_default=True)
+@click.option("--threads", type=click.IntRange(1, 500), default=32, show_default=True, help="Clients at once.")
+@click.option("--seconds", "duration", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Each preset.")
+@click.option("--hold", type=click.FloatRange(0), default=0.002, show_default=True, help="s a connection is kept.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def redis_presets(
+    url: str | None, preset: str, role: str, threads: int, duration: float, hold: float, as_json: bool
+) -> None:
+    """Try the presets of Redis pools: waits, pending requests, memory, cost of the clean-up.
+
+    Threads take a connection of one shared pool, send a GET, keep it for a while, as a pipeline would, and do
+    something else for twice as long. Each preset runs in a process of its own. URL is REDIS_URL, or
+    redis://localhost:6379/0, by default.
+    """
+    if importlib.util.find_spec("redis") is None:
+        raise click.ClickException("redis-py is not installed here")
+    where = url or config.environment().get("REDIS_URL") or DEFAULT_URL
+    task = {"url": where, "role": role, "threads": threads, "seconds": duration, "hold": hold}
+    rows = [_run(name, task) for name in (PRESETS if preset == "all" else [preset])]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    click.echo(f"{threads} threads, role {role}, a connection kept for {seconds(hold)}, {duration:g} s each\n")
+    table = Table(box=None, pad_edge=False)
+    for column in ("preset", "connections", "GET/s", "wait p50", "wait p95", "pending", "memory", "clean-up"):
+        table.add_column(column, justify="left" if column == "preset" else "right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["preset"],
+        f"{row['connections']} of {row['max_connections']}",
+        count(row["rate"]),
+        seconds(row["wait_p50"]),
+        seconds(row["wait_p95"]),
+        f"{row['pending']:.1f}",
+        f"{row['rss'] / 2**20:.2f} MB",
+        f"{row['closed']} in {seconds(row['cleanup'])}",
+    )
+
+
+def _run(preset: str, task: dict[str, Any]) -> dict[str, Any]:
+    environ = {**config.environment(), "OTEL_DBSIGHT_REDIS_PRESET": preset}
+    command = [sys.executable, "-c", "from dbsight.cli.redis_presets import child; child()", json.dumps(task)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
+    if done.returncode:
+        host = urlsplit(task["url"])
+        lines = done.stderr.strip().splitlines() or ["no word of why"]
+        raise click.ClickException(f"{host.hostname}:{host.port or 6379}: {lines[-1]}")
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return {"preset": preset, **measured}
+
+
+def child() -> None:
+    """One preset in this process; the task is the first argument, what was measured goes to standard output."""
+    task = json.loads(sys.argv[1])
+    click.echo(json.dumps(measure(task["url"], task["role"], task["threads"], task["seconds"], task["hold"])))
+
+
+def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> dict[str, Any]:
+    """Put load on the pool of a role.
+
+    Returns:
+        ``connections`` (opened), ``max_connections``, ``rate`` (GETs a second), ``wait_p50``, ``wait_p95`` (s),
+        ``pending`` (requests that waited, mean), ``rss`` (bytes that the process grew by), ``closed`` connections and
+        ``cleanup`` (s that closing them took).
+    """
+    import psutil
+
+    from dbsight.redis_pools import SharedPoolRegistry, redis_pool
+
+    pool = redis_pool(role, url)
+    warnings.simplefilter("ignore", DeprecationWarning)  # before redis-py 5.3 a command's name was needed
+    first = pool.get_connection("PING")
+    first.send_command("PING")
+    first.read_response()
+    pool.release(first)
+    before = psutil.Process().memory_info().rss
+    waits: list[list[float]] = [[] for _ in range(threads)]
+    asking = [False] * threads
+    ends = time.perf_counter() + duration
+
+    def work(number: int) -> None:
+        mine = waits[number]
+        thinking = random.Random(number)  # noqa: S311 - the same load each time; no secret
+        while (began := time.perf_counter()) < ends:
+            asking[number] = True
+            connection = pool.get_connection("GET")
+            asking[number] = False
+            mine.append(time.perf_counter() - began)
+            try:
+                connection.send_command("GET", f"dbsight:bench:{number}")
+                connection.read_response()
+                time.sleep(hold)
+            finally:
+                pool.release(connection)
+            time.sleep(thinking.expovariate(1 / (_THINK * hold)) if hold else 0)
+
+    workers = [threading.Thread(target=work, args=[number], daemon=True) for number in range(threads)]
+    pending = []
+    for worker in workers:
+        worker.start()
+    while any(worker.is_alive() for worker in workers):
+        pending.append(sum(asking))
+        time.sleep(_SAMPLE_EVERY)
+    every = sorted(wait for mine in waits for wait in mine)
+    cuts = quantiles(every, n=20) if len(every) > 1 else [every[0]] * 19
+    rss = psutil.Process().memory_info().rss - before
+    connections = len(pool.dbsight_open())
+    began = time.perf_counter()
+    SharedPoolRegistry.cleanup(0)
+    return {
+        "connections": connections,
+        "max_connections": pool.max_connections,
+        "rate": len(every) / duration,
+        "wait_p50": cuts[9],
+        "wait_p95": cuts[18],
+        "pending": mean(pending),
+        "rss": max(0, rss),
+        "closed": connections - len(pool.dbsight_open()),
+        "cleanup": time.perf_counter() - began,
+    }
