@@ -364,7 +364,11 @@ class Asking:
     ) -> None:
         asking.reset(self._token)
         if not self._served:
-            self._pool.gave_up(self._held, timed_out=kind is not None and issubclass(kind, self._timeouts))
+            self._pool.gave_up(self._held, timed_out=self.timed_out(error))
+
+    def timed_out(self, error: BaseException | None) -> bool:
+        """Whether this is how the library says that the time was over."""
+        return isinstance(error, self._timeouts)
 
 
 class Making:

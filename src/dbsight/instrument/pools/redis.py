@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools.held import asking
-from dbsight.instrument.pools.pool import Making, Pool
+from dbsight.instrument.pools.pool import Asking, Making, Pool
 from dbsight.instrument.redis_clients import database_of, pools_measure_themselves, waited
 from dbsight.safety import failed
 
@@ -223,33 +223,23 @@ def around_disconnect(original: Any) -> Any:
 
 
 # -- Pools --------------------------------------------------------------------------------------------------------
-class Asking:
+class RedisAsking(Asking):
     """Around ``get_connection``: the library says that the time was over by a message alone."""
 
-    __slots__ = ("_pool", "_request", "_served", "_token")
+    __slots__ = ()
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._request = pool.ask()
-        self._token = asking.set(self._request)
-        self._served = False
-
-    def got(self, connection: Any, frame: FrameType) -> None:
+    def given(self, connection: Any, frame: FrameType) -> None:
         """It was given a connection, which the frame asked for."""
-        self._served = True
-        held = self._pool.got(self._request, connection)
+        held = self.got(connection)
         if held is not None:
             held.kept = gives_back(frame)
             # What follows is one command or pipeline of the same thread or task: its span tells what was waited.
             waited.set((held.take_wait(), self._pool.name))
 
-    def over(self, error: BaseException | None) -> None:
-        """Served or not."""
-        asking.reset(self._token)
-        if not self._served:
-            text = str(error.args[0]) if error is not None and error.args else ""
-            exhausted = text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
-            self._pool.gave_up(self._request, timed_out=exhausted)
+    def timed_out(self, error: BaseException | None) -> bool:
+        """By its text, or by the class of an asynchronous cluster."""
+        text = str(error.args[0]) if error is not None and error.args else ""
+        return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
 
 
 def gives_back(frame: FrameType | None) -> bool:
@@ -272,16 +262,9 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        asked = Asking(pool)
-        error: BaseException | None = None
-        try:
+        with RedisAsking(pool) as asked:
             connection = original(self, *args, **options)
-            asked.got(connection, sys._getframe(1))
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            asked.over(error)
+            asked.given(connection, sys._getframe(1))
         return connection
 
     @functools.wraps(original)
@@ -289,16 +272,9 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        asked = Asking(pool)
-        error: BaseException | None = None
-        try:
+        with RedisAsking(pool) as asked:
             connection = await original(self, *args, **options)
-            asked.got(connection, sys._getframe(1))
-        except BaseException as raised:
-            error = raised
-            raise
-        finally:
-            asked.over(error)
+            asked.given(connection, sys._getframe(1))
         return connection
 
     return get_connection_async if _is_asynchronous(original) else get_connection
