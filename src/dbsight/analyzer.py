@@ -108,11 +108,7 @@ class Analyzer:
     # -- Life ---------------------------------------------------------------------------------------------------
 
     def use(self, settings: Settings) -> None:
-        """Judge by these settings from now on; what was found before stays.
-
-        Raises:
-            ConfigurationError: A setting names a rule that there is not.
-        """
+        """Judge by these settings from now on; what was found before stays."""
         self.judge = Judge(settings)
         self.settings = settings
         self.windows.most = settings.max_windows

@@ -27,10 +27,7 @@ class Judge:
     """The rules of one engine by the moments at which they are asked, and the controls that their findings must pass.
 
     Args:
-        settings: Which rules there are, their limits, and the controls.
-
-    Raises:
-        ConfigurationError: A setting names a rule that there is not.
+        settings: Which rules there are, their limits, and the controls; a rule that there is not is one warning.
 
     Attributes:
         controls: Overrides, the ignore list and the baseline.
