@@ -114,6 +114,28 @@ def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> 
     first.read_response()
     pool.release(first)
     before = psutil.Process().memory_info().rss
+    every, pending = _load(pool, threads, duration, hold)
+    cuts = quantiles(every, n=20) if len(every) > 1 else [every[0]] * 19
+    rss = psutil.Process().memory_info().rss - before
+    connections = len(pool.dbsight_open())
+    began = time.perf_counter()
+    SharedPoolRegistry.cleanup(0)
+    cleanup = time.perf_counter() - began
+    return {
+        "connections": connections,
+        "max_connections": pool.max_connections,
+        "rate": len(every) / duration,
+        "wait_p50": cuts[9],
+        "wait_p95": cuts[18],
+        "pending": pending,
+        "rss": max(0, rss),
+        "closed": connections - len(pool.dbsight_open()),
+        "cleanup": cleanup,
+    }
+
+
+def _load(pool: Any, threads: int, duration: float, hold: float) -> tuple[list[float], float]:
+    """Let clients use the pool: what each request waited, s, and how many waited at once, on average."""
     waits: list[list[float]] = [[] for _ in range(threads)]
     asking = [False] * threads
     ends = time.perf_counter() + duration
@@ -141,20 +163,4 @@ def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> 
     while any(worker.is_alive() for worker in workers):
         pending.append(sum(asking))
         time.sleep(_SAMPLE_EVERY)
-    every = sorted(wait for mine in waits for wait in mine)
-    cuts = quantiles(every, n=20) if len(every) > 1 else [every[0]] * 19
-    rss = psutil.Process().memory_info().rss - before
-    connections = len(pool.dbsight_open())
-    began = time.perf_counter()
-    SharedPoolRegistry.cleanup(0)
-    return {
-        "connections": connections,
-        "max_connections": pool.max_connections,
-        "rate": len(every) / duration,
-        "wait_p50": cuts[9],
-        "wait_p95": cuts[18],
-        "pending": mean(pending),
-        "rss": max(0, rss),
-        "closed": connections - len(pool.dbsight_open()),
-        "cleanup": time.perf_counter() - began,
-    }
+    return [wait for mine in waits for wait in mine], mean(pending)
