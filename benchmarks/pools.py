@@ -4,9 +4,9 @@
     python benchmarks/pools.py --rounds 3
 
 Every number comes from a fresh process; the best of its repeats counts, and the median over the rounds is shown.
-``plain`` is SQLAlchemy alone; ``watched`` counts holders, requests and connections and makes the events, with nobody
-to record them; ``dbsight`` records histograms and totals as well. The difference of the last two is the price of the
-records, which is reported apart.
+``plain`` is SQLAlchemy alone; ``watched`` knows the state of the pool: who asks, who holds which connection since when
+and by which line, with nobody to record it; ``dbsight`` records each use in histograms and totals as well. The
+difference of the last two is the price of the records, which is reported apart.
 """
 
 from __future__ import annotations
@@ -30,13 +30,10 @@ def prepare(variant: str) -> None:
     from opentelemetry.sdk.trace import TracerProvider
 
     import dbsight
-    from dbsight import bus
 
     provider, meters = TracerProvider(), MeterProvider([InMemoryMetricReader()])
     if variant == "dbsight":
         provider.add_span_processor(dbsight.DbsightSpanProcessor(meter_provider=meters))
-    else:
-        bus.subscribe(lambda _: None)
     dbsight.SQLAlchemyInstrumentor().instrument(tracer_provider=provider, meter_provider=meters)
 
 

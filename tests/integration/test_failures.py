@@ -64,7 +64,6 @@ GUARDS = {
     "instrument.sqlalchemy": {
         "Watcher.before_cursor_execute",
         "Watcher.after_cursor_execute",
-        "Watcher.checkin",
         "Running.finish",
         "_shadow.suppressed.shadow",
     },

@@ -337,3 +337,64 @@ def test_what_is_cached_is_bounded(monkeypatch):
         assert len(callsite._sites) <= 51
         assert len(callsite._kept) <= 60
     assert asks().line == line_of("asked")
+
+
+class Asking:
+    """What asks over and over."""
+
+    def __init__(self):
+        self.depth = self.moves = 0
+
+
+def test_a_place_is_found_again_where_it_was():
+    """The second time without a walk; another line, another depth and another caller are told apart."""
+    asking = Asking()
+    library = calling(PACKAGES / "sqlalchemy/engine.py")
+    deeper = calling(PACKAGES / "sqlalchemy/orm.py")
+    find = functools.partial(callsite.find_near, asking)
+
+    def once():
+        return library(find)
+
+    def twice():
+        return deeper(functools.partial(library, find)), library(find)
+
+    sites = []
+    for _ in range(3):
+        sites.append(once())  # noqa: PERF401 - a comprehension would be the caller
+    assert sites[0] is sites[1] is sites[2]
+    assert (sites[0].function.rpartition(".")[2], asking.moves) == ("once", 1)
+    for _ in range(3):
+        for site in twice():
+            assert (site.file, site.function.rpartition(".")[2], site.caller.line) != (HERE, "once", 0)
+            assert site.function.endswith("twice")
+    assert once().caller.line != sites[0].caller.line
+
+
+def test_who_asks_from_anywhere_is_not_followed_for_ever():
+    """After many changes of depth it is walked as if nothing was remembered; the places are the same."""
+    asking = Asking()
+    library = calling(PACKAGES / "sqlalchemy/engine.py")
+
+    def descend(levels):
+        return descend(levels - 1) if levels else library(functools.partial(callsite.find_near, asking))
+
+    for _ in range(40):
+        assert descend(0).line == descend(3).line
+        assert library(functools.partial(descend, 1)).function.endswith("descend")
+    assert asking.moves <= 51
+
+
+def test_what_is_remembered_of_places_is_bounded(monkeypatch):
+    """Beyond the bound it is forgotten, and found by walking again."""
+    monkeypatch.setattr(callsite, "_MAX_CACHED", 3)
+    library = calling(PACKAGES / "sqlalchemy/engine.py")
+    asking = Asking()
+    for number in range(20):
+        namespace = {"library": library, "find": functools.partial(callsite.find_near, asking)}
+        exec(
+            compile(f"def f():\n    return library(find)\nsite = f()\n{'#' * number}", f"app{number}.py", "exec"),
+            namespace,
+        )
+        assert namespace["site"].function == "f"
+    assert len(callsite._near) <= 3

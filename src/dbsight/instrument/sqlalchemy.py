@@ -297,13 +297,6 @@ class Watcher:
                 running.claim = claims.claim(execution, running.operation, running.prepared.attributes)
             running.finish(exception_context.original_exception)
 
-    def checkin(self, dbapi_connection: Any, connection_record: Any) -> None:
-        """A connection goes back to its pool: what was still open on it is over."""
-        # No guard, which would cost as much as SQLAlchemy's own part of it: ``finish`` has one.
-        running = self.open.get(id(dbapi_connection)) if self.open else None
-        if running is not None:
-            running.finish()
-
     @guard
     def engine_connect(self, conn: Any, *_: Any) -> None:
         """A connection is used: from now on the spans of its driver are suppressed."""
@@ -415,7 +408,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
     """
 
     _watcher: Watcher | None = None
-    _pools: PoolWatcher | None = None
+    _pools: PoolWatcher[Running] | None = None
     _listeners: tuple[tuple[Any, str, Any, dict[str, Any]], ...] = ()
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -426,7 +419,6 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         from sqlalchemy import event
         from sqlalchemy.engine import Engine as SQLAlchemyEngine
         from sqlalchemy.orm import Session
-        from sqlalchemy.pool import Pool
 
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
         self._listeners = (
@@ -436,7 +428,6 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
             (SQLAlchemyEngine, "handle_error", watcher.handle_error, {}),
             (SQLAlchemyEngine, "engine_connect", watcher.engine_connect, {}),
             (SQLAlchemyEngine, "do_connect", watcher.do_connect, {}),
-            (Pool, "checkin", watcher.checkin, {}),
             (Session, "before_flush", orm.before_flush, {}),
             (Session, "after_flush", orm.after_flush, {}),
             (Session, "after_soft_rollback", orm.after_flush, {}),
@@ -446,8 +437,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         for target, name, listener, options in self._listeners:
             event.listen(target, name, listener, **options)
         bus.on_root_ending(watcher.root_ending)
-        # After the watcher: at a check-in a result that is still open is over before its connection is.
-        self._pools = PoolWatcher()
+        self._pools = PoolWatcher(watcher.open, Running.finish)
         self._pools.install(kwargs.get("meter_provider"))
 
     def _uninstrument(self, **kwargs: Any) -> None:

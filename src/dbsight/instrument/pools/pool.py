@@ -6,7 +6,7 @@ A pool library's file subclasses ``Pool`` and answers for the state; around the 
     pool.got(held, connection)                 it was given one            } one of
     pool.gave_up(held, timed_out=…)            it was not                  } these
     pool.gave_back(connection)                 it is in the pool again
-    pool.connecting() / connected(…)           around making a connection
+    pool.connecting(…) / connected(…)          around making a connection
     pool.closed(connection, reason, age)       one is gone
 
 None of them raises. ``Pool`` keeps no reference to the library's object but a weak one, and is itself kept by it.
@@ -70,6 +70,8 @@ class Pool:
         requests: Those who wait.
         counts: Connections made and closed; outlives the pool.
         uses: Those that ended and are not told yet, of all pools of this name.
+        depth: How deep in the stack the place was that asked last; ``callsite.py``'s.
+        moves: How often that changed.
         touched: When a connection was last given back, or else the pool was made, on ``perf_counter``.
     """
 
@@ -82,8 +84,10 @@ class Pool:
         "asynchronous",
         "configuration",
         "counts",
+        "depth",
         "held",
         "kind",
+        "moves",
         "name",
         "requests",
         "site",
@@ -114,6 +118,7 @@ class Pool:
         self.requests: dict[int, Held] = {}
         self.uses = registry.uses(self.name)
         self.touched = perf_counter()
+        self.depth = self.moves = 0
         self.wrong_loop = 0
         self.asynchronous = asynchronous
         self._loop: ref[Any] | None = None
@@ -198,12 +203,12 @@ class Pool:
             connection: The object that will be given back; its identity is remembered.
             key: Identity under which queries on it are reported, 0 when they are not by us.
         """
-        held.began = held.last = now = perf_counter()
+        held.began = held.last = perf_counter()
         try:
             self.requests.pop(id(held), None)
-            held.served = served = now - held.asked - held.creating
+            held.served = served = held.began - held.asked - held.creating
             if config.current().code_location != "off":
-                held.site = callsite.find(sys._getframe(2))
+                held.site = callsite.find_near(self)
             if len(self.held) < _MAX_HELD:
                 self.held[id(connection)] = held
             if key:
@@ -267,6 +272,8 @@ class Pool:
             held.transaction.abandoned(held)
         if held.connection:
             held_by_connection.pop(held.connection, None)
+        if not bus.listening():
+            return
         uses = self.uses
         uses.append((now, now - held.began, held.served, held.waited, held.requester, held.site))
         if len(uses) >= registry.MANY:
@@ -287,17 +294,17 @@ class Pool:
             session=held.session,
         )
 
-    def connecting(self) -> float:
+    def connecting(self, request: Held | None) -> float:
         """A connection is about to be made: whoever asked does not wait meanwhile. Gives ``connected`` its begin."""
-        request = asking.get()
         if request is not None:
             request.pool.requests.pop(id(request), None)
         return perf_counter()
 
-    def connected(self, began: float, error: BaseException | None = None, *, cancelled: bool = False) -> None:
+    def connected(
+        self, began: float, error: BaseException | None, request: Held | None, *, cancelled: bool = False
+    ) -> None:
         """A connection was made, could not be made (``error``), or was given up while it was made (``cancelled``)."""
         seconds = perf_counter() - began
-        request = asking.get()
         if request is not None:
             request.creating += seconds
             if error is None and not cancelled:
@@ -374,17 +381,18 @@ class Asking:
 class Making:
     """Around a library's function that makes a connection, sync or async."""
 
-    __slots__ = ("_began", "_pool")
+    __slots__ = ("_began", "_pool", "_request")
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
     def __enter__(self) -> Self:
-        self._began = self._pool.connecting()
+        self._request = asking.get()
+        self._began = self._pool.connecting(self._request)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         failure = error if isinstance(error, Exception) else None
-        self._pool.connected(self._began, failure, cancelled=error is not None and failure is None)
+        self._pool.connected(self._began, failure, self._request, cancelled=error is not None and failure is None)

@@ -1,23 +1,24 @@
 """SQLAlchemy's pools: QueuePool, AsyncAdaptedQueuePool, NullPool, StaticPool, SingletonThreadPool, AssertionPool.
 
-What a pool tells by its public events is taken from them (check-in, close, detach, invalidate). Asking for a connection
-and making one have none: ``_ConnectionRecord.checkout``, which is never entered twice for one request, its
-``__connect``, and ``_finalize_fairy``, which the garbage collector calls for what was never given back, are wrapped.
-Private names of SQLAlchemy 1.4 to 2.1.
+What a pool seldom tells by its public events is taken from them (close, detach, invalidate). Asking for a connection
+and making one have none, and the event of a check-in costs as much as giving the connection back: wrapped are
+``_ConnectionRecord.checkout``, which is never entered twice for one request, its ``__connect``, ``Pool._return_conn``,
+and what the garbage collector alone asks before it gives back what nobody did (``needs_gc``, before SQLAlchemy 2.1
+``_finalize_fairy``). Private names of SQLAlchemy 1.4 to 2.1.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dbsight import bus
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.existing import existing
-from dbsight.instrument.pools.held import asking, held_by_connection
+from dbsight.instrument.pools.held import held_by_connection
 from dbsight.instrument.pools.sqlalchemy_kinds import (
     Assertion,
     Null,
@@ -32,16 +33,21 @@ from dbsight.model import PoolEvent
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from types import CodeType, FrameType
 
     from opentelemetry.metrics import MeterProvider
 
+    from dbsight.instrument.pools.held import Held
     from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite, Database
 
+_R = TypeVar("_R")
 _LIBRARY = "sqlalchemy"
 _CONNECT = "_ConnectionRecord__connect"
 _POOL_OF_RECORD = "_ConnectionRecord__pool"
+_DEPTH = 30
+"""Frames between a request for a connection and its making, at most."""
 
 
 def pool_name(database: Database) -> str:
@@ -55,14 +61,21 @@ def pool_name(database: Database) -> str:
     return f"{database.address}{port}/{database.namespace or ''}"
 
 
-class PoolWatcher:
-    """The wrappers and listeners, while SQLAlchemy is instrumented."""
+class PoolWatcher(Generic[_R]):
+    """The wrappers and listeners, while SQLAlchemy is instrumented.
 
-    def __init__(self) -> None:
+    Args:
+        running: Statements whose results are still open, by the identity of the driver's connection.
+        finish: Called for such a one before its connection goes back to the pool.
+    """
+
+    def __init__(self, running: Mapping[int, _R], finish: Callable[[_R], None]) -> None:
         from sqlalchemy import exc, pool
         from sqlalchemy.engine import Engine
         from sqlalchemy.pool import base
 
+        self._running = running
+        self._finish = finish
         self._base = base
         self._engine_class = Engine
         self._timeout = exc.TimeoutError
@@ -89,9 +102,14 @@ class PoolWatcher:
         name = "create_engine" if package is None else "_create_engine"
         owner: Any = sys.modules["sqlalchemy.engine"] if package is None else package
         self._replace(owner, name, self._create_async(getattr(owner, name)))
-        self._replace(self._base, "_finalize_fairy", self._finalize(self._base._finalize_fairy))
+        if hasattr(record, "needs_gc"):
+            self._replace(record, "needs_gc", property(self._needs_collection(record.needs_gc.fget)))
+        else:
+            self._replace(self._base, "_finalize_fairy", self._finalize(self._base._finalize_fairy))
+        for kind in {self._base.Pool, *(kind for kind, _ in self._kinds)}:
+            if "_return_conn" in kind.__dict__:
+                self._replace(kind, "_return_conn", self._return(kind.__dict__["_return_conn"]))
         self._listeners = (
-            (self._base.Pool, "checkin", self.checkin),
             (self._base.Pool, "close", self.close),
             (self._base.Pool, "detach", self.detach),
             (self._base.Pool, "invalidate", self.invalidate),
@@ -240,23 +258,16 @@ class PoolWatcher:
             watched = pool.__dict__.get("_dbsight") or pool_of(pool)
             if watched is None:
                 return original(cls, pool)
-            request = watched.ask()
-            token = asking.set(request)
-            fairy = None
-            timed_out = False
+            request = watched.ask()  # _request looks for this name
             try:
                 fairy = original(cls, pool)
-            except timeout:
-                timed_out = True
+            except BaseException as error:
+                watched.gave_up(request, timed_out=isinstance(error, timeout))
                 raise
-            finally:
-                asking.reset(token)
-                if fairy is None:
-                    watched.gave_up(request, timed_out=timed_out)
-                else:
-                    watched.got(request, fairy._connection_record, id(fairy.dbapi_connection))
+            watched.got(request, fairy._connection_record, id(fairy.dbapi_connection))
             return fairy
 
+        self._checkout_code = checkout.__code__
         return checkout
 
     def _connect(self, original: Any) -> Any:
@@ -266,7 +277,8 @@ class PoolWatcher:
             watched = pool_of(getattr(record, _POOL_OF_RECORD))
             if watched is None:
                 return original(record, *arguments, **named)
-            began = watched.connecting()
+            request = _request(sys._getframe(1), self._checkout_code)
+            began = watched.connecting(request)
             error: Exception | None = None
             done = False
             try:
@@ -276,37 +288,58 @@ class PoolWatcher:
                 error = raised
                 raise
             finally:
-                _connected(watched, record, began, error, done=done)
+                _connected(watched, record, began, error, request, done=done)
                 error = None  # or its traceback and this frame would keep each other
             return result
 
         return connect
 
+    def _needs_collection(self, original: Any) -> Any:
+        lost = self._lost
+
+        def needs_gc(record: Any) -> Any:
+            needed = original(record)
+            if needed:
+                lost(record, getattr(record, _POOL_OF_RECORD))
+            return needed
+
+        return needs_gc
+
     def _finalize(self, original: Any) -> Any:
-        pool_of = self._pool_of
+        lost = self._lost
 
         def _finalize_fairy(dbapi_connection: Any, *arguments: Any, **named: Any) -> Any:
-            if dbapi_connection is None:  # the collector, which has no connection left to give
-                try:
-                    record, pool = arguments[0], arguments[1]
-                    if record is not None and _needs_collection(record, arguments[2:]):
-                        watched = pool_of(pool)
-                        if watched is not None:
-                            watched.lost(id(record))
-                except Exception:
-                    failed("pools.sqlalchemy.collected")
+            if dbapi_connection is None and len(arguments) > 2:  # the collector, which has no connection left to give
+                record, pool, reference = arguments[:3]
+                if record is not None and record.fairy_ref is reference:
+                    lost(record, pool)
             return original(dbapi_connection, *arguments, **named)
 
         return _finalize_fairy
 
-    def checkin(self, dbapi_connection: Any, record: Any) -> None:
-        """A connection goes back."""
-        try:
-            watched = record._ConnectionRecord__pool.__dict__.get("_dbsight")
-            if watched is not None:
-                watched.gave_back(record)
-        except Exception:
-            failed("pools.sqlalchemy.checkin")
+    @guard
+    def _lost(self, record: Any, pool: Any) -> None:
+        """The connection of a record that is out was garbage collected."""
+        watched = self._pool_of(pool)
+        if watched is not None:
+            watched.lost(id(record))
+
+    def _return(self, original: Any) -> Any:
+        running = self._running
+        finish = self._finish
+
+        def _return_conn(pool: Any, record: Any) -> Any:
+            try:
+                if running and id(record.dbapi_connection) in running:
+                    finish(running[id(record.dbapi_connection)])
+                watched = pool.__dict__.get("_dbsight")
+                if watched is not None:
+                    watched.gave_back(record)
+            except Exception:
+                failed("pools.sqlalchemy.return")
+            return original(pool, record)
+
+        return _return_conn
 
     @guard
     def close(self, dbapi_connection: Any, record: Any) -> None:
@@ -317,7 +350,7 @@ class PoolWatcher:
             return
         reason = record.__dict__.pop("_dbsight_reason", None)
         if reason is None:
-            if asking.get() is not None:
+            if _request(sys._getframe(1), self._checkout_code) is not None:
                 reason = "recycle"
             elif isinstance(watched, Null):
                 reason = "unpooled"
@@ -341,16 +374,26 @@ class PoolWatcher:
         record.__dict__["_dbsight_reason"] = "invalid"
 
 
-def _needs_collection(record: Any, arguments: tuple[Any, ...]) -> bool:
-    """Whether the checkout of this record was still open when its connection was garbage collected."""
-    if hasattr(record, "needs_gc"):
-        return bool(record.needs_gc)
-    return bool(arguments) and record.fairy_ref is arguments[0]  # SQLAlchemy 1.4
+def _request(frame: FrameType | None, checkout: CodeType) -> Held | None:
+    """The request that a connection is made or closed for: asked of our wrapper, which is among the callers.
+
+    That is seldom needed; a ContextVar would have to be set for each request.
+    """
+    for _ in range(_DEPTH):
+        if frame is None:
+            return None
+        if frame.f_code is checkout:
+            request: Held = frame.f_locals["request"]
+            return request
+        frame = frame.f_back
+    return None
 
 
-def _connected(pool: Pool, record: Any, began: float, error: Exception | None, *, done: bool) -> None:
+def _connected(
+    pool: Pool, record: Any, began: float, error: Exception | None, request: Held | None, *, done: bool
+) -> None:
     try:
-        pool.connected(began, error, cancelled=not done and error is None)
+        pool.connected(began, error, request, cancelled=not done and error is None)
         held = pool.held.get(id(record))
         if held is not None and done:
             # Made anew for who holds it already: queries on it are known by the new object.
