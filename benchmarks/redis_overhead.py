@@ -76,7 +76,7 @@ def child(task: dict[str, Any]) -> dict[str, float]:
         gc.collect()
         gc.freeze()
         best = []
-        for _ in range(4):
+        for _ in range(task["repeats"]):
             began = time.process_time()
             run(client, workload, task["requests"], telemetry)
             telemetry.flush()
@@ -91,7 +91,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--requests", type=int, default=25, help="requests in each measurement (25)")
+    parser.add_argument("--repeats", type=int, default=16, help="measurements in each process, the best counts (16)")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     options = parser.parse_args()
     import servers
@@ -100,7 +101,7 @@ def main() -> None:
     core, pinned = cores()
     rounds = []
     with servers.serving("redis") as server, sink() as ports:
-        task = {"sink": ports, "core": core, "requests": options.requests}
+        task = {"sink": ports, "core": core, "requests": options.requests, "repeats": options.repeats}
         task |= {"host": server.database.host, "port": server.database.port}
         for number in range(options.rounds):
             one = {}

@@ -112,6 +112,7 @@ class Analyzer:
         self.judge = Judge(settings)
         self.settings = settings
         self.windows.most = settings.max_windows
+        self._most = settings.max_operations_per_window
         self._limits = Limits(settings)
         self._max_age_ns = int(settings.max_window_age * _SECOND)
 
@@ -190,30 +191,31 @@ class Analyzer:
         if self._sweeper is None and self.judge.examiners:
             self._start_sweeper()
         window = self.windows.of(operation.parent)
-        if operation.duration >= self._limits.lowest and window is not None:
-            window.rename()  # limits may be the route's
-        findings = self.judge.visit(operation, window)
-        verdict = None
-        if operation.duration >= self._limits.lowest or findings:
-            query_class, threshold = self._limits.classify(operation, window.name if window is not None else "")
-            if query_class is not None or findings:
-                # Without a window nobody would write them to the log.
-                logged = window is not None and self.settings.findings == "log"
-                verdict = Verdict(query_class, threshold, findings, logged=logged)
+        verdict = self._slow(operation, window) if operation.duration >= self._limits.lowest else None
         self.stats.add(operation, verdict)
         self.metrics.record(operation, verdict)
-        if window is not None:
-            if findings:
-                for found in findings:
-                    merge(window.singles, found)
-            if window.add(operation) >= self.settings.max_operations_per_window or (
-                operation.end_ns - window.emptied_ns > self._max_age_ns
-            ):
-                self._empty(window)
-        elif findings:
-            for found in findings:
-                self.metrics.finding(found)
+        if window is not None and (
+            window.add(operation) >= self._most or operation.end_ns - window.emptied_ns > self._max_age_ns
+        ):
+            self._empty(window)
         return verdict
+
+    def _slow(self, operation: Operation, window: Window | None) -> Verdict | None:
+        """What is to be said of an operation that may be slow."""
+        if window is not None:
+            window.rename()  # limits may be the route's
+        findings = self.judge.visit(operation, window)
+        query_class, threshold = self._limits.classify(operation, window.name if window is not None else "")
+        for found in findings:
+            if window is not None:
+                merge(window.singles, found)
+            else:
+                self.metrics.finding(found)
+        if query_class is None and not findings:
+            return None
+        # Without a window nobody would write them to the log.
+        logged = window is not None and self.settings.findings == "log"
+        return Verdict(query_class, threshold, findings, logged=logged)
 
     # -- Windows ------------------------------------------------------------------------------------------------
 

@@ -199,6 +199,8 @@ class Saboteur:
 def _nobody_sweeps(monkeypatch):
     """The thread that looks every half second would fail at any moment, and not only where a test looks."""
     monkeypatch.setattr(Analyzer, "_sweep_until_idle", lambda _: None)
+    yield
+    dbsight.statement.clear()  # what a sabotaged reader read
 
 
 @pytest.fixture

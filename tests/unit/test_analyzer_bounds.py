@@ -113,6 +113,7 @@ def test_a_rule_that_raises_is_switched_off_and_the_others_go_on(engine, hook, c
     for trace in (1, 2):
         window = engine.windows.open("GET /", make_span_context(1, trace_id=trace), NOW_NS)
         run_loop(engine, make_span_context(1, trace_id=trace))
+        engine.observe(make_operation("SELECT slow FROM t", parent=make_span_context(1, trace_id=trace), duration=9.0))
         summary = engine.close(window, NOW_NS + SECOND, "GET /")
         assert "n_plus_one" in {found.rule for found in summary.findings}
     assert safety.errors() == {"rule broken (switched off for this process)": 1}

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import bus
+from dbsight.instrument.caches import keep_together
 from dbsight.model import CacheEvent, Operation
 from dbsight.safety import failed
 
@@ -138,6 +139,7 @@ class Watcher:
     def start(self) -> None:
         """Listen from now on."""
         bus.subscribe(self.observe)
+        keep_together(1)  # what a cache is asked for first, and what is put into it before, is of interest
         if find_spec("sqlalchemy") is not None:
             from sqlalchemy import event
             from sqlalchemy.engine import Engine as Engines

@@ -31,7 +31,7 @@ class Judge:
 
     Attributes:
         controls: Overrides, the ignore list and the baseline.
-        visitors: Rules that look at each operation.
+        visitors: Rules that look at each operation that may be slow.
         completers: Those that look at a window, or at a part of one that grew too large.
         closers: Those that look at the totals of a window.
         examiners: Those that look at the totals of the process.
@@ -48,7 +48,7 @@ class Judge:
         self.controls = Controls(settings)
 
     def visit(self, operation: Operation, window: Window | None) -> tuple[Finding, ...]:
-        """What is to be said of one operation."""
+        """What is to be said of one operation that may be slow."""
         findings: tuple[Finding, ...] = ()
         for rule in self.visitors:
             try:

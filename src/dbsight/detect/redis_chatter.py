@@ -8,6 +8,7 @@ from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from dbsight.detect.grouping import is_allowed
 from dbsight.detect.history import History
 from dbsight.detect.redis_advice import Advice, big_reply, broad_scan, huge_pipeline, keys_command, once, together
 from dbsight.detect.repetition import KEY_VALUE, Repetition, places
@@ -85,8 +86,7 @@ class RedisChatter(WindowRule):
         return sorted(findings.values(), key=lambda found: (-found.impact, found.id))
 
     def _concerns(self, operation: Operation) -> bool:
-        allowed = operation.allowed | operation.statement.allowed
-        return operation.error_type is None and self.name not in allowed and "all" not in allowed
+        return operation.error_type is None and not is_allowed(self.name, operation)
 
     # -- Loops --------------------------------------------------------------------------------------------------
 
@@ -110,31 +110,46 @@ class RedisChatter(WindowRule):
 
     # -- Too big ------------------------------------------------------------------------------------------------
 
-    def _big(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
+    def _big(self, group: Sequence[Operation], window: Window) -> Iterable[Finding]:
         operation = group[0].statement.operation
-        longest = max(group, key=attrgetter("duration"))
-        slow = self.configuration.limits(longest.database.system)[0]
-        total = sum(each.duration for each in group)
+        if operation in _WHOLE:
+            return self._whole(group, window)
         if operation == "KEYS":
-            grave = (longest.rows or 0) >= BIG_REPLY or longest.duration >= slow
-            yield self._finding(group, keys_command(longest), "warning" if grave else "info", window, total)
-        elif operation == "SCAN" and len(group) >= THRESHOLD:
-            found = sum(each.rows or 0 for each in group)
-            grave = total >= 0.1 or len(group) >= 100
-            advice = broad_scan(len(group), found)
-            yield self._finding(group, advice, "warning" if grave else "info", window, total * 0.9, float(len(group)))
-        elif operation in _WHOLE:
-            big = [each for each in group if (each.rows or 0) >= BIG_REPLY]
-            if big:
-                most = max(each.rows or 0 for each in big)
-                severity: Severity = "warning" if most >= 10 * BIG_REPLY or longest.duration >= slow else "info"
-                saving = 0.5 * sum(each.duration for each in big)
-                yield self._finding(
-                    big, big_reply(big[0], most), severity, window, saving, float(most), float(BIG_REPLY)
-                )
-        elif (huge := max(each.batch_size for each in group)) >= HUGE_PIPELINE:
-            limit = float(HUGE_PIPELINE)
-            yield self._finding(group, huge_pipeline(huge), "warning", window, 0.0, float(huge), limit)
+            return self._keys(group, window)
+        if operation == "SCAN" and len(group) >= THRESHOLD:
+            return self._scan(group, window)
+        if not group[0].batch_size:
+            return ()
+        huge = max([each.batch_size for each in group])
+        if huge < HUGE_PIPELINE:
+            return ()
+        return (self._finding(group, huge_pipeline(huge), "warning", window, 0.0, float(huge), float(HUGE_PIPELINE)),)
+
+    def _slow(self, operation: Operation) -> bool:
+        return operation.duration >= self.configuration.limits(operation.database.system)[0]
+
+    def _keys(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
+        longest = max(group, key=attrgetter("duration"))
+        grave = (longest.rows or 0) >= BIG_REPLY or self._slow(longest)
+        total = sum(each.duration for each in group)
+        yield self._finding(group, keys_command(longest), "warning" if grave else "info", window, total)
+
+    def _scan(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
+        total = sum(each.duration for each in group)
+        found = sum(each.rows or 0 for each in group)
+        grave = total >= 0.1 or len(group) >= 100
+        advice = broad_scan(len(group), found)
+        yield self._finding(group, advice, "warning" if grave else "info", window, total * 0.9, float(len(group)))
+
+    def _whole(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
+        big = [each for each in group if (each.rows or 0) >= BIG_REPLY]
+        if big:
+            most = max(each.rows or 0 for each in big)
+            grave = most >= 10 * BIG_REPLY or any(map(self._slow, group))
+            saving = 0.5 * sum(each.duration for each in big)
+            advice = big_reply(big[0], most)
+            severity: Severity = "warning" if grave else "info"
+            yield self._finding(big, advice, severity, window, saving, float(most), float(BIG_REPLY))
 
     # -- What is said -------------------------------------------------------------------------------------------
 

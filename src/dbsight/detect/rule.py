@@ -42,7 +42,7 @@ class WindowRule(Rule):
     """
 
     def visit(self, operation: Operation, window: Window | None) -> Finding | None:
-        """Look at one operation on the hot path.
+        """Look at one operation on the hot path: one that took as long as the lowest limit of any, at least.
 
         Returns:
             A finding about this operation alone, for its own span.

@@ -1,20 +1,22 @@
 """OTLP encoding that pays once for what many spans have in common.
 
 Half of the price of a query span is its encoding, in the exporter's thread, which holds the interpreter's lock. Spans
-that share their attributes (``model.SharedAttributes``) are alike but for ids and times: what is alike is encoded once,
-by the stock encoder, and kept on the attributes; for each span ids and times are put behind it. All other spans go
-through the stock encoder as ever, and what arrives at a collector is the same.
+that share their attributes (``model.SharedAttributes``) are alike but for ids and times: what is alike is encoded once
+and kept on the attributes; for each span ids and times are put behind it. Name, kind and status of all spans that are
+called the same come from the stock encoder; attributes are written here, each value that comes often only once. All
+other spans go through the stock encoder as ever, and what arrives at a collector is the same.
 
-The wire format of the five fields is written here (``opentelemetry/proto/trace/v1/trace.proto``, message ``Span``):
-field numbers and types of a stable protocol never change.
+The wire format of ids, times and attributes is written here (``opentelemetry/proto/trace/v1/trace.proto``, messages
+``Span`` and ``KeyValue``): field numbers and types of a stable protocol never change.
 """
 
 from __future__ import annotations
 
 import importlib
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from dbsight import semconv
 from dbsight.model import SharedAttributes
 from dbsight.safety import failed, guard
 
@@ -32,6 +34,13 @@ _CHILD = Struct("<2s16s2s8s2s8ssQsQ")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
 _SPANS = b"\x12"  # ScopeSpans.spans, field 2
+_ATTRIBUTES = b"\x4a"  # Span.attributes, field 9
+_KEY, _VALUE = b"\x0a", b"\x12"  # of KeyValue, fields 1 and 2
+_STRING, _BOOL, _INT = b"\x0a", b"\x10", b"\x18"  # of AnyValue, fields 1, 2 and 3
+_UNSIGNED = 2**64 - 1
+
+_MAX_KEPT = 10_000
+"""Attributes, and names of spans, that are kept encoded."""
 
 
 class Encoder:
@@ -43,6 +52,8 @@ class Encoder:
 
     def __init__(self, stock: Encode) -> None:
         self.stock = stock
+        self._frames: dict[tuple[Any, ...], bytes] = {}
+        self._attributes: dict[tuple[str, Any], bytes] = {}
 
     def __call__(self, spans: Sequence[ReadableSpan]) -> Any:
         """Encode spans into an ``ExportTraceServiceRequest``. What fails here is left to the stock encoder."""
@@ -106,11 +117,65 @@ class Encoder:
 
     def _common(self, span: ReadableSpan) -> bytes:
         """What the span has in common with its like: everything but ids and times."""
+        status = span.status
+        key = (span.name, span.kind, status.status_code, status.description)
+        frame = self._frames.get(key)
+        if frame is None:
+            message = self._message(span)
+            message.ClearField("attributes")
+            frame = message.SerializeToString()
+            _keep(self._frames, key, frame)
+        parts = [frame]
+        kept = self._attributes
+        for attribute in span._attributes.items():  # type: ignore[union-attr]
+            name: str
+            value: Any
+            name, value = attribute
+            kind = type(value)
+            if kind is not str and kind is not int:
+                encoded = self._stock_attribute(span, name) if kind is not bool else _attribute(name, value)
+            elif name == semconv.DB_QUERY_TEXT:  # each is another; those that come again are kept with their span
+                encoded = _attribute(name, value)
+            else:
+                known = kept.get(attribute)
+                encoded = known if known is not None else _attribute(name, value)
+                if known is None:
+                    _keep(kept, attribute, encoded)
+            parts.append(encoded)
+        return b"".join(parts)
+
+    def _message(self, span: ReadableSpan) -> Any:
         message = self.stock((span,)).resource_spans[0].scope_spans[0].spans[0]
         for name in ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano"):
             message.ClearField(name)
-        encoded: bytes = message.SerializeToString()
-        return encoded
+        return message
+
+    def _stock_attribute(self, span: ReadableSpan, name: str) -> bytes:
+        """One attribute as the stock encoder writes it: of a kind that hardly comes."""
+        found = [each.SerializeToString() for each in self._message(span).attributes if each.key == name]
+        return b"".join([_ATTRIBUTES + _varint(len(each)) + each for each in found])
+
+
+def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes) -> None:
+    if len(kept) >= _MAX_KEPT:
+        kept.clear()
+    kept[key] = encoded
+
+
+def _attribute(name: str, value: str | int) -> bytes:
+    """One element of ``Span.attributes``: a text, a truth value, or an integer of 64 bits."""
+    if isinstance(value, str):
+        text = value.encode()
+        encoded = _STRING + _varint(len(text)) + text
+    elif isinstance(value, bool):
+        encoded = _BOOL + _varint(value)
+    else:
+        if not -(2**63) <= value < 2**63:
+            raise OverflowError(f"{name} has more than 64 bits")
+        encoded = _INT + _varint(value & _UNSIGNED)
+    key = name.encode()
+    pair = _KEY + _varint(len(key)) + key + _VALUE + _varint(len(encoded)) + encoded
+    return _ATTRIBUTES + _varint(len(pair)) + pair
 
 
 def _is_alike(span: ReadableSpan) -> bool:
@@ -124,8 +189,13 @@ def _is_alike(span: ReadableSpan) -> bool:
     )
 
 
+_SMALL: Final = tuple(bytes((number,)) for number in range(128))
+
+
 def _varint(number: int) -> bytes:
     """A non-negative number as protobuf writes lengths: seven bits a byte, the lowest first."""
+    if number < 128:
+        return _SMALL[number]
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)

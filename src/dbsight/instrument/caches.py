@@ -1,7 +1,7 @@
-"""Caches in the process: dogpile.cache, aiocache, cachetools, ``functools.lru_cache`` and SQLAlchemy's compiled cache.
+"""Caches: dogpile.cache, aiocache, cachetools, ``functools.lru_cache``, SQLAlchemy's compiled cache, and Redis.
 
-A look-up in such a cache takes less than a microsecond, so that nothing is published for one: it is counted, and what
-has come together is published when totals are read. What a Redis server caches is seen by ``redis.py``.
+A look-up takes less than a microsecond, or happens by the thousand, so that nothing is published for one: it is
+counted, and what has come together is published when totals are read. ``redis_replies.py`` says what to count of Redis.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
     from dbsight.model import CallSite
 
-MAX_CACHES: Final = 200
-"""Caches that are told apart; further ones are counted together, as ``other``."""
+MAX_CACHES: Final = 500
+"""Caches, and templates of keys in Redis, that are told apart; further ones are counted together, as ``other``."""
+
+MANY: Final = 250
+"""Look-ups in one cache that are told at once, at the latest."""
 
 
 class Counter:
@@ -38,14 +41,19 @@ class Counter:
         name: ``dbsight.cache.name``.
         layer: ``l1``, ``l2`` … or empty.
         model: ORM model that is cached, or empty.
+        key_prefix: Template of the keys, or empty.
     """
 
-    def __init__(self, name: str, layer: str = "", model: str = "") -> None:
+    def __init__(self, name: str, layer: str = "", model: str = "", key_prefix: str = "") -> None:
         self.name = name
         self.layer = layer
         self.model = model
+        self.key_prefix = key_prefix
+        self._origin: object | None = None
         self._lock = threading.RLock()  # a finaliser may look something up while its thread is counting
         self._counts = [0, 0, 0, 0, 0]
+        self._sizes: list[int] = []
+        self._noted = 0
         self._site: CallSite | None = None
 
     def hit(self, number: int = 1) -> None:
@@ -75,10 +83,41 @@ class Counter:
         with self._lock:
             self._counts[4] += number
 
+    def note(
+        self, hits: int, misses: int, stores: int, size: int | None, site: CallSite | None, origin: object | None
+    ) -> None:
+        """Count what one command did.
+
+        Args:
+            hits: Keys that were found.
+            misses: Keys that were not.
+            stores: Keys that were written.
+            size: Bytes of the value that was found, None when unknown.
+            site: The line of the application.
+            origin: Identity of the span pipeline of the command.
+        """
+        if origin is not self._origin:
+            self.publish()
+            self._origin = origin
+        with self._lock:
+            counts = self._counts
+            counts[0] += hits
+            if size is not None:
+                self._sizes.append(size)
+            if misses:
+                counts[1] += misses
+                self._site = site or self._site
+            counts[2] += stores
+            self._noted += 1
+        if self._noted >= _together:
+            self.publish()
+
     def publish(self) -> None:
         """Publish what has come together."""
         with self._lock:
             (hits, misses, stores, removals, evictions), self._counts = self._counts, [0, 0, 0, 0, 0]
+            sizes, self._sizes = self._sizes, []
+            self._noted = 0
             site = self._site
         if hits or misses or stores or removals or evictions:
             event = CacheEvent(
@@ -87,11 +126,14 @@ class Counter:
                 hits=hits,
                 misses=misses,
                 layer=self.layer,
+                key_prefix=self.key_prefix,
+                sizes=sizes,
                 model=self.model,
                 stores=stores,
                 removals=removals,
                 evictions=evictions,
                 call_site=site,
+                origin=self._origin,
             )
             bus.observe(event)
 
@@ -99,24 +141,33 @@ class Counter:
         """In a forked child: what came together is the parent's."""
         self._lock = threading.RLock()
         self._counts = [0, 0, 0, 0, 0]
+        self._sizes = []
+        self._noted = 0
 
 
-_counters: dict[tuple[str, str, str], Counter] = {}
+_together = MANY
+_counters: dict[tuple[str, str, str, str], Counter] = {}
 _polls: list[Callable[[], bool]] = []
 _lock = threading.RLock()
 
 
-def counter(name: str, layer: str = "", model: str = "") -> Counter:
-    """The counter of a cache; the same name, layer and model give the same one."""
-    key = (name, layer, model)
-    with _lock:
-        found = _counters.get(key)
-        if found is None:
-            if len(_counters) >= MAX_CACHES:
+def counter(name: str, layer: str = "", model: str = "", key_prefix: str = "") -> Counter:
+    """The counter of a cache; the same name, layer, model and template of keys give the same one."""
+    key = (name, layer, model, key_prefix)
+    found = _counters.get(key)
+    if found is None:
+        with _lock:
+            if len(_counters) >= MAX_CACHES and key not in _counters:
                 safety.dropped("caches")
-                key = ("other", "", "")
+                key = ("other", "", "", "")
             found = _counters.setdefault(key, Counter(*key))
-        return found
+    return found
+
+
+def keep_together(number: int) -> None:
+    """Tell of so many commands of Redis at once at the latest; 1 for whoever must know in which order they came."""
+    global _together  # noqa: PLW0603 - the counters are this module
+    _together = number
 
 
 def collect() -> None:

@@ -22,8 +22,8 @@ from opentelemetry.trace import get_current_span
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
-from dbsight.instrument.redis_clients import attempts, database_of, error_of, measures_itself, queued, waited
-from dbsight.instrument.redis_replies import cache_events, items
+from dbsight.instrument.redis_clients import WATCHING, database_of, error_of, measures_itself, queued, running
+from dbsight.instrument.redis_replies import count, items
 from dbsight.model import Operation
 from dbsight.safety import failed
 from dbsight.statement.redis import read_command, read_pipeline
@@ -31,6 +31,7 @@ from dbsight.statement.redis import read_command, read_pipeline
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
     from dbsight.statement.redis import Command
@@ -42,49 +43,45 @@ _TEXT_LIMIT: Final = 8_192
 
 
 class Running:
-    """One command or pipeline between its call and its reply.
+    """One command or pipeline between its call and its reply; ``redis_clients.Sending`` says what others see.
 
     Attributes:
         began: When it began, on ``perf_counter``, s.
-        attempts: Failed attempts of this thread or task before it.
-        waited: What its thread or task had waited for the connection before this one.
     """
 
-    __slots__ = ("attempts", "began", "command", "operation", "prepared", "started", "waited")
+    __slots__ = ("began", "command", "failures", "keeps", "operation", "over", "prepared", "started")
 
     began: float
 
-    def __init__(self, command: Command, operation: Operation, prepared: span.Prepared, started: span.Started) -> None:
+    def __init__(
+        self, command: Command, operation: Operation, prepared: span.Prepared, started: span.Started, *, keeps: bool
+    ) -> None:
         self.command = command
         self.operation = operation
         self.prepared = prepared
         self.started = started
-        self.attempts = attempts.get()
-        self.waited = waited.get()
+        self.keeps = keeps
+        self.failures = 0
+        self.over = False
 
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
         duration = perf_counter() - self.began
+        self.over = True
         try:
-            operation = self.operation
             command = self.command
             if command.collection:
-                operation.rows = items(command, reply)
+                self.operation.rows = items(command, reply)
             self._publish(duration)
-            if (command.effect or command.parts) and bus.listening():
-                for event in cache_events(command, reply, operation.database):
-                    event.at_ns = operation.end_ns
-                    event.call_site = operation.call_site
-                    event.parent = operation.parent
-                    event.origin = operation.origin
-                    event.allowed = operation.allowed
-                    bus.observe(event)
+            if command.effect or command.parts:
+                count(command, reply, self.operation)
         except Exception:
             failed("redis.replied")
 
     def raised(self, error: BaseException) -> None:
         """It is over, and this was raised. Never raises."""
         duration = perf_counter() - self.began
+        self.over = True
         try:
             self.operation.error_type, self.operation.error_code = error_of(error)
             self._publish(duration)
@@ -95,12 +92,8 @@ class Running:
         operation = self.operation
         operation.duration = duration
         operation.end_ns = operation.start_ns + int(duration * 1e9)
-        wait = waited.get()
-        if wait is not None and wait is not self.waited:
-            operation.pool_wait, operation.pool = wait
-        failures = attempts.get() - self.attempts
-        if failures:
-            self._retried(failures - (operation.error_type is not None))
+        if self.failures:
+            self._retried(self.failures - (operation.error_type is not None))
         operation.measured = measures_itself(operation.database.system)
         verdict = bus.observe(operation)
         span.emit(self.started, operation, verdict, self.prepared)
@@ -128,13 +121,21 @@ class Watcher:
         self.system = system
         self.pipeline = span.Pipeline(provider)
 
-    def begin(self, client: Any, args: Any, *, asynchronous: bool) -> Running | None:
-        """A command is about to be sent; None when nobody watches it. Never raises."""
+    def begin(self, client: Any, args: Any, *, asynchronous: bool, keeps: bool = False) -> Running | None:
+        """A command is about to be sent; None when nobody watches it. Never raises.
+
+        Args:
+            client: Whose.
+            args: The command and its arguments.
+            asynchronous: It is awaited.
+            keeps: It keeps its connection after the reply.
+        """
         try:
-            if self._unseen():
+            current = get_current()
+            if self._unseen(current):
                 return None
             command = read_command(args, self.system)
-            return self._start(client, command, 0, asynchronous=asynchronous, raw=args)
+            return self._start(client, command, 0, current, args, asynchronous=asynchronous, keeps=keeps)
         except Exception:
             failed("redis.begin")
             return None
@@ -142,31 +143,40 @@ class Watcher:
     def begin_pipeline(self, pipe: Any, *, asynchronous: bool) -> Running | None:
         """A pipeline is about to be sent; None when it is empty, or when nobody watches. Never raises."""
         try:
-            if self._unseen():
+            current = get_current()
+            if self._unseen(current):
                 return None
             commands, transaction = queued(pipe)
             if not commands and not (transaction and getattr(pipe, "watching", False)):
                 return None
             command = read_pipeline(commands, self.system, transaction=transaction)
             batch = len(commands) if len(commands) > 1 else 0
-            return self._start(pipe, command, batch, asynchronous=asynchronous, raw=None)
+            return self._start(pipe, command, batch, current, None, asynchronous=asynchronous, keeps=False)
         except Exception:
             failed("redis.begin_pipeline")
             return None
 
-    def _unseen(self) -> bool:
+    def _unseen(self, current: Context) -> bool:
         if not bus.listening() and not self.pipeline.live():
             return True
-        current = get_current()
         if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation"):
             return True
         upstream = sys.modules.get(_UPSTREAM)  # another distribution switched it on: its span is enriched
         return upstream is not None and upstream.RedisInstrumentor().is_instrumented_by_opentelemetry
 
-    def _start(self, client: Any, command: Command, batch: int, *, asynchronous: bool, raw: Any) -> Running:
+    def _start(
+        self,
+        client: Any,
+        command: Command,
+        batch: int,
+        current: Context,
+        raw: Any,
+        *,
+        asynchronous: bool,
+        keeps: bool,
+    ) -> Running:
         database = database_of(client, self.system)
         prepared = span.prepare(command, database)
-        current = get_current()
         start_ns = time_ns()
         started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current, get_current_span(current))
         settings = config.current()
@@ -180,47 +190,52 @@ class Watcher:
         if settings.parameters != "off":
             operation.parameters = command.parameters
         if settings.code_location == "on":
-            operation.call_site = callsite.find()
+            operation.call_site = callsite.find_near(prepared)
         if not asynchronous:
             operation.blocked_loop = _get_running_loop() is not None
         if raw is not None and settings.query_text == "raw":
             text = " ".join(map(str, raw))[:_TEXT_LIMIT]
             started.extra = {**started.extra, semconv.DB_QUERY_TEXT: text}
-        running = Running(command, operation, prepared, started)
-        running.began = perf_counter()
-        return running
+        sending = Running(command, operation, prepared, started, keeps=keeps)
+        running.set(sending)
+        sending.began = perf_counter()
+        return sending
 
 
 # -- The wrappers -------------------------------------------------------------------------------------------------
 def _command(watcher: Watcher, send: Any) -> Any:
+    keeps = send.__name__ in WATCHING
+
     @functools.wraps(send)
     def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        running = watcher.begin(self, args, asynchronous=False)
-        if running is None:
+        sending = watcher.begin(self, args, asynchronous=False, keeps=keeps)
+        if sending is None:
             return send(self, *args, **options)
         try:
             reply = send(self, *args, **options)
         except BaseException as error:
-            running.raised(error)
+            sending.raised(error)
             raise
-        running.replied(reply)
+        sending.replied(reply)
         return reply
 
     return execute_command
 
 
 def _async_command(watcher: Watcher, send: Any) -> Any:
+    keeps = send.__name__ in WATCHING
+
     @functools.wraps(send)
     async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        running = watcher.begin(self, args, asynchronous=True)
-        if running is None:
+        sending = watcher.begin(self, args, asynchronous=True, keeps=keeps)
+        if sending is None:
             return await send(self, *args, **options)
         try:
             reply = await send(self, *args, **options)
         except BaseException as error:
-            running.raised(error)
+            sending.raised(error)
             raise
-        running.replied(reply)
+        sending.replied(reply)
         return reply
 
     return execute_command
@@ -229,15 +244,15 @@ def _async_command(watcher: Watcher, send: Any) -> Any:
 def _pipeline(watcher: Watcher, send: Any) -> Any:
     @functools.wraps(send)
     def execute(self: Any, *args: Any, **options: Any) -> Any:
-        running = watcher.begin_pipeline(self, asynchronous=False)
-        if running is None:
+        sending = watcher.begin_pipeline(self, asynchronous=False)
+        if sending is None:
             return send(self, *args, **options)
         try:
             reply = send(self, *args, **options)
         except BaseException as error:
-            running.raised(error)
+            sending.raised(error)
             raise
-        running.replied(reply)
+        sending.replied(reply)
         return reply
 
     return execute
@@ -246,15 +261,15 @@ def _pipeline(watcher: Watcher, send: Any) -> Any:
 def _async_pipeline(watcher: Watcher, send: Any) -> Any:
     @functools.wraps(send)
     async def execute(self: Any, *args: Any, **options: Any) -> Any:
-        running = watcher.begin_pipeline(self, asynchronous=True)
-        if running is None:
+        sending = watcher.begin_pipeline(self, asynchronous=True)
+        if sending is None:
             return await send(self, *args, **options)
         try:
             reply = await send(self, *args, **options)
         except BaseException as error:
-            running.raised(error)
+            sending.raised(error)
             raise
-        running.replied(reply)
+        sending.replied(reply)
         return reply
 
     return execute
@@ -268,7 +283,9 @@ def _failure(watcher: Watcher, close: Any) -> Any:
     @functools.wraps(close)
     def closing(self: Any, *args: Any, **options: Any) -> Any:
         if always or len(args) > 1 or "error" in options:
-            attempts.set(attempts.get() + 1)
+            sending = running.get()
+            if sending is not None:
+                sending.failures += 1
         return close(self, *args, **options)
 
     return closing

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dbsight.model import Database
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-attempts: ContextVar[int] = ContextVar("dbsight_redis_attempts", default=0)
-"""Attempts to send that failed in this thread or task, so far."""
+    from dbsight.model import Operation
 
-waited: ContextVar[tuple[float, str] | None] = ContextVar("dbsight_redis_waited", default=None)
-"""s that this thread or task waited for the connection that it got last, and the name of the pool."""
+
+class Sending(Protocol):
+    """A command or pipeline, as far as others have to know.
+
+    Attributes:
+        operation: What becomes of it; not to be touched once it is over.
+        over: Its reply is there.
+        keeps: It keeps its connection, because it watches keys.
+        failures: Attempts to send it that failed so far.
+    """
+
+    operation: Operation
+    over: bool
+    keeps: bool
+    failures: int
+
+
+running: ContextVar[Sending | None] = ContextVar("dbsight_redis_running", default=None)
+"""The command or pipeline that this thread or task began last; it may be over."""
+
+WATCHING: Final = frozenset({"immediate_execute_command", "_immediate_execute_command"})
+"""Methods that keep their connection, because they watch keys; it may be forgotten before EXEC."""
 
 _MAX_DATABASES: Final = 1_000
 
@@ -44,6 +63,13 @@ _PREFIXES: Final = {
 
 def database_of(client: Any, system: str) -> Database:
     """Where a client, a pool, a pipeline, a subscription or a cluster sends its commands."""
+    try:
+        return client.__dict__["connection_pool"].__dict__["_dbsight_database"]  # type: ignore[no-any-return]
+    except (AttributeError, KeyError):
+        return _look_for_database(client, system)
+
+
+def _look_for_database(client: Any, system: str) -> Database:
     # An asynchronous cluster has both: the arguments of connections, as a pool has, and its nodes.
     is_pool = hasattr(client, "connection_kwargs") and not hasattr(client, "nodes_manager")
     pool = client if is_pool else getattr(client, "connection_pool", None)
@@ -135,8 +161,11 @@ def pools_measure_themselves(system: str) -> bool:
     return _measured(system, "CONNECTION_BASIC") or _measured(system, "CONNECTION_ADVANCED")
 
 
+_PROVIDERS: Final = {system: f"{system}.observability.providers" for system in ("redis", "valkey")}
+
+
 def _measured(system: str, group: str) -> bool:
-    providers = sys.modules.get(f"{system}.observability.providers")
+    providers = sys.modules.get(_PROVIDERS[system])
     instance = getattr(providers, "_observability_instance", None)
     if instance is None:
         return False

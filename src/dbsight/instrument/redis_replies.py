@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dbsight import bus
+from dbsight.instrument import caches
 from dbsight.model import CacheEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from dbsight.model import Database
+    from dbsight.model import Operation
     from dbsight.statement.redis import Command
 
 _SIZED = (list, dict, set, frozenset, tuple)
@@ -24,62 +24,72 @@ def items(command: Command, reply: Any) -> int | None:
     return len(reply) if isinstance(reply, _SIZED) else None
 
 
-def cache_events(command: Command, reply: Any, database: Database) -> Iterable[CacheEvent]:
-    """What a command or pipeline did to the cache that it may be: look-ups, stores and removals, by key template."""
+def count(command: Command, reply: Any, operation: Operation) -> None:
+    """Count what a command or pipeline did to the cache that it may be, by key template.
+
+    Look-ups and stores come together; removals are told at once, because a window has to remember them.
+    """
     if not command.parts:
-        if not command.effect:
-            return ()
-        event = _event(command, reply, database)
-        return () if event is None else (event,)
+        if command.effect == "delete":
+            _tell_removals({command.template: _removed(reply)}, operation)
+        else:
+            _note(command, reply, operation)
+        return
     if not isinstance(reply, list):
-        return ()
-    merged: dict[str, CacheEvent] = {}
+        return
+    removed: dict[str, int] = {}
     for part, answer in zip(command.parts, reply):  # noqa: B905 - a transaction may have fewer answers
-        if part.effect and not isinstance(answer, Exception):
-            event = _event(part, answer, database)
-            if event is not None:
-                known = merged.setdefault(event.key_prefix, event)
-                if known is not event:
-                    known.add(event)
-    return merged.values()
+        if not part.effect or isinstance(answer, Exception):
+            continue
+        if part.effect == "delete":
+            removed[part.template] = removed.get(part.template, 0) + _removed(answer)
+        else:
+            _note(part, answer, operation)
+    if removed:
+        _tell_removals(removed, operation)
 
 
-def _event(command: Command, reply: Any, database: Database) -> CacheEvent | None:
+def _note(command: Command, reply: Any, operation: Operation) -> None:
     effect = command.effect
-    hits = misses = stores = removals = 0
+    hits = misses = stores = 0
     size = None
     if effect == "get":
         if reply is None:
             misses = 1
         else:
             hits = 1
-            size = _size(reply)
+            size = len(reply) if isinstance(reply, (bytes, str)) else None
     elif effect == "mget":
         if not isinstance(reply, list):
-            return None
+            return
         misses = sum([each is None for each in reply])
         hits = len(reply) - misses
     elif effect == "exists":
         if not isinstance(reply, int):
-            return None
+            return
         hits = int(reply)
         misses = max(0, command.keys - hits)
-    elif effect == "set":
-        stores = max(1, command.keys)
     else:
-        removals = int(reply) if isinstance(reply, int) else 0
-    return CacheEvent(
-        database.label,
-        0,
-        hits=hits,
-        misses=misses,
-        key_prefix=command.template,
-        size=size,
-        stores=stores,
-        removals=removals,
-        layer="",
-    )
+        stores = max(1, command.keys)
+    counter = caches.counter(operation.database.label, "", "", command.template)
+    counter.note(hits, misses, stores, size, operation.call_site, operation.origin)
 
 
-def _size(reply: Any) -> int | None:
-    return len(reply) if isinstance(reply, (bytes, str)) else None
+def _removed(reply: Any) -> int:
+    return int(reply) if isinstance(reply, int) else 0
+
+
+def _tell_removals(removed: dict[str, int], operation: Operation) -> None:
+    for template, number in removed.items():
+        bus.observe(
+            CacheEvent(
+                operation.database.label,
+                operation.end_ns,
+                key_prefix=template,
+                removals=number,
+                allowed=operation.allowed,
+                call_site=operation.call_site,
+                parent=operation.parent,
+                origin=operation.origin,
+            )
+        )

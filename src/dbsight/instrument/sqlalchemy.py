@@ -223,7 +223,7 @@ class Watcher:
         elif settings.parameters != "off":
             operation.parameters = hash_parameters(parameters)
         if settings.code_location == "on":
-            operation.call_site = callsite.find()
+            operation.call_site = callsite.find_near(prepared)
         if not engine.asynchronous:
             operation.blocked_loop = _get_running_loop() is not None
         _describe_orm(operation, context)

@@ -197,7 +197,7 @@ class CacheEvent(Event):
         stores: Keys that were written.
         removals: Keys that were removed: invalidated by the application.
         evictions: Keys that the cache dropped to make room, or because they were too old.
-        size: Bytes of the values found, None when unknown.
+        sizes: Bytes of the values found, of each of which it is known.
         model: ORM model that is cached, or empty.
     """
 
@@ -210,7 +210,7 @@ class CacheEvent(Event):
         "misses",
         "model",
         "removals",
-        "size",
+        "sizes",
         "stores",
     )
 
@@ -223,7 +223,7 @@ class CacheEvent(Event):
         misses: int = 0,
         layer: str = "",
         key_prefix: str = "",
-        size: int | None = None,
+        sizes: Sequence[int] = (),
         model: str = "",
         stores: int = 0,
         removals: int = 0,
@@ -233,12 +233,7 @@ class CacheEvent(Event):
         parent: SpanContext | None = None,
         origin: object | None = None,
     ) -> None:
-        # Made for every look-up: written out, a call of the parent's would cost a third of it.
-        self.at_ns = at_ns
-        self.call_site = call_site
-        self.parent = parent
-        self.origin = origin
-        self.allowed = allowed
+        super().__init__(at_ns, call_site, parent, origin, allowed)
         self.stores = stores
         self.removals = removals
         self.evictions = evictions
@@ -247,18 +242,8 @@ class CacheEvent(Event):
         self.key_prefix = key_prefix
         self.hits = hits
         self.misses = misses
-        self.size = size
+        self.sizes = sizes
         self.model = model
-
-    def add(self, other: CacheEvent) -> None:
-        """Count another event about the same keys into this one."""
-        self.hits += other.hits
-        self.misses += other.misses
-        self.stores += other.stores
-        self.removals += other.removals
-        self.evictions += other.evictions
-        if other.size is not None:
-            self.size = other.size + (self.size or 0)
 
 
 class LockEvent(Event):

@@ -1,6 +1,6 @@
 """Totals of caches over the life of the process: hits, misses, what was stored and what was lost.
 
-``take`` runs on the request path for every look-up in a cache: a dictionary look-up and a few additions.
+Whoever sees look-ups counts them and tells of many at once.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ class Caches:
             totals.stores += event.stores
             totals.removals += event.removals
             totals.evictions += event.evictions
-            if event.size is not None:
-                totals.sized += event.hits
-                totals.size += event.size
+            totals.sized += len(event.sizes)
+            totals.size += sum(event.sizes)
             if event.call_site is not None and event.misses:
                 totals.call_site = event.call_site
 

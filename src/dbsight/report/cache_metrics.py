@@ -78,8 +78,8 @@ class CacheMetrics:
         for number, tally in zip((event.hits, event.misses, event.evictions), tallies, strict=True):
             if number:
                 tally.add(number)
-        if event.size is not None:
-            self._sizes.bind({semconv.CACHE_NAME: key[0]}).record(event.size, event.parent, event.at_ns)
+        if event.sizes:
+            self._sizes.bind({semconv.CACHE_NAME: key[0]}).record_all(event.sizes)
 
     def lock(self, event: LockEvent) -> None:
         """Count one event of a lock."""

@@ -5,6 +5,8 @@ Attributes that can grow without bound are capped: once a metric has seen ``CAP`
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.metrics import Observation as Measurement
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
-    from dbsight.model import Database, Finding, Operation, Verdict, WindowSummary
+    from dbsight.model import Database, Finding, Operation, QueryClass, Verdict, WindowSummary
 
 
 _T = TypeVar("_T")
@@ -31,6 +33,8 @@ CAP: Final = 500
 """Different values of an unbounded attribute (summaries, routes) before the rest is ``other``."""
 
 _MAX_BOUND = 5000
+_TOGETHER = 64
+"""Operations that are recorded at once."""
 
 
 class Capped:
@@ -123,14 +127,31 @@ class Metrics:
         self._durations: dict[Any, Series] = {}
         self._returned: dict[Any, Series] = {}
         self._counted: dict[Any, Tally] = {}
+        self._waiting: deque[Operation] = deque()  # to be recorded
 
     def record(self, operation: Operation, verdict: Verdict | None) -> None:
         """Record one operation; exemplars point at its own span.
 
         Args:
-            operation: What happened.
+            operation: What happened; it does not change any more.
             verdict: Gives the class.
         """
+        if verdict is None:
+            # With others at once, as ``Stats.add`` counts them.
+            self._waiting.append(operation)
+            if len(self._waiting) >= _TOGETHER:
+                self._record_waiting()
+        else:
+            self._record(operation, verdict.query_class)
+
+    @safety.guard
+    def _record_waiting(self) -> None:
+        take = self._waiting.popleft
+        with suppress(IndexError):  # another thread may do the same
+            while True:
+                self._record(take(), None)
+
+    def _record(self, operation: Operation, query_class: QueryClass | None) -> None:
         statement = operation.statement
         database = operation.database
         context, end_ns = operation.context, operation.end_ns
@@ -149,7 +170,6 @@ class Metrics:
             if returned is None:
                 returned = _keep(self._returned, key, self._rows.bind(self._attributes(operation)))
             returned.record(rows, context, end_ns)
-        query_class = verdict.query_class if verdict is not None else None
         kind = (statement.kind, query_class, database.system)
         counted = self._counted.get(kind)
         if counted is None:
@@ -165,11 +185,13 @@ class Metrics:
         """Hand what came together to the SDK, before a collection reads it. Never raises."""
         if self._before is not None:
             self._before()
+        self._record_waiting()
         for each in self._accumulated:
             _flush(each)
 
     def forget(self) -> None:
         """In a forked child: what came together is the parent's."""
+        self._waiting = deque()
         for each in self._accumulated:
             each.forget()
         begin_anew(self._findings)

@@ -43,14 +43,17 @@ class Prepared:
         name: Name of the span.
         attributes: Known before the call; the sampler sees them.
         shared: Complete attributes of ordinary operations, one dictionary for all that are alike; never changed.
+        depth: How deep in the stack its latest place was; ``callsite.py``'s.
+        moves: How often that changed.
     """
 
-    __slots__ = ("attributes", "name", "shared")
+    __slots__ = ("attributes", "depth", "moves", "name", "shared")
 
     def __init__(self, name: str, attributes: Attributes) -> None:
         self.name = name
         self.attributes = attributes
         self.shared: dict[Any, SharedAttributes] = {}
+        self.depth = self.moves = 0
 
 
 def prepare(statement: Statement, database: Database) -> Prepared:

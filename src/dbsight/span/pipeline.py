@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _UNSET = Status(StatusCode.UNSET)
 _OUR_SCOPE = InstrumentationScope(semconv.SCOPE, __version__, semconv.SCHEMA_URL)
 _NOTHING: Mapping[str, Any] = {}
+_IS_SAMPLED = int(TraceFlags.SAMPLED)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)  # since API 1.40
@@ -250,14 +252,20 @@ class Pipeline:
             parent_span: The current span in it.
         """
         tracer = self.tracer()
+        sdk = self._sdk
         context: Context | None = current
         parent: SpanContext | None = parent_span.get_span_context()
-        sdk = self._sdk
-        if parent is not None and not parent.is_valid:
+        if parent is None:
+            parent = INVALID_SPAN_CONTEXT
+        # A tuple: to unpack it costs less than to ask for one of its properties.
+        trace_state: TraceState | None
+        trace_id, _, remote, trace_flags, trace_state, valid = parent
+        if not valid:
             parent = None
-        if sdk is not None and (parent is None or parent.is_remote):
+        if sdk is not None and (parent is None or remote):
             root = self._drawn(sdk, parent, start_ns)
             context, parent = root.current, root.context
+            trace_id, _, remote, trace_flags, trace_state, valid = parent
         started = Started(self, parent)
         if sdk is None or not self._is_fast(sdk):
             self._start_ordinary(started, tracer, name, attributes, start_ns, context)
@@ -267,15 +275,13 @@ class Pipeline:
         if sdk.sampler is not self._sampler:
             self._sampler = sdk.sampler
             self._follows_parent = _follows_parent(sdk.sampler)
-        trace_flags = parent.trace_flags
         if self._follows_parent:
             # What the sampler would answer, without asking: a quarter of what a query span costs.
-            if not trace_flags & TraceFlags.SAMPLED:
+            if not trace_flags & _IS_SAMPLED:
                 return started
             flags = _SAMPLED
-            trace_state: TraceState | None = parent.trace_state
         else:
-            sampling = sdk.sampler.should_sample(context, parent.trace_id, name, SpanKind.CLIENT, attributes, ())
+            sampling = sdk.sampler.should_sample(context, trace_id, name, SpanKind.CLIENT, attributes, ())
             if sampling.decision is Decision.DROP:
                 return started
             flags = _SAMPLED if sampling.decision is Decision.RECORD_AND_SAMPLE else _UNSAMPLED
@@ -285,13 +291,7 @@ class Pipeline:
         if trace_flags & _RANDOM:
             flags = TraceFlags(flags | _RANDOM)
         started.tracer = sdk
-        started.context = SpanContext(
-            parent.trace_id,
-            sdk.id_generator.generate_span_id(),
-            is_remote=False,
-            trace_flags=flags,
-            trace_state=trace_state,
-        )
+        started.context = _context(trace_id, sdk.id_generator.generate_span_id(), flags, trace_state)
         return started
 
     def place(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
@@ -333,6 +333,13 @@ class Pipeline:
             root = DrawnRoot.draw(sdk, parent, start_ns)
             scope.root.set(root)
         return root
+
+
+def _context(trace_id: int, span_id: int, flags: TraceFlags, trace_state: TraceState | None) -> SpanContext:
+    """A context of ours: of ids that are known to be valid, a tuple is made without another look at them."""
+    if trace_state is None:
+        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
+    return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, trace_state, True))
 
 
 def _follows_parent(sampler: Sampler) -> bool:

@@ -304,6 +304,7 @@ def test_reset_needs_no_lock_that_another_thread_held_when_the_process_forked():
     """In the child the thread is gone and its locks stay taken for ever: new ones are made."""
     stats = Stats()
     stats.add(make_operation())
+    stats.snapshot()
     (record,) = stats._state.records.values()
     taken, leave = threading.Event(), threading.Event()
 
@@ -330,6 +331,7 @@ def test_a_query_inside_the_counting_of_a_query_does_not_hang():
     """A signal handler or a finaliser may run a query at any point: the locks let the same thread in again."""
     stats = Stats()
     stats.add(make_operation())
+    stats.snapshot()
     (record,) = stats._state.records.values()
     with stats._state.lock, record.lock:
         stats.add(make_operation(), Verdict("slow", 1.0))

@@ -195,19 +195,22 @@ class Pool:
         self.requests[id(held)] = held
         return held
 
-    def got(self, held: Held, connection: Any, key: int = 0) -> Held | None:
+    def got(self, held: Held, connection: Any, key: int = 0, site: CallSite | None = None) -> Held | None:
         """A connection was given out.
 
         Args:
             held: What ``ask`` gave.
             connection: The object that will be given back; its identity is remembered.
             key: Identity under which queries on it are reported, 0 when they are not by us.
+            site: Where in the application, where that is known already.
         """
         held.began = held.last = perf_counter()
         try:
             self.requests.pop(id(held), None)
             held.served = served = held.began - held.asked - held.creating
-            if config.current().code_location != "off":
+            if site is not None:
+                held.site = site
+            elif config.current().code_location != "off":
                 held.site = callsite.find_near(self)
             if len(self.held) < _MAX_HELD:
                 self.held[id(connection)] = held

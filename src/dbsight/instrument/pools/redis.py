@@ -17,18 +17,19 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools.held import asking
-from dbsight.instrument.pools.pool import Asking, Making, Pool
-from dbsight.instrument.redis_clients import database_of, pools_measure_themselves, waited
+from dbsight.instrument.pools.pool import Making, Pool
+from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
+    from dbsight.instrument.pools.held import Held
+
 NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
 _PACKAGES: Final = ("redis.", "valkey.")
 _SHARED_POOLS: Final = "dbsight.redis_pools"
-_WATCHING: Final = frozenset({"immediate_execute_command", "_immediate_execute_command"})
 
 
 class RedisPool(Pool):
@@ -168,7 +169,11 @@ class _Connecting(Making):
 
 def _to_be_connected(connection: Any) -> RedisPool | None:
     """The pool of a connection that has no socket, and that nobody connects already."""
-    if has_socket(connection) or "_dbsight_connecting" in connection.__dict__:
+    if (
+        connection.__dict__.get("_sock") is not None
+        or has_socket(connection)
+        or "_dbsight_connecting" in connection.__dict__
+    ):
         return None
     return _pool_of(connection)
 
@@ -223,33 +228,34 @@ def around_disconnect(original: Any) -> Any:
 
 
 # -- Pools --------------------------------------------------------------------------------------------------------
-class RedisAsking(Asking):
-    """Around ``get_connection``: the library says that the time was over by a message alone."""
+def timed_out(error: BaseException | None) -> bool:
+    """Whether this is how the library says that the time was over: by a text, or by an asynchronous cluster's class."""
+    text = str(error.args[0]) if error is not None and error.args else ""
+    return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
 
-    __slots__ = ()
 
-    def given(self, connection: Any, frame: FrameType) -> None:
-        """It was given a connection, which the frame asked for."""
-        held = self.got(connection)
+def given(pool: Pool, request: Held, connection: Any, frame: FrameType) -> None:
+    """A request was given a connection, which the frame asked for."""
+    sending = running.get()
+    if sending is None or sending.over:
+        held = pool.got(request, connection)
         if held is not None:
             held.kept = gives_back(frame)
-            # What follows is one command or pipeline of the same thread or task: its span tells what was waited.
-            waited.set((held.take_wait(), self._pool.name))
-
-    def timed_out(self, error: BaseException | None) -> bool:
-        """By its text, or by the class of an asynchronous cluster."""
-        text = str(error.args[0]) if error is not None and error.args else ""
-        return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
+        return
+    operation = sending.operation
+    held = pool.got(request, connection, site=operation.call_site)
+    if held is not None:
+        held.kept = not sending.keeps
+        operation.pool = pool.name
+        if held.wait:
+            operation.pool_wait = held.take_wait()
 
 
 def gives_back(frame: FrameType | None) -> bool:
-    """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need.
-
-    What watches keys may be forgotten before EXEC, and with it the connection.
-    """
+    """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need."""
     while frame is not None and frame.f_globals.get("__name__") == _SHARED_POOLS:
         frame = frame.f_back
-    if frame is None or frame.f_code.co_name in _WATCHING:
+    if frame is None or frame.f_code.co_name in WATCHING:
         return False
     return str(frame.f_globals.get("__name__")).startswith(_PACKAGES)
 
@@ -259,22 +265,36 @@ def around_get_connection(original: Any, package: str) -> Any:
 
     @functools.wraps(original)
     def get_connection(self: Any, *args: Any, **options: Any) -> Any:
-        pool = _watched(self, package)
+        pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        with RedisAsking(pool) as asked:
+        request = pool.ask()
+        token = asking.set(request)
+        try:
             connection = original(self, *args, **options)
-            asked.given(connection, sys._getframe(1))
+        except BaseException as error:
+            pool.gave_up(request, timed_out=timed_out(error))
+            raise
+        finally:
+            asking.reset(token)
+        given(pool, request, connection, sys._getframe(1))
         return connection
 
     @functools.wraps(original)
     async def get_connection_async(self: Any, *args: Any, **options: Any) -> Any:
-        pool = _watched(self, package)
+        pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        with RedisAsking(pool) as asked:
+        request = pool.ask()
+        token = asking.set(request)
+        try:
             connection = await original(self, *args, **options)
-            asked.given(connection, sys._getframe(1))
+        except BaseException as error:
+            pool.gave_up(request, timed_out=timed_out(error))
+            raise
+        finally:
+            asking.reset(token)
+        given(pool, request, connection, sys._getframe(1))
         return connection
 
     return get_connection_async if _is_asynchronous(original) else get_connection
@@ -282,9 +302,10 @@ def around_get_connection(original: Any, package: str) -> Any:
 
 def _given_back(pool: Any, connection: Any, package: str) -> None:
     try:
-        watched = _watched(pool, package)
+        watched = pool.__dict__.get("_dbsight") or _watched(pool, package)
         if watched is not None:
-            watched.strangers.discard(id(connection))
+            if watched.strangers:
+                watched.strangers.discard(id(connection))
             watched.gave_back(connection)
     except Exception:
         failed("pools.redis.given_back")
