@@ -1,17 +1,21 @@
 """What watching Redis costs, per command and per pipeline of ten, beside OpenTelemetry's own instrumentor.
 
-    python benchmarks/redis_overhead.py               # seven interleaved rounds
+    python benchmarks/redis_overhead.py               # seven rounds
     python benchmarks/redis_overhead.py --rounds 1    # does it run?
 
-As in ``overhead.py``: a fresh process each, everything exported over OTLP/gRPC to another process, CPU of all threads;
-a round is one process of each variant, in an order that rotates. The server is the one that the tests use. A request
-sends twenty GETs of as many kinds of keys, or twenty pipelines of ten, as those of ``overhead.py`` send twenty queries.
+As in ``overhead.py``: a process for each variant, everything exported over OTLP/gRPC to another process. Counted is CPU:
+of the caller's thread, request by request, and of all threads while the spans of some requests are exported. The
+processes take turns, a few requests each, so that all of them meet the machine as it is at the time; of each round the
+best request and the best export of each counts, and both are added. The server is the one that the tests use. A request sends twenty GETs of as many
+kinds of keys, or twenty pipelines of ten, as those of ``overhead.py`` send twenty queries; ``GET, new keys`` never asks
+for a key again, as an application does whose keys are those of sessions or users.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -28,11 +32,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 
 VARIANTS = ("none", "stock", "dbsight")
-WORKLOADS = ("GET", "pipeline of ten")
+WORKLOADS = ("GET", "GET, new keys", "pipeline of ten")
 SENT = 20
 """Commands or pipelines of a request."""
 
 KINDS = [f"kind-{letter}" for letter in "abcdefghijklmnopqrst"]
+_new = itertools.count(10_000)
 
 
 def install(variant: str, ports: dict[str, int]) -> variants.Telemetry:
@@ -45,79 +50,121 @@ def install(variant: str, ports: dict[str, int]) -> variants.Telemetry:
     return telemetry
 
 
-def run(client: Any, workload: str, requests: int, telemetry: variants.Telemetry) -> None:
-    """Send the commands of so many requests."""
+def request(client: Any, workload: str, number: int, telemetry: variants.Telemetry) -> None:
+    """Send the commands of one request."""
+    with telemetry.request():
+        if workload == "pipeline of ten":
+            for kind in KINDS:
+                pipe = client.pipeline(transaction=False)
+                for index in range(10):
+                    pipe.get(f"{kind}:{index}")
+                pipe.execute()
+        else:
+            key = number if workload == "GET" else next(_new)
+            for kind in KINDS:
+                client.get(f"{kind}:{key}")
+
+
+def turn(client: Any, workload: str, requests: int, telemetry: variants.Telemetry) -> float:
+    """CPU µs of a command or pipeline: of the best of some requests, and of the export of all of them."""
+    best = float("inf")
     for number in range(requests):
-        with telemetry.request():
-            key = str(number % 500)
-            if workload == "GET":
-                for kind in KINDS:
-                    client.get(f"{kind}:{key}")
-            else:
-                for kind in KINDS:
-                    pipe = client.pipeline(transaction=False)
-                    for index in range(10):
-                        pipe.get(f"{kind}:{index}")
-                    pipe.execute()
+        began = time.thread_time()
+        request(client, workload, number, telemetry)
+        best = min(best, time.thread_time() - began)
+    began = time.process_time()
+    telemetry.flush()
+    return (best + (time.process_time() - began) / requests) / SENT * 1e6
 
 
-def child(task: dict[str, Any]) -> dict[str, float]:
-    """Measure every workload in this process; CPU µs of a command or pipeline, the best of the rounds."""
+def child(task: dict[str, Any]) -> None:
+    """Measure what is named on standard input, line by line: CPU µs of a command or pipeline."""
     if task["core"] is not None:
         os.sched_setaffinity(0, {task["core"]})
     telemetry = install(task["variant"], task["sink"])
     import redis
 
     client = redis.Redis(host=task["host"], port=task["port"])
-    measured = {}
     for workload in WORKLOADS:
-        run(client, workload, task["requests"], telemetry)  # warm
-        telemetry.flush()
-        gc.collect()
-        gc.freeze()
-        best = []
-        for _ in range(task["repeats"]):
-            began = time.process_time()
-            run(client, workload, task["requests"], telemetry)
-            telemetry.flush()
-            spent = time.process_time() - began
-            best.append(spent / task["requests"] / SENT * 1e6)
-        measured[workload] = min(best)
+        for _ in range(10):
+            turn(client, workload, task["requests"], telemetry)  # warm
+    gc.collect()
+    gc.freeze()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(turn(client, line.strip(), task["requests"], telemetry)), flush=True)
     telemetry.shutdown()
-    return measured
+
+
+class Child:
+    """A process that measures one variant when it is its turn."""
+
+    def __init__(self, task: dict[str, Any]) -> None:
+        self._variant = task["variant"]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, "--child", json.dumps(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OTEL_DBSIGHT_REPORT": "off"},
+            text=True,
+        )
+        self._answer()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        answer = self._process.stdout.readline()
+        if not answer:
+            sys.exit(f"{self._variant} failed")
+        return answer
+
+    def measure(self, workload: str) -> float:
+        """CPU µs of a command or pipeline."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{workload}\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def close(self) -> None:
+        """End it."""
+        self._process.communicate()
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=25, help="requests in each measurement (25)")
-    parser.add_argument("--repeats", type=int, default=16, help="measurements in each process, the best counts (16)")
+    parser.add_argument("--requests", type=int, default=10, help="requests in each turn (10)")
+    parser.add_argument("--turns", type=int, default=12, help="turns of each process in a round, the best counts (12)")
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     options = parser.parse_args()
     import servers
     from overhead import cores
 
     core, pinned = cores()
-    rounds = []
     with servers.serving("redis") as server, sink() as ports:
-        task = {"sink": ports, "core": core, "requests": options.requests, "repeats": options.repeats}
+        task = {"sink": ports, "core": core, "requests": options.requests}
         task |= {"host": server.database.host, "port": server.database.port}
-        for number in range(options.rounds):
-            one = {}
-            for variant in rotated(list(VARIANTS), number):
-                command = [sys.executable, __file__, "--child", json.dumps({**task, "variant": variant})]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    sys.exit(f"{variant} failed:\n{done.stderr}")
-                one[variant] = json.loads(done.stdout.splitlines()[-1])
-            rounds.append(one)
+        children = {variant: Child({**task, "variant": variant}) for variant in VARIANTS}
+        rounds = [_round(children, options.turns) for _ in range(options.rounds)]
+        for each in children.values():
+            each.close()
     summary = {workload: _summary(rounds, workload) for workload in WORKLOADS}
     print(f"{options.rounds} rounds, {pinned}; CPU µs added, median (smallest…largest); ratio to stock of each round")
     for workload, row in summary.items():
         print(f"{workload:16} " + "   ".join(f"{name} {text}" for name, text in row.items()))
     if options.json:
         options.json.write_text(json.dumps({"rounds": rounds}, indent=1) + "\n")
+
+
+def _round(children: dict[str, Child], turns: int) -> dict[str, dict[str, float]]:
+    """The best of some turns, by variant and workload."""
+    best: dict[str, dict[str, float]] = {variant: {} for variant in children}
+    for number in range(turns):
+        for workload in WORKLOADS:
+            for variant in rotated(list(children), number):
+                measured = children[variant].measure(workload)
+                best[variant][workload] = min(measured, best[variant].get(workload, measured))
+    return best
 
 
 def _summary(rounds: list[dict[str, dict[str, float]]], workload: str) -> dict[str, str]:
@@ -132,6 +179,6 @@ def _summary(rounds: list[dict[str, dict[str, float]]], workload: str) -> dict[s
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        print(json.dumps(child(json.loads(sys.argv[2]))), flush=True)
+        child(json.loads(sys.argv[2]))
     else:
         main()

@@ -240,10 +240,9 @@ class Analyzer:
         part.name = route
         self.judge.complete(window, part)
         self.judge.conclude(window, route)
-        trace = f"{window.trace_id:032x}"
         groups = list(window.findings.values())
         for found in groups:
-            found.trace = found.trace or trace
+            found.trace = found.trace or f"{window.trace_id:032x}"
         summary = WindowSummary(
             window.name,
             route,

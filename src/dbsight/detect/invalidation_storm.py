@@ -41,6 +41,7 @@ class InvalidationStorm(WindowRule):
 
     name: ClassVar[str] = "invalidation_storm"
     category: ClassVar[Category] = "cache"
+    of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Add up what was removed, by cache and key template."""

@@ -64,7 +64,10 @@ class Judge:
         """Judge a window, or the part of it that came together, and note in it what was found."""
         if not part.operations and not part.events:
             return
+        events = bool(part.events)
         for rule in tuple(self.completers):
+            if rule.of_events and not events:
+                continue
             try:
                 found = list(rule.complete(part))
             except Exception:

@@ -46,6 +46,7 @@ class LongTransaction(WindowRule, SnapshotRule):
     name: ClassVar[str] = "long_transaction"
     category: ClassVar[Category] = "lock"
     settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold",)
+    of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at the transactions that ended in this unit of work."""

@@ -57,6 +57,7 @@ class PoolWait(WindowRule, SnapshotRule):
     name: ClassVar[str] = "pool_wait"
     category: ClassVar[Category] = "pool"
     settings: ClassVar[tuple[str, ...]] = ("pool_wait_threshold", "connection_leak_after")
+    of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Say what this unit of work waited, and who held the connections meanwhile."""

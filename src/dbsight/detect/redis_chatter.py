@@ -33,6 +33,9 @@ HUGE_PIPELINE: Final = 10_000
 _WHOLE: Final = frozenset(
     ("HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SUNION", "SINTER", "SDIFF", "LRANGE", "ZRANGE", "ZREVRANGE")
 )
+_BIG: Final = _WHOLE | {"KEYS", "SCAN"}
+"""Commands that may do too much by themselves."""
+
 _ITERATING: Final = frozenset(("SCAN", "HSCAN", "SSCAN", "ZSCAN"))
 _PACE: Final = 0.05
 """s; a thread that waits longer between commands than this is waiting for something, not looping."""
@@ -67,26 +70,27 @@ class RedisChatter(WindowRule):
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find loops of commands, and commands that are too big each by itself; most time saved first."""
-        operations = [each for each in window.operations if each.database.system in KEY_VALUE and self._concerns(each)]
-        if not operations:
-            return ()
-        operations.sort(key=attrgetter("start_ns"))
         groups: dict[str, list[Operation]] = {}
-        for operation in operations:
-            groups.setdefault(operation.statement.fingerprint, []).append(operation)
-        findings = {found.id: found for group in groups.values() for found in self._big(group, window)}
+        for each in window.operations:
+            if each.database.system in KEY_VALUE and each.error_type is None and not is_allowed(self.name, each):
+                groups.setdefault(each.statement.fingerprint, []).append(each)
+        findings = {
+            found.id: found
+            for group in groups.values()
+            if group[0].batch_size or group[0].statement.operation in _BIG
+            for found in self._big(group, window)
+        }
         repeated = [group for group in groups.values() if len(group) >= THRESHOLD and _may_be_joined(group[0])]
         if repeated:
+            operations = sorted([each for group in groups.values() for each in group], key=attrgetter("start_ns"))
             units = History(operations, groups).units()
             for group in repeated:
+                group.sort(key=attrgetter("start_ns"))
                 for part in _parts(group, units):
                     found = self._loop(part, window)
                     if found is not None:
                         findings[found.id] = found
         return sorted(findings.values(), key=lambda found: (-found.impact, found.id))
-
-    def _concerns(self, operation: Operation) -> bool:
-        return operation.error_type is None and not is_allowed(self.name, operation)
 
     # -- Loops --------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,12 @@ class WindowRule(Rule):
     """A rule that looks at operations and at the windows that they form.
 
     An instance serves all windows and threads: what it must remember of a window it finds in the window.
+
+    Attributes:
+        of_events: ``complete`` looks at events alone, and has nothing to say where there are none.
     """
+
+    of_events: ClassVar[bool] = False
 
     def visit(self, operation: Operation, window: Window | None) -> Finding | None:
         """Look at one operation on the hot path: one that took as long as the lowest limit of any, at least.

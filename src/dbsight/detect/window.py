@@ -37,6 +37,7 @@ class Window:
         findings: About groups, made when it was emptied early and when it closed; by id.
         singles: About single queries, counted here, written on the queries' own spans; by id.
         closed: It was judged for good.
+        repeats: Whether a part that was taken out has one query several times, once somebody looked.
         root: The drawn root that it belongs to, when outside spans.
         live: The root span while it runs: frameworks learn the route late, and rename it.
         spared_calls: Operations that ran where ``budget_exceeded`` was allowed.
@@ -57,6 +58,7 @@ class Window:
         "live",
         "name",
         "operations",
+        "repeats",
         "request",
         "root",
         "rootless",
@@ -99,6 +101,7 @@ class Window:
         self.findings: dict[str, Finding] = {}
         self.singles: dict[str, Finding] = {}
         self.closed = False
+        self.repeats: bool | None = None
         self.root: object | None = None
         self.live: Any = None
         self.spared_calls = 0

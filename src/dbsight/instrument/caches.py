@@ -23,7 +23,7 @@ from dbsight.model import CacheEvent
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from dbsight.model import CallSite
 
@@ -84,15 +84,15 @@ class Counter:
             self._counts[4] += number
 
     def note(
-        self, hits: int, misses: int, stores: int, size: int | None, site: CallSite | None, origin: object | None
+        self, hits: int, misses: int, stores: int, sizes: Sequence[int], site: CallSite | None, origin: object | None
     ) -> None:
-        """Count what one command did.
+        """Count what one command or pipeline did.
 
         Args:
             hits: Keys that were found.
             misses: Keys that were not.
             stores: Keys that were written.
-            size: Bytes of the value that was found, None when unknown.
+            sizes: Bytes of the values that were found, of each of which it is known.
             site: The line of the application.
             origin: Identity of the span pipeline of the command.
         """
@@ -102,13 +102,12 @@ class Counter:
         with self._lock:
             counts = self._counts
             counts[0] += hits
-            if size is not None:
-                self._sizes.append(size)
+            self._sizes += sizes
             if misses:
                 counts[1] += misses
                 self._site = site or self._site
             counts[2] += stores
-            self._noted += 1
+            self._noted += len(sizes) or 1
         if self._noted >= _together:
             self.publish()
 

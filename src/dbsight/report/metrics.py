@@ -92,11 +92,14 @@ class Metrics:
         self._findings = meter.create_counter(
             semconv.METRIC_FINDINGS, unit="{finding}", description="Findings by rule and severity."
         )
-        self._request_queries = meter.create_histogram(
-            semconv.METRIC_REQUEST_QUERIES,
-            unit="{query}",
-            description="Queries in one request.",
-            explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
+        self._request_queries = AccumulatedHistogram(
+            meter.create_histogram(
+                semconv.METRIC_REQUEST_QUERIES,
+                unit="{query}",
+                description="Queries in one request.",
+                explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
+            ),
+            semconv.ROWS_BUCKETS,
         )
         self.events = EventMetrics(meter)
         self.caches = CacheMetrics(meter)
@@ -113,6 +116,7 @@ class Metrics:
             self._duration,
             self._rows,
             self._queries,
+            self._request_queries,
             self._blocked,
             *self.events.accumulated,
             *self.caches.accumulated,
@@ -124,6 +128,7 @@ class Metrics:
         self._addresses = Capped()
         self._errors = Capped()
         self._codes = Capped()
+        self._requests: dict[str, Series] = {}
         self._durations: dict[Any, Series] = {}
         self._returned: dict[Any, Series] = {}
         self._counted: dict[Any, Tally] = {}
@@ -199,7 +204,11 @@ class Metrics:
     def close(self, summary: WindowSummary) -> None:
         """Record one window that is over."""
         if summary.request:
-            self._request_queries.record(summary.calls, {semconv.HTTP_ROUTE: self._routes(summary.route)})
+            route = self._routes(summary.route)
+            requests = self._requests.get(route)
+            if requests is None:
+                requests = _keep(self._requests, route, self._request_queries.bind({semconv.HTTP_ROUTE: route}))
+            requests.record(summary.calls, None, 0)
         for found in summary.findings:
             self._findings.add(
                 found.count if found.rule == "slow_query" else 1,

@@ -49,13 +49,15 @@ def rebuilt(
         removed: Names of attributes to leave out.
     """
     limits = span._attributes
-    attributes = BoundedAttributes(
-        None,
-        {**{name: value for name, value in (span.attributes or {}).items() if name not in removed}, **added},
-        immutable=True,
-        max_value_len=getattr(limits, "max_value_len", None),
-    )
-    attributes.dropped = span.dropped_attributes
+    kept = dict(span.attributes or {})
+    for name in removed:
+        kept.pop(name, None)
+    attributes: Mapping[str, Any] = {**kept, **added}
+    length = getattr(limits, "max_value_len", None)
+    if length is not None or span.dropped_attributes:  # else there is nothing to be cut, or to be told
+        bounded = BoundedAttributes(None, attributes, immutable=True, max_value_len=length)
+        bounded.dropped = span.dropped_attributes
+        attributes = bounded
     return ReadableSpan(
         name=span.name,
         context=span.context,

@@ -83,7 +83,11 @@ def read_command(args: Sequence[Any], system: str = "redis") -> Command:
     try:
         name = args[0]
         shape = _shapes_as_sent.get(name) or _shape_of(name)
-        key: Any = (system, name, args[1]) if shape.keys == "key" else _identity(shape, args, system)
+        where = shape.keys
+        if where == "key" or (where == "one" and len(args) == 2):  # most commands
+            key: Any = (system, name, args[1])
+        else:
+            key = _identity(shape, args, system)
         found = _recent.get(key)
         if found is not None:
             return found
@@ -100,12 +104,25 @@ def read_pipeline(commands: Iterable[Sequence[Any]], system: str = "redis", *, t
         system: ``db.system.name``.
         transaction: Sent between MULTI and EXEC.
     """
-    parts = tuple([read_command(command, system) for command in commands])
+    parts = tuple(_read_all(commands, system))
     key = (system, transaction, parts)
     found = _recent.get(key)
     if found is None:
         found = _older.get(key)
         found = _remember(key, found if found is not None else _pipeline(parts, system, transaction=transaction))
+    return found
+
+
+def _read_all(commands: Iterable[Sequence[Any]], system: str) -> list[Command]:
+    recent = _recent
+    found: list[Command] = []
+    for command in commands:
+        try:  # a name and a key, as most commands are: ``read_command`` would look there, too
+            name, key = command
+            known = recent.get((system, name, key))
+        except (TypeError, ValueError):
+            known = None
+        found.append(known if known is not None else read_command(command, system))
     return found
 
 
