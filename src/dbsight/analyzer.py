@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections import deque
+from contextlib import suppress
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +52,8 @@ _SILENCE_ROOTLESS_NS: Final = 10 * _SECOND
 _SWEEP_EVERY: Final = 0.5  # s
 _EXAMINE_EVERY_NS: Final = 10 * _SECOND
 _MAX_KNOWN: Final = 1000
+_TOGETHER: Final = 250
+"""Operations that are counted at once."""
 
 
 class Analyzer:
@@ -79,13 +83,14 @@ class Analyzer:
         self._clock = clock
         self._lock = threading.RLock()
         settings = settings or config.current()
+        self._waiting: deque[Operation] = deque()  # to be counted
         self.windows = Windows(clock, settings.max_windows, self._evict, self._start_sweeper)
         self.use(settings)
         self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
         self.pools = Pools()
         self.caches = Caches()
         self.locks = Locks()
-        self.metrics = Metrics(meter_provider, _collect)
+        self.metrics = Metrics(meter_provider, self._collect)
         if self.settings.process_metrics:
             process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
@@ -152,6 +157,7 @@ class Analyzer:
         """In a forked child: the parent's windows, totals and threads are the parent's."""
         self._lock = threading.RLock()
         self.windows.forget()
+        self._waiting = deque()
         self._sweeper = None
         self._known = {}
         self.stats.reset()
@@ -192,13 +198,34 @@ class Analyzer:
             self._start_sweeper()
         window = self.windows.of(operation.parent)
         verdict = self._slow(operation, window) if operation.duration >= self._limits.lowest else None
-        self.stats.add(operation, verdict)
-        self.metrics.record(operation, verdict)
+        if verdict is None:
+            # With others at once it costs a third: the processor has at hand what is done over and over.
+            self._waiting.append(operation)
+            if len(self._waiting) >= _TOGETHER:
+                self.count_waiting()
+        else:
+            self.stats.add(operation, verdict)
+            self.metrics.record(operation, verdict)
         if window is not None and (
             window.add(operation) >= self._most or operation.end_ns - window.emptied_ns > self._max_age_ns
         ):
             self._empty(window)
         return verdict
+
+    @guard
+    def count_waiting(self) -> None:
+        """Count the operations that wait to be counted with others: before anybody reads the totals."""
+        take = self._waiting.popleft
+        alike: dict[object, list[Operation]] = {}
+        with suppress(IndexError):  # another thread may do the same
+            while True:
+                operation = take()
+                statement, database = operation.statement, operation.database
+                key = (statement.fingerprint, statement.summary, database, operation.error_type, operation.error_code)
+                alike.setdefault(key, []).append(operation)
+        for operations in alike.values():
+            self.stats.add_all(operations)
+            self.metrics.record_all(operations)
 
     def _slow(self, operation: Operation, window: Window | None) -> Verdict | None:
         """What is to be said of an operation that may be slow."""
@@ -216,6 +243,14 @@ class Analyzer:
         # Without a window nobody would write them to the log.
         logged = window is not None and self.settings.findings == "log"
         return Verdict(query_class, threshold, findings, logged=logged)
+
+    @guard
+    def _collect(self) -> None:
+        """Have those tell who keep events together until somebody reads the totals."""
+        caches.collect()
+        locks.collect()
+        pools.tell_all_uses()
+        self.count_waiting()
 
     # -- Windows ------------------------------------------------------------------------------------------------
 
@@ -322,7 +357,7 @@ class Analyzer:
 
     def snapshot(self, **about: Any) -> Snapshot:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
-        _collect()
+        self._collect()
         snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
         snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
         snapshot.memory = process.history()
@@ -357,14 +392,6 @@ class Analyzer:
             self.examine()
         except Exception:
             failed("analyzer.finish")
-
-
-@guard
-def _collect() -> None:
-    """Have those tell who keep events together until somebody reads the totals."""
-    caches.collect()
-    locks.collect()
-    pools.tell_all_uses()
 
 
 def _ends_by_silence(window: Window) -> bool:

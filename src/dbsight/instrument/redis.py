@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-from opentelemetry.trace import get_current_span
 
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import callsite, redis_server
@@ -70,11 +69,12 @@ class Running:
         self.over = True
         try:
             command = self.command
+            operation = self.operation
             if command.collection:
-                self.operation.rows = items(command, reply)
-            self._publish(duration)
+                operation.rows = items(command, reply)
+            self._publish(operation, duration)
             if command.effect or command.parts:
-                count(command, reply, self.operation)
+                count(command, reply, operation)
         except Exception:
             failed("redis.replied")
 
@@ -83,18 +83,19 @@ class Running:
         duration = perf_counter() - self.began
         self.over = True
         try:
-            self.operation.error_type, self.operation.error_code = error_of(error)
-            self._publish(duration)
+            operation = self.operation
+            operation.error_type, operation.error_code = error_of(error)
+            self._publish(operation, duration)
         except Exception:
             failed("redis.raised")
 
-    def _publish(self, duration: float) -> None:
-        operation = self.operation
+    def _publish(self, operation: Operation, duration: float) -> None:
         operation.duration = duration
         operation.end_ns = operation.start_ns + int(duration * 1e9)
         if self.failures:
             self._retried(self.failures - (operation.error_type is not None))
-        operation.measured = measures_itself(operation.database.system)
+        if measures_itself(operation.database.system):
+            operation.measured = True
         verdict = bus.observe(operation)
         span.emit(self.started, operation, verdict, self.prepared)
 
@@ -178,7 +179,7 @@ class Watcher:
         database = database_of(client, self.system)
         prepared = span.prepare(command, database)
         start_ns = time_ns()
-        started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current, get_current_span(current))
+        started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current)
         settings = config.current()
         operation = Operation(command, database, start_ns, 0.0)
         operation.context = started.context

@@ -153,6 +153,9 @@ def _prefix(error: BaseException) -> str | None:
 
 def measures_itself(system: str) -> bool:
     """Whether the library records the duration of its commands by itself (redis-py 8, switched on by the user)."""
+    providers = sys.modules.get(_PROVIDERS[system])
+    if providers is None or getattr(providers, "_observability_instance", None) is None:
+        return False  # nearly always
     return _measured(system, "COMMAND")
 
 

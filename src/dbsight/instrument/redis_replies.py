@@ -9,6 +9,8 @@ from dbsight.instrument import caches
 from dbsight.model import CacheEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbsight.model import Operation
     from dbsight.statement.redis import Command
 
@@ -78,14 +80,17 @@ class _Looked:
             )
 
 
+def _note(command: Command, hits: int, misses: int, sizes: Sequence[int], operation: Operation) -> None:
+    counter = caches.counter(operation.database.label, "", "", command.template)
+    counter.note(hits, misses, 0, sizes, operation.call_site, operation.origin)
+
+
 def count(command: Command, reply: Any, operation: Operation) -> None:
     """Count what a command or pipeline did to the cache that it may be, by key template."""
     if not command.parts:
         if command.effect == "get":
             found = reply is not None
-            counter = caches.counter(operation.database.label, "", "", command.template)
-            sizes = (len(reply),) if isinstance(reply, (bytes, str)) else ()
-            counter.note(found, not found, 0, sizes, operation.call_site, operation.origin)
+            _note(command, found, not found, (len(reply),) if isinstance(reply, (bytes, str)) else (), operation)
             return
         looked = _Looked()
         looked.take(command, reply)
@@ -93,6 +98,14 @@ def count(command: Command, reply: Any, operation: Operation) -> None:
         return
     if not isinstance(reply, list):
         return
+    if command.alike == "get":
+        try:
+            sizes = [len(each) for each in reply if each is not None]
+        except TypeError:  # an exception, or what an encoder of the application made of it
+            pass
+        else:
+            _note(command, len(sizes), len(reply) - len(sizes), sizes, operation)
+            return
     by_template: dict[str, _Looked] = {}
     template = None
     looked = _Looked()

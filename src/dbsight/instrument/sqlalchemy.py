@@ -14,7 +14,6 @@ from weakref import WeakSet
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, get_current, set_value
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-from opentelemetry.trace import get_current_span
 
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import aiosqlite, callsite, claims, orm, transactions
@@ -210,7 +209,7 @@ class Watcher:
         start_ns = time_ns()
         elsewhere = claims.are_made_elsewhere(conn)
         start = self.pipeline.place if elsewhere else self.pipeline.start
-        started = start(prepared.name, prepared.attributes, start_ns, current, get_current_span(current))
+        started = start(prepared.name, prepared.attributes, start_ns, current)
         operation = Operation(statement, database, start_ns, 0.0)
         operation.context = started.context
         operation.parent = started.parent

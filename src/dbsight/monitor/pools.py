@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbsight import safety, semconv
 from dbsight.model import Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, TransactionTotals
-from dbsight.monitor.quantiles import bucket, empty, quantiles
+from dbsight.monitor.quantiles import bucket, count_all, empty, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -99,15 +99,20 @@ class Pools:
         record = self._records.get(event.pool) or self._record(event.pool)
         offset = event.offset
         with record.lock:
-            totals, waits, uses, remember = record.totals, record.waits, record.uses, record.recent.append
+            totals = record.totals
             totals.checkouts += len(event.uses)
-            for over, used, served, waited, requester, site in event.uses:
-                uses[bucket(used)] += 1
-                totals.use_max = max(totals.use_max, used)
-                if not waited:
-                    waits[bucket(served)] += 1
-                    totals.wait_max = max(totals.wait_max, served)
-                remember((over + offset - used - served, served, used, requester, site))
+            used = [use[1] for use in event.uses]
+            count_all(record.uses, used)
+            totals.use_max = max(totals.use_max, *used)
+            served = [use[2] for use in event.uses if not use[3]]
+            count_all(record.waits, served)
+            totals.wait_max = max([totals.wait_max, *served])
+            record.recent.extend(
+                [
+                    (over + offset - used - served, served, used, requester, site)
+                    for over, used, served, _, requester, site in event.uses
+                ]
+            )
 
     def transaction(self, event: TransactionEvent) -> None:
         """Count one transaction that wrote; others tell nothing about commits and rollbacks."""

@@ -11,6 +11,10 @@ from array import array
 from bisect import bisect_left
 from itertools import accumulate
 from math import ceil, log
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 RELATIVE_ERROR = 0.05
 """How far an estimate may lie from the true value, as a part of it, between LOWEST and HIGHEST."""
@@ -25,9 +29,8 @@ _GROWTH = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
 BUCKETS = ceil(log(HIGHEST / LOWEST) / log(_GROWTH)) + 1
 """220 for the range and one for what lies above it: 1.8 kB."""
 
-# bucket = int(log(duration) * SCALE + OFFSET): written out by whoever fills buckets, a call would cost as much again.
-SCALE = 1 / log(_GROWTH)
-OFFSET = -log(LOWEST) * SCALE
+_SCALE = 1 / log(_GROWTH)
+_OFFSET = -log(LOWEST) * _SCALE
 
 _EMPTY = bytes(8 * BUCKETS)
 
@@ -40,8 +43,17 @@ def empty() -> array[int]:
 def bucket(duration: float) -> int:
     """The index of the bucket that counts ``duration`` (s); NaN and what is below the range go to the first."""
     if LOWEST < duration < HIGHEST:
-        return int(log(duration) * SCALE + OFFSET)
+        return int(log(duration) * _SCALE + _OFFSET)
     return BUCKETS - 1 if duration >= HIGHEST else 0
+
+
+def count_all(buckets: array[int], durations: Iterable[float]) -> None:
+    """Count many durations (s): ``bucket`` written out, for a call would cost as much again."""
+    for duration in durations:
+        if LOWEST < duration < HIGHEST:
+            buckets[int(log(duration) * _SCALE + _OFFSET)] += 1
+        else:
+            buckets[BUCKETS - 1 if duration >= HIGHEST else 0] += 1
 
 
 def quantiles(buckets: array[int], maximum: float, *parts: float) -> tuple[float, ...]:

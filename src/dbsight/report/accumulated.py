@@ -98,6 +98,30 @@ class Series:
             self._min = min(self._min, *amounts)
             self._max = max(self._max, *amounts)
 
+    def record_each(self, measurements: Iterable[tuple[float, SpanContext | None, int]]) -> None:
+        """Take many measurements at once, in their order: amount, context and time as ``record`` takes them."""
+        if not self._fits:
+            for amount, context, _ in measurements:
+                self._direct(amount, _in_context(context))
+            return
+        bounds = self._bounds
+        latest: dict[int, tuple[float, SpanContext | None, int]] = {}
+        with self._lock:
+            counts = self._counts
+            for each in measurements:
+                amount = each[0]
+                index = bisect_left(bounds, amount)
+                counts[index] += 1
+                self._sum += amount
+                if amount < self._min:  # noqa: PLR1730 - as above
+                    self._min = amount
+                if amount > self._max:  # noqa: PLR1730 - as above
+                    self._max = amount
+                latest[index] = each
+            for index, (amount, context, at_ns) in latest.items():
+                if context is not None and context.trace_flags & 1:
+                    self._exemplars[index] = (amount, at_ns, context)
+
     def flush(self, sinks: Iterable[Any]) -> None:
         """Add what came together to the SDK's aggregations, and start anew."""
         with self._lock:

@@ -5,8 +5,6 @@ Attributes that can grow without bound are capped: once a metric has seen ``CAP`
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.metrics import Observation as Measurement
@@ -20,7 +18,7 @@ from dbsight.report.forked import begin_anew
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
@@ -33,8 +31,6 @@ CAP: Final = 500
 """Different values of an unbounded attribute (summaries, routes) before the rest is ``other``."""
 
 _MAX_BOUND = 5000
-_TOGETHER = 64
-"""Operations that are recorded at once."""
 
 
 class Capped:
@@ -132,49 +128,39 @@ class Metrics:
         self._durations: dict[Any, Series] = {}
         self._returned: dict[Any, Series] = {}
         self._counted: dict[Any, Tally] = {}
-        self._waiting: deque[Operation] = deque()  # to be recorded
 
-    def record(self, operation: Operation, verdict: Verdict | None) -> None:
+    def record(self, operation: Operation, verdict: Verdict | None = None) -> None:
         """Record one operation; exemplars point at its own span.
 
         Args:
-            operation: What happened; it does not change any more.
+            operation: What happened.
             verdict: Gives the class.
         """
-        if verdict is None:
-            # With others at once, as ``Stats.add`` counts them.
-            self._waiting.append(operation)
-            if len(self._waiting) >= _TOGETHER:
-                self._record_waiting()
-        else:
-            self._record(operation, verdict.query_class)
+        self.record_all((operation,), verdict.query_class if verdict is not None else None)
 
-    @safety.guard
-    def _record_waiting(self) -> None:
-        take = self._waiting.popleft
-        with suppress(IndexError):  # another thread may do the same
-            while True:
-                self._record(take(), None)
-
-    def _record(self, operation: Operation, query_class: QueryClass | None) -> None:
-        statement = operation.statement
-        database = operation.database
-        context, end_ns = operation.context, operation.end_ns
-        key = (database, statement.summary, operation.error_type, operation.error_code)
-        if not operation.measured:
+    def record_all(self, operations: Sequence[Operation], query_class: QueryClass | None = None) -> None:
+        """Record operations of one fingerprint, database and error."""
+        first = operations[0]
+        statement = first.statement
+        database = first.database
+        key = (database, statement.summary, first.error_type, first.error_code)
+        durations = [(each.duration, each.context, each.end_ns) for each in operations if not each.measured]
+        if durations:
             duration = self._durations.get(key)
             if duration is None:
-                duration = _keep(self._durations, key, self._duration.bind(self._attributes(operation)))
-            duration.record(operation.duration, context, end_ns)
-        if operation.blocked_loop:
-            blocked = self._blocked.bind({semconv.DB_SYSTEM_NAME: database.system})
-            blocked.record(operation.duration + operation.pool_wait, context, end_ns)
-        rows = operation.rows
-        if rows is not None and statement.kind == "select":
-            returned = self._returned.get(key)
-            if returned is None:
-                returned = _keep(self._returned, key, self._rows.bind(self._attributes(operation)))
-            returned.record(rows, context, end_ns)
+                duration = _keep(self._durations, key, self._duration.bind(self._attributes(first)))
+            duration.record_each(durations)
+        for each in operations:
+            if each.blocked_loop:
+                blocked = self._blocked.bind({semconv.DB_SYSTEM_NAME: database.system})
+                blocked.record(each.duration + each.pool_wait, each.context, each.end_ns)
+        if statement.kind == "select":
+            rows = [(each.rows, each.context, each.end_ns) for each in operations if each.rows is not None]
+            if rows:
+                returned = self._returned.get(key)
+                if returned is None:
+                    returned = _keep(self._returned, key, self._rows.bind(self._attributes(first)))
+                returned.record_each(rows)
         kind = (statement.kind, query_class, database.system)
         counted = self._counted.get(kind)
         if counted is None:
@@ -184,19 +170,17 @@ class Metrics:
                 semconv.QUERY_CLASS: query_class or "normal",
             }
             counted = _keep(self._counted, kind, self._queries.bind(attributes))
-        counted.add()
+        counted.add(len(operations))
 
     def flush(self) -> None:
         """Hand what came together to the SDK, before a collection reads it. Never raises."""
         if self._before is not None:
             self._before()
-        self._record_waiting()
         for each in self._accumulated:
             _flush(each)
 
     def forget(self) -> None:
         """In a forked child: what came together is the parent's."""
-        self._waiting = deque()
         for each in self._accumulated:
             each.forget()
         begin_anew(self._findings)

@@ -20,7 +20,7 @@ from dbsight import semconv
 from dbsight.span import changing_attributes, code_attributes, finding_event, verdict_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.trace import Event
 
@@ -64,7 +64,7 @@ def rebuilt(
         parent=span.parent,
         resource=span.resource,
         attributes=attributes,
-        events=_bounded_events((*span._events, *events), span.dropped_events),
+        events=_events((*span._events, *events), span.dropped_events),
         links=span._links,
         kind=span.kind,
         instrumentation_info=span._instrumentation_info,
@@ -75,7 +75,9 @@ def rebuilt(
     )
 
 
-def _bounded_events(events: Iterable[Event], dropped: int) -> BoundedList[Event]:
+def _events(events: tuple[Event, ...], dropped: int) -> Sequence[Event]:
+    if not dropped:
+        return events
     bounded = BoundedList.from_seq(None, events)
     bounded.dropped = dropped
     return bounded
@@ -162,8 +164,10 @@ def _hide_messages(span: ReadableSpan, operation: Operation) -> None:
         code = f" ({operation.error_code})" if operation.error_code else ""
         span._status = Status(span.status.status_code, f"{operation.error_type}{code}")
     if any(event.name == semconv.EXCEPTION_EVENT for event in span._events):
-        span._events = _bounded_events(
-            (_without_message(event) if event.name == semconv.EXCEPTION_EVENT else event for event in span._events),
+        span._events = _events(
+            tuple(
+                _without_message(event) if event.name == semconv.EXCEPTION_EVENT else event for event in span._events
+            ),
             span.dropped_events,
         )
 

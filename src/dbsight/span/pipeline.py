@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import opentelemetry.sdk.trace
 from opentelemetry import trace
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -18,6 +19,8 @@ from opentelemetry.trace import (
     SpanContext,
     SpanKind,
     TraceFlags,
+    get_current_span,
+    propagation,
     set_span_in_context,
 )
 from opentelemetry.trace.status import Status, StatusCode
@@ -46,6 +49,10 @@ _IS_SAMPLED = int(TraceFlags.SAMPLED)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)  # since API 1.40
+
+_SPAN_KEY = getattr(propagation, "_SPAN_KEY", "")
+_SPANS = frozenset((NonRecordingSpan, getattr(opentelemetry.sdk.trace, "_Span", NonRecordingSpan)))
+"""What is in a context nearly always; private names, without which ``get_current_span`` is asked."""
 
 _HARMLESS = (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor)
 """Processors that do nothing when a span starts, nor as it is ending."""
@@ -241,7 +248,7 @@ class Pipeline:
         else:
             sdk.span_processor.on_end(span)
 
-    def start(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
+    def start(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
         """Note what the span of a query needs, before the query runs.
 
         Args:
@@ -249,12 +256,13 @@ class Pipeline:
             attributes: What is known before the call; the sampler sees it.
             start_ns: ns since the epoch.
             current: The current context.
-            parent_span: The current span in it.
         """
-        tracer = self.tracer()
+        provider = self._fixed or trace.get_tracer_provider()
+        if provider is not self._provider:
+            self._fetch(provider)
         sdk = self._sdk
         context: Context | None = current
-        parent: SpanContext | None = parent_span.get_span_context()
+        parent: SpanContext | None = _span_of(current).get_span_context()
         if parent is None:
             parent = INVALID_SPAN_CONTEXT
         # A tuple: to unpack it costs less than to ask for one of its properties.
@@ -268,9 +276,8 @@ class Pipeline:
             trace_id, _, remote, trace_flags, trace_state, valid = parent
         started = Started(self, parent)
         if sdk is None or not self._is_fast(sdk):
-            self._start_ordinary(started, tracer, name, attributes, start_ns, context)
+            self._start_ordinary(started, self.tracer(), name, attributes, start_ns, context)
             return started
-        assert parent is not None
         started.origin = sdk.span_processor
         if sdk.sampler is not self._sampler:
             self._sampler = sdk.sampler
@@ -294,10 +301,10 @@ class Pipeline:
         started.context = _context(trace_id, sdk.id_generator.generate_span_id(), flags, trace_state)
         return started
 
-    def place(self, name: str, attributes: Attributes, start_ns: int, current: Context, parent_span: Span) -> Started:
+    def place(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
         """As ``start`` for a query of which another instrumentation makes the span: note where it belongs, no more."""
         tracer = self.tracer()
-        parent: SpanContext | None = parent_span.get_span_context()
+        parent: SpanContext | None = _span_of(current).get_span_context()
         if parent is not None and not parent.is_valid:
             parent = None
         sdk = self._sdk
@@ -333,6 +340,14 @@ class Pipeline:
             root = DrawnRoot.draw(sdk, parent, start_ns)
             scope.root.set(root)
         return root
+
+
+def _span_of(current: Context) -> Span:
+    """``get_current_span``, which asks an abstract class, for half of what reading a command costs."""
+    span = current.get(_SPAN_KEY)
+    if type(span) in _SPANS:
+        return span  # type: ignore[return-value]
+    return get_current_span(current)
 
 
 def _context(trace_id: int, span_id: int, flags: TraceFlags, trace_state: TraceState | None) -> SpanContext:

@@ -49,9 +49,10 @@ class Command(Statement):
         keys: How many keys it names.
         parameters: Salted hash of its keys; of a read, of all its arguments.
         parts: The commands of a pipeline.
+        alike: What all of them mean for a cache, where they name keys of one template; else empty.
     """
 
-    __slots__ = ("collection", "effect", "keys", "parameters", "parts", "template")
+    __slots__ = ("alike", "collection", "effect", "keys", "parameters", "parts", "template")
 
     def __init__(self, system: str, text: str, summary: str, identity: str, **traits: Any) -> None:
         super().__init__(system, text, summary, fingerprint(identity), **traits)
@@ -61,6 +62,7 @@ class Command(Statement):
         self.keys = 0
         self.parameters: int | None = None
         self.parts: tuple[Command, ...] = ()
+        self.alike = ""
 
 
 # Two generations, as in ``cache``.
@@ -347,6 +349,8 @@ def _pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> 
     pipeline.parameters = hash_parameters(tuple([part.parameters for part in parts])) if parts else None
     pipeline.parts = parts
     pipeline.template = parts[0].template if alike and parts else ""
+    if len({(part.effect, part.template) for part in parts}) == 1:
+        pipeline.alike = parts[0].effect
     return pipeline
 
 

@@ -169,11 +169,7 @@ class _Connecting(Making):
 
 def _to_be_connected(connection: Any) -> RedisPool | None:
     """The pool of a connection that has no socket, and that nobody connects already."""
-    if (
-        connection.__dict__.get("_sock") is not None
-        or has_socket(connection)
-        or "_dbsight_connecting" in connection.__dict__
-    ):
+    if has_socket(connection) or "_dbsight_connecting" in connection.__dict__:
         return None
     return _pool_of(connection)
 
@@ -183,6 +179,8 @@ def around_connect(original: Any) -> Any:
 
     @functools.wraps(original)
     def connect(self: Any, *args: Any, **options: Any) -> Any:
+        if self.__dict__.get("_sock") is not None:  # nearly always: it is asked each time when one is taken
+            return original(self, *args, **options)
         pool = _to_be_connected(self)
         if pool is None:
             return original(self, *args, **options)
@@ -191,6 +189,8 @@ def around_connect(original: Any) -> Any:
 
     @functools.wraps(original)
     async def connect_async(self: Any, *args: Any, **options: Any) -> Any:
+        if self.__dict__.get("_reader") is not None:
+            return await original(self, *args, **options)
         pool = _to_be_connected(self)
         if pool is None:
             return await original(self, *args, **options)
@@ -316,7 +316,12 @@ def around_release(original: Any, package: str) -> Any:
 
     @functools.wraps(original)
     def release(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        _given_back(self, connection, package)  # first: who waits for it is served before this returns
+        # First: who waits for it is served before this returns.
+        watched = self.__dict__.get("_dbsight")
+        if watched is None or watched.strangers:
+            _given_back(self, connection, package)
+        else:
+            watched.gave_back(connection)
         return original(self, connection, *args, **options)
 
     @functools.wraps(original)
