@@ -24,7 +24,7 @@ def engine():
 def test_an_operation_without_a_parent_is_counted_and_belongs_nowhere(engine):
     """Totals, and no window."""
     assert engine.observe(make_operation()) is None
-    assert (engine.stats.snapshot().calls, engine.windows.all()) == (1, [])
+    assert (engine.snapshot().calls, engine.windows.all()) == (1, [])
 
 
 def test_an_operation_belongs_to_the_one_window_of_its_trace(engine):
@@ -82,7 +82,7 @@ def test_operations_of_another_pipeline_are_left_to_its_own_engine(engine):
     engine.add_origin(ours)
     for origin in (ours, theirs, None):
         engine.observe(make_operation(origin=origin))
-    assert engine.stats.snapshot().calls == 3
+    assert engine.snapshot().calls == 3
 
 
 # -- When it is over ------------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_a_window_is_judged_once(engine):
     assert summary.db_time == pytest.approx(0.01)
     assert [(found.rule, found.count, found.route) for found in summary.findings] == [("n_plus_one", 5, "GET /orders")]
     assert engine.close(window, NOW_NS + SECOND, "GET /orders") is None
-    assert engine.stats.snapshot().windows == 1
+    assert engine.snapshot().windows == 1
 
 
 def test_a_window_that_is_discarded_is_not_judged(engine):
@@ -107,7 +107,7 @@ def test_a_window_that_is_discarded_is_not_judged(engine):
     run_loop(engine, make_span_context(1))
     engine.windows.discard(window)
     assert engine.close(window, NOW_NS, "SELECT") is None
-    assert (engine.windows.all(), engine.stats.snapshot().windows) == ([], 0)
+    assert (engine.windows.all(), engine.snapshot().windows) == ([], 0)
 
 
 def test_a_window_without_a_visible_root_is_over_after_ten_seconds_of_silence(engine):
@@ -167,7 +167,7 @@ def test_finishing_closes_everything(engine, pipelines):
     run_loop(engine, root.context)
     run_loop(engine, make_span_context(9, trace_id=6, sampled=False))
     engine.finish()
-    assert (engine.windows.all(), len(roots.spans), engine.stats.snapshot().windows) == ([], 1, 3)
+    assert (engine.windows.all(), len(roots.spans), engine.snapshot().windows) == ([], 1, 3)
     assert engine.logged() == [("n_plus_one", 5, 6, 9)]
 
 

@@ -138,10 +138,10 @@ def test_the_engine_listens_as_long_as_one_processor_uses_it(engine):
     bus.observe(make_operation(parent=make_span_context(42, sampled=False)))
     engine.unsubscribe()
     bus.observe(make_operation())
-    assert (engine.retired, engine.stats.snapshot().calls) == (False, 2)
+    assert (engine.retired, engine.snapshot().calls) == (False, 2)
     engine.unsubscribe()
     bus.observe(make_operation())
-    assert (engine.retired, engine.stats.snapshot().calls, engine.windows.all()) == (True, 2, [])
+    assert (engine.retired, engine.snapshot().calls, engine.windows.all()) == (True, 2, [])
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
@@ -158,11 +158,11 @@ def test_a_forked_child_begins_anew(engine):
             window = engine.windows.open("GET /", make_span_context(2), NOW_NS)
             run_loop(engine, make_span_context(2), 3)
             engine.close(window, NOW_NS, "GET /")
-            snapshot = engine.stats.snapshot()
+            snapshot = engine.snapshot()
             os._exit(0 if left == ([], {}, 0, None) and (snapshot.calls, snapshot.windows) == (3, 1) else 1)
         engine.windows._lock.release()
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert (engine.stats.snapshot().calls, len(engine.windows.all())) == (5, 1)
+        assert (engine.snapshot().calls, len(engine.windows.all())) == (5, 1)
     finally:
         engine.unsubscribe()
 
@@ -186,7 +186,7 @@ def test_many_threads_open_fill_and_close_windows_of_one_trace(engine):
     for worker in workers:
         worker.join()
     assert [summary.calls for summary in summaries] == [7] * threads * 20
-    assert (engine.stats.snapshot().calls, engine.stats.snapshot().windows) == (7 * 320, 320)
+    assert (engine.snapshot().calls, engine.stats.snapshot().windows) == (7 * 320, 320)
     assert (engine.windows.all(), engine.windows._by_span, len(engine.windows)) == ([], {}, 0)
 
 

@@ -1,10 +1,11 @@
 """One operation becomes one span: on the fast path and on the ordinary one, attribute by attribute."""
 
 import pytest
-from opentelemetry.context import get_current
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanKind,
+    set_span_in_context,
 )
 from opentelemetry.trace.status import StatusCode
 
@@ -237,8 +238,8 @@ def test_what_the_instrumentor_adds_is_on_the_span(pipelines, processors):
     pipelines.make(*processors)
     operation = make_operation(fresh())
     prepared = span.prepare(operation.statement, operation.database)
-    parent = NonRecordingSpan(make_span_context())
-    started = pipelines.pipeline.start(prepared.name, prepared.attributes, operation.start_ns, get_current(), parent)
+    below = set_span_in_context(NonRecordingSpan(make_span_context()), Context())
+    started = pipelines.pipeline.start(prepared.name, prepared.attributes, operation.start_ns, below)
     started.extra = {**started.extra, "db.query.text": "SELECT 'raw'", "db.query.parameter.0": "1"}
     span.emit(started, operation, None, prepared)
     (made,) = pipelines.spans()

@@ -23,7 +23,7 @@ from opentelemetry.trace import (
     SpanKind,
     TraceFlags,
     TraceState,
-    get_current_span,
+    set_span_in_context,
 )
 
 from builders import NOW_NS, make_operation, make_span_context, make_statement
@@ -210,9 +210,7 @@ def nowhere(pipelines):
     """Start and emit one operation with nothing around it; what was noted."""
     operation = make_operation(fresh())
     prepared = span.prepare(operation.statement, operation.database)
-    started = pipelines.pipeline.start(
-        prepared.name, prepared.attributes, operation.start_ns, Context(), get_current_span(Context())
-    )
+    started = pipelines.pipeline.start(prepared.name, prepared.attributes, operation.start_ns, Context())
     span.emit(started, operation, None, prepared)
     return started
 
@@ -277,13 +275,13 @@ def test_a_provider_that_is_set_later_is_found(pipelines, monkeypatch):
     assert not pipeline.live()
     operation = make_operation(fresh())
     prepared = span.prepare(operation.statement, operation.database)
-    parent = NonRecordingSpan(make_span_context())
-    started = pipeline.start(prepared.name, prepared.attributes, NOW_NS, Context(), parent)
+    below = set_span_in_context(NonRecordingSpan(make_span_context()), Context())
+    started = pipeline.start(prepared.name, prepared.attributes, NOW_NS, below)
     assert (started.tracer, started.span) == (None, None)
     span.emit(started, operation, None, prepared)
     current[0] = pipelines.provider
     assert pipeline.live()
-    started = pipeline.start(prepared.name, prepared.attributes, NOW_NS, Context(), parent)
+    started = pipeline.start(prepared.name, prepared.attributes, NOW_NS, below)
     span.emit(started, operation, None, prepared)
     assert [made.name for made in pipelines.spans()] == ["SELECT customers"]
 

@@ -72,7 +72,7 @@ def found(make_telemetry, shop):
         found = [placed(event.attributes) for event in telemetry.span("GET /").events_named(semconv.FINDING_EVENT)]
         time.sleep(LIMITS.connection_leak_after)
         analyzer.finish()
-        for finding in (each.finding for each in analyzer.stats.snapshot().findings):
+        for finding in (each.finding for each in analyzer.snapshot().findings):
             if finding.rule == "connection_leak":
                 site = finding.call_site
                 found.append((finding.rule, Path(site.file).resolve(), site.line, finding.count))

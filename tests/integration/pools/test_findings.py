@@ -58,7 +58,7 @@ def watched(make_telemetry, limits):
 
     def found(rule):
         telemetry.processor.analyzer.finish()
-        merged = telemetry.processor.analyzer.stats.snapshot().findings
+        merged = telemetry.processor.analyzer.snapshot().findings
         return [each.finding for each in merged if each.finding.rule == rule]
 
     def forget(*, pools=False):
@@ -111,7 +111,7 @@ def waiting(make_telemetry, engine, threads=8, requests=2, hold=0.1):
         serve(telemetry, engine, threads, requests, hold)
         analyzer = telemetry.processor.analyzer
         analyzer.finish()
-        findings = [each.finding for each in analyzer.stats.snapshot().findings]
+        findings = [each.finding for each in analyzer.snapshot().findings]
     finally:
         engine.dispose()
         telemetry.close()

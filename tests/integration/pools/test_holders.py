@@ -37,7 +37,7 @@ def found(telemetry):
 
     def find(rule):
         telemetry.processor.analyzer.finish()
-        merged = telemetry.processor.analyzer.stats.snapshot().findings
+        merged = telemetry.processor.analyzer.snapshot().findings
         return [each.finding for each in merged if each.finding.rule == rule]
 
     return find
