@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 def by_query(window: Window) -> tuple[list[Operation], dict[str, list[Operation]]]:
     """The operations of a window by start, and the same by fingerprint; both empty when nothing is repeated in it."""
-    if window.repeats is None:
-        window.repeats = len({each.statement.fingerprint for each in window.operations}) < len(window.operations)
-    if not window.repeats:
+    if not window.repeats():
         return [], {}
     operations = sorted(window.operations, key=attrgetter("start_ns"))
     groups: dict[str, list[Operation]] = {}

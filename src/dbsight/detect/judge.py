@@ -64,9 +64,9 @@ class Judge:
         """Judge a window, or the part of it that came together, and note in it what was found."""
         if not part.operations and not part.events:
             return
-        events = bool(part.events)
+        events, repeats = part.events, part.repeats()
         for rule in tuple(self.completers):
-            if rule.of_events and not events:
+            if (rule.of_events and not events) or (rule.of_repetition and not repeats):
                 continue
             try:
                 found = list(rule.complete(part))

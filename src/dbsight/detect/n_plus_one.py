@@ -58,6 +58,7 @@ class NPlusOne(WindowRule):
     name: ClassVar[str] = "n_plus_one"
     category: ClassVar[Category] = "query"
     settings: ClassVar[tuple[str, ...]] = ("n_plus_one_threshold",)
+    of_repetition: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

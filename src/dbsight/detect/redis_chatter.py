@@ -122,8 +122,6 @@ class RedisChatter(WindowRule):
             return self._keys(group, window)
         if operation == "SCAN" and len(group) >= THRESHOLD:
             return self._scan(group, window)
-        if not group[0].batch_size:
-            return ()
         huge = max([each.batch_size for each in group])
         if huge < HUGE_PIPELINE:
             return ()

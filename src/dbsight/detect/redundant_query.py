@@ -65,6 +65,7 @@ class RedundantQuery(WindowRule):
 
     name: ClassVar[str] = "redundant_query"
     category: ClassVar[Category] = "query"
+    of_repetition: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find the queries that were asked again; those that would save most time come first."""

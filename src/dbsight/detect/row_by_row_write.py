@@ -58,6 +58,7 @@ class RowByRowWrite(WindowRule):
     name: ClassVar[str] = "row_by_row_write"
     category: ClassVar[Category] = "query"
     settings: ClassVar[tuple[str, ...]] = ("row_by_row_write_threshold",)
+    of_repetition: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

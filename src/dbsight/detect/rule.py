@@ -42,9 +42,11 @@ class WindowRule(Rule):
 
     Attributes:
         of_events: ``complete`` looks at events alone, and has nothing to say where there are none.
+        of_repetition: It has nothing to say where no query came twice.
     """
 
     of_events: ClassVar[bool] = False
+    of_repetition: ClassVar[bool] = False
 
     def visit(self, operation: Operation, window: Window | None) -> Finding | None:
         """Look at one operation on the hot path: one that took as long as the lowest limit of any, at least.

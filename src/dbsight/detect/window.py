@@ -37,7 +37,6 @@ class Window:
         findings: About groups, made when it was emptied early and when it closed; by id.
         singles: About single queries, counted here, written on the queries' own spans; by id.
         closed: It was judged for good.
-        repeats: Whether a part that was taken out has one query several times, once somebody looked.
         root: The drawn root that it belongs to, when outside spans.
         live: The root span while it runs: frameworks learn the route late, and rename it.
         spared_calls: Operations that ran where ``budget_exceeded`` was allowed.
@@ -58,7 +57,6 @@ class Window:
         "live",
         "name",
         "operations",
-        "repeats",
         "request",
         "root",
         "rootless",
@@ -101,7 +99,6 @@ class Window:
         self.findings: dict[str, Finding] = {}
         self.singles: dict[str, Finding] = {}
         self.closed = False
-        self.repeats: bool | None = None
         self.root: object | None = None
         self.live: Any = None
         self.spared_calls = 0
@@ -158,6 +155,10 @@ class Window:
         part.db_time = sum(operation.duration for operation in operations)
         part.duration = max(0.0, (now_ns - began) / 1e9)
         return part
+
+    def repeats(self) -> bool:
+        """Whether one of the remembered queries came more than once."""
+        return len({operation.statement.fingerprint for operation in self.operations}) < len(self.operations)
 
     def groups(self) -> dict[tuple[str, str], list[Operation]]:
         """The remembered operations by identity: fingerprint and database, in order of first appearance."""

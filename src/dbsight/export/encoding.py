@@ -68,7 +68,7 @@ class Encoder:
         others: list[ReadableSpan] = []
         for span in spans:
             if _is_alike(span):
-                alike.setdefault((id(span.resource), id(span.instrumentation_scope)), []).append(span)
+                alike.setdefault((id(span._resource), id(span._instrumentation_scope)), []).append(span)
             else:
                 others.append(span)
         request = self.stock(others)
@@ -87,33 +87,34 @@ class Encoder:
         common = attributes.encoded
         if common is None:
             common = attributes.encoded = self._common(span)
-        context, parent = span.context, span.parent
-        assert context is not None
+        # A context is a tuple: to take an element costs less than to ask for a property.
+        context: tuple[Any, ...] = span._context  # type: ignore[assignment]
+        parent: tuple[Any, ...] | None = span._parent
         if parent is None:
             own = _ROOT.pack(
                 _TRACE_ID,
-                context.trace_id.to_bytes(16, "big"),
+                context[0].to_bytes(16, "big"),
                 _SPAN_ID,
-                context.span_id.to_bytes(8, "big"),
+                context[1].to_bytes(8, "big"),
                 _START,
-                span.start_time,
+                span._start_time,
                 _END,
-                span.end_time,
+                span._end_time,
             )
         else:
             own = _CHILD.pack(
                 _TRACE_ID,
-                context.trace_id.to_bytes(16, "big"),
+                context[0].to_bytes(16, "big"),
                 _SPAN_ID,
-                context.span_id.to_bytes(8, "big"),
+                context[1].to_bytes(8, "big"),
                 _PARENT_ID,
-                parent.span_id.to_bytes(8, "big"),
+                parent[1].to_bytes(8, "big"),
                 _START,
-                span.start_time,
+                span._start_time,
                 _END,
-                span.end_time,
+                span._end_time,
             )
-        return _SPANS + _varint(len(own) + len(common)) + own + common
+        return b"%b%b%b%b" % (_SPANS, _varint(len(own) + len(common)), own, common)
 
     def _common(self, span: ReadableSpan) -> bytes:
         """What the span has in common with its like: everything but ids and times."""
@@ -179,13 +180,11 @@ def _attribute(name: str, value: str | int) -> bytes:
 
 
 def _is_alike(span: ReadableSpan) -> bool:
+    if type(span._attributes) is not SharedAttributes or span._events or span._links:
+        return False
+    context, parent = span._context, span._parent
     return (
-        type(span._attributes) is SharedAttributes
-        and not span._events
-        and not span._links
-        and span.context is not None
-        and not span.context.trace_state
-        and (span.parent is None or not span.parent.is_remote)  # the flags say so
+        context is not None and not context.trace_state and (parent is None or not parent.is_remote)  # the flags say so
     )
 
 
