@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192
+_MAX_ASKERS: Final = 5_000
 
 
 class Running:
@@ -121,6 +122,12 @@ class Watcher:
     def __init__(self, system: str, provider: TracerProvider | None) -> None:
         self.system = system
         self.pipeline = span.Pipeline(provider)
+        self._askers: dict[str, callsite.Asker] = {}  # by fingerprint: keys of one template are asked for in one place
+
+    def _asker(self, command: Command) -> callsite.Asker:
+        if len(self._askers) >= _MAX_ASKERS:
+            self._askers.clear()
+        return self._askers.setdefault(command.fingerprint, callsite.Asker())
 
     def begin(self, client: Any, args: Any, *, asynchronous: bool, keeps: bool = False) -> Running | None:
         """A command is about to be sent; None when nobody watches it. Never raises.
@@ -191,7 +198,7 @@ class Watcher:
         if settings.parameters != "off":
             operation.parameters = command.parameters
         if settings.code_location == "on":
-            operation.call_site = callsite.find_near(prepared)
+            operation.call_site = callsite.find_near(self._askers.get(command.fingerprint) or self._asker(command))
         if not asynchronous:
             operation.blocked_loop = _get_running_loop() is not None
         if raw is not None and settings.query_text == "raw":
