@@ -30,9 +30,10 @@ def test_one_round_tells_what_watching_a_pool_adds():
 
 
 def test_one_round_compares_redis_with_stock(redis_server, tmp_path):
-    """GET and a pipeline of ten, without instrumentation, with stock's and with ours."""
-    told = printed("redis_overhead.py", "--rounds", "1", "--requests", "3", "--json", tmp_path / "redis.json")
-    assert [line.partition("  ")[0] for line in told.splitlines()[1:]] == ["GET", "pipeline of ten"]
+    """GETs and a pipeline of ten, without instrumentation, with stock's and with ours."""
+    options = ("--rounds", "1", "--requests", "3", "--turns", "2", "--json", tmp_path / "redis.json")
+    told = printed("redis_overhead.py", *options)
+    assert [line.partition("  ")[0] for line in told.splitlines()[1:]] == ["GET", "GET, new keys", "pipeline of ten"]
     (measured,) = json.loads((tmp_path / "redis.json").read_text())["rounds"]
     assert list(measured) == ["none", "stock", "dbsight"]
     for one in measured.values():

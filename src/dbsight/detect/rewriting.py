@@ -60,7 +60,8 @@ def all_at_once(text: str) -> str:
         rewritten = f"{_selecting(f'{column}, count(*)', query)} GROUP BY {column}"
     else:
         rewritten = f"{text[:begin]}{query}{text[end:]}"
-    return next((each for each in (rewritten, many) if 0 < len(each) <= _MAX_REWRITTEN), "")
+    # A text whose FROM stands behind its WHERE has lost the condition among the columns.
+    return next((each for each in (rewritten, many) if many in each and len(each) <= _MAX_REWRITTEN), "")
 
 
 def key_of(text: str) -> str:

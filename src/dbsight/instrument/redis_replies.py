@@ -9,8 +9,6 @@ from dbsight.instrument import caches
 from dbsight.model import CacheEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dbsight.model import Operation
     from dbsight.statement.redis import Command
 
@@ -80,17 +78,14 @@ class _Looked:
             )
 
 
-def _note(command: Command, hits: int, misses: int, sizes: Sequence[int], operation: Operation) -> None:
-    counter = caches.counter(operation.database.label, "", "", command.template)
-    counter.note(hits, misses, 0, sizes, operation.call_site, operation.origin)
-
-
 def count(command: Command, reply: Any, operation: Operation) -> None:
     """Count what a command or pipeline did to the cache that it may be, by key template."""
     if not command.parts:
         if command.effect == "get":
             found = reply is not None
-            _note(command, found, not found, (len(reply),) if isinstance(reply, (bytes, str)) else (), operation)
+            counter = caches.counter(operation.database.label, "", "", command.template)
+            sizes = [len(reply)] if isinstance(reply, (bytes, str)) else []
+            counter.note(found, not found, 0, sizes, operation.call_site, operation.origin)
             return
         looked = _Looked()
         looked.take(command, reply)
@@ -104,7 +99,9 @@ def count(command: Command, reply: Any, operation: Operation) -> None:
         except TypeError:  # an exception, or what an encoder of the application made of it
             pass
         else:
-            _note(command, len(sizes), len(reply) - len(sizes), sizes, operation)
+            counter = caches.counter(operation.database.label, "", "", command.template)
+            misses = len(reply) - len(sizes)
+            counter.note(len(sizes), misses, 0, sizes, operation.call_site, operation.origin)
             return
     by_template: dict[str, _Looked] = {}
     template = None

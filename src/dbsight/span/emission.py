@@ -158,7 +158,13 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
     if operation.error_type is not None:
         status = error_status(operation)
         events = (exception_event(operation),)
-    if started.extra or verdict is not None or status is not None or _is_special(operation):
+    if (
+        started.extra
+        or verdict is not None
+        or status is not None
+        or operation.pool_wait > 0  # these hardly any other has
+        or operation.fetch_time >= FETCH_TIME_SHOWN
+    ):
         attributes = {**prepared.attributes, **started.extra, **changing_attributes(operation, verdict)}
         if verdict is not None and verdict.events:
             events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.events))
@@ -178,11 +184,6 @@ def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, v
             event = finding_event(found, operation.end_ns)
             span.add_event(event.name, event.attributes, event.timestamp)
     span.end(operation.end_ns)
-
-
-def _is_special(operation: Operation) -> bool:
-    """Whether the operation has attributes that hardly any other has."""
-    return operation.pool_wait > 0 or operation.fetch_time >= FETCH_TIME_SHOWN
 
 
 def _shared(prepared: Prepared, operation: Operation) -> SharedAttributes:

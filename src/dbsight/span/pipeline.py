@@ -262,7 +262,11 @@ class Pipeline:
             self._fetch(provider)
         sdk = self._sdk
         context: Context | None = current
-        parent: SpanContext | None = _span_of(current).get_span_context()
+        # ``get_current_span`` asks an abstract class, for half of what reading a command costs.
+        span: Any = current.get(_SPAN_KEY)
+        if type(span) not in _SPANS:
+            span = get_current_span(current)
+        parent: SpanContext | None = span.get_span_context()
         if parent is None:
             parent = INVALID_SPAN_CONTEXT
         # A tuple: to unpack it costs less than to ask for one of its properties.
@@ -298,13 +302,17 @@ class Pipeline:
         if trace_flags & _RANDOM:
             flags = TraceFlags(flags | _RANDOM)
         started.tracer = sdk
-        started.context = _context(trace_id, sdk.id_generator.generate_span_id(), flags, trace_state)
+        span_id = sdk.id_generator.generate_span_id()
+        if trace_state is None:
+            started.context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
+        else:  # of ids that are known to be valid, a tuple is made without another look at them
+            started.context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, trace_state, True))
         return started
 
     def place(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
         """As ``start`` for a query of which another instrumentation makes the span: note where it belongs, no more."""
         tracer = self.tracer()
-        parent: SpanContext | None = _span_of(current).get_span_context()
+        parent: SpanContext | None = get_current_span(current).get_span_context()
         if parent is not None and not parent.is_valid:
             parent = None
         sdk = self._sdk
@@ -340,21 +348,6 @@ class Pipeline:
             root = DrawnRoot.draw(sdk, parent, start_ns)
             scope.root.set(root)
         return root
-
-
-def _span_of(current: Context) -> Span:
-    """``get_current_span``, which asks an abstract class, for half of what reading a command costs."""
-    span = current.get(_SPAN_KEY)
-    if type(span) in _SPANS:
-        return span  # type: ignore[return-value]
-    return get_current_span(current)
-
-
-def _context(trace_id: int, span_id: int, flags: TraceFlags, trace_state: TraceState | None) -> SpanContext:
-    """A context of ours: of ids that are known to be valid, a tuple is made without another look at them."""
-    if trace_state is None:
-        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
-    return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, trace_state, True))
 
 
 def _follows_parent(sampler: Sampler) -> bool:
