@@ -49,7 +49,7 @@ def fresh_process(request):
     config.reset()
     scope.window.set(None)
     scope.root.set(None)
-    left = bus._listeners
+    left = bus.listeners
     for listener in left:
         bus.unsubscribe(listener)
     if left and not request.node.get_closest_marker("swallows_errors"):  # which breaks what would have left the bus

@@ -22,29 +22,30 @@ if TYPE_CHECKING:
     RootListener = Callable[[SpanContext | None], None]
 
 # Tuples, replaced whole under the lock: readers need none.
-_listeners: tuple[Listener, ...] = ()
+listeners: tuple[Listener, ...] = ()
+"""Who hears observations; for whoever asks too often to call ``listening``."""
 _root_listeners: tuple[RootListener, ...] = ()
 _lock = threading.Lock()
 
 
 def subscribe(listener: Listener) -> None:
     """Call ``listener`` with every observation from now on; subscribing twice is once."""
-    global _listeners  # noqa: PLW0603 - the bus is this module
+    global listeners  # noqa: PLW0603 - the bus is this module
     with _lock:
-        if listener not in _listeners:
-            _listeners = (*_listeners, listener)
+        if listener not in listeners:
+            listeners = (*listeners, listener)
 
 
 def unsubscribe(listener: Listener) -> None:
     """Undo ``subscribe``; unknown listeners are ignored."""
-    global _listeners  # noqa: PLW0603 - the bus is this module
+    global listeners  # noqa: PLW0603 - the bus is this module
     with _lock:
-        _listeners = tuple(known for known in _listeners if known != listener)
+        listeners = tuple(known for known in listeners if known != listener)
 
 
 def listening() -> bool:
     """Whether anybody would hear an observation."""
-    return bool(_listeners)
+    return bool(listeners)
 
 
 def observe(observation: Observation) -> Verdict | None:
@@ -55,7 +56,7 @@ def observe(observation: Observation) -> Verdict | None:
         listens or there is nothing to say. Never raises.
     """
     verdict = None
-    for listener in _listeners:
+    for listener in listeners:
         try:
             said = listener(observation)
         except Exception:

@@ -18,7 +18,7 @@ def operation():
 @pytest.fixture(autouse=True)
 def _nobody_listens(monkeypatch):
     """Every test has a bus of its own."""
-    monkeypatch.setattr("dbsight.bus._listeners", ())
+    monkeypatch.setattr("dbsight.bus.listeners", ())
     monkeypatch.setattr("dbsight.bus._root_listeners", ())
 
 

@@ -143,7 +143,7 @@ class Watcher:
             if self._unseen(current):
                 return None
             command = read_command(args, self.system)
-            return self._start(client, command, 0, current, args, asynchronous=asynchronous, keeps=keeps)
+            return self._start(client, command, 0, current, args, asynchronous, keeps)
         except Exception:
             failed("redis.begin")
             return None
@@ -159,13 +159,13 @@ class Watcher:
                 return None
             command = read_pipeline(commands, self.system, transaction=transaction)
             batch = len(commands) if len(commands) > 1 else 0
-            return self._start(pipe, command, batch, current, None, asynchronous=asynchronous, keeps=False)
+            return self._start(pipe, command, batch, current, None, asynchronous, False)
         except Exception:
             failed("redis.begin_pipeline")
             return None
 
     def _unseen(self, current: Context) -> bool:
-        if not bus.listening() and not self.pipeline.live():
+        if not bus.listeners and not self.pipeline.live():
             return True
         if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation"):
             return True
@@ -179,12 +179,11 @@ class Watcher:
         batch: int,
         current: Context,
         raw: Any,
-        *,
         asynchronous: bool,
         keeps: bool,
     ) -> Running:
         database = database_of(client, self.system)
-        prepared = span.prepare(command, database)
+        prepared = command.prebuilt.get(database) or span.prepare(command, database)
         start_ns = time_ns()
         started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current)
         settings = config.current()

@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
 from dbsight.instrument import callsite
-from dbsight.instrument.pools.held import asking
+from dbsight.instrument.pools.held import Held, asking
 from dbsight.instrument.pools.pool import Making, Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
-
-    from dbsight.instrument.pools.held import Held
 
 NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
@@ -268,7 +266,8 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        request = pool.ask()
+        request = Held(pool)  # as ``ask`` does, without the call
+        pool.requests[id(request)] = request
         token = asking.set(request)
         try:
             connection = original(self, *args, **options)
@@ -285,7 +284,8 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        request = pool.ask()
+        request = Held(pool)  # as ``ask`` does, without the call
+        pool.requests[id(request)] = request
         token = asking.set(request)
         try:
             connection = await original(self, *args, **options)

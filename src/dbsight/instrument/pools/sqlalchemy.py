@@ -18,7 +18,7 @@ from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.existing import existing
-from dbsight.instrument.pools.held import held_by_connection
+from dbsight.instrument.pools.held import Held, held_by_connection
 from dbsight.instrument.pools.sqlalchemy_kinds import (
     Assertion,
     Null,
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from dbsight.instrument.pools.held import Held
     from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite, Database
 
@@ -258,7 +257,9 @@ class PoolWatcher(Generic[_R]):
             watched = pool.__dict__.get("_dbsight") or pool_of(pool)
             if watched is None:
                 return original(cls, pool)
-            request = watched.ask()  # _request looks for this name
+            # As ``ask`` does, without the call; ``_request`` looks for this name.
+            request = Held(watched)
+            watched.requests[id(request)] = request
             try:
                 fairy = original(cls, pool)
             except BaseException as error:
