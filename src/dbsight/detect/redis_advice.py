@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -78,6 +79,22 @@ _OF_READS: Final = {
     "ZSCORE": "key, member",
 }
 """Arguments of reads that take more than a key."""
+
+
+_CALL: Final = re.compile(r"^((?:\w+ = )?)client\.(?!\w+_iter)", re.MULTILINE)
+
+
+def fitting(suggestion: str, operation: Operation) -> str:
+    """The same code for the client that sent an operation: one of a cluster, whose keys may cross slots, or awaited."""
+    if operation.database.cluster:
+        suggestion = suggestion.replace("client.mget(", "client.mget_nonatomic(")
+        suggestion = suggestion.replace("client.mset(", "client.mset_nonatomic(")
+    if operation.asynchronous:
+        suggestion = _CALL.sub(r"\1await client.", suggestion)
+        suggestion = suggestion.replace("with client.pipeline", "async with client.pipeline")
+        suggestion = suggestion.replace("pipe.execute()", "await pipe.execute()")
+        suggestion = suggestion.replace("for key in client.scan_iter", "async for key in client.scan_iter")
+    return suggestion
 
 
 def together(repetition: Repetition) -> Advice:

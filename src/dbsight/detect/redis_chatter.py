@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.grouping import is_allowed
 from dbsight.detect.history import History
-from dbsight.detect.redis_advice import Advice, big_reply, broad_scan, huge_pipeline, keys_command, once, together
+from dbsight.detect.redis_advice import (
+    Advice,
+    big_reply,
+    broad_scan,
+    fitting,
+    huge_pipeline,
+    keys_command,
+    once,
+    together,
+)
 from dbsight.detect.repetition import KEY_VALUE, Repetition, places
 from dbsight.detect.rule import WindowRule
 from dbsight.model import Finding
@@ -178,7 +187,7 @@ class RedisChatter(WindowRule):
             category=self.category,
             title=advice.title,
             description=advice.description,
-            suggestion=advice.suggestion,
+            suggestion=fitting(advice.suggestion, first),
             impact=impact,
             effort="low",
             count=len(part),

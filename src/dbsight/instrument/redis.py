@@ -198,7 +198,9 @@ class Watcher:
             operation.parameters = command.parameters
         if settings.code_location == "on":
             operation.call_site = callsite.find_near(self._askers.get(command.fingerprint) or self._asker(command))
-        if not asynchronous:
+        if asynchronous:
+            operation.asynchronous = True
+        else:
             operation.blocked_loop = _get_running_loop() is not None
         if raw is not None and settings.query_text == "raw":
             text = " ".join(map(str, raw))[:_TEXT_LIMIT]

@@ -95,17 +95,17 @@ def _cluster(client: Any, system: str) -> Database:
     nodes = list(getattr(getattr(client, "nodes_manager", None), "startup_nodes", ()))
     node = nodes[0] if nodes else ""
     host, _, port = str(node).rpartition(":")
-    return _shared(system, "0", host or "cluster", int(port) if port.isdigit() else None)
+    return _shared(system, "0", host or "cluster", int(port) if port.isdigit() else None, cluster=True)
 
 
-def _shared(system: str, namespace: str, address: str, port: int | None) -> Database:
+def _shared(system: str, namespace: str, address: str, port: int | None, *, cluster: bool = False) -> Database:
     """One object a target: an application may make a client for every request."""
-    key = (system, namespace, address, port)
+    key = (system, namespace, address, port, cluster)
     database = _databases.get(key)
     if database is None:
         if len(_databases) >= _MAX_DATABASES:
             _databases.clear()
-        database = _databases[key] = Database(system, namespace, address, port)
+        database = _databases[key] = Database(system, namespace, address, port, cluster=cluster)
     return database
 
 

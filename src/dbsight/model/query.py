@@ -117,13 +117,21 @@ class Database:
         port: ``server.port`` or None.
         key: What tells databases apart: forty SQLite files are forty databases.
         label: Short name for people: ``redis localhost:6379/0``.
+        cluster: A cluster of Redis, whose commands for several keys need keys of one slot.
     """
 
-    __slots__ = ("address", "key", "label", "namespace", "port", "system")
+    __slots__ = ("address", "cluster", "key", "label", "namespace", "port", "system")
 
     def __init__(
-        self, system: str, namespace: str | None = None, address: str | None = None, port: int | None = None
+        self,
+        system: str,
+        namespace: str | None = None,
+        address: str | None = None,
+        port: int | None = None,
+        *,
+        cluster: bool = False,
     ) -> None:
+        self.cluster = cluster
         self.system = system
         self.namespace = namespace
         self.address = address
@@ -212,6 +220,7 @@ class Operation:
         pool: Name of the connection pool.
         thread: Identity of the thread that ran it.
         allowed: Rules allowed when it ran (``with dbsight.allow(…)``).
+        asynchronous: The application awaits it; known of Redis alone.
         blocked_loop: A synchronous driver call on a running event loop.
         foreign: It came from the span of another instrumentation.
         measured: The client library records its duration by itself: nothing is emitted twice.
@@ -221,6 +230,7 @@ class Operation:
     __slots__ = (
         "affected",
         "allowed",
+        "asynchronous",
         "autoflush",
         "batch_size",
         "blocked_loop",
@@ -280,6 +290,7 @@ class Operation:
         pool: str | None = None,
         thread: int = 0,
         allowed: frozenset[str] = frozenset(),
+        asynchronous: bool = False,
         blocked_loop: bool = False,
         foreign: bool = False,
         replay: Any = None,
@@ -310,6 +321,7 @@ class Operation:
         self.pool = pool
         self.thread = thread
         self.allowed = allowed
+        self.asynchronous = asynchronous
         self.blocked_loop = blocked_loop
         self.foreign = foreign
         self.measured = False

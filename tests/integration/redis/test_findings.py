@@ -192,14 +192,31 @@ def test_chatter_of_parallel_tasks_is_found(async_client, watched):
         async with async_client() as client:
             with watched.root():
                 await asyncio.gather(*(client.get(key) for key in KEYS))
-            chatter = found(watched)
+            ((rule, _, suggestion),) = found(watched)
             with watched.root():
-                await client.mget(KEYS)
-            return chatter, found(watched)
+                await applied(suggestion, client=client, keys=KEYS)
+            return rule, suggestion, found(watched)
 
-    chatter, nothing = asyncio.run(ask())
-    assert [(rule, suggestion) for rule, _, suggestion in chatter] == [("redis_chatter", "client.mget(keys)")]
-    assert nothing == []
+    assert asyncio.run(ask()) == ("redis_chatter", "await client.mget(keys)", [])
+
+
+def test_chatter_that_is_awaited_is_helped_by_what_is_awaited(async_client, watched):
+    """A pipeline, where no command takes several keys; what is left of the loop is one round trip."""
+
+    async def ask():
+        async with async_client() as client:
+            for key in KEYS:
+                await client.set(key, "value")
+            watched.clear()
+            with watched.root():
+                for key in KEYS:
+                    await client.strlen(key)
+            ((rule, _, suggestion),) = found(watched)
+            with watched.root():
+                left = await applied(suggestion, client=client, keys=KEYS)
+            return rule, len(left["replies"]), found(watched)
+
+    assert asyncio.run(ask()) == ("redis_chatter", len(KEYS), [])
 
 
 def read_through(client, key, store):

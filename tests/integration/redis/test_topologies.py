@@ -11,6 +11,7 @@ import redis.sentinel
 
 from dbsight import semconv
 from dbsight.instrument import pools
+from suggested import applied
 
 
 def told(telemetry):
@@ -20,6 +21,13 @@ def told(telemetry):
         for span in telemetry.spans()
         if span.kind == "CLIENT"
     ]
+
+
+def suggestions(telemetry):
+    """What was suggested since the last time; slowness is the machine's."""
+    events = [event.attributes for span in telemetry.spans() for event in span.events_named(semconv.FINDING_EVENT)]
+    telemetry.clear()
+    return [event[semconv.FINDING_SUGGESTION] for event in events if event[semconv.FINDING_RULE] != "slow_query"]
 
 
 @pytest.fixture
@@ -148,3 +156,18 @@ def test_asynchronous_clients_of_a_sentinel_are_watched(watched, redis_sentinel,
     state = asyncio.run(ask())
     assert [name for name, address, _ in told(watched) if address == "shop"] == ["SET user:{}"]
     assert (state.kind, state.used, state.idle, state.created) == ("SentinelConnectionPool", 0, 1, 1)
+
+
+def test_chatter_with_a_cluster_is_helped_by_what_may_cross_slots(cluster, watched):
+    """Keys of several slots; the command for one server would be refused."""
+    keys = [f"price:{number}" for number in range(50)]
+    for key in keys:
+        cluster.set(key, "1")
+    watched.clear()
+    with watched.root():
+        for key in keys:
+            cluster.get(key)
+    (suggestion,) = suggestions(watched)
+    with watched.root():
+        assert applied(suggestion, client=cluster, keys=keys) == ["1"] * 50
+    assert (suggestion, suggestions(watched)) == ("client.mget_nonatomic(keys)", [])
