@@ -339,16 +339,9 @@ def test_what_is_cached_is_bounded(monkeypatch):
     assert asks().line == line_of("asked")
 
 
-class Asking:
-    """What asks over and over."""
-
-    def __init__(self):
-        self.depth = self.moves = 0
-
-
 def test_a_place_is_found_again_where_it_was():
     """The second time without a walk; another line, another depth and another caller are told apart."""
-    asking = Asking()
+    asking = callsite.Asker()
     library = calling(PACKAGES / "sqlalchemy/engine.py")
     deeper = calling(PACKAGES / "sqlalchemy/orm.py")
     find = functools.partial(callsite.find_near, asking)
@@ -373,7 +366,7 @@ def test_a_place_is_found_again_where_it_was():
 
 def test_who_asks_from_anywhere_is_not_followed_for_ever():
     """After many changes of depth it is walked as if nothing was remembered; the places are the same."""
-    asking = Asking()
+    asking = callsite.Asker()
     library = calling(PACKAGES / "sqlalchemy/engine.py")
 
     def descend(levels):
@@ -389,7 +382,7 @@ def test_what_is_remembered_of_places_is_bounded(monkeypatch):
     """Beyond the bound it is forgotten, and found by walking again."""
     monkeypatch.setattr(callsite, "_MAX_CACHED", 3)
     library = calling(PACKAGES / "sqlalchemy/engine.py")
-    asking = Asking()
+    asking = callsite.Asker()
     for number in range(20):
         namespace = {"library": library, "find": functools.partial(callsite.find_near, asking)}
         exec(

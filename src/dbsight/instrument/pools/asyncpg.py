@@ -17,9 +17,10 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.around import Making
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.held import asking
-from dbsight.instrument.pools.pool import Making, Pool
+from dbsight.instrument.pools.pool import Pool
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:

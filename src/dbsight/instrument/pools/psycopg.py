@@ -18,8 +18,9 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.around import Asking, Making
 from dbsight.instrument.pools.existing import existing
-from dbsight.instrument.pools.pool import Asking, Making, Pool
+from dbsight.instrument.pools.pool import Pool
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
 from dbsight.instrument import callsite
+from dbsight.instrument.pools.around import Making
 from dbsight.instrument.pools.held import Held, asking
-from dbsight.instrument.pools.pool import Making, Pool
+from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed
 
