@@ -184,25 +184,18 @@ class Analyzer:
         if self._sweeper is None and self.judge.examiners:
             self._start_sweeper()
         window = self.windows.of(operation.parent)
-        if operation.duration >= self._limits.lowest:
-            verdict = self._slow(operation, window)
-            if verdict is not None:
-                return self._remember(operation, window, verdict)
-        # Counted with others at once it costs a third: the processor has at hand what is done over and over.
-        self._waiting.append(operation)
-        if len(self._waiting) >= _TOGETHER:
-            self.count_waiting()
+        verdict = self._slow(operation, window) if operation.duration >= self._limits.lowest else None
+        if verdict is None:
+            # With others at once it costs a third: the processor has at hand what is done over and over.
+            self._waiting.append(operation)
+            if len(self._waiting) >= _TOGETHER:
+                self.count_waiting()
+        else:
+            self.stats.add(operation, verdict)
+            self.metrics.record(operation, verdict)
         if window is not None and (
             window.add(operation) >= self._most or operation.end_ns - window.emptied_ns > self._max_age_ns
         ):
-            self._empty(window)
-        return None
-
-    def _remember(self, operation: Operation, window: Window | None, verdict: Verdict) -> Verdict:
-        """Count and remember an operation of which there is something to say."""
-        self.stats.add(operation, verdict)
-        self.metrics.record(operation, verdict)
-        if window is not None and window.add(operation) >= self._most:
             self._empty(window)
         return verdict
 

@@ -86,8 +86,8 @@ class RedisChatter(WindowRule):
         findings = {
             found.id: found
             for group in groups.values()
-            if group[0].batch_size or group[0].statement.operation in _BIG
-            for found in self._big(group, window)
+            if group[0].statement.operation in _BIG or max([each.batch_size for each in group]) >= HUGE_PIPELINE
+            for found in self._big(sorted(group, key=attrgetter("start_ns")), window)
         }
         repeated = [group for group in groups.values() if len(group) >= THRESHOLD and _may_be_joined(group[0])]
         if repeated:

@@ -94,13 +94,10 @@ def count(command: Command, reply: Any, operation: Operation) -> None:
     if not isinstance(reply, list):
         return
     if command.alike == "get":
-        try:
-            sizes = [len(each) for each in reply if each is not None]
-        except TypeError:  # an exception, or what an encoder of the application made of it
-            pass
-        else:
+        sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
+        misses = reply.count(None)
+        if len(sizes) + misses == len(reply):  # else there are errors among them
             counter = caches.counter(operation.database.label, "", "", command.template)
-            misses = len(reply) - len(sizes)
             counter.note(len(sizes), misses, 0, sizes, operation.call_site, operation.origin)
             return
     by_template: dict[str, _Looked] = {}

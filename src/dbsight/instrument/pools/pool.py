@@ -188,9 +188,7 @@ class Pool:
 
     def ask(self) -> Held:
         """A connection is asked for."""
-        held = Held(self)
-        self.requests[id(held)] = held
-        return held
+        return Held(self)
 
     def got(self, held: Held, connection: Any, key: int = 0, site: CallSite | None = None) -> Held | None:
         """A connection was given out.

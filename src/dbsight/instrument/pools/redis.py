@@ -17,13 +17,15 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools.around import Making
-from dbsight.instrument.pools.held import Held, asking
+from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
-from dbsight.safety import failed
+from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
+
+    from dbsight.instrument.pools.held import Held
 
 NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
@@ -233,6 +235,7 @@ def timed_out(error: BaseException | None) -> bool:
     return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
 
 
+@guard
 def given(pool: Pool, request: Held, connection: Any, frame: FrameType) -> None:
     """A request was given a connection, which the frame asked for."""
     sending = running.get()
@@ -267,8 +270,7 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        request = Held(pool)  # as ``ask`` does, without the call
-        pool.requests[id(request)] = request
+        request = pool.ask()
         token = asking.set(request)
         try:
             connection = original(self, *args, **options)
@@ -285,8 +287,7 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        request = Held(pool)  # as ``ask`` does, without the call
-        pool.requests[id(request)] = request
+        request = pool.ask()
         token = asking.set(request)
         try:
             connection = await original(self, *args, **options)
@@ -317,12 +318,7 @@ def around_release(original: Any, package: str) -> Any:
 
     @functools.wraps(original)
     def release(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        # First: who waits for it is served before this returns.
-        watched = self.__dict__.get("_dbsight")
-        if watched is None or watched.strangers:
-            _given_back(self, connection, package)
-        else:
-            watched.gave_back(connection)
+        _given_back(self, connection, package)  # first: who waits for it is served before this returns
         return original(self, connection, *args, **options)
 
     @functools.wraps(original)

@@ -257,9 +257,7 @@ class PoolWatcher(Generic[_R]):
             watched = pool.__dict__.get("_dbsight") or pool_of(pool)
             if watched is None:
                 return original(cls, pool)
-            # As ``ask`` does, without the call; ``_request`` looks for this name.
-            request = Held(watched)
-            watched.requests[id(request)] = request
+            request = Held(watched)  # ``_request`` looks for this name
             try:
                 fairy = original(cls, pool)
             except BaseException as error:
@@ -301,7 +299,7 @@ class PoolWatcher(Generic[_R]):
         def needs_gc(record: Any) -> Any:
             needed = original(record)
             if needed:
-                lost(record, getattr(record, _POOL_OF_RECORD))
+                lost(record)
             return needed
 
         return needs_gc
@@ -311,17 +309,17 @@ class PoolWatcher(Generic[_R]):
 
         def _finalize_fairy(dbapi_connection: Any, *arguments: Any, **named: Any) -> Any:
             if dbapi_connection is None and len(arguments) > 2:  # the collector, which has no connection left to give
-                record, pool, reference = arguments[:3]
-                if record is not None and record.fairy_ref is reference:
-                    lost(record, pool)
+                lost(arguments[0], arguments[2])
             return original(dbapi_connection, *arguments, **named)
 
         return _finalize_fairy
 
     @guard
-    def _lost(self, record: Any, pool: Any) -> None:
-        """The connection of a record that is out was garbage collected."""
-        watched = self._pool_of(pool)
+    def _lost(self, record: Any, reference: Any = None) -> None:
+        """The connection of a record was garbage collected; with a reference, if that is of the latest checkout."""
+        if record is None or (reference is not None and record.fairy_ref is not reference):
+            return
+        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
         if watched is not None:
             watched.lost(id(record))
 
