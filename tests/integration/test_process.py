@@ -10,6 +10,7 @@ import dbsight
 from dbsight.config import Settings
 from dbsight.instrument import process
 from dbsight.model import MemorySample, Snapshot
+from forking import in_child
 
 MB = 1024 * 1024
 
@@ -63,17 +64,13 @@ def test_the_history_has_a_point_a_minute(telemetry):
 def test_a_child_speaks_of_itself():
     """After a fork the memory is the child's."""
     process.memory()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        try:
-            keep = bytearray(os.urandom(1)) * (60 * MB)
-            os.write(writing, f"{process.memory().rss} {process._process.pid} {len(keep)}".encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    rss, pid, _ = map(int, os.read(reading, 100).split())
-    assert pid == child
+
+    def work():
+        keep = bytearray(os.urandom(1)) * (60 * MB)
+        return process.memory().rss, process._process.pid, os.getpid(), len(keep)
+
+    rss, pid, child, _ = in_child(work)
+    assert pid == child != os.getpid()
     assert rss > 60 * MB
 
 

@@ -12,6 +12,7 @@ from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
 from dbsight.detect import windows
 from engine import SECOND, Engine, draw_root, run_loop
+from forking import in_child
 
 
 @pytest.fixture
@@ -147,21 +148,22 @@ def test_the_engine_listens_as_long_as_one_processor_uses_it(engine):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_begins_anew(engine):
     """The parent's windows, totals and thread are the parent's."""
+
+    def work():
+        left = (engine.windows.all(), engine.windows._by_span, len(engine.windows), scope.window.get())
+        window = engine.windows.open("GET /", make_span_context(2), NOW_NS)
+        run_loop(engine, make_span_context(2), 3)
+        engine.close(window, NOW_NS, "GET /")
+        snapshot = engine.snapshot()
+        return left, snapshot.calls, snapshot.windows
+
     engine.subscribe()
     try:
         scope.window.set(engine.windows.open("GET /", make_span_context(1), NOW_NS))
         run_loop(engine, make_span_context(1))
-        engine.windows._lock.acquire()  # as another thread may hold it
-        child = os.fork()
-        if not child:
-            left = (engine.windows.all(), engine.windows._by_span, len(engine.windows), scope.window.get())
-            window = engine.windows.open("GET /", make_span_context(2), NOW_NS)
-            run_loop(engine, make_span_context(2), 3)
-            engine.close(window, NOW_NS, "GET /")
-            snapshot = engine.snapshot()
-            os._exit(0 if left == ([], {}, 0, None) and (snapshot.calls, snapshot.windows) == (3, 1) else 1)
-        engine.windows._lock.release()
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with engine.windows._lock:  # as another thread may hold it
+            told = in_child(work)
+        assert told == (([], {}, 0, None), 3, 1)
         assert (engine.snapshot().calls, len(engine.windows.all())) == (5, 1)
     finally:
         engine.unsubscribe()

@@ -10,6 +10,7 @@ import pytest
 
 from dbsight import safety
 from dbsight.safety import dropped, drops, errors, failed, guard
+from forking import in_child
 
 SECRET = "jane@example.org"
 
@@ -194,7 +195,6 @@ def test_reset_forgets_everything(caplog):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_starts_from_nothing_even_while_the_parent_is_counting():
     """Neither the parent's counts nor a lock that one of its threads holds."""
     hook(ValueError())
@@ -204,17 +204,20 @@ def test_a_forked_child_starts_from_nothing_even_while_the_parent_is_counting():
     def hold():
         with safety._lock:
             held.set()
-            release.wait()
+            release.wait(120)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert held.wait(10)
-    child = os.fork()
-    if child == 0:
-        clean = errors() == {} and drops() == {}
+    def work():
+        clean = (errors(), drops())
         dropped("windows")
-        os._exit(7 if clean and drops() == {"windows": 1} else 1)
-    release.set()
-    thread.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        return clean, drops()
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert held.wait(60)
+    try:
+        told = in_child(work)
+    finally:
+        release.set()
+    thread.join(60)
+    assert told == (({}, {}), {"windows": 1})
     assert (errors(), drops()) == ({PLACE: 1}, {"windows": 1})

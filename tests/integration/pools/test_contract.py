@@ -12,6 +12,7 @@ from subjects import OVERFLOW, SIZE, SUBJECTS, collect, in_threads, named
 from conftest import until
 from dbsight import semconv
 from dbsight.instrument import pools
+from forking import in_child
 
 TABLE = Path(__file__).parents[3] / "docs" / "pool_metrics.json"
 NINE = [name for name in semconv.METRIC_ATTRIBUTES if name.startswith("db.client.connection.")]
@@ -168,18 +169,12 @@ def test_after_a_fork_nothing_is_negative(opened, subject, database, state_of):
     """A child counts what it inherited as made, and nobody as waiting."""
     pool = opened()
     connection = subject.take(pool)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        try:
-            state = state_of(database)
-            numbers = (state.created, state.closed, state.used, state.idle, state.pending)
-            os.write(writing, repr(numbers).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    numbers = eval(os.read(reading, 1000).decode())
-    created, closed, used, idle, pending = numbers
+
+    def work():
+        state = state_of(database)
+        return state.created, state.closed, state.used, state.idle, state.pending
+
+    created, closed, used, idle, pending = numbers = in_child(work)
     assert created - closed == used + idle
     assert min(numbers) >= 0
     assert pending == 0

@@ -10,6 +10,7 @@ import redis
 import dbsight
 from dbsight import config
 from dbsight.instrument import redis_server as instrument
+from forking import in_child
 
 THREAD = "dbsight-redis-servers"
 
@@ -136,16 +137,13 @@ def test_a_forked_child_asks_by_itself(polled):
     _, client = polled
     client.ping()
     wait_for(state)
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            client.ping()
-            wait_for(lambda: [each["name"] for each in client.client_list()].count("dbsight") == 2)
-            wait_for(state)
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    def work():
+        client.ping()
+        wait_for(lambda: [each["name"] for each in client.client_list()].count("dbsight") == 2)
+        wait_for(state)
+        return "asked"
+
+    assert in_child(work) == "asked"
     instrument._poller.states = {}
     wait_for(state)

@@ -13,6 +13,7 @@ import dbsight
 from dbsight import config, semconv
 from dbsight.detect.connection_growth import ConnectionGrowth
 from dbsight.model import PoolSample, PoolSnapshot, PoolState, Snapshot
+from forking import in_child
 from suggested import applied
 
 ROLES = ("master", "slave", "local", "async")
@@ -173,15 +174,7 @@ def test_a_forked_child_makes_its_own_connections(registry, redis_server):
     """The same pool serves both, each on sockets of its own."""
     client = redis.Redis(connection_pool=dbsight.redis_pool("master", redis_server.url()))
     mine = client.client_id()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        try:
-            os.write(writing, str(client.client_id()).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert int(os.read(reading, 100)) != mine
+    assert in_child(client.client_id) != mine
     assert client.client_id() == mine
 
 

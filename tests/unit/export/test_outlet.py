@@ -1,6 +1,5 @@
 """Whether anything leaves the process, who looks, and how the process ends."""
 
-import json
 import os
 import threading
 import time
@@ -18,6 +17,7 @@ from opentelemetry.sdk.trace.export import (
 from dbsight.export import Outlet
 from dbsight.export.wiring import BoundedLogProcessor, BoundedSpanProcessor
 from exporting import GRPC, HTTP, PATIENT, SentLogs, SentMetrics, SentSpans, spans, watchers
+from forking import in_child
 
 
 def test_exporting_says_whether_telemetry_leaves_the_process(outlets, ports):
@@ -102,28 +102,23 @@ def test_where_no_thread_can_start_spans_wait_all_the_same(outlet, ports, monkey
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_starts_anew_and_the_parent_keeps_its_spans(outlet, ports):
     """What waited is the parent's to send; the child has a watcher of its own, and no lock that nobody holds."""
     inner = SentSpans()
     exporter = outlet.spans(inner)
     exporter.export(spans("parent"))
     (watcher,) = watchers()
-    reading, writing = os.pipe()
+
+    def work():
+        exporter.export(spans("child"))
+        own = watchers()
+        ports.listening.add(HTTP)
+        outlet.look()
+        return inner.names, len(own), own == [watcher]
+
     with exporter._turn, outlet._lock:
-        child = os.fork()
-        if not child:
-            threading.Timer(PATIENT, os._exit, [1]).start()  # a lock held for ever ends the child, not the tests
-            exporter.export(spans("child"))
-            own = watchers()
-            ports.listening.add(HTTP)
-            outlet.look()
-            os.write(writing, json.dumps([inner.names, len(own), own == [watcher]]).encode())
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert json.loads(os.read(reading, 1000)) == [[["child"]], 1, False]
-    os.close(reading)
-    os.close(writing)
+        told = in_child(work)
+    assert told == ([["child"]], 1, False)
 
     ports.listening.add(HTTP)
     outlet.look()

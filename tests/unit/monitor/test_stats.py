@@ -1,6 +1,5 @@
 """Totals over the life of the process."""
 
-import os
 import threading
 from collections import Counter
 from dataclasses import replace
@@ -26,6 +25,7 @@ from dbsight.model import (
     WindowSummary,
 )
 from dbsight.monitor.stats import Stats
+from forking import in_child
 
 SHOP = Database("sqlite", "shop.db")
 LINE = CallSite("shop.py", 88, "list_orders")
@@ -311,20 +311,23 @@ def test_reset_needs_no_lock_that_another_thread_held_when_the_process_forked():
     def hold():
         with stats._state.lock, record.lock:
             taken.set()
-            leave.wait()
+            leave.wait(120)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
-    taken.wait()
-    child = os.fork()
-    if child == 0:
+    def work():
         stats.reset()
         stats.add(make_operation(), Verdict("slow", 1.0))
         stats.close(make_summary())
-        os._exit(0 if (stats.snapshot().calls, stats.snapshot().windows) == (1, 1) else 1)
-    leave.set()
-    thread.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return stats.snapshot().calls, stats.snapshot().windows
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert taken.wait(60)
+    try:
+        told = in_child(work)
+    finally:
+        leave.set()
+    thread.join(60)
+    assert told == (1, 1)
 
 
 def test_a_query_inside_the_counting_of_a_query_does_not_hang():

@@ -1,7 +1,6 @@
 """Metrics in a forked child: nothing of the parent's, and no lock that nobody holds."""
 
 import os
-import threading
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -9,12 +8,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExporte
 
 from dbsight import semconv
 from dbsight.report.forked import begin_anew
-from exporting import PATIENT
+from forking import in_child
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system"),
-    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
 
 class Kept(MetricExporter):
@@ -43,15 +39,16 @@ def test_a_child_exports_its_own_counts_whatever_the_parent_was_doing():
     counter = provider.get_meter(semconv.SCOPE).create_counter("things")
     counter.add(5)
     consumer = provider._measurement_consumer
+
+    def work():
+        begin_anew(counter)
+        counter.add(2)
+        reader.force_flush()
+        return exporter.values
+
     with reader._export_lock, consumer._lock, next(iter(consumer._reader_storages.values()))._lock:
-        child = os.fork()
-        if not child:
-            threading.Timer(PATIENT, os._exit, [1]).start()  # a lock held for ever ends the child, not the tests
-            begin_anew(counter)
-            counter.add(2)
-            reader.force_flush()
-            os._exit(0 if exporter.values == [2] else 2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        told = in_child(work)
+    assert told == [2]
     reader.force_flush()
     assert exporter.values == [5]
     provider.shutdown()

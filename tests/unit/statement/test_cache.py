@@ -8,6 +8,7 @@ import pytest
 
 from dbsight import safety, statement
 from dbsight.statement import cache, reader
+from forking import in_child
 
 
 @pytest.fixture(autouse=True)
@@ -100,18 +101,13 @@ def test_clearing_forgets_statements_and_keeps_the_salt():
 def test_a_forked_child_starts_empty_with_the_same_salt():
     """A child born while another thread held the lock reads all the same, and hashes as its parent does."""
     before = statement.read("SELECT a FROM t WHERE b = 'x'", "sqlite")
-    reading, writing = os.pipe()
+
+    def work():
+        return cache.size(), statement.read("SELECT a FROM t WHERE b = 'x'", "sqlite").literals
+
     with cache._lock:
-        child = os.fork()
-        if child == 0:
-            empty = cache.size() == 0
-            same = statement.read("SELECT a FROM t WHERE b = 'x'", "sqlite").literals == before.literals
-            os.write(writing, f"{empty} {same}".encode())
-            os._exit(0)
-    os.close(writing)
-    assert os.read(reading, 100) == b"True True"
-    os.close(reading)
-    assert os.waitpid(child, 0)[1] == 0
+        told = in_child(work)
+    assert told == (0, before.literals)
 
 
 @pytest.mark.swallows_errors
