@@ -6,7 +6,10 @@ import time
 
 import pytest
 
+import limits
 import servers
+
+limits.hear_interrupts()
 
 # What the developer exports with is no business of the tests.
 for variable in [name for name in os.environ if name.startswith("OTEL_")]:
@@ -17,6 +20,14 @@ SERVER_FIXTURES = {
     # Built by tests/collector/programs.py.
     *("otelcol_program", "jaeger_program", "prometheus_program", "promtool_program", "compose_program"),
 }
+
+
+@pytest.hookimpl(trylast=True)  # the reporter is there
+def pytest_configure(config):
+    """No part of a test waits for ever, and what fails is told at once."""
+    config.pluginmanager.register(limits.Limits(), "dbsight-limits")
+    if reporter := config.pluginmanager.get_plugin("terminalreporter"):
+        config.pluginmanager.register(limits.Telling(reporter), "dbsight-telling")
 
 
 @pytest.hookimpl(wrapper=True)

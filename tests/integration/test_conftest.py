@@ -1,8 +1,10 @@
 """What the tests' own conftest promises, shown on small test files in processes of their own."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -38,24 +40,118 @@ def test_begins_without_errors():
 '''
 
 
-@pytest.fixture
-def run_tests(tmp_path):
-    """Runs the text of a test file under our conftest; gives exit code and output."""
+FAILS_ONCE = '''
+from pathlib import Path
 
-    def run(text, **env):
+def test_fails_once():
+    """As on a machine that stopped it."""
+    if not Path("tried").exists():
+        Path("tried").touch()
+        raise ValueError("no luck")
+
+def test_comes_after():
+    """Another one."""
+'''
+
+WAITS = '''
+import threading
+
+import pytest
+
+@pytest.fixture(scope="session")
+def server():
+    """Does not stop."""
+    yield
+    threading.Event().wait()
+
+def test_waits(server):
+    """A thread has the lock for ever."""
+    held, lock = threading.Event(), threading.Lock()
+
+    def hold():
+        with lock:
+            held.set()
+            threading.Event().wait()
+
+    threading.Thread(target=hold, daemon=True).start()
+    held.wait()
+    lock.acquire()
+
+def test_comes_after():
+    """Another one."""
+'''
+
+WAITS_ON = '''
+import threading
+
+def test_waits_whatever_is_raised():
+    """Also the end of the test."""
+    while True:
+        try:
+            threading.Event().wait()
+        except BaseException:
+            pass
+'''
+
+INTERRUPTED = '''
+import signal
+
+import pytest
+
+def test_hears_the_keyboard():
+    """As in the foreground."""
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+'''
+
+LASTS = '''
+import time
+from pathlib import Path
+
+def test_fails():
+    """Before the end."""
+    assert 1 == 2
+
+def test_lasts():
+    """Until the run is ended."""
+    Path("begun").touch()
+    time.sleep(600)
+'''
+
+
+@pytest.fixture
+def start_tests(tmp_path):
+    """Starts a run of the text of a test file under our conftest; its output is in ``output.txt``."""
+    started = []
+
+    def start(text, *options, **env):
         file = tmp_path / "test_one.py"
         file.write_text(text)
         command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-c"]
-        done = subprocess.run(
-            [*command, TESTS.parent / "pyproject.toml", "--rootdir", tmp_path, file],
-            env={**os.environ, "PYTHONPATH": str(TESTS), "COLUMNS": "400", **env},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.returncode, done.stdout + done.stderr
+        with (tmp_path / "output.txt").open("w") as output:
+            process = subprocess.Popen(
+                [*command, TESTS.parent / "pyproject.toml", "--rootdir", tmp_path, *options, file],
+                env={**os.environ, "PYTHONPATH": str(TESTS), "COLUMNS": "400", **env},
+                cwd=tmp_path,
+                stdout=output,
+                stderr=output,
+            )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(30)
+
+
+@pytest.fixture
+def run_tests(start_tests, tmp_path):
+    """Runs the text of a test file under our conftest; gives exit code and output."""
+
+    def run(text, *options, **env):
+        code = start_tests(text, *options, **env).wait(100)
+        return code, (tmp_path / "output.txt").read_text()
 
     return run
 
@@ -83,3 +179,57 @@ def test_an_exception_that_the_guard_swallows_fails_the_test(run_tests):
     assert "3 passed, 1 error" in output
     assert "the guard swallowed exceptions in {'test_one.hook': 1}" in output
     assert "secret" not in output.split("short test summary info")[1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_fails_is_told_at_once(run_tests, workers):
+    """With the end of its failure, also when it is run again and then passes."""
+    code, output = run_tests(FAILS_ONCE, "--reruns=1", f"--numprocesses={workers}")
+    assert code == 0, output
+    assert "rerun in call: test_one.py::test_fails_once\n" in output
+    assert "ValueError: no luck" in output
+    assert "2 passed, 1 rerun" in output
+
+
+def test_each_part_of_each_run_of_a_test_ends(run_tests):
+    """What a lock or a server holds up is named, and the run goes on to its end."""
+    code, output = run_tests(WAITS, "--timeout=0.5", "--reruns=1", "--numprocesses=1", "--dist=worksteal")
+    assert code == 1, output
+    assert output.count("rerun in call: test_one.py::test_waits\n") == 1
+    assert output.count("failed in call: test_one.py::test_waits\n") == 1
+    assert output.count(" in teardown: test_one.py::test_") == 1
+    assert "FAILED test_one.py::test_waits - Failed: Timeout" in output
+    assert "1 failed, " in output
+
+
+def test_a_test_that_nothing_ends_is_ended_with_its_worker(run_tests):
+    """It says where it was, and the run goes on without it."""
+    code, output = run_tests(WAITS_ON, "--timeout=0.5", "--numprocesses=1", "-p", "no:rerunfailures")
+    assert code == 1, output
+    assert "in test_waits_whatever_is_raised" in output
+    assert "crashed while running 'test_one.py::test_waits_whatever_is_raised'" in output
+
+
+def test_a_run_that_is_ended_tells_what_it_knew(start_tests, tmp_path):
+    """What failed, and what ran when the end came."""
+    run = start_tests(LASTS, "--numprocesses=1")
+    deadline = time.monotonic() + 60
+    while "failed in call" not in (tmp_path / "output.txt").read_text() or not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.terminate()
+    assert run.wait(60) == pytest.ExitCode.INTERRUPTED
+    output = (tmp_path / "output.txt").read_text()
+    assert "terminated; what ran: test_one.py::test_lasts" in output
+    assert "FAILED test_one.py::test_fails" in output
+    assert "1 failed in" in output
+
+
+def test_a_run_in_the_background_can_be_interrupted(run_tests):
+    """A shell has its background jobs ignore the keyboard, and they the programs that they start."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code, output = run_tests(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 0, output

