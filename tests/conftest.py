@@ -1,8 +1,11 @@
 """Fixtures of all tests: real servers, an OTLP receiver, an SDK in memory, and the guard's own guard."""
 
 import contextlib
+import fcntl
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -191,16 +194,42 @@ def late_receiver():
     receiver.stop()
 
 
+@contextlib.contextmanager
+def alone(name, seconds):
+    """One process of the tests at a time, of all that run on this machine."""
+    with (Path(tempfile.gettempdir()) / f"dbsight-tests-{name}-{os.getuid()}.lock").open("w") as file:
+        patience = time.monotonic() + seconds
+        while not locked(file):
+            if time.monotonic() > patience:
+                pytest.fail(f"{file.name} was locked for {seconds} s", pytrace=False)
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # also where a forked child has the file still
+
+
+def locked(file):
+    """Whether nobody else had the lock of a file, which is ours now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @pytest.fixture
 def default_ports():
-    """Nobody listens on OTLP's default ports; a collector of somebody else is waited for a while."""
+    """OTLP's default ports for this test alone: nobody listens; a collector of somebody else is waited for a while."""
     from dbsight.export import listening
 
-    patience = time.monotonic() + 30
-    while listening(4317) or listening(4318):
-        if time.monotonic() > patience:
-            pytest.skip("another collector listens on port 4317 or 4318")
-        time.sleep(0.2)
+    with alone("default-ports", 240):
+        patience = time.monotonic() + 30
+        while listening(4317) or listening(4318):
+            if time.monotonic() > patience:
+                pytest.skip("another collector listens on port 4317 or 4318")
+            time.sleep(0.2)
+        yield
 
 
 @pytest.fixture

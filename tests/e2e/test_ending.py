@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+# No endpoint is set: a collector that another test has there would get what these programs send.
+pytestmark = pytest.mark.usefixtures("default_ports")
+
 PROGRAM = """
 import sys
 from sqlalchemy import create_engine, text
