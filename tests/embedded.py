@@ -152,11 +152,11 @@ class Ward:
             self._await(command[0], guard, ready, time.monotonic() + seconds)
             yield
         finally:
-            with contextlib.suppress(BrokenPipeError):
+            with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
                 guard.communicate(b"stop\n", timeout=10)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guard.pid, 9)
-            guard.wait()
+            guard.wait(60)
 
     def _await(
         self, name: object, guard: subprocess.Popen[bytes], ready: Callable[[], object], deadline: float

@@ -98,7 +98,7 @@ class Service:
         if guard is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(guard.pid, 9)
-            guard.wait()
+            guard.wait(60)
             guard.stdin.close()
 
 

@@ -121,8 +121,11 @@ def run_instrumented(
         stdout, stderr = process.communicate(stdin, timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        stdout, stderr = process.communicate()
+        stdout, stderr = process.communicate(timeout=60)
         raise AssertionError(f"did not end within {timeout} s\n{stdout}\n{stderr}") from None
+    finally:
+        if process.returncode is None:  # the test was ended
+            os.killpg(process.pid, signal.SIGKILL)
     return CompletedRun(process.returncode, stdout, stderr, time.perf_counter() - began)
 
 

@@ -296,7 +296,11 @@ def test_a_served_shop_ends_in_the_ordinary_way(number):
     """``--serve`` serves until a signal, and then exits with 0, so that reports at exit are written."""
     program = "import atexit, sys; from dbsight.demo.__main__ import main; atexit.register(print, 'at exit'); "
     command = [sys.executable, "-c", program + "sys.exit(main(['--serve', '--database-url', 'sqlite://']))"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)
         address = process.stdout.readline().split(": ")[0].removeprefix("the shop on ")
         for line in process.stdout:
             if line.startswith("serving until"):

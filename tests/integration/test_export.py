@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -59,12 +60,14 @@ def program(source, *arguments, **environ):
         stderr=subprocess.PIPE,
         text=True,
         env=clean | signals | environ,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.kill()
-        process.communicate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its children as well, which have the same pipes
+        process.communicate(timeout=60)
 
 
 def end_of(process):

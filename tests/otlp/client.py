@@ -87,7 +87,11 @@ class Receiver(Received):
         process, self._process = self._process, None
         # Not by the end of its input alone: a forked child of the tests may hold the pipe as well.
         process.terminate()
-        process.communicate()
+        try:
+            process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate(timeout=60)
 
     def clear(self) -> None:
         """Forget everything that arrived so far."""

@@ -114,7 +114,7 @@ def test_a_listener_may_unsubscribe_while_it_is_called():
 def test_threads_that_subscribe_at_the_same_time_are_all_subscribed():
     """No listener is lost between reading the list and writing it."""
     listeners = [Listener() for _ in range(200)]
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=60)
 
     def subscribe(mine):
         together.wait()

@@ -144,7 +144,7 @@ def test_failures_of_many_threads_are_counted_exactly_and_logged_once(caplog):
     """No count is lost between reading and writing it."""
     switch = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=60)
 
     def fail():
         together.wait()

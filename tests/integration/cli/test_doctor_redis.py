@@ -29,9 +29,11 @@ def client(url):
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout.readline() == "[True, True, True]\n"
-        yield process.pid
-        process.stdin.close()
+        try:
+            assert process.stdout.readline() == "[True, True, True]\n"
+            yield process.pid
+        finally:
+            process.kill()
 
 
 def test_both_sides_of_each_process_stand_side_by_side(redis_server):

@@ -28,7 +28,7 @@ class Loop:
     def close(self):
         """Stop it."""
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
+        self._thread.join(60)
         self.loop.close()
 
 
@@ -602,7 +602,7 @@ def named(pair):
 
 def in_threads(number, work):
     """Run ``work(index)`` in threads at once; their results, exceptions included."""
-    barrier = threading.Barrier(number)
+    barrier = threading.Barrier(number, timeout=60)
 
     def begin(index):
         barrier.wait()

@@ -57,7 +57,7 @@ def test_without_them_opentelemetry_is_as_it_comes(environ):
 def test_current_settings_are_loaded_once_and_the_same_for_all_threads(monkeypatch):
     """Sixteen threads that ask at the same time get one object."""
     monkeypatch.setenv("OTEL_DBSIGHT_MAX_ALERTS", "5")
-    together = threading.Barrier(16)
+    together = threading.Barrier(16, timeout=60)
     seen = []
 
     def ask():

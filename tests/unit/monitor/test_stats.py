@@ -346,7 +346,7 @@ def test_totals_are_exact_under_64_threads():
     """Nothing is lost or counted twice, whatever the interleaving; new fingerprints and the bound included."""
     stats = Stats(max_statements=20)
     statements = [make_statement(f"t{number}", "insert" if number % 2 else "select") for number in range(25)]
-    start = threading.Barrier(64)
+    start = threading.Barrier(64, timeout=60)
 
     def work(number):
         start.wait()

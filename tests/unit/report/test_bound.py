@@ -305,14 +305,16 @@ def test_nothing_is_lost_while_readers_collect(temporality):
             record(0.5, None)
             count(1, None)
 
-    collector = threading.Thread(target=collect_until_stopped)
+    collector = threading.Thread(target=collect_until_stopped, daemon=True)
     workers = [threading.Thread(target=work) for _ in range(8)]
     collector.start()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    stop.set()
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    finally:
+        stop.set()
     collector.join()
     collect()
     total = sum if temporality is DELTA else max

@@ -70,7 +70,7 @@ def test_many_threads_get_one_object():
     try:
         for attempt in range(20):
             texts = [f"SELECT a_{attempt}_{number} FROM t" for number in range(50)]
-            start = threading.Barrier(8)
+            start = threading.Barrier(8, timeout=60)
             seen = []
 
             def ask(texts=texts, start=start, seen=seen):
