@@ -126,7 +126,7 @@ class Analyzer:
         with self._lock:
             self._users += 1
             if self._users == 1:
-                bus.subscribe(self.observe)
+                bus.subscribe(self.observe, self.observe_all)
                 atexit.register(self.finish)
                 _alive.append(self)
 
@@ -199,6 +199,25 @@ class Analyzer:
             self._empty(window)
         return verdict
 
+    def observe_all(self, operations: Sequence[Operation]) -> Sequence[Verdict | None]:
+        """The same for operations of one window that are told together, in their order; empty for no verdict."""
+        first = operations[0]
+        window = self.windows.only(first.parent)
+        if (
+            window is None
+            or self._sweeper is None
+            or max([operation.duration for operation in operations]) >= self._limits.lowest
+            or first.origin is not self._origin
+            or len({id(operation.origin) for operation in operations}) > 1
+        ):
+            return [self.observe(operation) for operation in operations]
+        self._waiting.extend(operations)
+        if len(self._waiting) >= _TOGETHER:
+            self.count_waiting()
+        if window.add_all(operations) >= self._most or window.last_ns - window.emptied_ns > self._max_age_ns:
+            self._empty(window)
+        return ()
+
     def _event(self, event: Event) -> None:
         """Take in what is no query: totals and metrics, and the window that it happened in."""
         for take in self._takers.get(type(event), ()):
@@ -245,10 +264,16 @@ class Analyzer:
     @guard
     def _collect(self) -> None:
         """Have those tell who keep events together until somebody reads the totals."""
+        self.tell()
         caches.collect()
         locks.collect()
         pools.tell_all_uses()
         self.count_waiting()
+
+    def tell(self) -> None:
+        """Have the open windows tell what they keep."""
+        for window in self.windows.all():
+            window.tell()
 
     # -- Windows ------------------------------------------------------------------------------------------------
 
@@ -266,6 +291,8 @@ class Analyzer:
         Returns:
             What is known of it, None when it was closed before.
         """
+        window.sealed = True
+        window.tell()
         if not self.windows.discard(window):
             return None
         window.duration = max(0.0, (end_ns - window.start_ns) / 1e9)
@@ -338,6 +365,7 @@ class Analyzer:
         """
         now = self._clock()
         left = False
+        self.tell()
         for window in self.windows.all():
             if _ends_by_silence(window):
                 silence = _SILENCE_ROOTLESS_NS if window.rootless else _SILENCE_OUTSIDE_NS
@@ -410,6 +438,8 @@ def total_pools() -> dict[str, PoolTotals]:
 
 def cache_totals() -> Sequence[CacheTotals]:
     """Look-ups in caches so far, by cache, layer, key template and model; empty while nobody listens."""
+    for analyzer in _alive:
+        analyzer.tell()
     caches.collect()
     return _alive[0].caches.totals() if _alive else ()
 

@@ -12,28 +12,39 @@ from typing import TYPE_CHECKING
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.trace import SpanContext
 
-    from dbsight.model import Observation, Verdict
+    from dbsight.model import Observation, Operation, Verdict
 
     Listener = Callable[[Observation], Verdict | None]
+    ListenerToMany = Callable[[Sequence[Operation]], Sequence[Verdict | None]]
     RootListener = Callable[[SpanContext | None], None]
 
 # Tuples, replaced whole under the lock: readers need none.
 listeners: tuple[Listener, ...] = ()
 """Who hears observations; for whoever asks too often to call ``listening``."""
+_to_many: dict[Listener, ListenerToMany] = {}
+"""How those that can hear of several operations at once."""
 _root_listeners: tuple[RootListener, ...] = ()
 _lock = threading.Lock()
 
 
-def subscribe(listener: Listener) -> None:
-    """Call ``listener`` with every observation from now on; subscribing twice is once."""
+def subscribe(listener: Listener, to_many: ListenerToMany | None = None) -> None:
+    """Call ``listener`` with every observation from now on; subscribing twice is once.
+
+    Args:
+        listener: Gives back what must stand on an operation's own span.
+        to_many: The same for operations of one local root that are told together, in their order; empty when there is
+            nothing to say of any. By default ``listener`` is called for each.
+    """
     global listeners  # noqa: PLW0603 - the bus is this module
     with _lock:
         if listener not in listeners:
             listeners = (*listeners, listener)
+            if to_many is not None:
+                _to_many[listener] = to_many
 
 
 def unsubscribe(listener: Listener) -> None:
@@ -41,6 +52,7 @@ def unsubscribe(listener: Listener) -> None:
     global listeners  # noqa: PLW0603 - the bus is this module
     with _lock:
         listeners = tuple(known for known in listeners if known != listener)
+        _to_many.pop(listener, None)
 
 
 def listening() -> bool:
@@ -65,6 +77,25 @@ def observe(observation: Observation) -> Verdict | None:
         if verdict is None:
             verdict = said
     return verdict
+
+
+def observe_all(operations: Sequence[Operation]) -> Sequence[Verdict | None]:
+    """Publish operations of one local root that are told together.
+
+    Returns:
+        As ``observe`` for each, in their order; empty when there is nothing to say of any. Never raises.
+    """
+    verdicts: Sequence[Verdict | None] = ()
+    for listener in listeners:
+        try:
+            to_many = _to_many.get(listener)
+            said = to_many(operations) if to_many is not None else [listener(operation) for operation in operations]
+        except Exception:
+            failed("bus.observe_all")
+            continue
+        if said:
+            verdicts = [known or new for known, new in zip(verdicts, said, strict=True)] if verdicts else said
+    return verdicts
 
 
 def on_root_ending(listener: RootListener) -> None:

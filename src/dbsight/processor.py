@@ -134,12 +134,14 @@ class DbsightSpanProcessor(Wrapping):
         """Close the windows that are left and shut the wrapped processors down."""
         if self._subscribed:
             self._subscribed = False
+            self.analyzer.tell()
             self.analyzer.unsubscribe()
         for processor in self.processors:
             processor.shutdown()
 
     def force_flush(self, timeout_millis: int | None = 30_000) -> bool:
         """Flush the wrapped processors, one after the other; whether all of them could."""
+        self.analyzer.tell()
         flushed = True
         for processor in self.processors:
             flushed = processor.force_flush(30_000 if timeout_millis is None else timeout_millis) and flushed

@@ -8,18 +8,30 @@ from __future__ import annotations
 import functools
 import inspect
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
+
+class Untold(Protocol):
+    """What is over and nobody heard of yet."""
+
+    @staticmethod
+    def tell_all(untold: Sequence[Any]) -> None:
+        """Publish what is of one class, and make its spans. Never raises."""
+
+
 window: ContextVar[Any] = ContextVar("dbsight_window", default=None)
-"""The open window of this unit of work; the processor sets it, the analyser reads it."""
+"""The open window of this unit of work; the processor sets it, the analyser reads it.
+
+An instrumentor may leave with it (``keep``) what can wait to be told with more of its kind.
+"""
 
 root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
 """The root drawn for operations that run outside any span; ``span.py`` sets and reads it."""

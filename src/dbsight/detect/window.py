@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from contextlib import suppress
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from dbsight import scope
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbsight.model import Event, Finding, Operation
 
 MAX_EVENTS = 500
 """Events remembered in one window until it is emptied."""
+
+_TOGETHER = 50
+"""What is over, and told at once: told by the fifty it costs half."""
+_PATIENCE = 1.0
+"""s that one thread waits for another that is telling; two that wait for each other must go on."""
 
 
 class Window:
@@ -41,10 +53,14 @@ class Window:
         live: The root span while it runs: frameworks learn the route late, and rename it.
         spared_calls: Operations that ran where ``budget_exceeded`` was allowed.
         spared_time: s; the sum of their durations.
+        sealed: Nothing is kept to be told later any more.
     """
 
     __slots__ = (
+        "_late",
         "_lock",
+        "_telling",
+        "_untold",
         "calls",
         "closed",
         "db_time",
@@ -61,6 +77,7 @@ class Window:
         "root",
         "rootless",
         "sampled",
+        "sealed",
         "singles",
         "span_id",
         "spared_calls",
@@ -105,6 +122,43 @@ class Window:
         self.spared_time = 0.0
         # Re-entrant: a finaliser that runs a query while this thread is inside must not hang.
         self._lock = threading.RLock()
+        self._telling = threading.RLock()
+        self._untold: deque[scope.Untold] = deque()
+        self._late = False  # something was kept, and may be told out of order
+        self.sealed = False
+
+    def keep(self, untold: scope.Untold) -> bool:
+        """Keep what is over, to tell it with others.
+
+        Returns:
+            Whether it is kept; else it must be told at once.
+        """
+        if self.sealed:
+            return False
+        self._late = True
+        self._untold.append(untold)
+        # Sealed meanwhile by another thread, which may have told the others already.
+        if self.sealed or len(self._untold) >= _TOGETHER:
+            self.tell()
+        return True
+
+    def tell(self) -> None:
+        """Tell what was kept: when much has come together, before anybody reads totals, and at the end."""
+        # One thread at a time, or the window could be judged while another holds what belongs to it.
+        if not self._late or not self._telling.acquire(timeout=_PATIENCE):
+            return
+        token = scope.window.set(self)
+        try:
+            kinds: dict[type[scope.Untold], list[scope.Untold]] = {}
+            with suppress(IndexError):
+                while True:
+                    untold = self._untold.popleft()
+                    kinds.setdefault(type(untold), []).append(untold)
+            for kind, together in kinds.items():
+                kind.tell_all(together)
+        finally:
+            scope.window.reset(token)
+            self._telling.release()
 
     def add(self, operation: Operation) -> int:
         """Remember an operation.
@@ -120,6 +174,18 @@ class Window:
                 self._spare(operation)
             if operation.end_ns > self.last_ns:  # noqa: PLR1730 - max() costs a call
                 self.last_ns = operation.end_ns
+            return len(self.operations)
+
+    def add_all(self, operations: Sequence[Operation]) -> int:
+        """The same for several at once, in any order."""
+        with self._lock:
+            self.operations += operations
+            self.calls += len(operations)
+            self.db_time += sum([operation.duration for operation in operations])
+            self.last_ns = max([self.last_ns, *[operation.end_ns for operation in operations]])
+            for operation in operations:
+                if operation.allowed or operation.statement.allowed:
+                    self._spare(operation)
             return len(self.operations)
 
     def _spare(self, operation: Operation) -> None:
@@ -149,6 +215,8 @@ class Window:
             events, self.events = self.events, []
             began, self.emptied_ns = self.emptied_ns, now_ns
         part = Window(self.name, self.trace_id, self.span_id, began, request=self.request, sampled=self.sampled)
+        if self._late:
+            operations.sort(key=attrgetter("end_ns"))
         part.operations = operations
         part.events = events
         part.calls = len(operations)

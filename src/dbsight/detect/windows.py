@@ -80,6 +80,11 @@ class Windows:
             return None
         return windows[0] if len(windows) == 1 else self._choose(windows, parent)
 
+    def only(self, parent: SpanContext | None) -> Window | None:
+        """The open window of a trace that has but one, to which everything in it belongs."""
+        windows = self._by_trace.get(parent.trace_id) if parent is not None else None
+        return windows[0] if windows is not None and len(windows) == 1 else None
+
     def _choose(self, windows: list[Window], parent: SpanContext) -> Window:
         window = self._by_span.get(parent.span_id)
         if window is not None and not window.closed:

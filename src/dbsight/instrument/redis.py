@@ -22,17 +22,19 @@ from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
 from dbsight.instrument.redis_clients import WATCHING, database_of, error_of, measures_itself, queued, running
-from dbsight.instrument.redis_replies import count, items
+from dbsight.instrument.redis_replies import count, items, looks
 from dbsight.model import Operation
 from dbsight.safety import failed
 from dbsight.statement.redis import read_command, read_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
+    from dbsight.instrument.redis_replies import Look
+    from dbsight.model import CallSite, Database, Verdict
     from dbsight.statement.redis import Command
 
     Wrapper = Callable[["Watcher", Any], Any]
@@ -43,62 +45,136 @@ _MAX_ASKERS: Final = 5_000
 
 
 class Running:
-    """One command or pipeline between its call and its reply; ``redis_clients.Sending`` says what others see.
+    """One command or pipeline between its call and its reply, and until it is told.
+
+    ``redis_clients.Sending`` says what others see. Not slots: most of it stands on the class nearly always.
 
     Attributes:
-        began: When it began, on ``perf_counter``, s.
+        command: What was sent.
+        database: Where to.
+        prepared: What its spans have in common.
+        started: Where its span belongs.
+        start_ns: When it began, ns since the epoch.
+        began: The same on ``perf_counter``, s.
+        duration: s until the reply.
+        thread: Identity of the thread.
+        allowed: Rules that are allowed.
+        batch: Commands of a pipeline of several.
+        rows: Items of the reply.
+        looks: What the reply tells of caches.
     """
 
-    __slots__ = ("began", "command", "failures", "keeps", "operation", "over", "prepared", "started")
-
+    command: Command
+    database: Database
+    prepared: span.Prepared
+    started: span.Started
+    start_ns: int
     began: float
-
-    def __init__(
-        self, command: Command, operation: Operation, prepared: span.Prepared, started: span.Started, *, keeps: bool
-    ) -> None:
-        self.command = command
-        self.operation = operation
-        self.prepared = prepared
-        self.started = started
-        self.keeps = keeps
-        self.failures = 0
-        self.over = False
+    duration: float
+    thread: int
+    allowed: frozenset[str]
+    call_site: CallSite | None = None
+    pool: str | None = None
+    pool_wait = 0.0
+    batch = 0
+    rows: int | None = None
+    looks: Sequence[Look] = ()
+    error_type: str | None = None
+    error_code: str | None = None
+    asynchronous = False
+    blocked_loop = False
+    keeps = False
+    failures = 0
+    over = False
 
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
-        duration = perf_counter() - self.began
+        self.duration = perf_counter() - self.began
         self.over = True
         try:
             command = self.command
-            operation = self.operation
             if command.collection:
-                operation.rows = items(command, reply)
-            self._publish(operation, duration)
+                self.rows = items(command, reply)
             if command.effect or command.parts:
-                count(command, reply, operation)
+                self.looks = looks(command, reply)
+            started = self.started
+            if started.patient:
+                unit = scope.window.get()
+                if unit is not None and unit.trace_id == started.parent[0] and unit.keep(self):  # type: ignore[index]
+                    return
+            self.tell()
         except Exception:
             failed("redis.replied")
 
     def raised(self, error: BaseException) -> None:
         """It is over, and this was raised. Never raises."""
-        duration = perf_counter() - self.began
+        self.duration = perf_counter() - self.began
         self.over = True
         try:
-            operation = self.operation
-            operation.error_type, operation.error_code = error_of(error)
-            self._publish(operation, duration)
+            self.error_type, self.error_code = error_of(error)
+            self.tell()
         except Exception:
             failed("redis.raised")
 
-    def _publish(self, operation: Operation, duration: float) -> None:
-        operation.duration = duration
-        operation.end_ns = operation.start_ns + int(duration * 1e9)
+    def tell(self) -> None:
+        """Publish it and make its span. Never raises."""
+        try:
+            operation = self._operation()
+            self._told(operation, bus.observe(operation))
+        except Exception:
+            failed("redis.tell")
+
+    @staticmethod
+    def tell_all(untold: Sequence[Running]) -> None:
+        """The same for several of one local root: step by step, which costs half of one after the other."""
+        try:
+            operations = [each._operation() for each in untold]
+            verdicts = bus.observe_all(operations)
+        except Exception:
+            failed("redis.tell_all")
+            return
+        for index, each in enumerate(untold):
+            try:
+                each._told(operations[index], verdicts[index] if verdicts else None)
+            except Exception:  # noqa: PERF203 - the others are told all the same
+                failed("redis.tell_all")
+
+    def _operation(self) -> Operation:
+        started = self.started
+        started.identify()
+        operation = Operation(
+            self.command,
+            self.database,
+            self.start_ns,
+            self.duration,
+            end_ns=self.start_ns + int(self.duration * 1e9),
+            rows=self.rows,
+            batch_size=self.batch,
+            error_type=self.error_type,
+            error_code=self.error_code,
+            call_site=self.call_site,
+            context=started.context,
+            parent=started.parent,
+            origin=started.origin,
+            pool_wait=self.pool_wait,
+            pool=self.pool,
+            thread=self.thread,
+            allowed=self.allowed,
+            asynchronous=self.asynchronous,
+            blocked_loop=self.blocked_loop,
+        )
+        if config.current().parameters != "off":
+            operation.parameters = self.command.parameters
         if self.failures:
-            self._retried(self.failures - (operation.error_type is not None))
-        if measures_itself(operation.database.system):
+            self._retried(self.failures - (self.error_type is not None))
+        if measures_itself(self.database.system):
             operation.measured = True
-        verdict = bus.observe(operation)
+        return operation
+
+    def _told(self, operation: Operation, verdict: Verdict | None) -> None:
         span.emit(self.started, operation, verdict, self.prepared)
+        if self.looks:
+            count(self.looks, operation)
 
     def _retried(self, retries: int) -> None:
         """Attempts failed before; the last one that failed, where all did, is the error itself."""
@@ -182,30 +258,30 @@ class Watcher:
         asynchronous: bool,
         keeps: bool,
     ) -> Running:
-        database = database_of(client, self.system)
-        prepared = command.prebuilt.get(database) or span.prepare(command, database)
-        start_ns = time_ns()
-        started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current)
+        sending = Running()
+        sending.command = command
+        sending.database = database = database_of(client, self.system)
+        sending.prepared = prepared = command.prebuilt.get(database) or span.prepare(command, database)
+        sending.start_ns = start_ns = time_ns()
+        sending.started = started = self.pipeline.start(
+            prepared.name, prepared.attributes, start_ns, current, patient=True
+        )
         settings = config.current()
-        operation = Operation(command, database, start_ns, 0.0)
-        operation.context = started.context
-        operation.parent = started.parent
-        operation.origin = started.origin
-        operation.thread = get_ident()
-        operation.allowed = scope.allowed()
-        operation.batch_size = batch
-        if settings.parameters != "off":
-            operation.parameters = command.parameters
+        sending.thread = get_ident()
+        sending.allowed = scope.allowed()
+        if batch:
+            sending.batch = batch
         if settings.code_location == "on":
-            operation.call_site = callsite.find_near(self._askers.get(command.fingerprint) or self._asker(command))
+            sending.call_site = callsite.find_near(self._askers.get(command.fingerprint) or self._asker(command))
         if asynchronous:
-            operation.asynchronous = True
-        else:
-            operation.blocked_loop = _get_running_loop() is not None
+            sending.asynchronous = True
+        elif _get_running_loop() is not None:
+            sending.blocked_loop = True
         if raw is not None and settings.query_text == "raw":
             text = " ".join(map(str, raw))[:_TEXT_LIMIT]
             started.extra = {**started.extra, semconv.DB_QUERY_TEXT: text}
-        sending = Running(command, operation, prepared, started, keeps=keeps)
+        if keeps:
+            sending.keeps = True
         running.set(sending)
         sending.began = perf_counter()
         return sending

@@ -11,23 +11,27 @@ from dbsight.model import Database
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import Operation
+    from dbsight.model import CallSite
 
 
 class Sending(Protocol):
     """A command or pipeline, as far as others have to know.
 
     Attributes:
-        operation: What becomes of it; not to be touched once it is over.
+        call_site: The line of the application.
         over: Its reply is there.
         keeps: It keeps its connection, because it watches keys.
         failures: Attempts to send it that failed so far.
+        pool: Name of the pool that its connection is of.
+        pool_wait: s that it waited for that.
     """
 
-    operation: Operation
+    call_site: CallSite | None
     over: bool
     keeps: bool
     failures: int
+    pool: str | None
+    pool_wait: float
 
 
 running: ContextVar[Sending | None] = ContextVar("dbsight_redis_running", default=None)

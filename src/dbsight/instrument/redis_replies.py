@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbsight import bus
 from dbsight.instrument import caches
 from dbsight.model import CacheEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbsight.model import Operation
     from dbsight.statement.redis import Command
 
@@ -24,91 +26,101 @@ def items(command: Command, reply: Any) -> int | None:
     return len(reply) if isinstance(reply, _SIZED) else None
 
 
-class _Looked:
-    """What was done with the keys of one template."""
+class Look(NamedTuple):
+    """What was done with keys of one template.
 
-    __slots__ = ("hits", "misses", "removals", "sizes", "stores")
+    Attributes:
+        template: Of the keys.
+        hits: Keys that were found.
+        misses: Keys that were not.
+        stores: Keys that were written.
+        removals: Keys that were removed.
+        sizes: Bytes of the values that were found, of each of which it is known.
+    """
 
-    def __init__(self) -> None:
-        self.hits = self.misses = self.stores = self.removals = 0
-        self.sizes: list[int] = []
+    template: str
+    hits: int
+    misses: int
+    stores: int
+    removals: int
+    sizes: Sequence[int]
 
-    def take(self, command: Command, reply: Any) -> None:
-        """Count one command and its reply."""
-        effect = command.effect
-        if effect == "get":
+
+def looks(command: Command, reply: Any) -> Sequence[Look]:
+    """What a command or pipeline did to the cache that it may be, by key template; the reply is not kept."""
+    if not command.parts:
+        if command.effect == "get":
             if reply is None:
-                self.misses += 1
-            else:
-                self.hits += 1
-                if isinstance(reply, (bytes, str)):
-                    self.sizes.append(len(reply))
-        elif effect == "mget":
-            if isinstance(reply, list):
-                misses = sum([each is None for each in reply])
-                self.misses += misses
-                self.hits += len(reply) - misses
-        elif effect == "exists":
-            if isinstance(reply, int):
-                self.hits += reply
-                self.misses += max(0, command.keys - reply)
-        elif effect == "set":
-            self.stores += max(1, command.keys)
-        elif isinstance(reply, int):
-            self.removals += reply
+                return (Look(command.template, 0, 1, 0, 0, ()),)
+            return (Look(command.template, 1, 0, 0, 0, (len(reply),) if isinstance(reply, (bytes, str)) else ()),)
+        return (_look(command, reply),)
+    if not isinstance(reply, list):
+        return ()
+    if command.alike == "get":
+        sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
+        misses = reply.count(None)
+        if len(sizes) + misses == len(reply):  # else there are errors among them
+            return (Look(command.template, len(sizes), misses, 0, 0, sizes),)
+    by_template: dict[str, Look] = {}
+    for part, answer in zip(command.parts, reply):  # noqa: B905 - a transaction may have fewer answers
+        if part.effect and not isinstance(answer, Exception):
+            look = _look(part, answer)
+            known = by_template.get(part.template)
+            by_template[part.template] = look if known is None else _added(known, look)
+    return tuple(by_template.values())
 
-    def tell(self, template: str, operation: Operation) -> None:
-        """Add it to what comes together; removals are told at once, because a window has to remember them."""
-        label = operation.database.label
-        if self.hits or self.misses or self.stores:
+
+def _look(command: Command, reply: Any) -> Look:
+    """Of one command."""
+    effect = command.effect
+    hits = misses = stores = removals = 0
+    sizes: Sequence[int] = ()
+    if effect == "get":
+        hits, misses = (0, 1) if reply is None else (1, 0)
+        if isinstance(reply, (bytes, str)):
+            sizes = (len(reply),)
+    elif effect == "mget":
+        if isinstance(reply, list):
+            misses = reply.count(None)
+            hits = len(reply) - misses
+    elif effect == "exists":
+        if isinstance(reply, int):
+            hits, misses = reply, max(0, command.keys - reply)
+    elif effect == "set":
+        stores = max(1, command.keys)
+    elif isinstance(reply, int):
+        removals = reply
+    return Look(command.template, hits, misses, stores, removals, sizes)
+
+
+def _added(one: Look, other: Look) -> Look:
+    return Look(
+        one.template,
+        one.hits + other.hits,
+        one.misses + other.misses,
+        one.stores + other.stores,
+        one.removals + other.removals,
+        (*one.sizes, *other.sizes),
+    )
+
+
+def count(seen: Sequence[Look], operation: Operation) -> None:
+    """Add what a command did to what comes together; removals are told at once: a window has to remember them."""
+    label = operation.database.label
+    for template, hits, misses, stores, removals, sizes in seen:
+        if hits or misses or stores:
             counter = caches.counter(label, "", "", template)
-            counter.note(self.hits, self.misses, self.stores, self.sizes, operation.call_site, operation.origin)
-        if self.removals:
+            counter.note(hits, misses, stores, sizes, operation.call_site, operation.origin)
+        if removals:
             bus.observe(
                 CacheEvent(
                     label,
                     operation.end_ns,
                     key_prefix=template,
-                    removals=self.removals,
+                    removals=removals,
                     allowed=operation.allowed,
                     call_site=operation.call_site,
                     parent=operation.parent,
                     origin=operation.origin,
                 )
             )
-
-
-def count(command: Command, reply: Any, operation: Operation) -> None:
-    """Count what a command or pipeline did to the cache that it may be, by key template."""
-    if not command.parts:
-        if command.effect == "get":
-            found = reply is not None
-            counter = caches.counter(operation.database.label, "", "", command.template)
-            sizes = [len(reply)] if isinstance(reply, (bytes, str)) else []
-            counter.note(found, not found, 0, sizes, operation.call_site, operation.origin)
-            return
-        looked = _Looked()
-        looked.take(command, reply)
-        looked.tell(command.template, operation)
-        return
-    if not isinstance(reply, list):
-        return
-    if command.alike == "get":
-        sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
-        misses = reply.count(None)
-        if len(sizes) + misses == len(reply):  # else there are errors among them
-            counter = caches.counter(operation.database.label, "", "", command.template)
-            counter.note(len(sizes), misses, 0, sizes, operation.call_site, operation.origin)
-            return
-    by_template: dict[str, _Looked] = {}
-    template = None
-    looked = _Looked()
-    for part, answer in zip(command.parts, reply):  # noqa: B905 - a transaction may have fewer answers
-        if not part.effect or isinstance(answer, Exception):
-            continue
-        if part.template != template:
-            template = part.template
-            looked = by_template.setdefault(template, _Looked())
-        looked.take(part, answer)
-    for template, looked in by_template.items():
-        looked.tell(template, operation)

@@ -145,9 +145,10 @@ class Started:
         span: The live span on the ordinary path, else None.
         extra: Attributes that the sampler added.
         origin: Identity of the span pipeline: the tracer's multi-processor.
+        patient: Nobody misses its span before the local root ends that it runs in: the processors export in batches.
     """
 
-    __slots__ = ("context", "extra", "origin", "parent", "pipeline", "span", "tracer")
+    __slots__ = ("context", "extra", "origin", "parent", "patient", "pipeline", "span", "tracer")
 
     def __init__(self, pipeline: Pipeline, parent: SpanContext | None) -> None:
         self.pipeline = pipeline
@@ -157,6 +158,14 @@ class Started:
         self.span: Span | None = None
         self.extra: Mapping[str, Any] = _NOTHING
         self.origin: object | None = None
+        self.patient = False
+
+    def identify(self) -> None:
+        """Draw the identity of a span that ``start`` left without, because nobody asks for it before the end."""
+        sdk, parent = self.tracer, self.parent
+        if self.context is None and sdk is not None and parent is not None:
+            trace_id, _, _, trace_flags, trace_state, _ = parent
+            self.context = _child(sdk, trace_id, _SAMPLED, trace_flags, trace_state)
 
 
 class Pipeline:
@@ -178,6 +187,7 @@ class Pipeline:
         self._wrapping: Wrapping | None = None
         self._wrapped: tuple[SpanProcessor, ...] = ()
         self._fast = False
+        self._patient = False
         self._sampler: Sampler | None = None
         self._follows_parent = False
         self._lock = threading.Lock()
@@ -238,6 +248,12 @@ class Pipeline:
             and len(ours) <= 1  # of several made by hand, only the first is looked at again
             and all(map(_is_benign, (*processors, *wrapped)))
         )
+        self._patient = (
+            self._fast
+            and self._wrapping is not None
+            and len(self._processors or ()) == 1
+            and all(type(each).on_end is BatchSpanProcessor.on_end for each in wrapped)
+        )
 
     def hand_on(self, sdk: SDKTracer, span: ReadableSpan) -> None:
         """Give a query span to the processors: to those in ours, for ours has nothing to do with spans of our own."""
@@ -248,7 +264,9 @@ class Pipeline:
         else:
             sdk.span_processor.on_end(span)
 
-    def start(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
+    def start(
+        self, name: str, attributes: Attributes, start_ns: int, current: Context, *, patient: bool = False
+    ) -> Started:
         """Note what the span of a query needs, before the query runs.
 
         Args:
@@ -256,6 +274,7 @@ class Pipeline:
             attributes: What is known before the call; the sampler sees it.
             start_ns: ns since the epoch.
             current: The current context.
+            patient: Whoever asks may tell of it later than at its end, and calls ``identify`` then.
         """
         provider = self._fixed or trace.get_tracer_provider()
         if provider is not self._provider:
@@ -278,17 +297,22 @@ class Pipeline:
             root = self._drawn(sdk, parent, start_ns)
             context, parent = root.current, root.context
             trace_id, _, remote, trace_flags, trace_state, valid = parent
+            patient = False
         started = Started(self, parent)
         if sdk is None or not self._is_fast(sdk):
             self._start_ordinary(started, self.tracer(), name, attributes, start_ns, context)
             return started
         started.origin = sdk.span_processor
+        started.patient = patient = patient and self._patient
         if sdk.sampler is not self._sampler:
             self._sampler = sdk.sampler
             self._follows_parent = _follows_parent(sdk.sampler)
         if self._follows_parent:
             # What the sampler would answer, without asking: a quarter of what a query span costs.
             if not trace_flags & _IS_SAMPLED:
+                return started
+            if patient:
+                started.tracer = sdk
                 return started
             flags = _SAMPLED
         else:
@@ -299,14 +323,8 @@ class Pipeline:
             trace_state = sampling.trace_state
             if sampling.attributes and len(sampling.attributes) != len(attributes):
                 started.extra = {key: value for key, value in sampling.attributes.items() if key not in attributes}
-        if trace_flags & _RANDOM:
-            flags = TraceFlags(flags | _RANDOM)
         started.tracer = sdk
-        span_id = sdk.id_generator.generate_span_id()
-        if trace_state is None:
-            started.context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
-        else:  # of ids that are known to be valid, a tuple is made without another look at them
-            started.context = tuple.__new__(SpanContext, (trace_id, span_id, False, flags, trace_state, True))
+        started.context = _child(sdk, trace_id, flags, trace_flags, trace_state)
         return started
 
     def place(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
@@ -348,6 +366,19 @@ class Pipeline:
             root = DrawnRoot.draw(sdk, parent, start_ns)
             scope.root.set(root)
         return root
+
+
+def _child(
+    sdk: SDKTracer, trace_id: int, flags: TraceFlags, of_parent: TraceFlags, trace_state: TraceState | None
+) -> SpanContext:
+    """The context of a new span below a parent."""
+    if of_parent & _RANDOM:
+        flags = TraceFlags(flags | _RANDOM)
+    span_id = sdk.id_generator.generate_span_id()
+    if trace_state is None:
+        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
+    # Of ids that are known to be valid, a tuple is made without another look at them.
+    return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, trace_state, True))
 
 
 def _follows_parent(sampler: Sampler) -> bool:

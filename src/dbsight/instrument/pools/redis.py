@@ -244,13 +244,12 @@ def given(pool: Pool, request: Held, connection: Any, frame: FrameType) -> None:
         if held is not None:
             held.kept = gives_back(frame)
         return
-    operation = sending.operation
-    held = pool.got(request, connection, site=operation.call_site)
+    held = pool.got(request, connection, site=sending.call_site)
     if held is not None:
         held.kept = not sending.keeps
-        operation.pool = pool.name
+        sending.pool = pool.name
         if held.wait:
-            operation.pool_wait = held.take_wait()
+            sending.pool_wait = held.take_wait()
 
 
 def gives_back(frame: FrameType | None) -> bool:
