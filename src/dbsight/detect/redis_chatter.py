@@ -79,6 +79,8 @@ class RedisChatter(WindowRule):
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find loops of commands, and commands that are too big each by itself; most time saved first."""
+        if not _may_be_chatter(window.operations):
+            return ()
         groups: dict[str, list[Operation]] = {}
         for each in window.operations:
             if each.database.system in KEY_VALUE and each.error_type is None and not is_allowed(self.name, each):
@@ -200,6 +202,16 @@ class RedisChatter(WindowRule):
             trace=f"{window.trace_id:032x}",
             route=window.name,
         )
+
+
+def _may_be_chatter(operations: Sequence[Operation]) -> bool:
+    """Whether there is anything to look at: for most units of work this is all that the rule costs."""
+    statements = [each.statement for each in operations]
+    if len(statements) - len({each.fingerprint for each in statements}) >= THRESHOLD - 1:
+        return True
+    if not _BIG.isdisjoint([each.operation for each in statements]):
+        return True
+    return max([each.batch_size for each in operations], default=0) >= HUGE_PIPELINE
 
 
 def _may_be_joined(operation: Operation) -> bool:

@@ -143,6 +143,14 @@ class PoolUses(Event):
         self.uses = uses
         self.offset = offset
 
+    def used(self) -> Sequence[float]:
+        """How long each connection was out, s."""
+        return [use[1] for use in self.uses]
+
+    def served(self) -> Sequence[float]:
+        """How long each request took, s, but for those that waited: a wait is told when it is over."""
+        return [use[2] for use in self.uses if not use[3]]
+
 
 class TransactionEvent(Event):
     """A transaction that is over; savepoints are part of it.

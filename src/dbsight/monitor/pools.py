@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from threading import RLock
-from time import time_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, NamedTuple
 
 from dbsight import safety, semconv
-from dbsight.model import Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, TransactionTotals
+from dbsight.model import Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, PoolUse, TransactionTotals
 from dbsight.monitor.quantiles import bucket, count_all, empty, quantiles
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class _Record:
         self.waits = empty()
         self.uses = empty()
         self.totals = PoolTotals()
-        self.recent: deque[tuple[Any, ...]] = deque(maxlen=_REMEMBERED)
+        self.recent: deque[PoolUse] = deque(maxlen=_REMEMBERED)
+        self.offset = time_ns() / 1e9 - perf_counter()  # of the times in ``recent`` from seconds since the epoch
         self.series: deque[PoolSample] = deque(maxlen=_POINTS)
         self.sampled_timeouts = 0
         self.leaked: dict[str, Leak] = {}
@@ -84,8 +85,8 @@ class Pools:
             elif kind == "timeout":
                 _waited(record, event.seconds)
                 totals.timeouts += 1
-                asked = event.at_ns / 1e9 - event.seconds
-                record.recent.append(Borrowing(asked, event.seconds, 0.0, event.requester, event.call_site))
+                over = event.at_ns / 1e9 - record.offset
+                record.recent.append(PoolUse(over, 0.0, event.seconds, 0.0, event.requester, event.call_site))
             elif kind == "failure":
                 totals.failures += 1
                 if event.reason == "sync_pool":
@@ -97,22 +98,16 @@ class Pools:
     def uses(self, event: PoolUses) -> None:
         """Count connections that were taken and given back."""
         record = self._records.get(event.pool) or self._record(event.pool)
-        offset = event.offset
+        used, served = event.used(), event.served()
         with record.lock:
             totals = record.totals
-            totals.checkouts += len(event.uses)
-            used = [use[1] for use in event.uses]
+            totals.checkouts += len(used)
             count_all(record.uses, used)
             totals.use_max = max(totals.use_max, *used)
-            served = [use[2] for use in event.uses if not use[3]]
             count_all(record.waits, served)
             totals.wait_max = max([totals.wait_max, *served])
-            record.recent.extend(
-                [
-                    (over + offset - used - served, served, used, requester, site)
-                    for over, used, served, _, requester, site in event.uses
-                ]
-            )
+            record.recent.extend(event.uses)
+            record.offset = event.offset
 
     def transaction(self, event: TransactionEvent) -> None:
         """Count one transaction that wrote; others tell nothing about commits and rollbacks."""
@@ -157,7 +152,11 @@ class Pools:
             return PoolTotals(), ()
         with record.lock:
             totals, series = record.totals, tuple(record.series)
-            recent = [Borrowing._make(each) for each in record.recent]
+            offset = record.offset
+            recent = [
+                Borrowing(over + offset - used - served, served, used, requester, site)
+                for over, used, served, _, requester, site in record.recent
+            ]
             (wait_p95,) = quantiles(record.waits, totals.wait_max, 0.95)
             (use_p95,) = quantiles(record.uses, totals.use_max, 0.95)
             counted = (totals.checkouts, totals.waits, totals.wait_total, totals.wait_max, totals.use_max)

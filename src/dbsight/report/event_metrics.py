@@ -105,8 +105,8 @@ class EventMetrics:
         """Record what connections were taken for and given back; a wait was recorded when it was over."""
         used = self._plain(semconv.METRIC_CONNECTION_USE_TIME, event.pool)
         served = self._plain(semconv.METRIC_CONNECTION_WAIT_TIME, event.pool)
-        used.record_all([use[1] for use in event.uses])
-        served.record_all([use[2] for use in event.uses if not use[3]])
+        used.record_all(event.used())
+        served.record_all(event.served())
 
     def _plain(self, metric: str, pool: str) -> Series:
         key = (metric, pool, None)

@@ -1,9 +1,9 @@
 """Spans that ended, with more on them or less: roots with their findings, foreign database spans without values.
 
 The SDK freezes a span before any hook can write, so what is added is written into a rebuilt ``ReadableSpan``. Private
-names of the SDK that are used here, known to be right for opentelemetry-sdk 1.42 to 1.45: ``ReadableSpan._attributes``,
-``._events`` and ``._links`` (their dropped counts have no public constructor), ``._name``, ``._status``, ``._parent``
-and ``._context`` of spans that were made here.
+names of the SDK that are used here, known to be right for opentelemetry-sdk 1.42 to 1.45: ``ReadableSpan._attributes``
+(and their ``._dict``), ``._events`` and ``._links`` (their dropped counts have no public constructor), ``._name``,
+``._status``, ``._parent`` and ``._context`` of spans that were made here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ def rebuilt(
         removed: Names of attributes to leave out.
     """
     limits = span._attributes
-    kept = dict(span.attributes or {})
+    held = getattr(limits, "_dict", None)  # to ask one after the other takes as long as all the rest
+    kept = dict(held if held is not None else span.attributes or {})
     for name in removed:
         kept.pop(name, None)
     attributes: Mapping[str, Any] = {**kept, **added}

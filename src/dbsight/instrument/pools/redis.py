@@ -20,7 +20,7 @@ from dbsight.instrument.pools.around import Making
 from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
-from dbsight.safety import failed, guard
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -235,21 +235,23 @@ def timed_out(error: BaseException | None) -> bool:
     return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
 
 
-@guard
 def given(pool: Pool, request: Held, connection: Any, frame: FrameType) -> None:
-    """A request was given a connection, which the frame asked for."""
-    sending = running.get()
-    if sending is None or sending.over:
-        held = pool.got(request, connection)
+    """A request was given a connection, which the frame asked for. Never raises."""
+    try:  # no ``guard``: it would cost as much as all of this
+        sending = running.get()
+        if sending is None or sending.over:
+            held = pool.got(request, connection)
+            if held is not None:
+                held.kept = gives_back(frame)
+            return
+        held = pool.got(request, connection, site=sending.call_site)
         if held is not None:
-            held.kept = gives_back(frame)
-        return
-    held = pool.got(request, connection, site=sending.call_site)
-    if held is not None:
-        held.kept = not sending.keeps
-        sending.pool = pool.name
-        if held.wait:
-            sending.pool_wait = held.take_wait()
+            held.kept = not sending.keeps
+            sending.pool = pool.name
+            if held.wait:
+                sending.pool_wait = held.take_wait()
+    except Exception:
+        failed("pools.redis.given")
 
 
 def gives_back(frame: FrameType | None) -> bool:
