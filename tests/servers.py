@@ -25,6 +25,9 @@ from embedded import Unavailable, Ward, free_port
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+PATIENCE = 60
+"""s; how long an administrator waits for an answer."""
+
 
 @dataclass(frozen=True)
 class Database:
@@ -95,6 +98,7 @@ def postgresql_says(database: Database, *statements: str) -> str:
     import psycopg
 
     with psycopg.connect(database.url(), autocommit=True, connect_timeout=5) as connection:
+        connection.execute(f"SET statement_timeout = '{PATIENCE}s'")
         for statement in statements:
             cursor = connection.execute(statement)
         return str(cursor.fetchone()[0]) if cursor.description else ""
@@ -111,6 +115,7 @@ def mariadb_says(database: Database, *statements: str) -> str:
         password=database.password,
         autocommit=True,
         connect_timeout=5,
+        read_timeout=PATIENCE,  # what a failed test left in a transaction holds up the end of its database
     )
     with connection, connection.cursor() as cursor:
         for statement in statements:
