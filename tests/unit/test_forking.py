@@ -1,8 +1,10 @@
 """A forked child of the tests ends with its work, and never goes on as a second run of them."""
 
+import ast
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +60,15 @@ def test_a_child_that_ends_by_itself_has_failed():
     """Nothing was told."""
     with pytest.raises(AssertionError, match=r"ended with 7: $"):
         in_child(lambda: os._exit(7))
+
+
+def test_nobody_else_forks_the_tests():
+    """Programs that the tests run may."""
+    tests = Path(forking.__file__).parent
+    forks = [
+        path.relative_to(tests).as_posix()
+        for path in sorted(tests.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Attribute) and node.attr == "fork"
+    ]
+    assert forks == ["forking.py"]
