@@ -1,6 +1,7 @@
 """What the tests' own conftest promises, shown on small test files in processes of their own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -176,7 +177,7 @@ def test_an_exception_that_the_guard_swallows_fails_the_test(run_tests):
     """Unless the test is marked, and for that test alone."""
     code, output = run_tests(SWALLOWS)
     assert code == 1, output
-    assert "3 passed, 1 error" in output
+    assert re.search(r"3 passed, .*1 error in", output)
     assert "the guard swallowed exceptions in {'test_one.hook': 1}" in output
     assert "secret" not in output.split("short test summary info")[1]
 
@@ -188,7 +189,7 @@ def test_what_fails_is_told_at_once(run_tests, workers):
     assert code == 0, output
     assert "rerun in call: test_one.py::test_fails_once\n" in output
     assert "ValueError: no luck" in output
-    assert "2 passed, 1 rerun" in output
+    assert re.search(r"2 passed, .*1 rerun in", output)
 
 
 def test_each_part_of_each_run_of_a_test_ends(run_tests):
@@ -222,7 +223,7 @@ def test_a_run_that_is_ended_tells_what_it_knew(start_tests, tmp_path):
     output = (tmp_path / "output.txt").read_text()
     assert "terminated; what ran: test_one.py::test_lasts" in output
     assert "FAILED test_one.py::test_fails" in output
-    assert "1 failed in" in output
+    assert re.search(r"= 1 failed.* in", output)
 
 
 def test_a_run_in_the_background_can_be_interrupted(run_tests):
