@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
@@ -42,6 +42,7 @@ class Telemetry(Received):
         sampler: The provider's; samples everything by default.
         resource: Attributes of the resource besides ``service.name``.
         instrument: Whether SQLAlchemy is instrumented.
+        batched: Spans are exported in batches, as in production, and at the latest when they are asked for.
         options: Further arguments of ``DbsightSpanProcessor``.
 
     Attributes:
@@ -59,6 +60,7 @@ class Telemetry(Received):
         sampler: Sampler | None = None,
         resource: dict[str, Any] | None = None,
         instrument: bool = True,
+        batched: bool = False,
         **options: Any,
     ) -> None:
         about = Resource({"service.name": "tests", **(resource or {})})
@@ -71,7 +73,7 @@ class Telemetry(Received):
         self.logger_provider = LoggerProvider(resource=about, shutdown_on_exit=False)
         self.logger_provider.add_log_record_processor(SimpleLogRecordProcessor(self._log_exporter))
         self.processor = dbsight.DbsightSpanProcessor(
-            SimpleSpanProcessor(self.exporter),
+            (BatchSpanProcessor if batched else SimpleSpanProcessor)(self.exporter),
             meter_provider=self.meter_provider,
             logger_provider=self.logger_provider,
             **options,
@@ -107,6 +109,7 @@ class Telemetry(Received):
 
     def readable_spans(self) -> tuple[ReadableSpan, ...]:
         """The SDK's spans in the order in which they were exported."""
+        self.tracer_provider.force_flush()
         return self.exporter.get_finished_spans()
 
     def trace_requests(self) -> list[ExportTraceServiceRequest]:
@@ -127,5 +130,6 @@ class Telemetry(Received):
 
     def clear(self) -> None:
         """Forget the spans and log records so far; metrics are cumulative and stay."""
+        self.tracer_provider.force_flush()
         self.exporter.clear()
         self._log_exporter.clear()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import SpanContext, TracerProvider
 
     from dbsight.instrument.redis_replies import Look
     from dbsight.model import CallSite, Database, Verdict
@@ -50,24 +50,27 @@ class Running:
     ``redis_clients.Sending`` says what others see. Not slots: most of it stands on the class nearly always.
 
     Attributes:
+        watcher: Who saw it.
         command: What was sent.
         database: Where to.
-        prepared: What its spans have in common.
-        started: Where its span belongs.
+        started: Where its span belongs; None for one that can be started later.
+        parent: Of such a one.
         start_ns: When it began, ns since the epoch.
         began: The same on ``perf_counter``, s.
         duration: s until the reply.
         thread: Identity of the thread.
         allowed: Rules that are allowed.
         batch: Commands of a pipeline of several.
+        text: The whole command, where the settings ask for it.
         rows: Items of the reply.
         looks: What the reply tells of caches.
     """
 
+    watcher: Watcher
     command: Command
     database: Database
-    prepared: span.Prepared
-    started: span.Started
+    started: span.Started | None = None
+    parent: SpanContext | None = None
     start_ns: int
     began: float
     duration: float
@@ -77,6 +80,7 @@ class Running:
     pool: str | None = None
     pool_wait = 0.0
     batch = 0
+    text = ""
     rows: int | None = None
     looks: Sequence[Look] = ()
     error_type: str | None = None
@@ -97,12 +101,7 @@ class Running:
                 self.rows = items(command, reply)
             if command.effect or command.parts:
                 self.looks = looks(command, reply)
-            started = self.started
-            if started.patient:
-                unit = scope.window.get()
-                if unit is not None and unit.trace_id == started.parent[0] and unit.keep(self):  # type: ignore[index]
-                    return
-            self.tell()
+            self._end()
         except Exception:
             failed("redis.replied")
 
@@ -112,15 +111,25 @@ class Running:
         self.over = True
         try:
             self.error_type, self.error_code = error_of(error)
-            self.tell()
+            self._end()
         except Exception:
             failed("redis.raised")
+
+    def _end(self) -> None:
+        """Leave it with the unit of work, to be told with others, or tell it."""
+        parent = self.parent
+        if parent is not None:
+            unit = scope.window.get()
+            if unit is not None and unit.trace_id == parent.trace_id and unit.keep(self):
+                return
+        self.tell()
 
     def tell(self) -> None:
         """Publish it and make its span. Never raises."""
         try:
-            operation = self._operation()
-            self._told(operation, bus.observe(operation))
+            started = self._started()
+            operation = self._operation(started)
+            self._told(started, operation, bus.observe(operation))
         except Exception:
             failed("redis.tell")
 
@@ -128,20 +137,34 @@ class Running:
     def tell_all(untold: Sequence[Running]) -> None:
         """The same for several of one local root: step by step, which costs half of one after the other."""
         try:
-            operations = [each._operation() for each in untold]
+            started = [each._started() for each in untold]
+            operations = [each._operation(started[index]) for index, each in enumerate(untold)]
             verdicts = bus.observe_all(operations)
         except Exception:
             failed("redis.tell_all")
             return
         for index, each in enumerate(untold):
             try:
-                each._told(operations[index], verdicts[index] if verdicts else None)
+                each._told(started[index], operations[index], verdicts[index] if verdicts else None)
             except Exception:  # noqa: PERF203 - the others are told all the same
                 failed("redis.tell_all")
 
-    def _operation(self) -> Operation:
+    def _started(self) -> span.Started:
         started = self.started
-        started.identify()
+        if started is None:
+            assert self.parent is not None
+            started = self.watcher.pipeline.start_later(self.parent)
+        if self.text:
+            started.extra = {**started.extra, semconv.DB_QUERY_TEXT: self.text}
+        retries = self.failures - (self.error_type is not None)
+        if retries > 0:  # attempts failed before; the last one that failed, where all did, is the error itself
+            if started.span is not None:
+                started.span.set_attribute(semconv.QUERY_RETRIES, retries)
+            else:
+                started.extra = {**started.extra, semconv.QUERY_RETRIES: retries}
+        return started
+
+    def _operation(self, started: span.Started) -> Operation:
         operation = Operation(
             self.command,
             self.database,
@@ -165,26 +188,14 @@ class Running:
         )
         if config.current().parameters != "off":
             operation.parameters = self.command.parameters
-        if self.failures:
-            self._retried(self.failures - (self.error_type is not None))
         if measures_itself(self.database.system):
             operation.measured = True
         return operation
 
-    def _told(self, operation: Operation, verdict: Verdict | None) -> None:
-        span.emit(self.started, operation, verdict, self.prepared)
+    def _told(self, started: span.Started, operation: Operation, verdict: Verdict | None) -> None:
+        span.emit(started, operation, verdict, span.prepare(self.command, self.database))
         if self.looks:
             count(self.looks, operation)
-
-    def _retried(self, retries: int) -> None:
-        """Attempts failed before; the last one that failed, where all did, is the error itself."""
-        started = self.started
-        if retries <= 0:
-            return
-        if started.span is not None:
-            started.span.set_attribute(semconv.QUERY_RETRIES, retries)
-        else:
-            started.extra = {**started.extra, semconv.QUERY_RETRIES: retries}
 
 
 class Watcher:
@@ -259,13 +270,14 @@ class Watcher:
         keeps: bool,
     ) -> Running:
         sending = Running()
+        sending.watcher = self
         sending.command = command
         sending.database = database = database_of(client, self.system)
-        sending.prepared = prepared = command.prebuilt.get(database) or span.prepare(command, database)
         sending.start_ns = start_ns = time_ns()
-        sending.started = started = self.pipeline.start(
-            prepared.name, prepared.attributes, start_ns, current, patient=True
-        )
+        sending.parent = self.pipeline.parent_of_later(current)
+        if sending.parent is None:
+            prepared = span.prepare(command, database)
+            sending.started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current)
         settings = config.current()
         sending.thread = get_ident()
         sending.allowed = scope.allowed()
@@ -278,8 +290,7 @@ class Watcher:
         elif _get_running_loop() is not None:
             sending.blocked_loop = True
         if raw is not None and settings.query_text == "raw":
-            text = " ".join(map(str, raw))[:_TEXT_LIMIT]
-            started.extra = {**started.extra, semconv.DB_QUERY_TEXT: text}
+            sending.text = " ".join(map(str, raw))[:_TEXT_LIMIT]
         if keeps:
             sending.keeps = True
         running.set(sending)

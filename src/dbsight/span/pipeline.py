@@ -145,10 +145,9 @@ class Started:
         span: The live span on the ordinary path, else None.
         extra: Attributes that the sampler added.
         origin: Identity of the span pipeline: the tracer's multi-processor.
-        patient: Nobody misses its span before the local root ends that it runs in: the processors export in batches.
     """
 
-    __slots__ = ("context", "extra", "origin", "parent", "patient", "pipeline", "span", "tracer")
+    __slots__ = ("context", "extra", "origin", "parent", "pipeline", "span", "tracer")
 
     def __init__(self, pipeline: Pipeline, parent: SpanContext | None) -> None:
         self.pipeline = pipeline
@@ -158,14 +157,6 @@ class Started:
         self.span: Span | None = None
         self.extra: Mapping[str, Any] = _NOTHING
         self.origin: object | None = None
-        self.patient = False
-
-    def identify(self) -> None:
-        """Draw the identity of a span that ``start`` left without, because nobody asks for it before the end."""
-        sdk, parent = self.tracer, self.parent
-        if self.context is None and sdk is not None and parent is not None:
-            trace_id, _, _, trace_flags, trace_state, _ = parent
-            self.context = _child(sdk, trace_id, _SAMPLED, trace_flags, trace_state)
 
 
 class Pipeline:
@@ -187,6 +178,7 @@ class Pipeline:
         self._wrapping: Wrapping | None = None
         self._wrapped: tuple[SpanProcessor, ...] = ()
         self._fast = False
+        self._batched = False
         self._patient = False
         self._sampler: Sampler | None = None
         self._follows_parent = False
@@ -220,6 +212,7 @@ class Pipeline:
             self._sdk = sdk
             self._processors = None
             self._wrapping = None
+            self._patient = False
             self._sampler = None
             self._provider = provider
 
@@ -248,12 +241,13 @@ class Pipeline:
             and len(ours) <= 1  # of several made by hand, only the first is looked at again
             and all(map(_is_benign, (*processors, *wrapped)))
         )
-        self._patient = (
+        self._batched = (
             self._fast
             and self._wrapping is not None
             and len(self._processors or ()) == 1
             and all(type(each).on_end is BatchSpanProcessor.on_end for each in wrapped)
         )
+        self._patient = self._batched and self._follows_parent
 
     def hand_on(self, sdk: SDKTracer, span: ReadableSpan) -> None:
         """Give a query span to the processors: to those in ours, for ours has nothing to do with spans of our own."""
@@ -264,9 +258,53 @@ class Pipeline:
         else:
             sdk.span_processor.on_end(span)
 
-    def start(
-        self, name: str, attributes: Attributes, start_ns: int, current: Context, *, patient: bool = False
-    ) -> Started:
+    def parent_of_later(self, current: Context) -> SpanContext | None:
+        """The parent of a span that may as well be started when it is over.
+
+        Nobody misses such a span before its local root ends: the sampler follows the parent, which is local, and the
+        processors export in batches.
+
+        Args:
+            current: The current context.
+
+        Returns:
+            What ``start_later`` takes; None where ``start`` has to be called before the query runs.
+        """
+        sdk = self._sdk
+        wrapping = self._wrapping
+        if (
+            not self._patient
+            or sdk is None
+            or wrapping is None
+            or (self._fixed or getattr(trace, "_TRACER_PROVIDER", None)) is not self._provider
+            or sdk.span_processor._span_processors is not self._processors
+            or wrapping.processors is not self._wrapped
+            or sdk.sampler is not self._sampler
+            or not sdk._is_enabled()
+        ):
+            return None
+        span: Any = current.get(_SPAN_KEY)
+        if type(span) not in _SPANS:
+            return None
+        parent: SpanContext | None = span.get_span_context()
+        if parent is None:
+            return None
+        _, _, remote, _, _, valid = parent
+        return parent if valid and not remote else None
+
+    def start_later(self, parent: SpanContext) -> Started:
+        """As ``start``, after the query: for a parent that ``parent_of_later`` gave before it."""
+        started = Started(self, parent)
+        sdk = self._sdk
+        if sdk is not None:
+            started.origin = sdk.span_processor
+            trace_id, _, _, trace_flags, trace_state, _ = parent
+            if trace_flags & _IS_SAMPLED:
+                started.tracer = sdk
+                started.context = _child(sdk, trace_id, _SAMPLED, trace_flags, trace_state)
+        return started
+
+    def start(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
         """Note what the span of a query needs, before the query runs.
 
         Args:
@@ -274,7 +312,6 @@ class Pipeline:
             attributes: What is known before the call; the sampler sees it.
             start_ns: ns since the epoch.
             current: The current context.
-            patient: Whoever asks may tell of it later than at its end, and calls ``identify`` then.
         """
         provider = self._fixed or trace.get_tracer_provider()
         if provider is not self._provider:
@@ -297,22 +334,18 @@ class Pipeline:
             root = self._drawn(sdk, parent, start_ns)
             context, parent = root.current, root.context
             trace_id, _, remote, trace_flags, trace_state, valid = parent
-            patient = False
         started = Started(self, parent)
         if sdk is None or not self._is_fast(sdk):
             self._start_ordinary(started, self.tracer(), name, attributes, start_ns, context)
             return started
         started.origin = sdk.span_processor
-        started.patient = patient = patient and self._patient
         if sdk.sampler is not self._sampler:
             self._sampler = sdk.sampler
             self._follows_parent = _follows_parent(sdk.sampler)
+            self._patient = self._batched and self._follows_parent
         if self._follows_parent:
             # What the sampler would answer, without asking: a quarter of what a query span costs.
             if not trace_flags & _IS_SAMPLED:
-                return started
-            if patient:
-                started.tracer = sdk
                 return started
             flags = _SAMPLED
         else:

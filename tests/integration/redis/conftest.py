@@ -52,7 +52,7 @@ def redis_sentinel(redis_program, redis_process):
 @pytest.fixture
 def watched(make_telemetry):
     """A ``telemetry.Telemetry`` with redis-py instrumented."""
-    telemetry = make_telemetry(instrument=False)
+    telemetry = make_telemetry(instrument=False, batched=True)
     instrumentor = dbsight.RedisInstrumentor()
     instrumentor.instrument(
         tracer_provider=telemetry.tracer_provider, meter_provider=telemetry.meter_provider, skip_dep_check=True
