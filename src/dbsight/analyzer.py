@@ -205,12 +205,13 @@ class Analyzer:
         window = self.windows.only(first.parent)
         if (
             window is None
-            or self._sweeper is None
             or max([operation.duration for operation in operations]) >= self._limits.lowest
             or first.origin is not self._origin
             or len({id(operation.origin) for operation in operations}) > 1
         ):
             return [self.observe(operation) for operation in operations]
+        if self._sweeper is None and self.judge.examiners:
+            self._start_sweeper()
         self._waiting.extend(operations)
         if len(self._waiting) >= _TOGETHER:
             self.count_waiting()

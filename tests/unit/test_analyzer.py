@@ -50,6 +50,42 @@ def test_in_a_trace_with_several_windows_the_parent_tells(engine):
     assert [window.calls for window in (outer, first, second)] == [1, 2 + 8 + 16, 4]
 
 
+def told_one_by_one(engine, operations):
+    """As most are."""
+    return [engine.observe(operation) for operation in operations]
+
+
+def told_together(engine, operations):
+    """As those that were left with their window."""
+    return list(engine.observe_all(operations)) or [None] * len(operations)
+
+
+@pytest.mark.parametrize("tell", [told_one_by_one, told_together])
+@pytest.mark.parametrize("windows", [1, 2])
+def test_operations_are_judged_alike_one_by_one_and_together(engine, tell, windows):
+    """Totals, window, verdicts of the slow ones; in a trace with several windows each finds its own."""
+    engine.observe(make_operation())  # the engine is at work
+    opened = [engine.windows.open(f"GET /{at}", make_span_context(at), NOW_NS, request=True) for at in (1, 2)[:windows]]
+    operations = [
+        make_operation(parent=make_span_context(1 + number % windows), duration=2.0 if number == 7 else 0.001)
+        for number in range(20)
+    ]
+    verdicts = tell(engine, operations)
+    assert [verdict and verdict.query_class for verdict in verdicts] == [*[None] * 7, "slow", *[None] * 12]
+    assert tell(engine, [make_operation(parent=make_span_context(1)) for _ in range(3)]) == [None] * 3
+    assert [window.calls for window in opened] == ([23] if windows == 1 else [13, 10])
+    assert engine.snapshot().calls == 24
+
+
+def test_what_is_told_together_empties_a_window_that_is_full(engine):
+    """Its size is bounded however operations come."""
+    window = engine.windows.open("GET /", make_span_context(1), NOW_NS)
+    engine.observe(make_operation(parent=make_span_context(1)))
+    most = engine.settings.max_operations_per_window
+    engine.observe_all([make_operation(parent=make_span_context(1)) for _ in range(most)])
+    assert (window.calls, window.operations) == (most + 1, [])
+
+
 def test_where_the_parent_is_unknown_the_context_tells_if_its_trace_agrees(engine):
     """A span of another SDK between; a window of another trace is left alone."""
     first = engine.windows.open("GET /a", make_span_context(1), NOW_NS)

@@ -163,3 +163,42 @@ def test_observations_and_endings_have_listeners_of_their_own():
     bus.observe(operation())
     assert not bus.listening()
     assert heard == []
+
+
+def test_operations_that_are_told_together_are_heard_by_all():
+    """At once by whoever can, else one by one; what is said of each is what its first listener says."""
+    one_by_one, at_once = Listener(), Listener()
+    slow = Verdict("slow", 1.0)
+    groups = []
+
+    def together(operations):
+        groups.append(list(operations))
+        return [None, slow]
+
+    bus.subscribe(one_by_one.listen)
+    bus.subscribe(at_once.listen, together)
+    operations = [operation(), operation()]
+    assert list(bus.observe_all(operations)) == [None, slow]
+    assert (one_by_one.heard, at_once.heard, groups) == (operations, [], [operations])
+    bus.unsubscribe(at_once.listen)
+    assert bus.observe_all(operations) == [None, None]
+    assert bus._to_many == {}
+
+
+def test_the_first_verdict_counts_of_those_that_are_told_together_too():
+    """Of two listeners that both have one."""
+    first, second = Verdict("slow", 1.0), Verdict("very_slow", 5.0)
+    bus.subscribe(Listener().listen, lambda operations: [first, None])
+    bus.subscribe(Listener().listen, lambda operations: [second, second])
+    bus.subscribe(Listener().listen, lambda operations: ())
+    assert list(bus.observe_all([operation(), operation()])) == [first, second]
+
+
+@pytest.mark.swallows_errors
+def test_a_listener_that_fails_with_many_does_not_silence_the_others():
+    """It is counted, and the others are heard."""
+    bus.subscribe(Listener(error=ValueError()).listen)
+    bus.subscribe(Listener(Verdict("slow", 1.0)).listen)
+    (verdict,) = bus.observe_all([operation()])
+    assert verdict.query_class == "slow"
+    assert safety.errors() == {"bus.observe_all": 1}

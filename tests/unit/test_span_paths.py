@@ -4,7 +4,7 @@ import os
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.trace import Event, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -294,3 +294,75 @@ def test_our_sampler_around_the_providers_is_looked_through(pipelines):
     assert pipelines.pipeline._follows_parent
     assert taken(pipelines) == "fast"
     assert taken(pipelines, parent=NonRecordingSpan(make_span_context(sampled=False))) == "none"
+
+
+# -- Later ----------------------------------------------------------------------------------------------------------
+
+
+def batched(pipelines, **options):
+    """A pipeline whose only processor is ours, around one that exports in batches; it has started one span."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False, **options)
+    provider.add_span_processor(DbsightSpanProcessor(BatchSpanProcessor(exporter)))
+    pipelines.made.append(provider)
+    pipelines.provider = provider
+    pipelines.pipeline = span.Pipeline(provider)
+    with provider.get_tracer("application").start_as_current_span("GET /"):
+        pipelines.pipeline.start("SELECT", {}, NOW_NS, get_current())
+    return pipelines.pipeline
+
+
+def later_below(pipeline, parent):
+    """What the pipeline says of a span below this one."""
+    return pipeline.parent_of_later(set_span_in_context(parent, Context()))
+
+
+@pytest.mark.parametrize("flags", [TraceFlags.SAMPLED, TraceFlags.SAMPLED | 2, TraceFlags.DEFAULT])
+def test_a_span_that_is_started_later_is_the_same(pipelines, flags):
+    """Parent, flags, trace state, origin, and nothing below an unsampled parent; its id alone is another."""
+    pipeline = batched(pipelines)
+    context = SpanContext(5, 6, is_remote=False, trace_flags=TraceFlags(flags), trace_state=TraceState([("a", "b")]))
+    current = set_span_in_context(NonRecordingSpan(context), Context())
+    now = pipeline.start("SELECT", {}, NOW_NS, current)
+    later = pipeline.start_later(pipeline.parent_of_later(current))
+    assert (later.parent, later.origin, later.tracer, later.span, later.extra) == (
+        *(now.parent, now.origin, now.tracer, now.span, now.extra),
+    )
+    if flags & TraceFlags.SAMPLED:
+        assert later.context.span_id != now.context.span_id
+        assert (later.context[0], *later.context[2:]) == (now.context[0], *now.context[2:])
+    else:
+        assert later.context is now.context is None
+
+
+def test_later_is_for_children_of_local_spans_alone(pipelines):
+    """Without a span, or below one of another process, a root has to be drawn first."""
+    pipeline = batched(pipelines)
+    assert pipeline.parent_of_later(Context()) is None
+    remote = SpanContext(5, 6, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    assert later_below(pipeline, NonRecordingSpan(remote)) is None
+    local = make_span_context()
+    assert later_below(pipeline, NonRecordingSpan(local)) == local
+
+
+def test_later_is_never_where_somebody_would_miss_the_span(pipelines):
+    """An exporter that is told of each span at once, a sampler that wants to be asked, a processor that is new."""
+    parent = NonRecordingSpan(make_span_context())
+    pipeline = batched(pipelines)
+    assert later_below(pipeline, parent) is not None
+    (ours,) = pipelines.provider._active_span_processor._span_processors
+    ours.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
+    assert later_below(pipeline, parent) is None
+    pipeline.start("SELECT", {}, NOW_NS, set_span_in_context(parent, Context()))
+    assert later_below(pipeline, parent) is None
+
+    pipeline = batched(pipelines, sampler=ByName(Decision.RECORD_AND_SAMPLE))
+    assert later_below(pipeline, parent) is None
+
+    pipeline = batched(pipelines)
+    pipelines.provider.add_span_processor(Starts())
+    assert later_below(pipeline, parent) is None
+
+    pipelines.make()
+    pipelines.run(make_operation(fresh()))
+    assert later_below(pipelines.pipeline, parent) is None
