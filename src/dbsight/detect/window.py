@@ -54,6 +54,7 @@ class Window:
         spared_calls: Operations that ran where ``budget_exceeded`` was allowed.
         spared_time: s; the sum of their durations.
         sealed: Nothing is kept to be told later any more.
+        place: What an instrumentor wants to remember of the latest place in it; nobody else touches it.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class Window:
         "live",
         "name",
         "operations",
+        "place",
         "request",
         "root",
         "rootless",
@@ -126,6 +128,7 @@ class Window:
         self._untold: deque[scope.Untold] = deque()
         self._late = False  # something was kept, and may be told out of order
         self.sealed = False
+        self.place: Any = None
 
     def keep(self, untold: scope.Untold) -> bool:
         """Keep what is over, to tell it with others.

@@ -15,7 +15,7 @@ from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import bus, config, scope, semconv, span
@@ -55,6 +55,7 @@ class Running:
         database: Where to.
         started: Where its span belongs; None for one that can be started later.
         parent: Of such a one.
+        unit: The unit of work that keeps such a one until it is told.
         start_ns: When it began, ns since the epoch.
         began: The same on ``perf_counter``, s.
         duration: s until the reply.
@@ -71,6 +72,7 @@ class Running:
     database: Database
     started: span.Started | None = None
     parent: SpanContext | None = None
+    unit: Any = None
     start_ns: int
     began: float
     duration: float
@@ -117,12 +119,9 @@ class Running:
 
     def _end(self) -> None:
         """Leave it with the unit of work, to be told with others, or tell it."""
-        parent = self.parent
-        if parent is not None:
-            unit = scope.window.get()
-            if unit is not None and unit.trace_id == parent.trace_id and unit.keep(self):
-                return
-        self.tell()
+        unit = self.unit
+        if unit is None or not unit.keep(self):
+            self.tell()
 
     def tell(self) -> None:
         """Publish it and make its span. Never raises."""
@@ -226,11 +225,9 @@ class Watcher:
             keeps: It keeps its connection after the reply.
         """
         try:
-            current = get_current()
-            if self._unseen(current):
+            if not bus.listeners and not self.pipeline.live():
                 return None
-            command = read_command(args, self.system)
-            return self._start(client, command, 0, current, args, asynchronous, keeps)
+            return self._start(client, read_command(args, self.system), 0, args, asynchronous, keeps)
         except Exception:
             failed("redis.begin")
             return None
@@ -238,22 +235,20 @@ class Watcher:
     def begin_pipeline(self, pipe: Any, *, asynchronous: bool) -> Running | None:
         """A pipeline is about to be sent; None when it is empty, or when nobody watches. Never raises."""
         try:
-            current = get_current()
-            if self._unseen(current):
+            if not bus.listeners and not self.pipeline.live():
                 return None
             commands, transaction = queued(pipe)
             if not commands and not (transaction and getattr(pipe, "watching", False)):
                 return None
             command = read_pipeline(commands, self.system, transaction=transaction)
             batch = len(commands) if len(commands) > 1 else 0
-            return self._start(pipe, command, batch, current, None, asynchronous, False)
+            return self._start(pipe, command, batch, None, asynchronous, False)
         except Exception:
             failed("redis.begin_pipeline")
             return None
 
-    def _unseen(self, current: Context) -> bool:
-        if not bus.listeners and not self.pipeline.live():
-            return True
+    @staticmethod
+    def _unseen(current: Context) -> bool:
         if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation"):
             return True
         upstream = sys.modules.get(_UPSTREAM)  # another distribution switched it on: its span is enriched
@@ -264,20 +259,26 @@ class Watcher:
         client: Any,
         command: Command,
         batch: int,
-        current: Context,
         raw: Any,
         asynchronous: bool,
         keeps: bool,
-    ) -> Running:
+    ) -> Running | None:
         sending = Running()
         sending.watcher = self
         sending.command = command
-        sending.database = database = database_of(client, self.system)
-        sending.start_ns = start_ns = time_ns()
-        sending.parent = self.pipeline.parent_of_later(current)
-        if sending.parent is None:
-            prepared = span.prepare(command, database)
-            sending.started = self.pipeline.start(prepared.name, prepared.attributes, start_ns, current)
+        sending.database = database_of(client, self.system)
+        sending.start_ns = time_ns()
+        current = span.current_context()
+        unit = scope.window.get()
+        place = unit.place if unit is not None else None
+        # In the same context as the latest, everything is as it was then; to find it out costs as much as all the rest.
+        if place is not None and place[0] is current and place[1] is self:
+            sending.unit = unit
+            sending.parent = place[2]
+        elif self._unseen(current):
+            return None
+        else:
+            self._place(sending, current, unit)
         settings = config.current()
         sending.thread = get_ident()
         sending.allowed = scope.allowed()
@@ -296,6 +297,17 @@ class Watcher:
         running.set(sending)
         sending.began = perf_counter()
         return sending
+
+    def _place(self, sending: Running, current: Context, unit: Any) -> None:
+        """Find out where its span belongs, and whether it can wait for the end of the unit of work."""
+        parent = self.pipeline.parent_of_later(current) if unit is not None else None
+        if parent is not None and parent.trace_id == unit.trace_id:
+            sending.unit = unit
+            sending.parent = parent
+            unit.place = (current, self, parent)
+            return
+        prepared = span.prepare(sending.command, sending.database)
+        sending.started = self.pipeline.start(prepared.name, prepared.attributes, sending.start_ns, current)
 
 
 # -- The wrappers -------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dbsight import bus
 from dbsight.instrument import caches
@@ -26,24 +26,10 @@ def items(command: Command, reply: Any) -> int | None:
     return len(reply) if isinstance(reply, _SIZED) else None
 
 
-class Look(NamedTuple):
-    """What was done with keys of one template.
-
-    Attributes:
-        template: Of the keys.
-        hits: Keys that were found.
-        misses: Keys that were not.
-        stores: Keys that were written.
-        removals: Keys that were removed.
-        sizes: Bytes of the values that were found, of each of which it is known.
-    """
-
-    template: str
-    hits: int
-    misses: int
-    stores: int
-    removals: int
-    sizes: Sequence[int]
+Look = tuple[str, int, int, int, int, "Sequence[int]"]
+"""What was done with keys of one template: it, keys that were found, that were not, that were written, that were
+removed, and the bytes of the values that were found, of each of which it is known. To make a class of it costs as much
+as all the rest."""
 
 
 def looks(command: Command, reply: Any) -> Sequence[Look]:
@@ -51,8 +37,8 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
     if not command.parts:
         if command.effect == "get":
             if reply is None:
-                return (Look(command.template, 0, 1, 0, 0, ()),)
-            return (Look(command.template, 1, 0, 0, 0, (len(reply),) if isinstance(reply, (bytes, str)) else ()),)
+                return ((command.template, 0, 1, 0, 0, ()),)
+            return ((command.template, 1, 0, 0, 0, (len(reply),) if isinstance(reply, (bytes, str)) else ()),)
         return (_look(command, reply),)
     if not isinstance(reply, list):
         return ()
@@ -60,7 +46,7 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
         misses = reply.count(None)
         if len(sizes) + misses == len(reply):  # else there are errors among them
-            return (Look(command.template, len(sizes), misses, 0, 0, sizes),)
+            return ((command.template, len(sizes), misses, 0, 0, sizes),)
     by_template: dict[str, Look] = {}
     for part, answer in zip(command.parts, reply):  # noqa: B905 - a transaction may have fewer answers
         if part.effect and not isinstance(answer, Exception):
@@ -90,18 +76,12 @@ def _look(command: Command, reply: Any) -> Look:
         stores = max(1, command.keys)
     elif isinstance(reply, int):
         removals = reply
-    return Look(command.template, hits, misses, stores, removals, sizes)
+    return command.template, hits, misses, stores, removals, sizes
 
 
 def _added(one: Look, other: Look) -> Look:
-    return Look(
-        one.template,
-        one.hits + other.hits,
-        one.misses + other.misses,
-        one.stores + other.stores,
-        one.removals + other.removals,
-        (*one.sizes, *other.sizes),
-    )
+    hits, misses, stores, removals = (mine + more for mine, more in zip(one[1:5], other[1:5], strict=True))
+    return one[0], hits, misses, stores, removals, (*one[5], *other[5])
 
 
 def count(seen: Sequence[Look], operation: Operation) -> None:

@@ -6,8 +6,9 @@ caller's thread instead of 19 to 26). Where somebody's processor wants to see th
 is not the SDK's, or where the SDK measures itself, the ordinary path is taken. Both give the same span.
 
 Private names of the SDK that are used here: ``Tracer._span_limits``, ``Tracer._is_enabled``,
-``Tracer._instrumentation_scope``, ``SynchronousMultiSpanProcessor._span_processors``, ``SpanProcessor._on_ending``.
-Known to be right for opentelemetry-sdk 1.42 to 1.45; a missing one sends every query down the ordinary path.
+``Tracer._instrumentation_scope``, ``SynchronousMultiSpanProcessor._span_processors``, ``SpanProcessor._on_ending``; of
+the API, the ContextVar of the current context and the key of the current span. Known to be right for
+opentelemetry-sdk 1.42 to 1.45; a missing one sends every query down the ordinary path.
 """
 
 from dbsight.span.attributes import (
@@ -19,7 +20,7 @@ from dbsight.span.attributes import (
     verdict_attributes,
 )
 from dbsight.span.emission import Prepared, emit, prepare
-from dbsight.span.pipeline import DrawnRoot, Pipeline, Started, Wrapping
+from dbsight.span.pipeline import DrawnRoot, Pipeline, Started, Wrapping, current_context
 
 __all__ = [
     "DrawnRoot",
@@ -29,6 +30,7 @@ __all__ = [
     "Wrapping",
     "changing_attributes",
     "code_attributes",
+    "current_context",
     "emit",
     "exception_event",
     "finding_attributes",
