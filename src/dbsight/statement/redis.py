@@ -98,7 +98,7 @@ def read_command(args: Sequence[Any], system: str = "redis") -> Command:
         return _read_safely(args, system)
 
 
-def read_pipeline(commands: Iterable[Sequence[Any]], system: str = "redis", *, transaction: bool = False) -> Command:
+def read_pipeline(commands: Sequence[Sequence[Any]], system: str = "redis", *, transaction: bool = False) -> Command:
     """The statement of a pipeline, or of a transaction.
 
     Args:
@@ -106,8 +106,19 @@ def read_pipeline(commands: Iterable[Sequence[Any]], system: str = "redis", *, t
         system: ``db.system.name``.
         transaction: Sent between MULTI and EXEC.
     """
+    key: Any = None
+    if commands and max(map(len, commands)) == 2:  # nothing but names and keys, most likely
+        try:
+            key = (system, transaction, tuple(commands))
+            found = _recent.get(key)
+        except TypeError:  # an argument that cannot be hashed
+            key = None
+        else:
+            if found is not None:
+                return found
     parts = tuple(_read_all(commands, system))
-    key = (system, transaction, parts)
+    if key is None or any(part.keys != 1 for part in parts):  # what is no key may be a value
+        key = (system, transaction, parts)
     found = _recent.get(key)
     if found is None:
         found = _older.get(key)
