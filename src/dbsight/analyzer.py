@@ -156,6 +156,8 @@ class Analyzer:
     def after_fork(self) -> None:
         """In a forked child: the parent's windows, totals and threads are the parent's."""
         self._lock = threading.RLock()
+        for window in self.windows.all():
+            window.abandon()
         self.windows.forget()
         self._waiting = deque()
         self._sweeper = None
@@ -209,7 +211,7 @@ class Analyzer:
             or first.origin is not self._origin
             or len({id(operation.origin) for operation in operations}) > 1
         ):
-            return [self.observe(operation) for operation in operations]
+            return [self._observe_safely(operation) for operation in operations]
         if self._sweeper is None and self.judge.examiners:
             self._start_sweeper()
         self._waiting.extend(operations)
@@ -218,6 +220,10 @@ class Analyzer:
         if window.add_all(operations) >= self._most or window.last_ns - window.emptied_ns > self._max_age_ns:
             self._empty(window)
         return ()
+
+    @guard
+    def _observe_safely(self, operation: Operation) -> Verdict | None:
+        return self.observe(operation)
 
     def _event(self, event: Event) -> None:
         """Take in what is no query: totals and metrics, and the window that it happened in."""
@@ -283,6 +289,7 @@ class Analyzer:
 
     def _empty(self, window: Window) -> None:
         """Judge a window that reached its size or age, and let it go on."""
+        window.tell()
         window.rename()
         self.judge.complete(window, window.take(self._clock()))
 
@@ -292,8 +299,8 @@ class Analyzer:
         Returns:
             What is known of it, None when it was closed before.
         """
-        window.sealed = True
-        window.tell()
+        for other in self.windows.beside(window):
+            other.tell()  # something of this one may have been left there
         if not self.windows.discard(window):
             return None
         window.duration = max(0.0, (end_ns - window.start_ns) / 1e9)
@@ -338,6 +345,8 @@ class Analyzer:
     # -- Time ---------------------------------------------------------------------------------------------------
 
     def _start_sweeper(self) -> None:
+        if self._sweeper is not None and self._sweeper.is_alive() and self.judge.examiners:
+            return  # it goes on for ever
         with self._lock:  # or a window opened while the thread decides to end would wait for nobody
             if self._sweeper is None or not self._sweeper.is_alive():
                 self._sweeper = threading.Thread(target=self._sweep_until_idle, name="dbsight", daemon=True)
@@ -352,7 +361,7 @@ class Analyzer:
                 if self.sweep():
                     continue
                 with self._lock:
-                    if not any(map(_ends_by_silence, self.windows.all())):
+                    if not any(window.late or _ends_by_silence(window) for window in self.windows.all()):
                         self._sweeper = None
                         return
             except Exception:
@@ -362,7 +371,8 @@ class Analyzer:
         """Close the windows without a live root span that fell silent, empty those that are too old.
 
         Returns:
-            Whether there will be more to do: windows without a live root span, or rules about totals.
+            Whether there will be more to do: windows without a live root span or that keep something, or rules about
+            totals.
         """
         now = self._clock()
         left = False
@@ -375,8 +385,10 @@ class Analyzer:
                     self.close(window, window.last_ns, window.name)
                 else:
                     left = True
-            elif now - window.emptied_ns > self._max_age_ns:
-                self._empty(window)
+            else:
+                left = left or window.late
+                if now - window.emptied_ns > self._max_age_ns:
+                    self._empty(window)
         if now - self._examined_ns > _EXAMINE_EVERY_NS:
             self._examined_ns = now
             self.examine()

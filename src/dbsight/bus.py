@@ -90,11 +90,10 @@ def observe_all(operations: Sequence[Operation]) -> Sequence[Verdict | None]:
         try:
             to_many = _to_many.get(listener)
             said = to_many(operations) if to_many is not None else [listener(operation) for operation in operations]
-        except Exception:
+            if said:
+                verdicts = [known or new for known, new in zip(verdicts, said, strict=True)] if verdicts else said
+        except Exception:  # noqa: PERF203 - the others hear it all the same
             failed("bus.observe_all")
-            continue
-        if said:
-            verdicts = [known or new for known, new in zip(verdicts, said, strict=True)] if verdicts else said
     return verdicts
 
 

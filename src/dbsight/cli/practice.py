@@ -128,6 +128,17 @@ class Practice:
         return [title for rule in rules for title in self.findings.get(rule, ())]
 
 
+def _is_awaited(operation: Operation) -> bool:
+    """Whether the application awaits it; commands of stores say so, and may be told from anywhere."""
+    if operation.database.system in _STORES:
+        return operation.asynchronous
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return not operation.blocked_loop
+
+
 class Watcher:
     """Listens while the command runs."""
 
@@ -180,12 +191,7 @@ class Watcher:
         seen.batches += operation.batch_size > 1
         if statement.setup and any(limit in statement.text.lower() for limit in _TIMEOUTS):
             seen.limited = True
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
-            seen.asynchronous += not operation.blocked_loop
+        seen.asynchronous += _is_awaited(operation)
         seen.expiring += statement.operation in _EXPIRING
 
     def _cache(self, event: CacheEvent) -> None:

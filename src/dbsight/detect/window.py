@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dbsight import scope
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dbsight.model import Event, Finding, Operation
 
@@ -20,6 +20,8 @@ MAX_EVENTS = 500
 
 _TOGETHER = 50
 """What is over, and told at once: told by the fifty it costs half."""
+_MANY = 1000
+"""What is over, and makes even those wait who only leave something."""
 _PATIENCE = 1.0
 """s that one thread waits for another that is telling; two that wait for each other must go on."""
 
@@ -54,11 +56,12 @@ class Window:
         spared_calls: Operations that ran where ``budget_exceeded`` was allowed.
         spared_time: s; the sum of their durations.
         sealed: Nothing is kept to be told later any more.
-        place: What an instrumentor wants to remember of the latest place in it; nobody else touches it.
+        late: Something was kept, and may be told out of order.
+        place: What an instrumentor wants to remember of the latest place in it, until what it keeps is told.
     """
 
     __slots__ = (
-        "_late",
+        "_attend",
         "_lock",
         "_telling",
         "_untold",
@@ -71,6 +74,7 @@ class Window:
         "exported",
         "findings",
         "last_ns",
+        "late",
         "live",
         "name",
         "operations",
@@ -99,6 +103,7 @@ class Window:
         sampled: bool = True,
         exported: bool = True,
         rootless: bool = False,
+        attend: Callable[[], object] | None = None,
     ) -> None:
         self.name = name
         self.trace_id = trace_id
@@ -126,7 +131,8 @@ class Window:
         self._lock = threading.RLock()
         self._telling = threading.RLock()
         self._untold: deque[scope.Untold] = deque()
-        self._late = False  # something was kept, and may be told out of order
+        self._attend = attend
+        self.late = False
         self.sealed = False
         self.place: Any = None
 
@@ -138,30 +144,59 @@ class Window:
         """
         if self.sealed:
             return False
-        self._late = True
+        if not self.late:
+            self.late = True
+            if self._attend is not None:
+                self._attend()
         self._untold.append(untold)
-        # Sealed meanwhile by another thread, which may have told the others already.
-        if self.sealed or len(self._untold) >= _TOGETHER:
-            self.tell()
+        waiting = len(self._untold)
+        if waiting >= _TOGETHER or self.sealed:
+            # Whoever is telling tells this too: nobody waits for him but where he cannot keep up, or has told the last
+            # and sealed the window meanwhile.
+            self.tell(_PATIENCE if waiting >= _MANY or self.sealed else 0)
         return True
 
-    def tell(self) -> None:
-        """Tell what was kept: when much has come together, before anybody reads totals, and at the end."""
+    def tell(self, patience: float = _PATIENCE) -> None:
+        """Tell what was kept: when much has come together, before anybody reads totals, and at the end.
+
+        Args:
+            patience: s to wait for another thread that is telling.
+        """
         # One thread at a time, or the window could be judged while another holds what belongs to it.
-        if not self._late or not self._telling.acquire(timeout=_PATIENCE):
+        if not self.late or not self._telling.acquire(timeout=patience):
             return
-        token = scope.window.set(self)
+        token = None
         try:
-            kinds: dict[type[scope.Untold], list[scope.Untold]] = {}
-            with suppress(IndexError):
-                while True:
-                    untold = self._untold.popleft()
-                    kinds.setdefault(type(untold), []).append(untold)
-            for kind, together in kinds.items():
-                kind.tell_all(together)
+            token = scope.window.set(self)
+            self.place = None
+            while self._untold:
+                self._tell()
         finally:
-            scope.window.reset(token)
+            if token is not None:
+                scope.window.reset(token)
             self._telling.release()
+
+    def _tell(self) -> None:
+        kinds: dict[type[scope.Untold], list[scope.Untold]] = {}
+        with suppress(IndexError):
+            while True:
+                untold = self._untold.popleft()
+                kinds.setdefault(type(untold), []).append(untold)
+        for kind, together in kinds.items():
+            kind.tell_all(together)
+
+    def seal(self) -> None:
+        """Keep nothing more, and tell what was kept."""
+        self.sealed = True
+        self.place = None
+        self.tell()
+
+    def abandon(self) -> None:
+        """In a forked child: what was kept is the parent's."""
+        self.sealed = True
+        self.place = None
+        self._untold = deque()
+        self._telling = threading.RLock()
 
     def add(self, operation: Operation) -> int:
         """Remember an operation.
@@ -218,7 +253,7 @@ class Window:
             events, self.events = self.events, []
             began, self.emptied_ns = self.emptied_ns, now_ns
         part = Window(self.name, self.trace_id, self.span_id, began, request=self.request, sampled=self.sampled)
-        if self._late:
+        if self.late:
             operations.sort(key=attrgetter("end_ns"))
         part.operations = operations
         part.events = events

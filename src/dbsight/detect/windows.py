@@ -9,7 +9,7 @@ from dbsight import safety, scope, semconv
 from dbsight.detect.window import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.trace import SpanContext
 
@@ -26,7 +26,7 @@ class Windows:
         clock: ns since the epoch.
         most: Open windows at most.
         evict: Called with the oldest window when there are more.
-        unattended: Called when a window was opened whose end no processor will see.
+        unattended: Called when a window was opened whose end no processor will see, or begins to keep what is over.
     """
 
     def __init__(
@@ -82,8 +82,13 @@ class Windows:
 
     def only(self, parent: SpanContext | None) -> Window | None:
         """The open window of a trace that has but one, to which everything in it belongs."""
-        windows = self._by_trace.get(parent.trace_id) if parent is not None else None
-        return windows[0] if windows is not None and len(windows) == 1 else None
+        windows = tuple(self._by_trace.get(parent.trace_id, ())) if parent is not None else ()
+        return windows[0] if len(windows) == 1 else None
+
+    def beside(self, window: Window) -> Sequence[Window]:
+        """The other open windows of its trace."""
+        windows = self._by_trace.get(window.trace_id, ())
+        return [other for other in tuple(windows) if other is not window] if len(windows) > 1 else ()
 
     def _choose(self, windows: list[Window], parent: SpanContext) -> Window:
         window = self._by_span.get(parent.span_id)
@@ -106,6 +111,7 @@ class Windows:
             request=request,
             sampled=context.trace_flags.sampled,
             exported=exported,
+            attend=self._unattended,
         )
         self._by_span[context.span_id] = window
         self._register(window)
@@ -174,7 +180,8 @@ class Windows:
         return window
 
     def discard(self, window: Window) -> bool:
-        """Forget a window without judging it; whether it was open."""
+        """Forget a window without judging it, once it has told what it keeps; whether it was open."""
+        window.seal()
         with self._lock:
             was_open = not window.closed
             window.closed = True

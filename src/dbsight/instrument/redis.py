@@ -97,15 +97,15 @@ class Running:
         """It is over, and this came back. Never raises."""
         self.duration = perf_counter() - self.began
         self.over = True
+        command = self.command
         try:
-            command = self.command
             if command.collection:
                 self.rows = items(command, reply)
             if command.effect or command.parts:
                 self.looks = looks(command, reply)
-            self._end()
-        except Exception:
+        except Exception:  # what an application makes of replies may be anything
             failed("redis.replied")
+        self._end()
 
     def raised(self, error: BaseException) -> None:
         """It is over, and this was raised. Never raises."""
@@ -113,15 +113,18 @@ class Running:
         self.over = True
         try:
             self.error_type, self.error_code = error_of(error)
-            self._end()
         except Exception:
             failed("redis.raised")
+        self._end()
 
     def _end(self) -> None:
-        """Leave it with the unit of work, to be told with others, or tell it."""
-        unit = self.unit
-        if unit is None or not unit.keep(self):
-            self.tell()
+        """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
+        try:
+            unit = self.unit
+            if unit is None or not unit.keep(self):
+                self.tell()
+        except Exception:
+            failed("redis.end")
 
     def tell(self) -> None:
         """Publish it and make its span. Never raises."""
@@ -141,6 +144,8 @@ class Running:
             verdicts = bus.observe_all(operations)
         except Exception:
             failed("redis.tell_all")
+            for each in untold:
+                each.tell()
             return
         for index, each in enumerate(untold):
             try:
@@ -304,7 +309,8 @@ class Watcher:
         if parent is not None and parent.trace_id == unit.trace_id:
             sending.unit = unit
             sending.parent = parent
-            unit.place = (current, self, parent)
+            if not unit.sealed:
+                unit.place = (current, self, parent)
             return
         prepared = span.prepare(sending.command, sending.database)
         sending.started = self.pipeline.start(prepared.name, prepared.attributes, sending.start_ns, current)
@@ -392,7 +398,7 @@ def _failure(watcher: Watcher, close: Any) -> Any:
     def closing(self: Any, *args: Any, **options: Any) -> Any:
         if always or len(args) > 1 or "error" in options:
             sending = running.get()
-            if sending is not None:
+            if sending is not None and not sending.over:
                 sending.failures += 1
         return close(self, *args, **options)
 

@@ -44,16 +44,26 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
         return ()
     if command.alike == "get":
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
-        misses = reply.count(None)
+        misses = _missing(reply) if len(sizes) < len(reply) else 0
         if len(sizes) + misses == len(reply):  # else there are errors among them
             return ((command.template, len(sizes), misses, 0, 0, sizes),)
-    by_template: dict[str, Look] = {}
+    by_template: dict[str, list[Look]] = {}
     for part, answer in zip(command.parts, reply):  # noqa: B905 - a transaction may have fewer answers
         if part.effect and not isinstance(answer, Exception):
             look = _look(part, answer)
-            known = by_template.get(part.template)
-            by_template[part.template] = look if known is None else _added(known, look)
-    return tuple(by_template.values())
+            by_template.setdefault(look[0], []).append(look)
+    return [_together(alike) for alike in by_template.values()]
+
+
+def _together(alike: Sequence[Look]) -> Look:
+    templates, hits, misses, stores, removals, sizes = zip(*alike, strict=True)
+    every_size = [size for each in sizes for size in each]
+    return templates[0], sum(hits), sum(misses), sum(stores), sum(removals), every_size
+
+
+def _missing(reply: list[Any]) -> int:
+    """How many items are None; not by ``count``, which compares, and an application's objects may not like that."""
+    return sum([each is None for each in reply])
 
 
 def _look(command: Command, reply: Any) -> Look:
@@ -67,7 +77,7 @@ def _look(command: Command, reply: Any) -> Look:
             sizes = (len(reply),)
     elif effect == "mget":
         if isinstance(reply, list):
-            misses = reply.count(None)
+            misses = _missing(reply)
             hits = len(reply) - misses
     elif effect == "exists":
         if isinstance(reply, int):
@@ -77,11 +87,6 @@ def _look(command: Command, reply: Any) -> Look:
     elif isinstance(reply, int):
         removals = reply
     return command.template, hits, misses, stores, removals, sizes
-
-
-def _added(one: Look, other: Look) -> Look:
-    hits, misses, stores, removals = (mine + more for mine, more in zip(one[1:5], other[1:5], strict=True))
-    return one[0], hits, misses, stores, removals, (*one[5], *other[5])
 
 
 def count(seen: Sequence[Look], operation: Operation) -> None:

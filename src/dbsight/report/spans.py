@@ -49,7 +49,8 @@ def rebuilt(
         removed: Names of attributes to leave out.
     """
     limits = span._attributes
-    held = getattr(limits, "_dict", None)  # to ask one after the other takes as long as all the rest
+    # To ask one after the other takes as long as all the rest; a class that shows others than it has is asked.
+    held = getattr(limits, "_dict", None) if type(span).attributes is ReadableSpan.attributes else None
     kept = dict(held if held is not None else span.attributes or {})
     for name in removed:
         kept.pop(name, None)

@@ -1,15 +1,26 @@
 """Commands of one local root are told together: nobody who looks misses one."""
 
 import contextlib
+import contextvars
+import gc
+import os
 import threading
 import time
+import weakref
 
 import pytest
 import redis
+from opentelemetry import trace
+from opentelemetry.context import attach, detach, set_value
+from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import SpanKind
 
 import dbsight
-from dbsight import scope, semconv
+from dbsight import safety, scope, semconv
 from dbsight.analyzer import cache_totals
+from dbsight.config import Settings
+from dbsight.instrument.redis import Running as RedisRunning
+from forking import in_child
 
 
 @pytest.fixture
@@ -97,8 +108,6 @@ def test_what_runs_on_after_its_root_is_told_at_once(told, watched):
     with watched.root():
         window = scope.window.get()
         parent = watched.tracer.start_span("background")
-    from opentelemetry import trace
-
     with trace.use_span(parent, end_on_exit=True):
         scope.window.set(window)
         told.get("user:1")
@@ -108,7 +117,6 @@ def test_what_runs_on_after_its_root_is_told_at_once(told, watched):
 
 def test_threads_of_one_request_leave_theirs_with_it(told, watched, redis_server):
     """Each command is told once, below the request, and counted there."""
-    import contextvars
 
     def work(number):
         with contextlib.closing(redis.Redis.from_url(redis_server.url())) as own:
@@ -152,3 +160,138 @@ def test_commands_and_queries_of_one_request_are_in_the_order_of_their_ends(watc
         del chatter.complete
         instrumentor.uninstrument()
     assert [each for each in seen if each in {"sqlite", "redis"}][:6] == ["sqlite", "redis"] * 3
+
+
+def test_commands_below_a_root_that_is_a_database_span_are_not_lost(told, watched):
+    """Such a root is no unit of work; what ran below it is told all the same."""
+    with watched.root("cache", SpanKind.CLIENT, db_system="redis"):
+        told.get("user:1")
+        told.get("user:2")
+    assert exported(watched) == ["GET user:{}"] * 2 + ["cache"]
+
+
+def test_two_roots_of_one_trace_have_their_own(told, watched):
+    """Where the second one was begun, but not entered, the commands of the first are still its own."""
+    with watched.root("GET /a"):
+        other = watched.tracer.start_span("job", kind=SpanKind.CONSUMER)
+        told.get("user:1")
+        told.get("user:2")
+    other.end()
+    calls = {span.name: span.attributes.get("dbsight.db.calls") for span in watched.spans() if span.kind != "CLIENT"}
+    assert calls == {"GET /a": 2, "job": None}
+
+
+def test_replies_that_cannot_be_compared_cost_no_span(told, watched):
+    """Arrays refuse to say whether they are equal to None."""
+
+    class Array:
+        def __eq__(self, other):
+            raise ValueError("ambiguous")
+
+        __hash__ = None
+
+    told.set_response_callback("MGET", lambda reply, **options: [Array() for _ in reply])
+    told.set_response_callback("GET", lambda reply, **options: Array())
+    with watched.root():
+        told.mget("user:1", "user:2")
+        with told.pipeline(transaction=False) as pipe:
+            pipe.get("user:1").get("user:2").execute()
+    assert [span.name for span in watched.spans()][:2] == ["MGET user:{}", "PIPELINE GET"]
+
+
+def test_pairs_of_commands_are_counted_in_one_pass(told, watched):
+    """By key template, hits, misses and removals apart."""
+    told.set("user:1", "12345")
+    with watched.root(), told.pipeline(transaction=False) as pipe:
+        for number in (1, 2):
+            pipe.get(f"user:{number}").expire(f"user:{number}", 60)
+        pipe.delete("user:1", "user:2").execute()
+    (totals,) = [each for each in cache_totals() if each.key_prefix == "user:{}"]
+    assert (totals.hits, totals.misses, totals.removals) == (1, 1, 1)
+
+
+def test_nothing_of_a_request_is_kept_after_it(told, watched):
+    """The context that its last command ran in goes with it, and what the application put there."""
+
+    class Request:
+        pass
+
+    request = Request()
+    with watched.root():
+        token = attach(set_value("request", request))
+        told.get("user:1")
+        detach(token)
+    gone = weakref.ref(request)
+    del request
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_processor_that_comes_in_the_midst_sees_the_next_commands(told, watched):
+    """As soon as those that waited were told."""
+    seen = []
+
+    class Starts(SpanProcessor):
+        def on_start(self, span, parent_context=None):
+            seen.append(span.name)
+
+    with watched.root():
+        told.get("user:1")
+        watched.tracer_provider.add_span_processor(Starts())
+        watched.tracer_provider.force_flush()
+        told.get("user:2")
+        assert seen == ["GET user:{}"]
+
+
+@pytest.mark.swallows_errors
+def test_one_that_cannot_be_told_does_not_silence_the_others(told, watched, monkeypatch):
+    """Each is tried by itself then."""
+    original = RedisRunning._operation
+
+    def operation(self, started):
+        if self.command.text == "GET user:2":
+            raise ValueError
+        return original(self, started)
+
+    monkeypatch.setattr(RedisRunning, "_operation", operation)
+    with watched.root():
+        for number in range(4):
+            told.get(f"user:{number}")
+    texts = [span.attributes["db.query.text"] for span in watched.spans() if span.kind == "CLIENT"]
+    assert sorted(texts) == ["GET user:0", "GET user:1", "GET user:3"]
+    assert safety.errors() == {"redis.tell_all": 1, "redis.tell": 1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_tells_what_is_its_own(told, watched, redis_server):
+    """What waited is the parent's; in a context that the child inherited, its own commands are told at once."""
+    with watched.root():
+        told.get("user:1")
+        inherited = contextvars.copy_context()
+
+        def child():
+            own = redis.Redis.from_url(redis_server.url())
+            inherited.run(own.get, "user:2")
+            own.close()
+            return exported(watched)
+
+        assert in_child(child) == ["GET user:{}"]
+    assert [span.attributes["db.query.text"] for span in watched.spans() if span.kind == "CLIENT"] == ["GET user:1"]
+
+
+def test_without_rules_about_totals_it_is_told_in_time_too(make_telemetry, redis_server):
+    """The thread that tells runs for windows that keep something."""
+    telemetry = make_telemetry(instrument=False, batched=True, settings=Settings(rules=("n_plus_one",)))
+    instrumentor = dbsight.RedisInstrumentor()
+    instrumentor.instrument(tracer_provider=telemetry.tracer_provider, skip_dep_check=True)
+    try:
+        with contextlib.closing(redis.Redis.from_url(redis_server.url())) as client:
+            for name in ("warm", "consume"):
+                with telemetry.root(name):
+                    client.get("user:1")
+                    deadline = time.monotonic() + 60
+                    while name == "consume" and "GET user:{}" not in exported(telemetry)[2:]:
+                        assert time.monotonic() < deadline
+                        time.sleep(0.02)
+    finally:
+        instrumentor.uninstrument()
