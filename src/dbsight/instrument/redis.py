@@ -119,12 +119,14 @@ class Running:
 
     def _end(self) -> None:
         """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
+        unit = self.unit
         try:
-            unit = self.unit
-            if unit is None or not unit.keep(self):
-                self.tell()
-        except Exception:
+            kept = unit is not None and unit.keep(self)
+        except Exception:  # no thread can be started any more: nobody would tell it later
             failed("redis.end")
+            kept = False
+        if not kept:
+            self.tell()
 
     def tell(self) -> None:
         """Publish it and make its span. Never raises."""

@@ -295,3 +295,17 @@ def test_without_rules_about_totals_it_is_told_in_time_too(make_telemetry, redis
                         time.sleep(0.02)
     finally:
         instrumentor.uninstrument()
+
+
+@pytest.mark.swallows_errors
+def test_where_no_thread_can_be_started_a_command_is_told_at_once(told, watched, monkeypatch):
+    """At the end of the interpreter, for instance."""
+
+    def start():
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(watched.processor.analyzer.windows, "_unattended", start)
+    with watched.root():
+        told.get("user:1")
+        assert exported(watched) == ["GET user:{}"]
+    assert safety.errors() == {"redis.end": 1}
