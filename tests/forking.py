@@ -7,13 +7,14 @@ import faulthandler
 import os
 import pickle
 import signal
+import threading
 import time
 import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PATIENCE = 60.0
 """s; how long a child may take."""
@@ -55,6 +56,28 @@ def in_child(work: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     code = os.waitstatus_to_exitcode(status)
     assert code == 0, f"the child ended with {code}: {told.decode(errors='replace')}"
     return pickle.loads(told)
+
+
+@contextlib.contextmanager
+def held_elsewhere(*locks: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
+    """Locks that another thread holds for the time of the block, and for ever in a child that is forked in it."""
+    taken, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            taken.set()
+            leave.wait(2 * PATIENCE)
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert taken.wait(PATIENCE)
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join(PATIENCE)
 
 
 def _do(work: Callable[[], Any], writing: int, seconds: float) -> NoReturn:

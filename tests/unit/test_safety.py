@@ -10,7 +10,7 @@ import pytest
 
 from dbsight import safety
 from dbsight.safety import dropped, drops, errors, failed, guard
-from forking import in_child
+from forking import held_elsewhere, in_child
 
 SECRET = "jane@example.org"
 
@@ -199,25 +199,12 @@ def test_a_forked_child_starts_from_nothing_even_while_the_parent_is_counting():
     """Neither the parent's counts nor a lock that one of its threads holds."""
     hook(ValueError())
     dropped("windows")
-    held, release = threading.Event(), threading.Event()
-
-    def hold():
-        with safety._lock:
-            held.set()
-            release.wait(120)
 
     def work():
         clean = (errors(), drops())
         dropped("windows")
         return clean, drops()
 
-    thread = threading.Thread(target=hold, daemon=True)
-    thread.start()
-    assert held.wait(60)
-    try:
-        told = in_child(work)
-    finally:
-        release.set()
-    thread.join(60)
-    assert told == (({}, {}), {"windows": 1})
+    with held_elsewhere(safety._lock):
+        assert in_child(work) == (({}, {}), {"windows": 1})
     assert (errors(), drops()) == ({PLACE: 1}, {"windows": 1})

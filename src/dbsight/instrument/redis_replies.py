@@ -35,10 +35,6 @@ as all the rest."""
 def looks(command: Command, reply: Any) -> Sequence[Look]:
     """What a command or pipeline did to the cache that it may be, by key template; the reply is not kept."""
     if not command.parts:
-        if command.effect == "get":
-            if reply is None:
-                return ((command.template, 0, 1, 0, 0, ()),)
-            return ((command.template, 1, 0, 0, 0, (len(reply),) if isinstance(reply, (bytes, str)) else ()),)
         return (_look(command, reply),)
     if not isinstance(reply, list):
         return ()

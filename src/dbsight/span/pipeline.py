@@ -185,7 +185,6 @@ class Pipeline:
         self._wrapped: tuple[SpanProcessor, ...] = ()
         self._fast = False
         self._batched = False
-        self._patient = False
         self._sampler: Sampler | None = None
         self._follows_parent = False
         self._lock = threading.Lock()
@@ -218,7 +217,6 @@ class Pipeline:
             self._sdk = sdk
             self._processors = None
             self._wrapping = None
-            self._patient = False
             self._sampler = None
             self._provider = provider
 
@@ -253,7 +251,6 @@ class Pipeline:
             and len(self._processors or ()) == 1
             and all(type(each).on_end is BatchSpanProcessor.on_end for each in wrapped)
         )
-        self._patient = self._batched and self._follows_parent
 
     def hand_on(self, sdk: SDKTracer, span: ReadableSpan) -> None:
         """Give a query span to the processors: to those in ours, for ours has nothing to do with spans of our own."""
@@ -279,9 +276,10 @@ class Pipeline:
         sdk = self._sdk
         wrapping = self._wrapping
         if (
-            not self._patient
-            or sdk is None
+            sdk is None
             or wrapping is None
+            or not self._batched
+            or not self._follows_parent
             or (self._fixed or getattr(trace, "_TRACER_PROVIDER", None)) is not self._provider
             or sdk.span_processor._span_processors is not self._processors
             or wrapping.processors is not self._wrapped
@@ -348,7 +346,6 @@ class Pipeline:
         if sdk.sampler is not self._sampler:
             self._sampler = sdk.sampler
             self._follows_parent = _follows_parent(sdk.sampler)
-            self._patient = self._batched and self._follows_parent
         if self._follows_parent:
             # What the sampler would answer, without asking: a quarter of what a query span costs.
             if not trace_flags & _IS_SAMPLED:

@@ -25,7 +25,7 @@ from dbsight.model import (
     WindowSummary,
 )
 from dbsight.monitor.stats import Stats
-from forking import in_child
+from forking import held_elsewhere, in_child
 
 SHOP = Database("sqlite", "shop.db")
 LINE = CallSite("shop.py", 88, "list_orders")
@@ -306,12 +306,6 @@ def test_reset_needs_no_lock_that_another_thread_held_when_the_process_forked():
     stats.add(make_operation())
     stats.snapshot()
     (record,) = stats._state.records.values()
-    taken, leave = threading.Event(), threading.Event()
-
-    def hold():
-        with stats._state.lock, record.lock:
-            taken.set()
-            leave.wait(120)
 
     def work():
         stats.reset()
@@ -319,15 +313,8 @@ def test_reset_needs_no_lock_that_another_thread_held_when_the_process_forked():
         stats.close(make_summary())
         return stats.snapshot().calls, stats.snapshot().windows
 
-    thread = threading.Thread(target=hold, daemon=True)
-    thread.start()
-    assert taken.wait(60)
-    try:
-        told = in_child(work)
-    finally:
-        leave.set()
-    thread.join(60)
-    assert told == (1, 1)
+    with held_elsewhere(stats._state.lock, record.lock):
+        assert in_child(work) == (1, 1)
 
 
 def test_a_query_inside_the_counting_of_a_query_does_not_hang():
