@@ -47,7 +47,7 @@ class Pipelines:
         parent = parent or NonRecordingSpan(make_span_context())
         current = set_span_in_context(parent, Context())
         prepared = span.prepare(operation.statement, operation.database)
-        started = self.pipeline.start(prepared.name, prepared.attributes, operation.start_ns, current)
+        started = self.pipeline.start(prepared.name, prepared.known(operation.statement), operation.start_ns, current)
         operation.context, operation.parent = started.context, started.parent
         span.emit(started, operation, verdict, prepared)
         return started, self.spans()

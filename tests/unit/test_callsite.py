@@ -8,6 +8,7 @@ import sys
 import sysconfig
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import greenlet
 import pytest
@@ -341,7 +342,7 @@ def test_what_is_cached_is_bounded(monkeypatch):
 
 def test_a_place_is_found_again_where_it_was():
     """The second time without a walk; another line, another depth and another caller are told apart."""
-    asking = callsite.Asker()
+    asking = SimpleNamespace(depth=0, moves=0)
     library = calling(PACKAGES / "sqlalchemy/engine.py")
     deeper = calling(PACKAGES / "sqlalchemy/orm.py")
     find = functools.partial(callsite.find_near, asking)
@@ -366,7 +367,7 @@ def test_a_place_is_found_again_where_it_was():
 
 def test_who_asks_from_anywhere_is_not_followed_for_ever():
     """After many changes of depth it is walked as if nothing was remembered; the places are the same."""
-    asking = callsite.Asker()
+    asking = SimpleNamespace(depth=0, moves=0)
     library = calling(PACKAGES / "sqlalchemy/engine.py")
 
     def descend(levels):
@@ -382,7 +383,7 @@ def test_what_is_remembered_of_places_is_bounded(monkeypatch):
     """Beyond the bound it is forgotten, and found by walking again."""
     monkeypatch.setattr(callsite, "_MAX_CACHED", 3)
     library = calling(PACKAGES / "sqlalchemy/engine.py")
-    asking = callsite.Asker()
+    asking = SimpleNamespace(depth=0, moves=0)
     for number in range(20):
         namespace = {"library": library, "find": functools.partial(callsite.find_near, asking)}
         exec(

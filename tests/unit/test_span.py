@@ -1,5 +1,7 @@
 """One operation becomes one span: on the fast path and on the ordinary one, attribute by attribute."""
 
+import json
+
 import pytest
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -13,6 +15,7 @@ from builders import NOW_NS, make_operation, make_span_context, make_statement
 from dbsight import config, span
 from dbsight.config.surroundings import Surroundings
 from dbsight.model import CallSite, Database, Finding, Statement, Verdict
+from dbsight.statement.redis import clear, read_command
 from dbsight.version import __version__
 from pipelines import Starts
 
@@ -79,6 +82,44 @@ def test_the_text_can_be_left_out():
     """``query_text=off``."""
     use(query_text="off")
     assert "db.query.text" not in span.prepare(fresh(), Database("sqlite")).attributes
+
+
+def test_a_text_of_its_own_stands_on_a_span_that_shares_everything_else(pipelines):
+    """Commands of Redis differ in their keys: nothing is made anew for another one but its text."""
+    redis = Database("redis", "0", "localhost", 6379)
+    first, second = (read_command(("GET", f"user:{number}")) for number in (1, 2))
+    assert span.prepare(first, redis) is span.prepare(second, redis)
+    pipelines.make()
+    attributes = []
+    for command in (first, second):
+        _, (made,) = pipelines.run(make_operation(command, database=redis))
+        attributes.append(made.attributes)
+    assert [each["db.query.text"] for each in attributes] == ["GET user:1", "GET user:2"]
+    assert attributes[0].copy() == {**attributes[1], "db.query.text": "GET user:1"}
+    assert len(attributes[0]) == len(dict(attributes[0])) == len(json.loads(made.to_json())["attributes"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, {"db.query.text"}),
+        ({"query_text": "off"}, set()),
+        ({"surroundings": Surroundings(semconv_dup=True)}, {"db.query.text", "db.statement"}),
+        ({"query_text": "off", "surroundings": Surroundings(semconv_dup=True)}, set()),
+    ],
+    ids=["as ever", "off", "old names", "old names, off"],
+)
+def test_a_text_of_its_own_follows_the_settings(settings, names, pipelines):
+    """On the fast path, on the ordinary one, for the sampler, and where an operation failed."""
+    use(**settings)
+    clear()  # what is prepared is prepared by the settings of its time
+    redis = Database("redis", "0", "localhost", 6379)
+    command = read_command(("GET", "user:1"))
+    assert "GET user:1" not in span.prepare(command, redis).attributes.values()
+    for processors, error in (((), None), ((), "redis.ResponseError"), ((Starts(),), None)):
+        pipelines.make(*processors)
+        _, (made,) = pipelines.run(make_operation(command, database=redis, error_type=error))
+        assert {name for name, value in made.attributes.items() if value == "GET user:1"} == names
 
 
 def test_old_names_are_written_beside_the_new_ones_when_asked_for():

@@ -7,7 +7,8 @@ called the same come from the stock encoder; attributes are written here, each v
 other spans go through the stock encoder as ever, and what arrives at a collector is the same.
 
 The wire format of ids, times and attributes is written here (``opentelemetry/proto/trace/v1/trace.proto``, messages
-``Span`` and ``KeyValue``): field numbers and types of a stable protocol never change.
+``Span`` and ``KeyValue``): field numbers and types of a stable protocol never change. What is written is not read into
+messages again, to be written once more: the exporters are given a message that carries it as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import semconv
-from dbsight.model import SharedAttributes
+from dbsight.model import SharedAttributes, TextAttributes
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -33,12 +34,15 @@ _ROOT = Struct("<2s16s2s8ssQsQ")
 _CHILD = Struct("<2s16s2s8s2s8ssQsQ")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
-_SPANS = b"\x12"  # ScopeSpans.spans, field 2
+_RESOURCE_SPANS = b"\x0a"  # of ExportTraceServiceRequest, field 1
+_SCOPE_SPANS = b"\x12"  # of ResourceSpans, field 2
+_SPANS = b"\x12"  # of ScopeSpans, field 2
 _ATTRIBUTES = b"\x4a"  # Span.attributes, field 9
 _KEY, _VALUE = b"\x0a", b"\x12"  # of KeyValue, fields 1 and 2
 _STRING, _BOOL, _INT = b"\x0a", b"\x10", b"\x18"  # of AnyValue, fields 1, 2 and 3
 _UNSIGNED = 2**64 - 1
 
+_ALIKE = frozenset((SharedAttributes, TextAttributes))
 _MAX_KEPT = 10_000
 """Attributes, and names of spans, that are kept encoded."""
 
@@ -52,11 +56,17 @@ class Encoder:
 
     def __init__(self, stock: Encode) -> None:
         self.stock = stock
+        # Only here: without an exporter that needs it, protobuf is not installed.
+        self._empty = importlib.import_module("google.protobuf.empty_pb2").Empty
         self._frames: dict[tuple[Any, ...], bytes] = {}
         self._attributes: dict[tuple[str, Any], bytes] = {}
 
     def __call__(self, spans: Sequence[ReadableSpan]) -> Any:
-        """Encode spans into an ``ExportTraceServiceRequest``. What fails here is left to the stock encoder."""
+        """Encode spans. What fails here is left to the stock encoder.
+
+        Returns:
+            A message that is serialised to the bytes of an ``ExportTraceServiceRequest``.
+        """
         try:
             return self._encode(spans)
         except Exception:
@@ -71,22 +81,41 @@ class Encoder:
                 alike.setdefault((id(span._resource), id(span._instrumentation_scope)), []).append(span)
             else:
                 others.append(span)
-        request = self.stock(others)
+        if not alike:
+            return self.stock(spans)
+        parts = [self.stock(others).SerializeToString()]
         for group in alike.values():
             # Resource, scope and schema as the stock encoder writes them, around spans of our own encoding.
             frame = self.stock(group[:1]).resource_spans[0]
             scope = frame.scope_spans[0]
             del scope.spans[:]
-            scope.MergeFromString(b"".join(map(self._framed, group)))
-            request.resource_spans.append(frame)
-        return request
+            scope_spans = b"".join([scope.SerializeToString(), *map(self._framed, group)])
+            del frame.scope_spans[:]
+            about = frame.SerializeToString() + _SCOPE_SPANS + _varint(len(scope_spans))
+            parts += (_RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans)
+        return self._carrying(b"".join(parts))
+
+    def _carrying(self, request: bytes) -> Any:
+        """A message that is serialised to these bytes: fields that it does not know are kept as they came."""
+        message = self._empty()
+        message.ParseFromString(request)
+        if message.ByteSize() != len(request):
+            raise NotImplementedError("this protobuf does not keep unknown fields")
+        return message
 
     def _framed(self, span: ReadableSpan) -> bytes:
         """One element of ``ScopeSpans.spans``: key, length, span."""
-        attributes: SharedAttributes = span._attributes  # type: ignore[assignment]
-        common = attributes.encoded
+        attributes: Any = span._attributes
+        text = b""
+        if type(attributes) is TextAttributes:
+            shared = attributes.shared
+            for name in shared.texts:
+                text += _text_attribute(name, attributes.text)
+        else:
+            shared = attributes
+        common = shared.encoded
         if common is None:
-            common = attributes.encoded = self._common(span)
+            common = shared.encoded = self._common(span, shared)
         # A context is a tuple: to take an element costs less than to ask for a property.
         context: tuple[Any, ...] = span._context  # type: ignore[assignment]
         parent: tuple[Any, ...] | None = span._parent
@@ -114,10 +143,10 @@ class Encoder:
                 _END,
                 span._end_time,
             )
-        return b"%b%b%b%b" % (_SPANS, _varint(len(own) + len(common)), own, common)
+        return b"%b%b%b%b%b" % (_SPANS, _varint(len(own) + len(common) + len(text)), own, common, text)
 
-    def _common(self, span: ReadableSpan) -> bytes:
-        """What the span has in common with its like: everything but ids and times."""
+    def _common(self, span: ReadableSpan, attributes: SharedAttributes) -> bytes:
+        """What the span has in common with its like: everything but ids, times, and a text that is its own."""
         status = span.status
         key = (span.name, span.kind, status.status_code, status.description)
         frame = self._frames.get(key)
@@ -128,9 +157,7 @@ class Encoder:
             _keep(self._frames, key, frame)
         parts = [frame]
         kept = self._attributes
-        for attribute in span._attributes.items():  # type: ignore[union-attr]
-            name: str
-            value: Any
+        for attribute in attributes.items():
             name, value = attribute
             kind = type(value)
             if kind is not str and kind is not int:
@@ -179,13 +206,36 @@ def _attribute(name: str, value: str | int) -> bytes:
     return _ATTRIBUTES + _varint(len(pair)) + pair
 
 
+def _text_attribute(name: str, text: str) -> bytes:
+    """The same for a text that is another each time, in one step where all lengths have one byte."""
+    key = _names.get(name)
+    if key is None:
+        encoded = name.encode()
+        key = _names[name] = _KEY + _varint(len(encoded)) + encoded + _VALUE
+    value = text.encode()
+    length = len(value)
+    if len(key) + length > 123:
+        return _attribute(name, text)
+    return b"%b%c%b%c%b%c%b" % (_ATTRIBUTES, len(key) + length + 3, key, length + 2, _STRING, length, value)
+
+
+_names: dict[str, bytes] = {}
+"""The first part of attributes whose values are not kept, by name."""
+
+
 def _is_alike(span: ReadableSpan) -> bool:
-    if type(span._attributes) is not SharedAttributes or span._events or span._links:
+    if type(span._attributes) not in _ALIKE or span._events or span._links:
         return False
     context, parent = span._context, span._parent
-    return (
-        context is not None and not context.trace_state and (parent is None or not parent.is_remote)  # the flags say so
-    )
+    if context is None:
+        return False
+    _, _, _, _, trace_state, _ = context
+    if trace_state:
+        return False
+    if parent is None:
+        return True
+    _, _, remote, _, _, _ = parent
+    return not remote  # the flags say so
 
 
 _SMALL: Final = tuple(bytes((number,)) for number in range(128))
@@ -208,7 +258,7 @@ def speed_up(exporter: object) -> bool:
     """Let an OTLP span exporter of the SDK encode this way.
 
     Its module calls the encoder by a global name, ``encode_spans`` (opentelemetry-exporter-otlp 1.42 to 1.45): that
-    name is pointed at ``Encoder``, which gives every caller the same messages as before.
+    name is pointed at ``Encoder``. All that they do with what it returns is to serialise it.
 
     Returns:
         Whether it does; False for an exporter that works otherwise, which is left alone.

@@ -33,15 +33,6 @@ class Repeating(Protocol):
     moves: int
 
 
-class Asker:
-    """One that is nothing else."""
-
-    __slots__ = ("depth", "moves")
-
-    def __init__(self) -> None:
-        self.depth = self.moves = 0
-
-
 _APPLICATION: Final = 1
 _PACKAGE: Final = 2  # installed, but no client library: an application may live there too
 _LIBRARY: Final = 3  # the standard library, the client library and its add-ons, drivers, dbsight itself

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192
-_MAX_ASKERS: Final = 5_000
 
 
 class Running:
@@ -215,12 +214,6 @@ class Watcher:
     def __init__(self, system: str, provider: TracerProvider | None) -> None:
         self.system = system
         self.pipeline = span.Pipeline(provider)
-        self._askers: dict[str, callsite.Asker] = {}  # by fingerprint: keys of one template are asked for in one place
-
-    def _asker(self, command: Command) -> callsite.Asker:
-        if len(self._askers) >= _MAX_ASKERS:
-            self._askers.clear()
-        return self._askers.setdefault(command.fingerprint, callsite.Asker())
 
     def begin(self, client: Any, args: Any, *, asynchronous: bool, keeps: bool = False) -> Running | None:
         """A command is about to be sent; None when nobody watches it. Never raises.
@@ -292,7 +285,7 @@ class Watcher:
         if batch:
             sending.batch = batch
         if settings.code_location == "on":
-            sending.call_site = callsite.find_near(self._askers.get(command.fingerprint) or self._asker(command))
+            sending.call_site = callsite.find_near(span.prepare(command, sending.database))
         if asynchronous:
             sending.asynchronous = True
         elif _get_running_loop() is not None:
@@ -315,7 +308,7 @@ class Watcher:
                 unit.place = (current, self, parent)
             return
         prepared = span.prepare(sending.command, sending.database)
-        sending.started = self.pipeline.start(prepared.name, prepared.attributes, sending.start_ns, current)
+        sending.started = self.pipeline.start(prepared.name, prepared.known(sending.command), sending.start_ns, current)
 
 
 # -- The wrappers -------------------------------------------------------------------------------------------------

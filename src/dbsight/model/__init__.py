@@ -42,6 +42,7 @@ from dbsight.model.query import (
     Operation,
     SharedAttributes,
     Statement,
+    TextAttributes,
 )
 from dbsight.model.totals import (
     CacheTotals,
@@ -91,6 +92,7 @@ __all__ = [
     "Snapshot",
     "Statement",
     "StatementTotals",
+    "TextAttributes",
     "TransactionEvent",
     "TransactionTotals",
     "Verdict",

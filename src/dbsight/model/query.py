@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from opentelemetry.trace import SpanContext
 
@@ -36,8 +37,11 @@ class Statement:
         literals: Salted hash of the literals that sanitising took out; 0 when there were none. Never exported.
         allowed: Rules that a ``-- dbsight: allow n_plus_one`` comment in the text allows.
         operation: ``db.operation.name``, for systems whose conventions ask for it (Redis); empty for SQL.
+        own_text: Others share its ``prebuilt``, which differ in their text.
         prebuilt: What ``span.py`` keeps about this statement (shared attributes); nobody else touches it.
     """
+
+    own_text = False
 
     __slots__ = (
         "allowed",
@@ -147,17 +151,59 @@ class Database:
 class SharedAttributes(dict[str, Any]):
     """Attributes that the spans of all alike operations share; never changed once made.
 
+    Args:
+        attributes: They.
+        texts: Names of attributes that are missing here, because of each operation they are the text of its own.
+
     Attributes:
         encoded: What an exporter keeps about them; nobody else touches it.
+        texts: As given.
     """
 
-    __slots__ = ("encoded",)
+    __slots__ = ("encoded", "texts")
 
     encoded: bytes | None
 
-    def __init__(self, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, attributes: Mapping[str, Any], texts: tuple[str, ...] = ()) -> None:
         super().__init__(attributes)
         self.encoded = None
+        self.texts = texts
+
+
+class TextAttributes(Mapping[str, Any]):
+    """The same of one operation, with its own text; never changed once made.
+
+    Args:
+        shared: What it shares with others.
+        text: Value of all its ``texts``.
+
+    Attributes:
+        shared: As given.
+        text: As given.
+    """
+
+    __slots__ = ("shared", "text")
+
+    def __init__(self, shared: SharedAttributes, text: str) -> None:
+        self.shared = shared
+        self.text = text
+
+    def __getitem__(self, name: str) -> Any:
+        return self.text if name in self.shared.texts else self.shared[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.shared
+        yield from self.shared.texts
+
+    def __len__(self) -> int:
+        return len(self.shared) + len(self.shared.texts)
+
+    def copy(self) -> dict[str, Any]:
+        """A dictionary, as the SDK's own attributes give."""
+        return dict(self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
 
 
 class CallSite:

@@ -20,8 +20,7 @@ FETCH_TIME_SHOWN = 0.001
 
 
 def base_attributes(statement: Statement, database: Database) -> Attributes:
-    """What is known of a statement on a database before it runs; the sampler sees it."""
-    settings = config.current()
+    """What is known of a statement on a database before it runs, but for a text that is its own."""
     attributes: Attributes = {
         semconv.DB_SYSTEM_NAME: database.system,
         semconv.DB_SYSTEM: database.system,
@@ -33,17 +32,16 @@ def base_attributes(statement: Statement, database: Database) -> Attributes:
         attributes[semconv.DB_OPERATION_NAME] = statement.operation
     if statement.summary:
         attributes[semconv.DB_QUERY_SUMMARY] = statement.summary
-    if settings.query_text != "off" and statement.text:
-        attributes[semconv.DB_QUERY_TEXT] = statement.text
+    if not statement.own_text and statement.text:
+        attributes |= dict.fromkeys(text_names(), statement.text)
     if database.address is not None:
         attributes[semconv.SERVER_ADDRESS] = database.address
     if database.port is not None:
         attributes[semconv.SERVER_PORT] = database.port
-    if settings.surroundings.semconv_dup:
+    if config.current().surroundings.semconv_dup:
         attributes |= {
             old: attributes[new]
             for old, new in (
-                (semconv.DB_STATEMENT, semconv.DB_QUERY_TEXT),
                 (semconv.DB_NAME, semconv.DB_NAMESPACE),
                 (semconv.DB_OPERATION, semconv.DB_OPERATION_NAME),
                 (semconv.NET_PEER_NAME, semconv.SERVER_ADDRESS),
@@ -52,6 +50,16 @@ def base_attributes(statement: Statement, database: Database) -> Attributes:
             if new in attributes
         }
     return attributes
+
+
+def text_names() -> tuple[str, ...]:
+    """Names of the attributes that hold the text of a query; empty where the settings want none."""
+    settings = config.current()
+    if settings.query_text == "off":
+        return ()
+    if settings.surroundings.semconv_dup:
+        return (semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT)
+    return (semconv.DB_QUERY_TEXT,)
 
 
 def changing_attributes(operation: Operation, verdict: Verdict | None) -> Attributes:

@@ -10,7 +10,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.status import Status, StatusCode
 
-from dbsight.model import SharedAttributes
+from dbsight.model import SharedAttributes, TextAttributes
 from dbsight.span.attributes import (
     FETCH_TIME_SHOWN,
     base_attributes,
@@ -18,6 +18,7 @@ from dbsight.span.attributes import (
     error_status,
     exception_event,
     finding_event,
+    text_names,
 )
 
 if TYPE_CHECKING:
@@ -41,19 +42,27 @@ class Prepared:
 
     Attributes:
         name: Name of the span.
-        attributes: Known before the call; the sampler sees them.
+        attributes: Known before the call, but for a text that is the statement's own.
+        texts: Names of attributes that hold such a text.
         shared: Complete attributes of ordinary operations, one dictionary for all that are alike; never changed.
         depth: How deep in the stack its latest place was; ``callsite.py``'s.
         moves: How often that changed.
     """
 
-    __slots__ = ("attributes", "depth", "moves", "name", "shared")
+    __slots__ = ("attributes", "depth", "moves", "name", "shared", "texts")
 
-    def __init__(self, name: str, attributes: Attributes) -> None:
+    def __init__(self, name: str, attributes: Attributes, texts: tuple[str, ...] = ()) -> None:
         self.name = name
         self.attributes = attributes
+        self.texts = texts
         self.shared: dict[Any, SharedAttributes] = {}
         self.depth = self.moves = 0
+
+    def known(self, statement: Statement) -> Attributes:
+        """What is known of the statement before the call: the sampler sees it."""
+        if not self.texts or not statement.text:
+            return self.attributes
+        return {**self.attributes, **dict.fromkeys(self.texts, statement.text)}
 
 
 def prepare(statement: Statement, database: Database) -> Prepared:
@@ -63,7 +72,9 @@ def prepare(statement: Statement, database: Database) -> Prepared:
         if len(statement.prebuilt) >= _DATABASES_PER_STATEMENT:
             statement.prebuilt.clear()
         prepared = statement.prebuilt[database] = Prepared(
-            statement.summary or database.system, base_attributes(statement, database)
+            statement.summary or database.system,
+            base_attributes(statement, database),
+            text_names() if statement.own_text else (),
         )
     return prepared
 
@@ -165,11 +176,14 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
         or operation.pool_wait > 0  # these hardly any other has
         or operation.fetch_time >= FETCH_TIME_SHOWN
     ):
-        attributes = {**prepared.attributes, **started.extra, **changing_attributes(operation, verdict)}
+        known = prepared.known(operation.statement)
+        attributes = {**known, **started.extra, **changing_attributes(operation, verdict)}
         if verdict is not None and verdict.events:
             events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.events))
     else:
-        attributes = _shared(prepared, operation)
+        shared = _shared(prepared, operation)
+        text = operation.statement.text
+        attributes = TextAttributes(shared, text) if shared.texts and text else shared
     started.pipeline.hand_on(sdk, _make(prepared.name, started, sdk, operation, attributes, events, status))
 
 
@@ -197,7 +211,8 @@ def _shared(prepared: Prepared, operation: Operation) -> SharedAttributes:
     )
     attributes = prepared.shared.get(key)
     if attributes is None:
-        attributes = SharedAttributes({**prepared.attributes, **changing_attributes(operation, None)})
+        changing = changing_attributes(operation, None)
+        attributes = SharedAttributes({**prepared.attributes, **changing}, prepared.texts)
         if len(prepared.shared) < _SHARED_PER_STATEMENT:
             prepared.shared[key] = attributes
     return attributes

@@ -32,7 +32,11 @@ READ_LIMIT: Final = 256
 
 _LONG_WORD: Final = 40
 
+MAX_PLAIN: Final = 5_000
+"""Words without anything variable that are remembered."""
+
 _SEPARATORS = re.compile(r"([:/|.]+)")
+_SEPARATORS_WITHOUT_DOT = re.compile(r"([:/|]+)")
 _VARIABLE = re.compile(
     r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"  # a UUID
     r"|(?<![A-Za-z])(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}(?![A-Za-z])"  # a hash
@@ -63,38 +67,58 @@ class Templates:
         self._first: dict[int, _Place] = {}
         self._places = 0
         self._known: set[str] = set()
+        self._plain: set[str] = set()
         self._lock = threading.Lock()
         self.learnt = 0
 
     def of(self, key: str) -> str:
         """The template of a key; ``{}`` for one that says nothing, or when there are too many templates."""
         key = key[:READ_LIMIT]
-        shaped = _PLACES.sub(PLACE, _VARIABLE.sub(PLACE, key))
-        parts = _SEPARATORS.split(shaped)
+        dotted = "." in key or "@" in key  # what is variable may go on behind a dot, but not behind other separators
+        if dotted:
+            parts = _SEPARATORS.split(_shaped(key))
+            parts[::2] = [PLACE if _looks_variable(word) else word for word in parts[::2]]
+        else:
+            parts = _SEPARATORS_WITHOUT_DOT.split(key)
+            plain = self._plain
+            parts[::2] = [
+                word if word in plain else PLACE if word.isdecimal() else self._shape(word) for word in parts[::2]
+            ]
         with self._lock:
             parts[::2] = self._learn(parts[::2])
-            template = _PLACES.sub(PLACE, "".join(parts))
+            template = "".join(parts)
+            if dotted:
+                template = _PLACES.sub(PLACE, template)
             if template not in self._known:
                 if len(self._known) >= MAX_TEMPLATES:
                     return PLACE
                 self._known.add(template)
         return template
 
+    def _shape(self, word: str) -> str:
+        shaped = _shaped(word)
+        if _looks_variable(shaped):
+            return PLACE
+        if shaped == word:
+            if len(self._plain) >= MAX_PLAIN:
+                self._plain = set()
+            self._plain.add(word)
+        return shaped
+
     def _learn(self, words: list[str]) -> list[str]:
         """The words of a key, with ``{}`` where they are variable."""
         # Keys of other lengths are other things: what is learnt of one does not concern the other.
         at = self._first.setdefault(len(words), _Place())
-        learnt = []
-        for index, word in enumerate(words):
-            known = PLACE if _looks_variable(word) else word
-            limit = MAX_FIRST_WORDS if index == 0 else MAX_WORDS
+        learnt: list[str] = []
+        for word in words:
+            known = word
             if at.variable is not None:
                 known, below = PLACE, at.variable
             elif (found := at.words.get(known)) is not None:
                 below = found
             elif self._places >= MAX_PLACES:
                 known, below = PLACE, at
-            elif len(at.words) >= limit:
+            elif len(at.words) >= (MAX_WORDS if learnt else MAX_FIRST_WORDS):
                 self.learnt += 1
                 self._forget(at)
                 known, below = PLACE, _Place()
@@ -121,6 +145,10 @@ class Templates:
     def reset(self) -> None:
         """Forget everything, the lock included: in a forked child another thread may hold it."""
         self.__init__()  # type: ignore[misc]
+
+
+def _shaped(text: str) -> str:
+    return _PLACES.sub(PLACE, _VARIABLE.sub(PLACE, text))
 
 
 def _looks_variable(word: str) -> bool:

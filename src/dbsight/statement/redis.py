@@ -1,7 +1,8 @@
 """Commands of Redis as a client sends them, argument by argument: keys are kept, everything else is hidden.
 
 One Statement per command and key, cached like texts are; its fingerprint and its summary come from the key's template,
-so that ``GET user:1`` and ``GET user:2`` are one query with other parameters.
+so that ``GET user:1`` and ``GET user:2`` are one query with other parameters. What they have in common is their form,
+which is read once: most applications hardly ever ask for the same key again.
 """
 
 from __future__ import annotations
@@ -34,9 +35,14 @@ KEYS_SHOWN: Final = 20
 COMMANDS_SHOWN: Final = 50
 """Commands of one pipeline that are kept in its text."""
 
+MAX_FORMS: Final = 2_000
+"""Forms of commands and pipelines that are remembered."""
+
 NAME_LIMIT: Final = 40
 _ELLIPSIS: Final = "…"
 _SCRIPTS: Final = frozenset(("EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"))
+_STREAMS: Final = frozenset(("XREAD", "XREADGROUP"))
+"""They wait only where BLOCK is among their arguments."""
 
 
 class Command(Statement):
@@ -50,12 +56,15 @@ class Command(Statement):
         parameters: Salted hash of its keys; of a read, of all its arguments.
         parts: The commands of a pipeline.
         alike: What all of them mean for a cache, where they name keys of one template; else empty.
+        form: The same without keys: what it has in common with others. None of a form.
     """
 
-    __slots__ = ("alike", "collection", "effect", "keys", "parameters", "parts", "template")
+    __slots__ = ("alike", "collection", "effect", "form", "keys", "parameters", "parts", "template")
 
-    def __init__(self, system: str, text: str, summary: str, identity: str, **traits: Any) -> None:
-        super().__init__(system, text, summary, fingerprint(identity), **traits)
+    own_text = True
+
+    def __init__(self, system: str, summary: str, identity: str, **traits: Any) -> None:
+        super().__init__(system, "", summary, fingerprint(identity), **traits)
         self.effect = ""
         self.collection = False
         self.template = ""
@@ -63,11 +72,45 @@ class Command(Statement):
         self.parameters: int | None = None
         self.parts: tuple[Command, ...] = ()
         self.alike = ""
+        self.form: Command | None = None
+
+    def of(self, text: str, keys: int, literals: int, parameters: int | None) -> Command:
+        """A command of this form."""
+        made = Command.__new__(Command)  # a constructor, or a loop over the names, takes four times as long
+        made.form = self
+        made.text = text
+        made.keys = keys
+        made.literals = literals
+        made.parameters = parameters
+        made.system = self.system
+        made.operation = self.operation
+        made.summary = self.summary
+        made.fingerprint = self.fingerprint
+        made.kind = self.kind
+        made.targets = self.targets
+        made.written = self.written
+        made.limit = None
+        made.offset = False
+        made.in_length = keys if keys > 1 else 0
+        made.ping = self.ping
+        made.setup = self.setup
+        made.catalogue = False
+        made.blocking = self.blocking
+        made.truncated = False
+        made.allowed = self.allowed
+        made.prebuilt = self.prebuilt
+        made.effect = self.effect
+        made.collection = self.collection
+        made.template = self.template
+        made.parts = ()
+        made.alike = self.alike
+        return made
 
 
 # Two generations, as in ``cache``.
 _recent: dict[Any, Command] = {}
 _older: dict[Any, Command] = {}
+_forms: dict[Any, Command] = {}
 _lock = threading.Lock()
 _learnt = 0
 
@@ -145,6 +188,7 @@ def clear() -> None:
     with _lock:
         _recent = {}
         _older = {}
+        _forms.clear()
 
 
 # -- The cache ----------------------------------------------------------------------------------------------------
@@ -210,7 +254,7 @@ def _read_safely(args: Sequence[Any], system: str) -> Command:
         return _read(args, system)
     except Exception:
         failed("statement.redis")
-        return Command(system, "", "", "unreadable")
+        return Command(system, "", "unreadable")
 
 
 # -- One command --------------------------------------------------------------------------------------------------
@@ -222,37 +266,51 @@ def _read(args: Sequence[Any], system: str) -> Command:
     if operation in _SCRIPTS and arguments:
         script = _text(arguments[0])[:NAME_LIMIT]  # the name of what runs, or its hash
     shown = [_text(key) for key in keys[:KEYS_SHOWN]]
-    shapes = list(dict.fromkeys([templates.of(key) for key in shown]))
+    shapes = tuple(dict.fromkeys([templates.of(key) for key in shown]))
+    known = (system, operation, script, shapes)
+    form = _forms.get(known) or _keep_form(known, _form(system, operation, script, shapes, shape))
     words = [operation, *([script] if script else []), *map(_cut, shown)]
     if len(keys) > KEYS_SHOWN:
         words.append(_ELLIPSIS)
     if len(arguments) > len(keys) + bool(script):
         words.append("?")
+    told = arguments if shape.kind == "select" else keys
+    command = form.of(
+        " ".join(words),
+        len(keys),
+        hash((salt(), *shown)) or 1 if shown else 0,
+        hash_parameters(tuple(told)) if told else None,
+    )
+    if operation in _STREAMS:
+        command.blocking = any(_text(argument).upper() == "BLOCK" for argument in arguments[:8])
+    return command
+
+
+def _form(system: str, operation: str, script: str, shapes: tuple[str, ...], shape: Shape) -> Command:
     about = " ".join(shapes[:2])
     summary = f"{operation} {about}" if about else operation
-    writes = shape.kind in {"update", "delete"}
-    command = Command(
+    form = Command(
         system,
-        " ".join(words),
         summary[:SUMMARY_LIMIT],
         f"{operation} {script} {' '.join(shapes)}",
         kind=shape.kind,
         operation=operation,
-        targets=tuple(shapes),
-        written=tuple(shapes) if writes else (),
-        in_length=len(keys) if len(keys) > 1 else 0,
+        targets=shapes,
+        written=shapes if shape.kind in {"update", "delete"} else (),
         ping=operation in PINGS,
         setup=operation in SETUP,
-        blocking=_blocks(operation, shape, arguments),
-        literals=hash((salt(), *shown)) or 1 if shown else 0,
+        blocking=shape.blocking,
     )
-    command.effect = shape.effect
-    command.collection = shape.collection
-    command.template = shapes[0] if shapes else ""
-    command.keys = len(keys)
-    told = arguments if shape.kind == "select" else keys
-    command.parameters = hash_parameters(tuple(told)) if told else None
-    return command
+    form.effect = shape.effect
+    form.collection = shape.collection
+    form.template = shapes[0] if shapes else ""
+    return form
+
+
+def _keep_form(known: Any, form: Command) -> Command:
+    if len(_forms) >= MAX_FORMS:
+        _forms.clear()
+    return _forms.setdefault(known, form)
 
 
 def _named(args: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -311,12 +369,6 @@ _FINDERS: Final[dict[str, slice | Callable[[list[Any]], list[Any]]]] = {
 }
 
 
-def _blocks(operation: str, shape: Shape, arguments: list[Any]) -> bool:
-    if operation in {"XREAD", "XREADGROUP"}:
-        return any(_text(argument).upper() == "BLOCK" for argument in arguments[:8])
-    return shape.blocking
-
-
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
@@ -335,34 +387,43 @@ def _cut(key: str) -> str:
 
 # -- A pipeline ---------------------------------------------------------------------------------------------------
 def _pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> Command:
-    name = "MULTI" if transaction else "PIPELINE"
-    operations = {part.operation for part in parts}
-    alike = len(operations) == 1
-    operation = f"{name} {parts[0].operation}" if alike else name
-    identities = list(dict.fromkeys([part.summary for part in parts]))
+    forms = tuple(dict.fromkeys([part.form or part for part in parts]))
+    known = (system, transaction, forms)
+    form = _forms.get(known) or _keep_form(known, _form_of_pipeline(forms, system, transaction=transaction))
     lines = [part.text for part in parts[:COMMANDS_SHOWN]]
     if len(parts) > COMMANDS_SHOWN:
         lines.append(_ELLIPSIS)
-    kinds: set[Kind] = {part.kind for part in parts}
-    pipeline = Command(
-        system,
+    pipeline = form.of(
         "\n".join(lines),
+        sum([part.keys for part in parts]),
+        hash((salt(), *[part.literals for part in parts])) or 1,
+        hash_parameters(tuple([part.parameters for part in parts])) if parts else None,
+    )
+    pipeline.in_length = 0
+    pipeline.blocking = any([part.blocking for part in parts])  # noqa: C419 - twice as fast as a generator
+    pipeline.parts = parts
+    return pipeline
+
+
+def _form_of_pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> Command:
+    name = "MULTI" if transaction else "PIPELINE"
+    alike = len({part.operation for part in parts}) == 1
+    operation = f"{name} {parts[0].operation}" if alike else name
+    identities = list(dict.fromkeys([part.summary for part in parts]))
+    kinds: set[Kind] = {part.kind for part in parts}
+    form = Command(
+        system,
         operation,
         f"{name} {' '.join(identities[:COMMANDS_SHOWN])}",
         kind=kinds.pop() if len(kinds) == 1 else "transaction" if transaction else "other",
         operation=operation,
         targets=tuple(dict.fromkeys([target for part in parts for target in part.targets]))[:COMMANDS_SHOWN],
         written=tuple(dict.fromkeys([target for part in parts for target in part.written]))[:COMMANDS_SHOWN],
-        blocking=any(part.blocking for part in parts),
-        literals=hash((salt(), *[part.literals for part in parts])) or 1,
     )
-    pipeline.keys = sum([part.keys for part in parts])
-    pipeline.parameters = hash_parameters(tuple([part.parameters for part in parts])) if parts else None
-    pipeline.parts = parts
-    pipeline.template = parts[0].template if alike and parts else ""
+    form.template = parts[0].template if alike else ""
     if len({(part.effect, part.template) for part in parts}) == 1:
-        pipeline.alike = parts[0].effect
-    return pipeline
+        form.alike = parts[0].effect
+    return form
 
 
 def _after_fork() -> None:

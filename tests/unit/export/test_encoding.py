@@ -4,6 +4,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -12,7 +13,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from builders import NOW_NS, make_span_context
 from dbsight.export.encoding import Encoder, speed_up
-from dbsight.model import SharedAttributes
+from dbsight.model import SharedAttributes, TextAttributes
 
 RESOURCE = Resource({"service.name": "shop", "numbers": (1, 2)})
 SCOPE = InstrumentationScope("dbsight", "1", "https://example.test/schema")
@@ -36,8 +37,9 @@ def make_span(attributes, **fields):
     )
 
 
-def spans_of(request):
+def spans_of(message):
     """Every span with its resource and scope, in an order that does not depend on the grouping."""
+    request = ExportTraceServiceRequest.FromString(message.SerializeToString())
     return sorted(
         (
             resource.resource.SerializeToString(deterministic=True),
@@ -54,12 +56,17 @@ SHARED = SharedAttributes(
     {"db.system.name": "sqlite", "rows": 3, "share": 0.5, "list": ("a", "b"), "flag": True, "long": "x" * 500}
 )
 OTHER_SHARED = SharedAttributes({"db.system.name": "postgresql", "unicode": "ü"})
+TEXTLESS = SharedAttributes({"db.system.name": "redis"}, ("db.query.text",))
+TEXTLESS_TWICE = SharedAttributes({"db.system.name": "redis"}, ("db.query.text", "db.statement"))
 REMOTE = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
 STATEFUL = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1), trace_state=TraceState([("k", "v")]))
 
 KINDS = {
     "shared": lambda: make_span(SHARED),
     "shared by others": lambda: make_span(OTHER_SHARED, name="INSERT"),
+    "own text": lambda: make_span(TextAttributes(TEXTLESS, "GET user:1")),
+    "own text twice": lambda: make_span(TextAttributes(TEXTLESS_TWICE, "GET user:ü")),
+    "own text, event": lambda: make_span(TextAttributes(TEXTLESS, "GET a"), events=(Event("e", {"n": 1}, NOW_NS),)),
     "root": lambda: make_span(SHARED, parent=None),
     "remote parent": lambda: make_span(SHARED, parent=REMOTE),
     "trace state": lambda: make_span(SHARED, context=STATEFUL),
@@ -79,6 +86,15 @@ def test_a_span_is_encoded_as_the_stock_encoder_does(kind):
     encoder = Encoder(encode_spans)
     for _ in range(2):
         spans = [KINDS[kind]()]
+        assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
+
+
+@pytest.mark.parametrize("character", ["x", "ü", "漢"])
+def test_an_own_text_of_any_length_is_encoded_as_the_stock_encoder_does(character):
+    """One byte says how long a short one is."""
+    encoder = Encoder(encode_spans)
+    for length in (0, 1, *range(80, 135), 16_500):
+        spans = [make_span(TextAttributes(TEXTLESS, character * length))]
         assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
 
 
