@@ -324,7 +324,7 @@ def test_a_span_that_is_started_later_is_the_same(pipelines, flags):
     context = SpanContext(5, 6, is_remote=False, trace_flags=TraceFlags(flags), trace_state=TraceState([("a", "b")]))
     current = set_span_in_context(NonRecordingSpan(context), Context())
     now = pipeline.start("SELECT", {}, NOW_NS, current)
-    later = pipeline.start_later(pipeline.parent_of_later(current))
+    later = pipeline.starter(pipeline.parent_of_later(current))()
     assert (later.parent, later.origin, later.tracer, later.span, later.extra) == (
         *(now.parent, now.origin, now.tracer, now.span, now.extra),
     )

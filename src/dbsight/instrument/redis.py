@@ -18,189 +18,27 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import bus, config, scope, semconv, span
+from dbsight import bus, config, scope, span
 from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
-from dbsight.instrument.redis_clients import WATCHING, database_of, error_of, measures_itself, queued, running
-from dbsight.instrument.redis_replies import count, items, looks
+from dbsight.instrument.redis_clients import WATCHING, database_of, queued, running
+from dbsight.instrument.redis_running import Running
 from dbsight.model import Operation
 from dbsight.safety import failed
 from dbsight.statement.redis import read_command, read_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
 
     from opentelemetry.context import Context
-    from opentelemetry.trace import SpanContext, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
-    from dbsight.instrument.redis_replies import Look
-    from dbsight.model import CallSite, Database, Verdict
     from dbsight.statement.redis import Command
 
     Wrapper = Callable[["Watcher", Any], Any]
 
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192
-
-
-class Running:
-    """One command or pipeline between its call and its reply, and until it is told.
-
-    ``redis_clients.Sending`` says what others see. Not slots: most of it stands on the class nearly always.
-
-    Attributes:
-        watcher: Who saw it.
-        command: What was sent.
-        database: Where to.
-        started: Where its span belongs; None for one that can be started later.
-        parent: Of such a one.
-        unit: The unit of work that keeps such a one until it is told.
-        start_ns: When it began, ns since the epoch.
-        began: The same on ``perf_counter``, s.
-        duration: s until the reply.
-        thread: Identity of the thread.
-        allowed: Rules that are allowed.
-        batch: Commands of a pipeline of several.
-        text: The whole command, where the settings ask for it.
-        rows: Items of the reply.
-        looks: What the reply tells of caches.
-    """
-
-    watcher: Watcher
-    command: Command
-    database: Database
-    started: span.Started | None = None
-    parent: SpanContext | None = None
-    unit: Any = None
-    start_ns: int
-    began: float
-    duration: float
-    thread: int
-    allowed: frozenset[str]
-    call_site: CallSite | None = None
-    pool: str | None = None
-    pool_wait = 0.0
-    batch = 0
-    text = ""
-    rows: int | None = None
-    looks: Sequence[Look] = ()
-    error_type: str | None = None
-    error_code: str | None = None
-    asynchronous = False
-    blocked_loop = False
-    keeps = False
-    failures = 0
-    over = False
-
-    def replied(self, reply: Any) -> None:
-        """It is over, and this came back. Never raises."""
-        self.duration = perf_counter() - self.began
-        self.over = True
-        command = self.command
-        try:
-            if command.collection:
-                self.rows = items(command, reply)
-            if command.effect or command.parts:
-                self.looks = looks(command, reply)
-        except Exception:  # what an application makes of replies may be anything
-            failed("redis.replied")
-        self._end()
-
-    def raised(self, error: BaseException) -> None:
-        """It is over, and this was raised. Never raises."""
-        self.duration = perf_counter() - self.began
-        self.over = True
-        try:
-            self.error_type, self.error_code = error_of(error)
-        except Exception:
-            failed("redis.raised")
-        self._end()
-
-    def _end(self) -> None:
-        """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
-        unit = self.unit
-        try:
-            kept = unit is not None and unit.keep(self)
-        except Exception:  # no thread can be started any more: nobody would tell it later
-            failed("redis.end")
-            kept = False
-        if not kept:
-            self.tell()
-
-    def tell(self) -> None:
-        """Publish it and make its span. Never raises."""
-        try:
-            started = self._started()
-            operation = self._operation(started)
-            self._told(started, operation, bus.observe(operation))
-        except Exception:
-            failed("redis.tell")
-
-    @staticmethod
-    def tell_all(untold: Sequence[Running]) -> None:
-        """The same for several of one local root: step by step, which costs half of one after the other."""
-        try:
-            started = [each._started() for each in untold]
-            operations = [each._operation(started[index]) for index, each in enumerate(untold)]
-            verdicts = bus.observe_all(operations)
-        except Exception:
-            failed("redis.tell_all")
-            for each in untold:
-                each.tell()
-            return
-        for index, each in enumerate(untold):
-            try:
-                each._told(started[index], operations[index], verdicts[index] if verdicts else None)
-            except Exception:  # noqa: PERF203 - the others are told all the same
-                failed("redis.tell_all")
-
-    def _started(self) -> span.Started:
-        started = self.started
-        if started is None:
-            assert self.parent is not None
-            started = self.watcher.pipeline.start_later(self.parent)
-        if self.text:
-            started.extra = {**started.extra, semconv.DB_QUERY_TEXT: self.text}
-        retries = self.failures - (self.error_type is not None)
-        if retries > 0:  # attempts failed before; the last one that failed, where all did, is the error itself
-            if started.span is not None:
-                started.span.set_attribute(semconv.QUERY_RETRIES, retries)
-            else:
-                started.extra = {**started.extra, semconv.QUERY_RETRIES: retries}
-        return started
-
-    def _operation(self, started: span.Started) -> Operation:
-        operation = Operation(
-            self.command,
-            self.database,
-            self.start_ns,
-            self.duration,
-            end_ns=self.start_ns + int(self.duration * 1e9),
-            rows=self.rows,
-            batch_size=self.batch,
-            error_type=self.error_type,
-            error_code=self.error_code,
-            call_site=self.call_site,
-            context=started.context,
-            parent=started.parent,
-            origin=started.origin,
-            pool_wait=self.pool_wait,
-            pool=self.pool,
-            thread=self.thread,
-            allowed=self.allowed,
-            asynchronous=self.asynchronous,
-            blocked_loop=self.blocked_loop,
-        )
-        if config.current().parameters != "off":
-            operation.parameters = self.command.parameters
-        if measures_itself(self.database.system):
-            operation.measured = True
-        return operation
-
-    def _told(self, started: span.Started, operation: Operation, verdict: Verdict | None) -> None:
-        span.emit(started, operation, verdict, span.prepare(self.command, self.database))
-        if self.looks:
-            count(self.looks, operation)
 
 
 class Watcher:
@@ -264,10 +102,10 @@ class Watcher:
         keeps: bool,
     ) -> Running | None:
         sending = Running()
-        sending.watcher = self
+        sending.pipeline = self.pipeline
         sending.command = command
-        sending.database = database_of(client, self.system)
-        sending.start_ns = time_ns()
+        database = database_of(client, self.system)
+        sending.operation = operation = Operation(command, database, time_ns(), 0.0)
         current = span.current_context()
         unit = scope.window.get()
         place = unit.place if unit is not None else None
@@ -280,16 +118,13 @@ class Watcher:
         else:
             self._place(sending, current, unit)
         settings = config.current()
-        sending.thread = get_ident()
-        sending.allowed = scope.allowed()
-        if batch:
-            sending.batch = batch
+        operation.thread = get_ident()
+        operation.allowed = scope.allowed()
+        operation.batch_size = batch
         if settings.code_location == "on":
-            sending.call_site = callsite.find_near(span.prepare(command, sending.database))
-        if asynchronous:
-            sending.asynchronous = True
-        elif _get_running_loop() is not None:
-            sending.blocked_loop = True
+            operation.call_site = callsite.find_near(span.prepare(command, database))
+        operation.asynchronous = asynchronous
+        operation.blocked_loop = not asynchronous and _get_running_loop() is not None
         if raw is not None and settings.query_text == "raw":
             sending.text = " ".join(map(str, raw))[:_TEXT_LIMIT]
         if keeps:
@@ -307,8 +142,10 @@ class Watcher:
             if not unit.sealed:
                 unit.place = (current, self, parent)
             return
-        prepared = span.prepare(sending.command, sending.database)
-        sending.started = self.pipeline.start(prepared.name, prepared.known(sending.command), sending.start_ns, current)
+        command, operation = sending.command, sending.operation
+        prepared = span.prepare(command, operation.database)
+        known = prepared.known(command)
+        sending.started = self.pipeline.start(prepared.name, known, operation.start_ns, current)
 
 
 # -- The wrappers -------------------------------------------------------------------------------------------------

@@ -11,27 +11,24 @@ from dbsight.model import Database
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import CallSite
+    from dbsight.model import Operation
 
 
 class Sending(Protocol):
     """A command or pipeline, as far as others have to know.
 
     Attributes:
-        call_site: The line of the application.
+        operation: Its record, not yet published: the line of the application stands there already, the name of its
+            pool and what it waited there are put there.
         over: Its reply is there.
         keeps: It keeps its connection, because it watches keys.
         failures: Attempts to send it that failed so far.
-        pool: Name of the pool that its connection is of.
-        pool_wait: s that it waited for that.
     """
 
-    call_site: CallSite | None
+    operation: Operation
     over: bool
     keeps: bool
     failures: int
-    pool: str | None
-    pool_wait: float
 
 
 running: ContextVar[Sending | None] = ContextVar("dbsight_redis_running", default=None)

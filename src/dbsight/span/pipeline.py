@@ -271,7 +271,7 @@ class Pipeline:
             current: The current context.
 
         Returns:
-            What ``start_later`` takes; None where ``start`` has to be called before the query runs.
+            What ``starter`` takes; None where ``start`` has to be called before the query runs.
         """
         sdk = self._sdk
         wrapping = self._wrapping
@@ -296,17 +296,22 @@ class Pipeline:
         _, _, remote, _, _, valid = parent
         return parent if valid and not remote else None
 
-    def start_later(self, parent: SpanContext) -> Started:
-        """As ``start``, after the query: for a parent that ``parent_of_later`` gave before it."""
-        started = Started(self, parent)
+    def starter(self, parent: SpanContext) -> Callable[[], Started]:
+        """What notes as ``start`` does, after the query: for a parent that ``parent_of_later`` gave before it."""
         sdk = self._sdk
-        if sdk is not None:
-            started.origin = sdk.span_processor
-            trace_id, _, _, trace_flags, trace_state, _ = parent
-            if trace_flags & _IS_SAMPLED:
+        origin = sdk.span_processor if sdk is not None else None
+        trace_id, _, _, trace_flags, trace_state, _ = parent
+        sampled = sdk is not None and trace_flags & _IS_SAMPLED
+
+        def start() -> Started:
+            started = Started(self, parent)
+            started.origin = origin
+            if sdk is not None and sampled:
                 started.tracer = sdk
                 started.context = _child(sdk, trace_id, _SAMPLED, trace_flags, trace_state)
-        return started
+            return started
+
+        return start
 
     def start(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
         """Note what the span of a query needs, before the query runs.

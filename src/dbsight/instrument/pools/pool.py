@@ -176,6 +176,9 @@ class Pool:
         """Whether it is used by tasks but waits as threads do, which stops their event loop."""
         return False
 
+    def unknown_back(self, connection: Any) -> None:
+        """A connection was given back that was taken before the pool was watched."""
+
     def look(self) -> None:
         """Bring up to date when the connections that are out ran their latest query, where only asking tells."""
 
@@ -265,6 +268,7 @@ class Pool:
         held = self.held.pop(id(connection), None)
         self.touched = now = perf_counter()
         if held is None:
+            self.unknown_back(connection)
             return
         if held.transaction is not None:
             held.transaction.abandoned(held)

@@ -53,6 +53,10 @@ class RedisPool(Pool):
         """Connections that are out."""
         return len(self.held) + len(self.strangers)
 
+    def unknown_back(self, connection: Any) -> None:
+        """One of those that were out already."""
+        self.strangers.discard(id(connection))
+
     def idle(self) -> int:
         """Connections with a socket that wait."""
         pool = self.pool
@@ -244,12 +248,13 @@ def given(pool: Pool, request: Held, connection: Any, frame: FrameType) -> None:
             if held is not None:
                 held.kept = gives_back(frame)
             return
-        held = pool.got(request, connection, site=sending.call_site)
+        operation = sending.operation
+        held = pool.got(request, connection, site=operation.call_site)
         if held is not None:
             held.kept = not sending.keeps
-            sending.pool = pool.name
+            operation.pool = pool.name
             if held.wait:
-                sending.pool_wait = held.take_wait()
+                operation.pool_wait = held.take_wait()
     except Exception:
         failed("pools.redis.given")
 
@@ -303,28 +308,21 @@ def around_get_connection(original: Any, package: str) -> Any:
     return get_connection_async if _is_asynchronous(original) else get_connection
 
 
-def _given_back(pool: Any, connection: Any, package: str) -> None:
-    try:
-        watched = pool.__dict__.get("_dbsight") or _watched(pool, package)
-        if watched is not None:
-            if watched.strangers:
-                watched.strangers.discard(id(connection))
-            watched.gave_back(connection)
-    except Exception:
-        failed("pools.redis.given_back")
-
-
 def around_release(original: Any, package: str) -> Any:
-    """In the place of its ``release``."""
+    """In the place of its ``release``. Whoever waits for the connection is served before this returns."""
 
     @functools.wraps(original)
     def release(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        _given_back(self, connection, package)  # first: who waits for it is served before this returns
+        pool = self.__dict__.get("_dbsight") or _watched(self, package)
+        if pool is not None:
+            pool.gave_back(connection)
         return original(self, connection, *args, **options)
 
     @functools.wraps(original)
     async def release_async(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        _given_back(self, connection, package)
+        pool = self.__dict__.get("_dbsight") or _watched(self, package)
+        if pool is not None:
+            pool.gave_back(connection)
         return await original(self, connection, *args, **options)
 
     return release_async if _is_asynchronous(original) else release

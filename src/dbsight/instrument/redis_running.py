@@ -1,0 +1,166 @@
+"""One command or pipeline of Redis from its call to its span; told together with others where that can wait."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from dbsight import bus, config, semconv, span
+from dbsight.instrument.redis_clients import error_of, measures_itself
+from dbsight.instrument.redis_replies import count, items, looks
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.trace import SpanContext
+
+    from dbsight.instrument.redis_replies import Look
+    from dbsight.model import Operation, Verdict
+    from dbsight.statement.redis import Command
+
+
+class Running:
+    """One command or pipeline between its call and its reply, and until it is told.
+
+    ``redis_clients.Sending`` says what others see. Not slots: most of it stands on the class nearly always.
+
+    Attributes:
+        pipeline: Where its span goes.
+        command: What was sent.
+        operation: The same as a record, filled until it is told.
+        began: When it was sent, on ``perf_counter``, s.
+        started: Where its span belongs; None for one that can be started later.
+        parent: Of such a one.
+        unit: The unit of work that keeps such a one until it is told.
+        text: The whole command, where the settings ask for it.
+        looks: What the reply tells of caches.
+        keeps: It keeps its connection after the reply, because it watches keys.
+        failures: Attempts to send it that failed.
+        over: The reply is there.
+    """
+
+    pipeline: span.Pipeline
+    command: Command
+    operation: Operation
+    began: float
+    started: span.Started | None = None
+    parent: SpanContext | None = None
+    unit: Any = None
+    text = ""
+    looks: Sequence[Look] = ()
+    keeps = False
+    failures = 0
+    over = False
+
+    def replied(self, reply: Any) -> None:
+        """It is over, and this came back. Never raises."""
+        self._ended(perf_counter() - self.began)
+        command = self.command
+        try:
+            if command.collection:
+                self.operation.rows = items(command, reply)
+            if command.effect or command.parts:
+                self.looks = looks(command, reply)
+        except Exception:  # what an application makes of replies may be anything
+            failed("redis.replied")
+        self._leave()
+
+    def raised(self, error: BaseException) -> None:
+        """It is over, and this was raised. Never raises."""
+        self._ended(perf_counter() - self.began)
+        try:
+            self.operation.error_type, self.operation.error_code = error_of(error)
+        except Exception:
+            failed("redis.raised")
+        self._leave()
+
+    def _ended(self, duration: float) -> None:
+        self.over = True
+        operation = self.operation
+        operation.duration = duration
+        operation.end_ns = operation.start_ns + int(duration * 1e9)
+
+    def _leave(self) -> None:
+        """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
+        unit = self.unit
+        try:
+            kept = unit is not None and unit.keep(self)
+        except Exception:  # no thread can be started any more: nobody would tell it later
+            failed("redis.end")
+            kept = False
+        if not kept:
+            self.tell()
+
+    def tell(self) -> None:
+        """Publish it and make its span. Never raises."""
+        try:
+            started = self.started or self.pipeline.starter(self._parent())()
+            operation = self._complete(started)
+            self._told(started, bus.observe(operation))
+        except Exception:
+            failed("redis.tell")
+
+    @staticmethod
+    def tell_all(untold: Sequence[Running]) -> None:
+        """The same for several of one local root: step by step, which costs half of one after the other."""
+        try:
+            all_started = _start(untold)
+            operations = [each._complete(started) for each, started in zip(untold, all_started, strict=True)]
+            verdicts = bus.observe_all(operations) or (None,) * len(untold)
+        except Exception:
+            failed("redis.tell_all")
+            for each in untold:
+                each.tell()
+            return
+        for each, started, verdict in zip(untold, all_started, verdicts, strict=True):
+            try:
+                each._told(started, verdict)
+            except Exception:  # noqa: PERF203 - the others are told all the same
+                failed("redis.tell_all")
+
+    def _parent(self) -> SpanContext:
+        assert self.parent is not None
+        return self.parent
+
+    def _complete(self, started: span.Started) -> Operation:
+        """What is known when it is over, on the record and on what the span begins with."""
+        operation = self.operation
+        operation.context = started.context
+        operation.parent = started.parent
+        operation.origin = started.origin
+        if config.current().parameters != "off":
+            operation.parameters = self.command.parameters
+        if measures_itself(operation.database.system):
+            operation.measured = True
+        if self.text:
+            started.extra = {**started.extra, semconv.DB_QUERY_TEXT: self.text}
+        if self.failures:
+            # Attempts failed before; the last one that failed, where all did, is the error itself.
+            retries = self.failures - (operation.error_type is not None)
+            if retries and started.span is not None:
+                started.span.set_attribute(semconv.QUERY_RETRIES, retries)
+            elif retries:
+                started.extra = {**started.extra, semconv.QUERY_RETRIES: retries}
+        return operation
+
+    def _told(self, started: span.Started, verdict: Verdict | None) -> None:
+        operation = self.operation
+        span.emit(started, operation, verdict, span.prepare(self.command, operation.database))
+        if self.looks:
+            count(self.looks, operation)
+
+
+def _start(untold: Sequence[Running]) -> list[span.Started]:
+    """Start the spans of those that were left to be started later; of those below one parent with one look at it."""
+    all_started = []
+    parent = pipeline = start = None
+    for each in untold:
+        started = each.started
+        if started is None:
+            if start is None or each.parent is not parent or each.pipeline is not pipeline:
+                parent, pipeline = each.parent, each.pipeline
+                start = pipeline.starter(each._parent())
+            started = start()
+        all_started.append(started)
+    return all_started
