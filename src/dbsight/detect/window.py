@@ -258,7 +258,7 @@ class Window:
         part.operations = operations
         part.events = events
         part.calls = len(operations)
-        part.db_time = sum(operation.duration for operation in operations)
+        part.db_time = sum([operation.duration for operation in operations])
         part.duration = max(0.0, (now_ns - began) / 1e9)
         return part
 

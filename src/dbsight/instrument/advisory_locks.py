@@ -12,6 +12,8 @@ from dbsight import bus
 from dbsight.model import LockEvent, Operation, TransactionEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dbsight.model import Observation, Verdict
 
 _ADVISORY: Final = re.compile(r"\bpg_(?P<try>try_)?advisory_(?P<what>xact_lock|lock|unlock_all|unlock)", re.IGNORECASE)
@@ -31,6 +33,13 @@ class AdvisoryLocks:
         self._lock = threading.RLock()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
+
+    def observe_all(self, operations: Sequence[Operation]) -> Sequence[Verdict | None]:
+        """The same for operations that are told together: those of Redis, where none takes a lock."""
+        if any([operation.statement.system == "postgresql" for operation in operations]):  # noqa: C419 - faster
+            for operation in operations:
+                self.observe(operation)
+        return ()
 
     def observe(self, observation: Observation) -> Verdict | None:
         """Look at one observation; queries that take no lock cost a dictionary look-up."""

@@ -357,7 +357,7 @@ class LockInstrumentor(BaseInstrumentor):
                     wrapped.append((owner, name, original))
         self._wrapped = tuple(wrapped)
         self._advisory = AdvisoryLocks()
-        bus.subscribe(self._advisory.observe)
+        bus.subscribe(self._advisory.observe, self._advisory.observe_all)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         for owner, name, original in self._wrapped:

@@ -105,6 +105,7 @@ class Watcher:
         sending.pipeline = self.pipeline
         sending.command = command
         database = database_of(client, self.system)
+        sending.prepared = prepared = span.prepare(command, database)
         sending.operation = operation = Operation(command, database, time_ns(), 0.0)
         current = span.current_context()
         unit = scope.window.get()
@@ -122,7 +123,7 @@ class Watcher:
         operation.allowed = scope.allowed()
         operation.batch_size = batch
         if settings.code_location == "on":
-            operation.call_site = callsite.find_near(span.prepare(command, database))
+            operation.call_site = callsite.find_near(prepared)
         operation.asynchronous = asynchronous
         operation.blocked_loop = not asynchronous and _get_running_loop() is not None
         if raw is not None and settings.query_text == "raw":
@@ -142,10 +143,9 @@ class Watcher:
             if not unit.sealed:
                 unit.place = (current, self, parent)
             return
-        command, operation = sending.command, sending.operation
-        prepared = span.prepare(command, operation.database)
-        known = prepared.known(command)
-        sending.started = self.pipeline.start(prepared.name, known, operation.start_ns, current)
+        prepared = sending.prepared
+        known = prepared.known(sending.command)
+        sending.started = self.pipeline.start(prepared.name, known, sending.operation.start_ns, current)
 
 
 # -- The wrappers -------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ class Running:
     Attributes:
         pipeline: Where its span goes.
         command: What was sent.
+        prepared: What its span has in common with others.
         operation: The same as a record, filled until it is told.
         began: When it was sent, on ``perf_counter``, s.
         started: Where its span belongs; None for one that can be started later.
@@ -42,6 +43,7 @@ class Running:
 
     pipeline: span.Pipeline
     command: Command
+    prepared: span.Prepared
     operation: Operation
     began: float
     started: span.Started | None = None
@@ -55,11 +57,15 @@ class Running:
 
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
-        self._ended(perf_counter() - self.began)
+        duration = perf_counter() - self.began
+        self.over = True
+        operation = self.operation
+        operation.duration = duration
+        operation.end_ns = operation.start_ns + int(duration * 1e9)
         command = self.command
         try:
             if command.collection:
-                self.operation.rows = items(command, reply)
+                operation.rows = items(command, reply)
             if command.effect or command.parts:
                 self.looks = looks(command, reply)
         except Exception:  # what an application makes of replies may be anything
@@ -68,18 +74,16 @@ class Running:
 
     def raised(self, error: BaseException) -> None:
         """It is over, and this was raised. Never raises."""
-        self._ended(perf_counter() - self.began)
-        try:
-            self.operation.error_type, self.operation.error_code = error_of(error)
-        except Exception:
-            failed("redis.raised")
-        self._leave()
-
-    def _ended(self, duration: float) -> None:
+        duration = perf_counter() - self.began
         self.over = True
         operation = self.operation
         operation.duration = duration
         operation.end_ns = operation.start_ns + int(duration * 1e9)
+        try:
+            operation.error_type, operation.error_code = error_of(error)
+        except Exception:
+            failed("redis.raised")
+        self._leave()
 
     def _leave(self) -> None:
         """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
@@ -146,7 +150,7 @@ class Running:
 
     def _told(self, started: span.Started, verdict: Verdict | None) -> None:
         operation = self.operation
-        span.emit(started, operation, verdict, span.prepare(self.command, operation.database))
+        span.emit(started, operation, verdict, self.prepared)
         if self.looks:
             count(self.looks, operation)
 

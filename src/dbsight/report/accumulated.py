@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
+from collections import Counter as Count
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +90,11 @@ class Series:
                 self._direct(amount, _NOWHERE)
             return
         bounds = self._bounds
-        indexes = [bisect_left(bounds, amount) for amount in amounts]
+        indexes = Count([bisect_left(bounds, amount) for amount in amounts])
         with self._lock:
             counts = self._counts
-            for index in indexes:
-                counts[index] += 1
+            for index, count in indexes.items():
+                counts[index] += count
             self._sum += sum(amounts)
             self._min = min(self._min, *amounts)
             self._max = max(self._max, *amounts)

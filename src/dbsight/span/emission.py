@@ -85,6 +85,7 @@ class _QuerySpan(ReadableSpan):
     _kind = SpanKind.CLIENT
     _links = ()
     _status = _UNSET
+    context: Any = None  # not a property: every processor asks for it twice
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class _QuerySpan(ReadableSpan):
         status: Status | None,
     ) -> None:
         self._name = name
-        self._context = started.context
+        self._context = self.context = started.context
         self._parent = started.parent
         self._resource = sdk.resource
         self._attributes = attributes
