@@ -245,6 +245,8 @@ def _varint(number: int) -> bytes:
     """A non-negative number as protobuf writes lengths: seven bits a byte, the lowest first."""
     if number < 128:
         return _SMALL[number]
+    if number < 16_384:
+        return bytes((number & 127 | 128, number >> 7))
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)

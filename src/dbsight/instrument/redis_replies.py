@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dbsight.model import Operation
     from dbsight.statement.redis import Command
 
+_TEXTS = frozenset((bytes, str))
 _SIZED = (list, dict, set, frozenset, tuple)
 
 
@@ -39,6 +40,9 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
     if not isinstance(reply, list):
         return ()
     if command.alike == "get":
+        if _TEXTS.issuperset(map(type, reply)):  # nearly always, and a third of what comes below
+            sizes = list(map(len, reply))
+            return ((command.template, len(sizes), 0, 0, 0, sizes),)
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
         misses = _missing(reply) if len(sizes) < len(reply) else 0
         if len(sizes) + misses == len(reply):  # else there are errors among them
