@@ -42,7 +42,6 @@ _KEY, _VALUE = b"\x0a", b"\x12"  # of KeyValue, fields 1 and 2
 _STRING, _BOOL, _INT = b"\x0a", b"\x10", b"\x18"  # of AnyValue, fields 1, 2 and 3
 _UNSIGNED = 2**64 - 1
 
-_ALIKE = frozenset((SharedAttributes, TextAttributes))
 _MAX_KEPT = 10_000
 """Attributes, and names of spans, that are kept encoded."""
 
@@ -224,7 +223,11 @@ _names: dict[str, bytes] = {}
 
 
 def _is_alike(span: ReadableSpan) -> bool:
-    if type(span._attributes) not in _ALIKE or span._events or span._links:
+    attributes: Any = span._attributes
+    kind = type(attributes)
+    if (kind is not SharedAttributes and kind is not TextAttributes) or span._events or span._links:
+        return False
+    if kind is TextAttributes and attributes.changed is not None:
         return False
     context, parent = span._context, span._parent
     if context is None:

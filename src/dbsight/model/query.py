@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -170,8 +170,10 @@ class SharedAttributes(dict[str, Any]):
         self.texts = texts
 
 
-class TextAttributes(Mapping[str, Any]):
-    """The same of one operation, with its own text; never changed once made.
+class TextAttributes(MutableMapping[str, Any]):
+    """The same of one operation, with its own text.
+
+    Nobody here changes them; a processor of the application's may, and changes those of this operation alone.
 
     Args:
         shared: What it shares with others.
@@ -180,22 +182,35 @@ class TextAttributes(Mapping[str, Any]):
     Attributes:
         shared: As given.
         text: As given.
+        changed: All of them, once somebody changed one; None before.
     """
 
-    __slots__ = ("shared", "text")
+    __slots__ = ("changed", "shared", "text")
 
     def __init__(self, shared: SharedAttributes, text: str) -> None:
         self.shared = shared
         self.text = text
+        self.changed: dict[str, Any] | None = None
 
     def __getitem__(self, name: str) -> Any:
+        if self.changed is not None:
+            return self.changed[name]
         return self.text if name in self.shared.texts else self.shared[name]
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.changed = {**self, name: value}
+
+    def __delitem__(self, name: str) -> None:
+        self.changed = {known: value for known, value in self.items() if known != name}
+
     def __iter__(self) -> Iterator[str]:
-        yield from self.shared
-        yield from self.shared.texts
+        if self.changed is not None:
+            return iter(self.changed)
+        return iter((*self.shared, *self.shared.texts))
 
     def __len__(self) -> int:
+        if self.changed is not None:
+            return len(self.changed)
         return len(self.shared) + len(self.shared.texts)
 
     def copy(self) -> dict[str, Any]:

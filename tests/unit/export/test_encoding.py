@@ -89,6 +89,23 @@ def test_a_span_is_encoded_as_the_stock_encoder_does(kind):
         assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
 
 
+def test_what_a_processor_changed_on_one_span_is_sent_of_that_span_alone():
+    """Hiding more of a text in ``on_end`` is a habit, and reaches for the private name."""
+    encoder = Encoder(encode_spans)
+    hidden, cut, other = (make_span(TextAttributes(TEXTLESS, "GET user:1")) for _ in range(3))
+    encoder([other])
+    hidden._attributes["db.query.text"] = "?"
+    del cut._attributes["db.query.text"]
+    spans = [hidden, cut, other]
+    assert [dict(each.attributes) for each in spans] == [
+        {"db.system.name": "redis", "db.query.text": "?"},
+        {"db.system.name": "redis"},
+        {"db.system.name": "redis", "db.query.text": "GET user:1"},
+    ]
+    assert [len(each.attributes) for each in spans] == [2, 1, 2]
+    assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
+
+
 @pytest.mark.parametrize("character", ["x", "ü", "漢"])
 def test_an_own_text_of_any_length_is_encoded_as_the_stock_encoder_does(character):
     """One byte says how long a short one is."""
