@@ -11,6 +11,7 @@ from dbsight.model import Database
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbsight.instrument.pools.held import Held
     from dbsight.model import Operation
 
 
@@ -23,9 +24,11 @@ class Sending(Protocol):
         over: Its reply is there.
         keeps: It keeps its connection, because it watches keys.
         failures: Attempts to send it that failed so far.
+        request: The connection that it asks a pool for at the moment.
     """
 
     operation: Operation
+    request: Held | None
     over: bool
     keeps: bool
     failures: int

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
+    from dbsight.instrument.pools.held import Held
     from dbsight.instrument.redis_replies import Look
     from dbsight.model import Operation, Verdict
     from dbsight.statement.redis import Command
@@ -37,6 +38,7 @@ class Running:
         text: The whole command, where the settings ask for it.
         looks: What the reply tells of caches.
         keeps: It keeps its connection after the reply, because it watches keys.
+        request: The connection that it asks a pool for at the moment.
         failures: Attempts to send it that failed.
         over: The reply is there.
     """
@@ -52,6 +54,7 @@ class Running:
     text = ""
     looks: Sequence[Look] = ()
     keeps = False
+    request: Held | None = None
     failures = 0
     over = False
 

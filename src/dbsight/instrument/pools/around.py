@@ -56,15 +56,22 @@ class Asking:
 
 
 class Making:
-    """Around a library's function that makes a connection, sync or async."""
+    """Around a library's function that makes a connection, sync or async.
+
+    Args:
+        pool: Whose connection it will be.
+        request: For whom, where that is known; else it is whoever asks.
+    """
 
     __slots__ = ("_began", "_pool", "_request")
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, request: Held | None = None) -> None:
         self._pool = pool
+        self._request = request
 
     def __enter__(self) -> Self:
-        self._request = asking.get()
+        if self._request is None:
+            self._request = asking.get()
         self._began = self._pool.connecting(self._request)
         return self
 

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools.around import Making
-from dbsight.instrument.pools.held import asking
+from dbsight.instrument.pools.held import Held, asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed
@@ -25,7 +25,7 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.redis_clients import Sending
 
 NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
@@ -139,10 +139,18 @@ def _is_asynchronous(original: Any) -> bool:
 
 
 # -- Connections --------------------------------------------------------------------------------------------------
+def _asked() -> Held | None:
+    """What this thread or task asks a pool for: a command notes it itself, which costs less than the ContextVar."""
+    sending = running.get()
+    if sending is not None and sending.request is not None:
+        return sending.request
+    return asking.get()
+
+
 def _pool_of(connection: Any) -> RedisPool | None:
     known: RedisPool | None = connection.__dict__.get("_dbsight_pool")
     if known is None:
-        request = asking.get()
+        request = _asked()
         if request is not None and isinstance(request.pool, RedisPool):
             known = connection.__dict__["_dbsight_pool"] = request.pool
     return known
@@ -159,7 +167,7 @@ class _Connecting(Making):
     __slots__ = ("_connection",)
 
     def __init__(self, pool: RedisPool, connection: Any) -> None:
-        super().__init__(pool)
+        super().__init__(pool, _asked())
         self._connection = connection.__dict__
         self._connection["_dbsight_connecting"] = True
 
@@ -239,11 +247,18 @@ def timed_out(error: BaseException | None) -> bool:
     return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
 
 
-def given(pool: Pool, request: Held, connection: Any, frame: FrameType) -> None:
-    """A request was given a connection, which the frame asked for. Never raises."""
+def given(pool: Pool, request: Held, connection: Any, sending: Sending | None, frame: FrameType | None) -> None:
+    """A request was given a connection. Never raises.
+
+    Args:
+        pool: Whose.
+        request: What was asked for.
+        connection: What was given.
+        sending: The command that it is for, None where somebody else asked.
+        frame: Who, then.
+    """
     try:  # no ``guard``: it would cost as much as all of this
-        sending = running.get()
-        if sending is None or sending.over:
+        if sending is None:
             held = pool.got(request, connection)
             if held is not None:
                 held.kept = gives_back(frame)
@@ -257,6 +272,12 @@ def given(pool: Pool, request: Held, connection: Any, frame: FrameType) -> None:
                 operation.pool_wait = held.take_wait()
     except Exception:
         failed("pools.redis.given")
+
+
+def asking_command() -> Sending | None:
+    """The command that a connection is asked for, None where somebody else asks."""
+    sending = running.get()
+    return sending if sending is not None and not sending.over else None
 
 
 def gives_back(frame: FrameType | None) -> bool:
@@ -276,16 +297,24 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        request = pool.ask()
-        token = asking.set(request)
+        request = Held(pool)  # as ``ask`` does
+        sending = asking_command()
+        token = None
+        if sending is not None:
+            sending.request = request
+        else:
+            token = asking.set(request)
         try:
             connection = original(self, *args, **options)
         except BaseException as error:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         finally:
-            asking.reset(token)
-        given(pool, request, connection, sys._getframe(1))
+            if sending is not None:
+                sending.request = None
+            elif token is not None:
+                asking.reset(token)
+        given(pool, request, connection, sending, None if sending is not None else sys._getframe(1))
         return connection
 
     @functools.wraps(original)
@@ -293,16 +322,24 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        request = pool.ask()
-        token = asking.set(request)
+        request = Held(pool)  # as ``ask`` does
+        sending = asking_command()
+        token = None
+        if sending is not None:
+            sending.request = request
+        else:
+            token = asking.set(request)
         try:
             connection = await original(self, *args, **options)
         except BaseException as error:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         finally:
-            asking.reset(token)
-        given(pool, request, connection, sys._getframe(1))
+            if sending is not None:
+                sending.request = None
+            elif token is not None:
+                asking.reset(token)
+        given(pool, request, connection, sending, None if sending is not None else sys._getframe(1))
         return connection
 
     return get_connection_async if _is_asynchronous(original) else get_connection

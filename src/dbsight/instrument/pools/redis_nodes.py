@@ -16,7 +16,7 @@ from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
-from dbsight.instrument.pools.redis import NO_LIMIT, given, has_socket, is_open, note_open, timed_out
+from dbsight.instrument.pools.redis import NO_LIMIT, asking_command, given, has_socket, is_open, note_open, timed_out
 from dbsight.instrument.redis_clients import pools_measure_themselves
 from dbsight.safety import failed
 
@@ -117,7 +117,7 @@ def around_acquire(original: Any, package: str) -> Any:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         connection.__dict__["_dbsight_pool"] = pool  # it is connected later, when it is first used
-        given(pool, request, connection, sys._getframe(1))
+        given(pool, request, connection, asking_command(), sys._getframe(1))
         return connection
 
     return acquire_connection
