@@ -99,7 +99,7 @@ class Encoder:
         message = self._empty()
         message.ParseFromString(request)
         if message.ByteSize() != len(request):
-            raise NotImplementedError("this protobuf does not keep unknown fields")
+            raise ValueError("this protobuf does not keep unknown fields")
         return message
 
     def _framed(self, span: ReadableSpan) -> bytes:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
-    from dbsight.statement.redis import Command
+    from dbsight.statement.redis_command import Command
 
     Wrapper = Callable[["Watcher", Any], Any]
 

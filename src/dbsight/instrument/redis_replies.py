@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbsight.model import Operation
-    from dbsight.statement.redis import Command
+    from dbsight.statement.redis_command import Command
 
 _TEXTS = frozenset((bytes, str))
 _SIZED = (list, dict, set, frozenset, tuple)

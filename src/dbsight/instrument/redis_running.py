@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.held import Held
     from dbsight.instrument.redis_replies import Look
     from dbsight.model import Operation, Verdict
-    from dbsight.statement.redis import Command
+    from dbsight.statement.redis_command import Command
 
 
 class Running:
@@ -60,11 +60,7 @@ class Running:
 
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
-        duration = perf_counter() - self.began
-        self.over = True
-        operation = self.operation
-        operation.duration = duration
-        operation.end_ns = operation.start_ns + int(duration * 1e9)
+        operation = self._ended(perf_counter() - self.began)
         command = self.command
         try:
             if command.collection:
@@ -77,16 +73,19 @@ class Running:
 
     def raised(self, error: BaseException) -> None:
         """It is over, and this was raised. Never raises."""
-        duration = perf_counter() - self.began
-        self.over = True
-        operation = self.operation
-        operation.duration = duration
-        operation.end_ns = operation.start_ns + int(duration * 1e9)
+        operation = self._ended(perf_counter() - self.began)
         try:
             operation.error_type, operation.error_code = error_of(error)
         except Exception:
             failed("redis.raised")
         self._leave()
+
+    def _ended(self, duration: float) -> Operation:
+        self.over = True
+        operation = self.operation
+        operation.duration = duration
+        operation.end_ns = operation.start_ns + int(duration * 1e9)
+        return operation
 
     def _leave(self) -> None:
         """Leave it with the unit of work, to be told with others, or tell it. Never raises."""

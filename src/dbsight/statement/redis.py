@@ -11,11 +11,11 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight.model import Statement
 from dbsight.safety import failed
 from dbsight.statement.keys import templates
 from dbsight.statement.parameters import hash_parameters
-from dbsight.statement.reader import SUMMARY_LIMIT, fingerprint, salt
+from dbsight.statement.reader import SUMMARY_LIMIT, salt
+from dbsight.statement.redis_command import Command
 from dbsight.statement.vocabulary_redis import CONTAINERS, PINGS, SETUP, SHAPES, UNKNOWN, Shape
 
 if TYPE_CHECKING:
@@ -43,68 +43,6 @@ _ELLIPSIS: Final = "…"
 _SCRIPTS: Final = frozenset(("EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"))
 _STREAMS: Final = frozenset(("XREAD", "XREADGROUP"))
 """They wait only where BLOCK is among their arguments."""
-
-
-class Command(Statement):
-    """A command, or a pipeline of commands.
-
-    Attributes:
-        effect: What it means for a cache: ``get``, ``mget``, ``exists``, ``set``, ``delete``, or empty.
-        collection: Its reply is a collection whose length is worth knowing.
-        template: Template of its first key, empty without one.
-        keys: How many keys it names.
-        parameters: Salted hash of its keys; of a read, of all its arguments.
-        parts: The commands of a pipeline.
-        alike: What all of them mean for a cache, where they name keys of one template; else empty.
-        form: The same without keys: what it has in common with others. None of a form.
-    """
-
-    __slots__ = ("alike", "collection", "effect", "form", "keys", "parameters", "parts", "template")
-
-    own_text = True
-
-    def __init__(self, system: str, summary: str, identity: str, **traits: Any) -> None:
-        super().__init__(system, "", summary, fingerprint(identity), **traits)
-        self.effect = ""
-        self.collection = False
-        self.template = ""
-        self.keys = 0
-        self.parameters: int | None = None
-        self.parts: tuple[Command, ...] = ()
-        self.alike = ""
-        self.form: Command | None = None
-
-    def of(self, text: str, keys: int, literals: int, parameters: int | None) -> Command:
-        """A command of this form."""
-        made = Command.__new__(Command)  # a constructor, or a loop over the names, takes four times as long
-        made.form = self
-        made.text = text
-        made.keys = keys
-        made.literals = literals
-        made.parameters = parameters
-        made.system = self.system
-        made.operation = self.operation
-        made.summary = self.summary
-        made.fingerprint = self.fingerprint
-        made.kind = self.kind
-        made.targets = self.targets
-        made.written = self.written
-        made.limit = None
-        made.offset = False
-        made.in_length = keys if keys > 1 else 0
-        made.ping = self.ping
-        made.setup = self.setup
-        made.catalogue = False
-        made.blocking = self.blocking
-        made.truncated = False
-        made.allowed = self.allowed
-        made.prebuilt = self.prebuilt
-        made.effect = self.effect
-        made.collection = self.collection
-        made.template = self.template
-        made.parts = ()
-        made.alike = self.alike
-        return made
 
 
 # Two generations, as in ``cache``.
@@ -281,6 +219,8 @@ def _read(args: Sequence[Any], system: str) -> Command:
         hash((salt(), *shown)) or 1 if shown else 0,
         hash_parameters(tuple(told)) if told else None,
     )
+    if len(keys) > 1:
+        command.in_length = len(keys)
     if operation in _STREAMS:
         command.blocking = any(_text(argument).upper() == "BLOCK" for argument in arguments[:8])
     return command
@@ -399,7 +339,6 @@ def _pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> 
         hash((salt(), *[part.literals for part in parts])) or 1,
         hash_parameters(tuple([part.parameters for part in parts])) if parts else None,
     )
-    pipeline.in_length = 0
     pipeline.blocking = any([part.blocking for part in parts])  # noqa: C419 - twice as fast as a generator
     pipeline.parts = parts
     return pipeline

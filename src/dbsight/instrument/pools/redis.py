@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools.around import Making
-from dbsight.instrument.pools.held import Held, asking
+from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed
@@ -25,6 +25,7 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
+    from dbsight.instrument.pools.held import Held
     from dbsight.instrument.redis_clients import Sending
 
 NO_LIMIT: Final = 2**30
@@ -33,21 +34,20 @@ _PACKAGES: Final = ("redis.", "valkey.")
 _SHARED_POOLS: Final = "dbsight.redis_pools"
 
 
-class RedisPool(Pool):
-    """One pool.
+class LatePool(Pool):
+    """One that may have given out connections before it was watched.
 
     Attributes:
-        users: The clients that share it.
-        disposing: It is being disconnected as a whole.
-        strangers: Connections that were out when it began to be watched, by identity.
+        strangers: These, by identity.
     """
 
-    __slots__ = ("disposing", "strangers", "users")
+    __slots__ = ("strangers",)
 
     library: ClassVar[str] = "redis"
-    users: WeakSet[Any]
-    disposing: bool
-    strangers: set[int]
+
+    def __init__(self, pool: Any, name: str, **about: Any) -> None:
+        self.strangers: set[int] = set()
+        super().__init__(pool, name, **about)
 
     def used(self) -> int:
         """Connections that are out."""
@@ -56,6 +56,20 @@ class RedisPool(Pool):
     def unknown_back(self, connection: Any) -> None:
         """One of those that were out already."""
         self.strangers.discard(id(connection))
+
+
+class RedisPool(LatePool):
+    """One pool.
+
+    Attributes:
+        users: The clients that share it.
+        disposing: It is being disconnected as a whole.
+    """
+
+    __slots__ = ("disposing", "users")
+
+    users: WeakSet[Any]
+    disposing: bool
 
     def idle(self) -> int:
         """Connections with a socket that wait."""
@@ -128,7 +142,6 @@ def adopt(pool: Any, package: str, site: Any) -> RedisPool:
     )
     made.users = WeakSet()
     made.disposing = False
-    made.strangers = set()
     pool.__dict__["_dbsight"] = made
     return made
 
@@ -280,6 +293,16 @@ def asking_command() -> Sending | None:
     return sending if sending is not None and not sending.over else None
 
 
+def _note(request: Held | None, sending: Sending | None) -> Held | None:
+    """Note what is asked for, where ``_asked`` looks; gives what was noted before, to be noted again afterwards."""
+    if sending is not None:
+        before, sending.request = sending.request, request
+    else:
+        before = asking.get()
+        asking.set(request)
+    return before
+
+
 def gives_back(frame: FrameType | None) -> bool:
     """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need."""
     while frame is not None and frame.f_globals.get("__name__") == _SHARED_POOLS:
@@ -297,23 +320,16 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        request = Held(pool)  # as ``ask`` does
+        request = pool.ask()
         sending = asking_command()
-        token = None
-        if sending is not None:
-            sending.request = request
-        else:
-            token = asking.set(request)
+        before = _note(request, sending)
         try:
             connection = original(self, *args, **options)
         except BaseException as error:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         finally:
-            if sending is not None:
-                sending.request = None
-            elif token is not None:
-                asking.reset(token)
+            _note(before, sending)
         given(pool, request, connection, sending, None if sending is not None else sys._getframe(1))
         return connection
 
@@ -322,23 +338,16 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        request = Held(pool)  # as ``ask`` does
+        request = pool.ask()
         sending = asking_command()
-        token = None
-        if sending is not None:
-            sending.request = request
-        else:
-            token = asking.set(request)
+        before = _note(request, sending)
         try:
             connection = await original(self, *args, **options)
         except BaseException as error:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         finally:
-            if sending is not None:
-                sending.request = None
-            elif token is not None:
-                asking.reset(token)
+            _note(before, sending)
         given(pool, request, connection, sending, None if sending is not None else sys._getframe(1))
         return connection
 

@@ -10,13 +10,21 @@ from __future__ import annotations
 import functools
 import sys
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.existing import existing
-from dbsight.instrument.pools.pool import Pool
-from dbsight.instrument.pools.redis import NO_LIMIT, asking_command, given, has_socket, is_open, note_open, timed_out
+from dbsight.instrument.pools.redis import (
+    NO_LIMIT,
+    LatePool,
+    asking_command,
+    given,
+    has_socket,
+    is_open,
+    note_open,
+    timed_out,
+)
 from dbsight.instrument.redis_clients import pools_measure_themselves
 from dbsight.safety import failed
 
@@ -24,21 +32,10 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite
 
 
-class NodePool(Pool):
-    """The connections of one node; its ``pool`` is the queue of those that are free.
+class NodePool(LatePool):
+    """The connections of one node; its ``pool`` is the queue of those that are free."""
 
-    Attributes:
-        strangers: Connections that were out when it began to be watched, by identity.
-    """
-
-    __slots__ = ("strangers",)
-
-    library: ClassVar[str] = "redis"
-    strangers: set[int]
-
-    def used(self) -> int:
-        """Connections that are out."""
-        return len(self.held) + len(self.strangers)
+    __slots__ = ()
 
     def idle(self) -> int:
         """Connections with a socket that wait."""
@@ -63,7 +60,6 @@ class _Free(deque[Any]):
         try:
             watched: NodePool | None = self.__dict__.get("_dbsight")
             if watched is not None:
-                watched.strangers.discard(id(connection))
                 watched.gave_back(connection)
         except Exception:
             failed("pools.redis.free")
