@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextvars import ContextVar
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dbsight.model import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dbsight.instrument.pools.held import Held
     from dbsight.model import Operation
@@ -41,6 +42,9 @@ WATCHING: Final = frozenset({"immediate_execute_command", "_immediate_execute_co
 """Methods that keep their connection, because they watch keys; it may be forgotten before EXEC."""
 
 _MAX_DATABASES: Final = 1_000
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+_FIRST: Final = itemgetter(0)
 
 _databases: dict[tuple[Any, ...], Database] = {}
 
@@ -115,15 +119,23 @@ def _shared(system: str, namespace: str, address: str, port: int | None, *, clus
 
 def queued(pipe: Any) -> tuple[list[Sequence[Any]], bool]:
     """The commands that wait in a pipeline, and whether they will be sent as a transaction."""
-    strategy = getattr(pipe, "_execution_strategy", None)
-    if strategy is not None:  # clusters, redis-py 6 and newer
-        return [each.args for each in strategy._command_queue], "Transaction" in type(strategy).__name__
-    name = "command_stack" if hasattr(pipe, "command_stack") else "_command_stack"
-    stack: list[Any] = getattr(pipe, name)
-    transaction = bool(getattr(pipe, "transaction", False) or getattr(pipe, "explicit_transaction", False))
-    if stack and not isinstance(stack[0], tuple):  # clusters, redis-py 5
+    known = getattr(pipe, "__dict__", _NOTHING)
+    stack = known.get("command_stack")
+    if stack is None or "_execution_strategy" in known:
+        return _queued_for_cluster(pipe)
+    if stack and type(stack[0]) is not tuple:  # clusters, redis-py 5
         return [each.args for each in stack], False
-    return [args for args, _ in stack], transaction
+    transaction = known.get("is_transaction")  # asyncio, where ``transaction`` is a method
+    if transaction is None:
+        transaction = known.get("transaction")
+    return list(map(_FIRST, stack)), bool(transaction or known.get("explicit_transaction"))
+
+
+def _queued_for_cluster(pipe: Any) -> tuple[list[Sequence[Any]], bool]:
+    strategy = getattr(pipe, "_execution_strategy", None)
+    if strategy is not None:  # redis-py 6 and newer
+        return [each.args for each in strategy._command_queue], "Transaction" in type(strategy).__name__
+    return [each.args for each in pipe._command_stack], False
 
 
 def error_of(error: BaseException) -> tuple[str, str | None]:
@@ -158,7 +170,8 @@ def _prefix(error: BaseException) -> str | None:
 def measures_itself(system: str) -> bool:
     """Whether the library records the duration of its commands by itself (redis-py 8, switched on by the user)."""
     providers = sys.modules.get(_PROVIDERS[system])
-    if providers is None or getattr(providers, "_observability_instance", None) is None:
+    instance = getattr(providers, "_observability_instance", None)  # the library makes one that does nothing
+    if instance is None or instance.get_provider_manager() is None:
         return False  # nearly always
     return _measured(system, "COMMAND")
 

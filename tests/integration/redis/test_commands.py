@@ -115,13 +115,26 @@ def test_a_pipeline_is_one_span(client, watched):
         (False, lambda pipe: pipe.set("a", 1), "PIPELINE SET", None),
     ],
 )
-def test_pipelines_and_transactions_are_named_by_the_conventions(client, watched, transaction, fill, name, batch):
-    """``MULTI SET``, ``MULTI``, ``PIPELINE``; one command is no batch."""
+def test_pipelines_and_transactions_are_named_by_the_conventions(
+    client, async_client, watched, transaction, fill, name, batch
+):
+    """``MULTI SET``, ``MULTI``, ``PIPELINE``, awaited or not; one command is no batch."""
     with watched.root(), client.pipeline(transaction=transaction) as pipe:
         fill(pipe)
         pipe.execute()
     (span,) = commands(watched)
-    assert (span.name, span.attributes.get("db.operation.batch.size")) == (name, batch)
+
+    async def ask():
+        async with async_client() as same:
+            with watched.root():
+                async with same.pipeline(transaction=transaction) as pipe:
+                    fill(pipe)
+                    await pipe.execute()
+
+    asyncio.run(ask())
+    (awaited,) = commands(watched)
+    for each in (span, awaited):
+        assert (each.name, each.attributes.get("db.operation.batch.size")) == (name, batch)
 
 
 def test_an_empty_pipeline_has_no_span(client, async_client, watched):
