@@ -11,6 +11,8 @@ import importlib.util
 import os
 import threading
 import weakref
+from collections import deque
+from itertools import chain
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +36,12 @@ MANY: Final = 250
 """Look-ups in one cache that are told at once, at the latest."""
 
 
+Look = tuple[str, int, int, int, int, "Sequence[int]"]
+"""What a command of Redis did with keys of one template: it, keys that were found, that were not, that were written,
+that were removed, and the bytes of the values that were found, of each of which it is known. To make a class of it
+costs as much as all the rest."""
+
+
 class Counter:
     """What happened in one cache since it was last published.
 
@@ -52,7 +60,7 @@ class Counter:
         self._origin: object | None = None
         self._lock = threading.RLock()  # a finaliser may look something up while its thread is counting
         self._counts = [0, 0, 0, 0, 0]
-        self._sizes: list[int] = []
+        self._looks: deque[tuple[Look, CallSite | None]] = deque()
         self._noted = 0
         self._site: CallSite | None = None
 
@@ -83,40 +91,27 @@ class Counter:
         with self._lock:
             self._counts[4] += number
 
-    def note(
-        self, hits: int, misses: int, stores: int, sizes: Sequence[int], site: CallSite | None, origin: object | None
-    ) -> None:
-        """Count what one command or pipeline did.
+    def note(self, look: Look, site: CallSite | None, origin: object | None) -> None:
+        """Count what one command or pipeline did; its template is that of this counter.
 
         Args:
-            hits: Keys that were found.
-            misses: Keys that were not.
-            stores: Keys that were written.
-            sizes: Bytes of the values that were found, of each of which it is known.
+            look: All but its removals.
             site: The line of the application.
             origin: Identity of the span pipeline of the command.
         """
         if origin is not self._origin:
             self.publish()
             self._origin = origin
-        with self._lock:
-            counts = self._counts
-            counts[0] += hits
-            self._sizes += sizes
-            if misses:
-                counts[1] += misses
-                self._site = site or self._site
-            counts[2] += stores
-            self._noted += len(sizes) or 1
+        self._looks.append((look, site))  # added up when it is published
+        self._noted += len(look[5]) or 1
         if self._noted >= _together:
             self.publish()
 
     def publish(self) -> None:
         """Publish what has come together."""
         with self._lock:
+            sizes = self._add_up()
             (hits, misses, stores, removals, evictions), self._counts = self._counts, [0, 0, 0, 0, 0]
-            sizes, self._sizes = self._sizes, []
-            self._noted = 0
             site = self._site
         if hits or misses or stores or removals or evictions:
             event = CacheEvent(
@@ -136,11 +131,27 @@ class Counter:
             )
             bus.observe(event)
 
+    def _add_up(self) -> list[int]:
+        """Add what commands noted to the counts, and give the sizes."""
+        self._noted = 0
+        looks = self._looks
+        noted = [looks.popleft() for _ in range(len(looks))]  # nobody else takes anything out: the lock is held
+        if not noted:
+            return []
+        seen, sites = zip(*noted, strict=True)
+        _, hits, misses, stores, _, sizes = zip(*seen, strict=True)
+        self._counts[0] += sum(hits)
+        if missed := sum(misses):
+            self._counts[1] += missed
+            self._site = next((site for site, any_ in zip(sites, misses, strict=True) if any_ and site), self._site)
+        self._counts[2] += sum(stores)
+        return list(chain.from_iterable(sizes))
+
     def forget(self) -> None:
         """In a forked child: what came together is the parent's."""
         self._lock = threading.RLock()
         self._counts = [0, 0, 0, 0, 0]
-        self._sizes = []
+        self._looks = deque()
         self._noted = 0
 
 

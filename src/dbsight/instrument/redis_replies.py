@@ -11,6 +11,7 @@ from dbsight.model import CacheEvent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbsight.instrument.caches import Look
     from dbsight.model import Operation
     from dbsight.statement.redis_command import Command
 
@@ -25,12 +26,6 @@ def items(command: Command, reply: Any) -> int | None:
     if command.operation.endswith("SCAN"):
         reply = reply[1] if isinstance(reply, (list, tuple)) and len(reply) == 2 else None
     return len(reply) if isinstance(reply, _SIZED) else None
-
-
-Look = tuple[str, int, int, int, int, "Sequence[int]"]
-"""What was done with keys of one template: it, keys that were found, that were not, that were written, that were
-removed, and the bytes of the values that were found, of each of which it is known. To make a class of it costs as much
-as all the rest."""
 
 
 def looks(command: Command, reply: Any) -> Sequence[Look]:
@@ -92,10 +87,10 @@ def _look(command: Command, reply: Any) -> Look:
 def count(seen: Sequence[Look], operation: Operation) -> None:
     """Add what a command did to what comes together; removals are told at once: a window has to remember them."""
     label = operation.database.label
-    for template, hits, misses, stores, removals, sizes in seen:
+    for look in seen:
+        template, hits, misses, stores, removals, _ = look
         if hits or misses or stores:
-            counter = caches.counter(label, "", "", template)
-            counter.note(hits, misses, stores, sizes, operation.call_site, operation.origin)
+            caches.counter(label, "", "", template).note(look, operation.call_site, operation.origin)
         if removals:
             bus.observe(
                 CacheEvent(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
+    from dbsight.instrument.caches import Look
     from dbsight.instrument.pools.held import Held
-    from dbsight.instrument.redis_replies import Look
     from dbsight.model import Operation, Verdict
     from dbsight.statement.redis_command import Command
 

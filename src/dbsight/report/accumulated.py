@@ -14,8 +14,7 @@ a reservoir of the user's makes another aggregation, and with any other SDK, eac
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left
-from collections import Counter as Count
+from bisect import bisect_left, bisect_right
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -89,36 +88,36 @@ class Series:
             for amount in amounts:
                 self._direct(amount, _NOWHERE)
             return
-        bounds = self._bounds
-        indexes = Count([bisect_left(bounds, amount) for amount in amounts])
+        amounts = sorted(amounts)  # then a bucket is a slice: to look for that of each amount costs four times as much
+        counted = 0
         with self._lock:
             counts = self._counts
-            for index, count in indexes.items():
-                counts[index] += count
+            for index, bound in enumerate(self._bounds):
+                below = bisect_right(amounts, bound, counted)
+                counts[index] += below - counted
+                counted = below
+            counts[-1] += len(amounts) - counted
             self._sum += sum(amounts)
-            self._min = min(self._min, *amounts)
-            self._max = max(self._max, *amounts)
+            self._min = min(self._min, amounts[0])
+            self._max = max(self._max, amounts[-1])
 
-    def record_each(self, measurements: Iterable[tuple[float, SpanContext | None, int]]) -> None:
-        """Take many measurements at once, in their order: amount, context and time as ``record`` takes them."""
+    def record_each(self, measurements: Sequence[tuple[float, SpanContext | None, int]]) -> None:
+        """Take some measurements at once, in their order: amount, context and time as ``record`` takes them."""
         if not self._fits:
             for amount, context, _ in measurements:
                 self._direct(amount, _in_context(context))
             return
         bounds = self._bounds
-        latest: dict[int, tuple[float, SpanContext | None, int]] = {}
+        amounts = [each[0] for each in measurements]
+        indexes = [bisect_left(bounds, amount) for amount in amounts]
+        latest = dict(zip(indexes, measurements, strict=True))
         with self._lock:
             counts = self._counts
-            for each in measurements:
-                amount = each[0]
-                index = bisect_left(bounds, amount)
+            for index in indexes:
                 counts[index] += 1
-                self._sum += amount
-                if amount < self._min:  # noqa: PLR1730 - as above
-                    self._min = amount
-                if amount > self._max:  # noqa: PLR1730 - as above
-                    self._max = amount
-                latest[index] = each
+            self._sum += sum(amounts)
+            self._min = min(self._min, *amounts)
+            self._max = max(self._max, *amounts)
             for index, (amount, context, at_ns) in latest.items():
                 if context is not None and context.trace_flags & 1:
                     self._exemplars[index] = (amount, at_ns, context)
