@@ -211,6 +211,7 @@ def nowhere(pipelines):
     operation = make_operation(fresh())
     prepared = span.prepare(operation.statement, operation.database)
     started = pipelines.pipeline.start(prepared.name, prepared.attributes, operation.start_ns, Context())
+    operation.context, operation.parent = started.context, started.parent
     span.emit(started, operation, None, prepared)
     return started
 
@@ -324,15 +325,17 @@ def test_a_span_that_is_started_later_is_the_same(pipelines, flags):
     context = SpanContext(5, 6, is_remote=False, trace_flags=TraceFlags(flags), trace_state=TraceState([("a", "b")]))
     current = set_span_in_context(NonRecordingSpan(context), Context())
     now = pipeline.start("SELECT", {}, NOW_NS, current)
-    later = pipeline.starter(pipeline.parent_of_later(current))()
+    later = pipeline.start_later(pipeline.parent_of_later(current))
+    contexts = pipeline.contexts(later)
+    first, second = contexts(), contexts()
     assert (later.parent, later.origin, later.tracer, later.span, later.extra) == (
         *(now.parent, now.origin, now.tracer, now.span, now.extra),
     )
     if flags & TraceFlags.SAMPLED:
-        assert later.context.span_id != now.context.span_id
-        assert (later.context[0], *later.context[2:]) == (now.context[0], *now.context[2:])
+        assert len({each.span_id for each in (now.context, first, second)}) == 3
+        assert (first[0], *first[2:]) == (second[0], *second[2:]) == (now.context[0], *now.context[2:])
     else:
-        assert later.context is now.context is None
+        assert first is second is now.context is None
 
 
 def test_later_is_for_children_of_local_spans_alone(pipelines):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from dbsight.model import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from dbsight.instrument.pools.held import Held
     from dbsight.model import Operation
@@ -167,13 +167,9 @@ def _prefix(error: BaseException) -> str | None:
     return first if 2 < len(first) < 24 and first.isalpha() and first.isupper() else "ERR"
 
 
-def measures_itself(system: str) -> bool:
-    """Whether the library records the duration of its commands by itself (redis-py 8, switched on by the user)."""
-    providers = sys.modules.get(_PROVIDERS[system])
-    instance = getattr(providers, "_observability_instance", None)  # the library makes one that does nothing
-    if instance is None or instance.get_provider_manager() is None:
-        return False  # nearly always
-    return _measured(system, "COMMAND")
+def measuring_themselves() -> Collection[str]:
+    """The libraries that record the duration of their commands by themselves (redis-py 8, switched on by the user)."""
+    return [system for system in _PROVIDERS if _measured(system, "COMMAND")]
 
 
 def pools_measure_themselves(system: str) -> bool:
@@ -187,7 +183,6 @@ _PROVIDERS: Final = {system: f"{system}.observability.providers" for system in (
 def _measured(system: str, group: str) -> bool:
     providers = sys.modules.get(_PROVIDERS[system])
     instance = getattr(providers, "_observability_instance", None)
-    if instance is None:
-        return False
-    groups = getattr(getattr(instance.get_provider_manager(), "config", None), "metric_groups", None)
+    manager = instance.get_provider_manager() if instance is not None else None
+    groups = getattr(getattr(manager, "config", None), "metric_groups", None)
     return groups is not None and group in type(groups).__members__ and type(groups)[group] in groups

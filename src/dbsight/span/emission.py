@@ -90,7 +90,6 @@ class _QuerySpan(ReadableSpan):
     def __init__(
         self,
         name: str,
-        started: Started,
         sdk: Tracer,
         operation: Operation,
         attributes: Mapping[str, Any],
@@ -98,8 +97,8 @@ class _QuerySpan(ReadableSpan):
         status: Status | None,
     ) -> None:
         self._name = name
-        self._context = self.context = started.context
-        self._parent = started.parent
+        self._context = self.context = operation.context
+        self._parent = operation.parent
         self._resource = sdk.resource
         self._attributes = attributes
         self._events = events
@@ -113,7 +112,6 @@ class _QuerySpan(ReadableSpan):
 
 def _query_span(
     name: str,
-    started: Started,
     sdk: Tracer,
     operation: Operation,
     attributes: Mapping[str, Any],
@@ -123,8 +121,8 @@ def _query_span(
     """The same by its constructor, for an SDK that keeps other things."""
     return ReadableSpan(
         name=name,
-        context=started.context,
-        parent=started.parent,
+        context=operation.context,
+        parent=operation.parent,
         resource=sdk.resource,
         attributes=attributes,
         events=events,
@@ -153,17 +151,21 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
 
     Args:
         started: What was noted before the call.
-        operation: What happened.
+        operation: What happened; its ``context`` and its ``parent`` are those of the span.
         verdict: What the analysers said of it.
         prepared: What ``prepare`` gave for its statement and database.
     """
-    span = started.span
-    if span is not None:
-        _emit_ordinary(span, started.extra, operation, verdict)
-        return
-    sdk = started.tracer
-    if sdk is None:
-        return
+    if started.span is not None:
+        _emit_ordinary(started.span, started.extra, operation, verdict)
+    elif started.tracer is not None:
+        span = _made(started, started.tracer, operation, verdict, prepared)
+        for receiver in started.pipeline.receivers(started.tracer):
+            receiver.on_end(span)
+
+
+def _made(
+    started: Started, sdk: Tracer, operation: Operation, verdict: Verdict | None, prepared: Prepared
+) -> ReadableSpan:
     events: Sequence[Event] = ()
     status: Status | None = None
     attributes: Mapping[str, Any]
@@ -185,7 +187,7 @@ def emit(started: Started, operation: Operation, verdict: Verdict | None, prepar
         shared = _shared(prepared, operation)
         text = operation.statement.text
         attributes = TextAttributes(shared, text) if shared.texts and text else shared
-    started.pipeline.hand_on(sdk, _make(prepared.name, started, sdk, operation, attributes, events, status))
+    return _make(prepared.name, sdk, operation, attributes, events, status)
 
 
 def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -146,7 +147,7 @@ class Started:
     Attributes:
         pipeline: Where its span will go.
         tracer: The SDK's tracer on the fast path, else None.
-        context: Context of the span to be, None when it is not made.
+        context: Context of the span to be, None when it is not made, or is started later.
         parent: Context of its parent, None when there is none.
         span: The live span on the ordinary path, else None.
         extra: Attributes that the sampler added.
@@ -252,14 +253,12 @@ class Pipeline:
             and all(type(each).on_end is BatchSpanProcessor.on_end for each in wrapped)
         )
 
-    def hand_on(self, sdk: SDKTracer, span: ReadableSpan) -> None:
-        """Give a query span to the processors: to those in ours, for ours has nothing to do with spans of our own."""
+    def receivers(self, sdk: SDKTracer) -> Sequence[SpanProcessor]:
+        """The processors of a query span: those in ours, for ours has nothing to do with spans of our own."""
         wrapping = self._wrapping
         if wrapping is not None and len(self._processors or ()) == 1:
-            for processor in wrapping.processors:
-                processor.on_end(span)
-        else:
-            sdk.span_processor.on_end(span)
+            return wrapping.processors
+        return (sdk.span_processor,)
 
     def parent_of_later(self, current: Context) -> SpanContext | None:
         """The parent of a span that may as well be started when it is over.
@@ -271,7 +270,7 @@ class Pipeline:
             current: The current context.
 
         Returns:
-            What ``starter`` takes; None where ``start`` has to be called before the query runs.
+            What ``start_later`` takes; None where ``start`` has to be called before the query runs.
         """
         sdk = self._sdk
         wrapping = self._wrapping
@@ -296,22 +295,27 @@ class Pipeline:
         _, _, remote, _, _, valid = parent
         return parent if valid and not remote else None
 
-    def starter(self, parent: SpanContext) -> Callable[[], Started]:
-        """What notes as ``start`` does, after the query: for a parent that ``parent_of_later`` gave before it."""
+    def start_later(self, parent: SpanContext) -> Started:
+        """What ``start`` notes, after the queries: for a parent that ``parent_of_later`` gave before them.
+
+        It serves all spans below that parent; their contexts come from ``contexts``.
+        """
         sdk = self._sdk
-        origin = sdk.span_processor if sdk is not None else None
-        trace_id, _, _, trace_flags, trace_state, _ = parent
-        sampled = sdk is not None and trace_flags & _IS_SAMPLED
-
-        def start() -> Started:
-            started = Started(self, parent)
-            started.origin = origin
-            if sdk is not None and sampled:
+        started = Started(self, parent)
+        if sdk is not None:
+            started.origin = sdk.span_processor
+            if parent.trace_flags & _IS_SAMPLED:
                 started.tracer = sdk
-                started.context = _child(sdk, trace_id, _SAMPLED, trace_flags, trace_state)
-            return started
+        return started
 
-        return start
+    @staticmethod
+    def contexts(started: Started) -> Callable[[], SpanContext | None]:
+        """Gives the context of one span after the other below the parent of ``started``; None where none is made."""
+        sdk, parent = started.tracer, started.parent
+        if sdk is None or parent is None:
+            return _no_context
+        trace_id, _, _, of_parent, trace_state, _ = parent
+        return functools.partial(_child, sdk, trace_id, _child_flags(_SAMPLED, of_parent), trace_state)
 
     def start(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
         """Note what the span of a query needs, before the query runs.
@@ -365,7 +369,7 @@ class Pipeline:
             if sampling.attributes and len(sampling.attributes) != len(attributes):
                 started.extra = {key: value for key, value in sampling.attributes.items() if key not in attributes}
         started.tracer = sdk
-        started.context = _child(sdk, trace_id, flags, trace_flags, trace_state)
+        started.context = _child(sdk, trace_id, _child_flags(flags, trace_flags), trace_state)
         return started
 
     def place(self, name: str, attributes: Attributes, start_ns: int, current: Context) -> Started:
@@ -409,17 +413,22 @@ class Pipeline:
         return root
 
 
-def _child(
-    sdk: SDKTracer, trace_id: int, flags: TraceFlags, of_parent: TraceFlags, trace_state: TraceState | None
-) -> SpanContext:
+def _child_flags(flags: TraceFlags, of_parent: TraceFlags) -> TraceFlags:
+    """The flags of a new span: what was decided about it, and whether its trace id is random."""
+    return TraceFlags(flags | _RANDOM) if of_parent & _RANDOM else flags
+
+
+def _child(sdk: SDKTracer, trace_id: int, flags: TraceFlags, trace_state: TraceState | None) -> SpanContext:
     """The context of a new span below a parent."""
-    if of_parent & _RANDOM:
-        flags = TraceFlags(flags | _RANDOM)
     span_id = sdk.id_generator.generate_span_id()
     if trace_state is None:
         return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
     # Of ids that are known to be valid, a tuple is made without another look at them.
     return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, trace_state, True))
+
+
+def _no_context() -> None:
+    """Of a span that is not made."""
 
 
 def _follows_parent(sampler: Sampler) -> bool:
