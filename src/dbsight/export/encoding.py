@@ -206,16 +206,21 @@ def _attribute(name: str, value: str | int) -> bytes:
 
 
 def _text_attribute(name: str, text: str) -> bytes:
-    """The same for a text that is another each time, in one step where all lengths have one byte."""
+    """The same for a text that is another each time, in half of the steps."""
     key = _names.get(name)
     if key is None:
         encoded = name.encode()
         key = _names[name] = _KEY + _varint(len(encoded)) + encoded + _VALUE
     value = text.encode()
     length = len(value)
-    if len(key) + length > 123:
-        return _attribute(name, text)
-    return b"%b%c%b%c%b%c%b" % (_ATTRIBUTES, len(key) + length + 3, key, length + 2, _STRING, length, value)
+    most = len(key) + length
+    if most <= 123:
+        return b"%b%c%b%c%b%c%b" % (_ATTRIBUTES, most + 3, key, length + 2, _STRING, length, value)
+    size = _varint(length)
+    inner = 1 + len(size) + length
+    outer = _varint(inner)
+    pair = _varint(len(key) + len(outer) + inner)
+    return b"".join((_ATTRIBUTES, pair, key, outer, _STRING, size, value))
 
 
 _names: dict[str, bytes] = {}
@@ -241,21 +246,20 @@ def _is_alike(span: ReadableSpan) -> bool:
     return not remote  # the flags say so
 
 
-_SMALL: Final = tuple(bytes((number,)) for number in range(128))
-
-
 def _varint(number: int) -> bytes:
     """A non-negative number as protobuf writes lengths: seven bits a byte, the lowest first."""
-    if number < 128:
-        return _SMALL[number]
-    if number < 16_384:
-        return bytes((number & 127 | 128, number >> 7))
+    if number < len(_VARINTS):
+        return _VARINTS[number]
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
         number >>= 7
     encoded.append(number)
     return bytes(encoded)
+
+
+_VARINTS: tuple[bytes, ...] = ()
+_VARINTS = tuple(map(_varint, range(2_048)))  # what nearly all lengths are
 
 
 @guard

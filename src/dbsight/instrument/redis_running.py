@@ -61,35 +61,32 @@ class Running:
 
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
-        operation = self._ended(perf_counter() - self.began)
+        duration = perf_counter() - self.began
         command = self.command
         try:
             if command.collection:
-                operation.rows = items(command, reply)
+                self.operation.rows = items(command, reply)
             if command.effect or command.parts:
                 self.looks = looks(command, reply)
         except Exception:  # what an application makes of replies may be anything
             failed("redis.replied")
-        self._leave()
+        self._end(duration)
 
     def raised(self, error: BaseException) -> None:
         """It is over, and this was raised. Never raises."""
-        operation = self._ended(perf_counter() - self.began)
+        duration = perf_counter() - self.began
         try:
-            operation.error_type, operation.error_code = error_of(error)
+            self.operation.error_type, self.operation.error_code = error_of(error)
         except Exception:
             failed("redis.raised")
-        self._leave()
+        self._end(duration)
 
-    def _ended(self, duration: float) -> Operation:
+    def _end(self, duration: float) -> None:
+        """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
         self.over = True
         operation = self.operation
         operation.duration = duration
         operation.end_ns = operation.start_ns + int(duration * 1e9)
-        return operation
-
-    def _leave(self) -> None:
-        """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
         unit = self.unit
         try:
             kept = unit is not None and unit.keep(self)

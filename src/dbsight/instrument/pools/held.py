@@ -65,7 +65,7 @@ class Held:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.asked = perf_counter()
-        pool.requests[id(self)] = self
+        pool.requests[self] = None
 
     def ran(self, operation: Operation, last: float) -> None:
         """A query on it is over: add it up, and tell the operation its pool and what it waited for the connection.

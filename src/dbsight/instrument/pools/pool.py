@@ -112,7 +112,7 @@ class Pool:
         self.configuration = hash((self.library, self.kind, configuration))
         self.site = site
         self.held: dict[int, Held] = {}
-        self.requests: dict[int, Held] = {}
+        self.requests: dict[Held, None] = {}
         self.uses = registry.uses(self.name)
         self.touched = perf_counter()
         self.depth = self.moves = 0
@@ -193,7 +193,9 @@ class Pool:
         """A connection is asked for."""
         return Held(self)
 
-    def got(self, held: Held, connection: Any, key: int = 0, site: CallSite | None = None) -> Held | None:
+    def got(
+        self, held: Held, connection: Any, key: int = 0, site: CallSite | None = None, thread: int = 0
+    ) -> Held | None:
         """A connection was given out.
 
         Args:
@@ -201,11 +203,12 @@ class Pool:
             connection: The object that will be given back; its identity is remembered.
             key: Identity under which queries on it are reported, 0 when they are not by us.
             site: Where in the application, where that is known already.
+            thread: Identity of the thread, where that is known already.
         """
-        held.began = held.last = perf_counter()
+        held.began = held.last = now = perf_counter()
         try:
-            self.requests.pop(id(held), None)
-            held.served = served = held.began - held.asked - held.creating
+            self.requests.pop(held, None)
+            held.served = served = now - held.asked - held.creating
             if site is not None:
                 held.site = site
             elif config.current().code_location != "off":
@@ -218,7 +221,7 @@ class Pool:
             if self.asynchronous:
                 self._look_at_loop(held)
             else:
-                held.requester = get_ident()
+                held.requester = thread or get_ident()
             # Whoever waits is served by one that is given back. Without, or with connections left, it was the machine
             # that was busy: a pool of one is always exhausted once its connection is out.
             if served >= WAITED and self.touched > held.asked and self.exhausted():
@@ -244,7 +247,7 @@ class Pool:
     def gave_up(self, held: Held, *, timed_out: bool) -> None:
         """No connection was given out; when the time was over, an event says who holds them."""
         waited = perf_counter() - held.asked - held.creating
-        self.requests.pop(id(held), None)
+        self.requests.pop(held, None)
         if timed_out:
             self._timed_out(waited)
 
@@ -299,7 +302,7 @@ class Pool:
     def connecting(self, request: Held | None) -> float:
         """A connection is about to be made: whoever asked does not wait meanwhile. Gives ``connected`` its begin."""
         if request is not None:
-            request.pool.requests.pop(id(request), None)
+            request.pool.requests.pop(request, None)
         return perf_counter()
 
     def connected(
@@ -310,7 +313,7 @@ class Pool:
         if request is not None:
             request.creating += seconds
             if error is None and not cancelled:
-                request.pool.requests[id(request)] = request
+                request.pool.requests[request] = None
         if error is not None:
             kind = type(error)
             self._tell("failure", seconds, None, error_type=f"{kind.__module__}.{kind.__qualname__}")

@@ -153,7 +153,7 @@ def _is_asynchronous(original: Any) -> bool:
 
 # -- Connections --------------------------------------------------------------------------------------------------
 def _asked() -> Held | None:
-    """What this thread or task asks a pool for: a command notes it itself, which costs less than the ContextVar."""
+    """What this thread or task asks a pool for."""
     sending = running.get()
     if sending is not None and sending.request is not None:
         return sending.request
@@ -260,47 +260,51 @@ def timed_out(error: BaseException | None) -> bool:
     return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
 
 
-def given(pool: Pool, request: Held, connection: Any, sending: Sending | None, frame: FrameType | None) -> None:
-    """A request was given a connection. Never raises.
+class _Others:
+    """Whoever asks for a connection without a command that is watched; a command notes itself what it asks for.
 
-    Args:
-        pool: Whose.
-        request: What was asked for.
-        connection: What was given.
-        sending: The command that it is for, None where somebody else asked.
-        frame: Who, then.
+    Attributes:
+        request: What is asked for at the moment; a command keeps it without a ContextVar, which costs more.
     """
+
+    over = False
+
+    @property
+    def request(self) -> Held | None:
+        return asking.get()
+
+    @request.setter
+    def request(self, request: Held | None) -> None:
+        asking.set(request)
+
+
+_OTHERS: Final = _Others()
+
+
+def asker() -> Sending | _Others:
+    """Who asks for a connection here: the command that is being sent, or somebody else."""
+    sending = running.get()
+    return sending if sending is not None and not sending.over else _OTHERS
+
+
+def given(request: Held, connection: Any, who: Sending | _Others) -> None:
+    """A request was given a connection; called by what takes the place of a pool's method. Never raises."""
     try:  # no ``guard``: it would cost as much as all of this
-        if sending is None:
+        pool = request.pool
+        if isinstance(who, _Others):
             held = pool.got(request, connection)
             if held is not None:
-                held.kept = gives_back(frame)
+                held.kept = gives_back(sys._getframe(2))
             return
-        operation = sending.operation
-        held = pool.got(request, connection, site=operation.call_site)
+        operation = who.operation
+        held = pool.got(request, connection, site=operation.call_site, thread=operation.thread)
         if held is not None:
-            held.kept = not sending.keeps
+            held.kept = not who.keeps
             operation.pool = pool.name
             if held.wait:
                 operation.pool_wait = held.take_wait()
     except Exception:
         failed("pools.redis.given")
-
-
-def asking_command() -> Sending | None:
-    """The command that a connection is asked for, None where somebody else asks."""
-    sending = running.get()
-    return sending if sending is not None and not sending.over else None
-
-
-def _note(request: Held | None, sending: Sending | None) -> Held | None:
-    """Note what is asked for, where ``_asked`` looks; gives what was noted before, to be noted again afterwards."""
-    if sending is not None:
-        before, sending.request = sending.request, request
-    else:
-        before = asking.get()
-        asking.set(request)
-    return before
 
 
 def gives_back(frame: FrameType | None) -> bool:
@@ -320,17 +324,17 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        request = pool.ask()
-        sending = asking_command()
-        before = _note(request, sending)
+        who = asker()
+        before = who.request
+        who.request = request = pool.ask()
         try:
             connection = original(self, *args, **options)
         except BaseException as error:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         finally:
-            _note(before, sending)
-        given(pool, request, connection, sending, None if sending is not None else sys._getframe(1))
+            who.request = before
+        given(request, connection, who)
         return connection
 
     @functools.wraps(original)
@@ -338,17 +342,17 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        request = pool.ask()
-        sending = asking_command()
-        before = _note(request, sending)
+        who = asker()
+        before = who.request
+        who.request = request = pool.ask()
         try:
             connection = await original(self, *args, **options)
         except BaseException as error:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         finally:
-            _note(before, sending)
-        given(pool, request, connection, sending, None if sending is not None else sys._getframe(1))
+            who.request = before
+        given(request, connection, who)
         return connection
 
     return get_connection_async if _is_asynchronous(original) else get_connection

@@ -18,7 +18,7 @@ from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.redis import (
     NO_LIMIT,
     LatePool,
-    asking_command,
+    asker,
     given,
     has_socket,
     is_open,
@@ -113,7 +113,7 @@ def around_acquire(original: Any, package: str) -> Any:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         connection.__dict__["_dbsight_pool"] = pool  # it is connected later, when it is first used
-        given(pool, request, connection, asking_command(), sys._getframe(1))
+        given(request, connection, asker())
         return connection
 
     return acquire_connection
