@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import importlib
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from dbsight import semconv
 from dbsight.model import SharedAttributes, TextAttributes
