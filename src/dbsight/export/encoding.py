@@ -17,6 +17,8 @@ import importlib
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.trace import DEFAULT_TRACE_STATE
+
 from dbsight import semconv
 from dbsight.model import SharedAttributes, TextAttributes
 from dbsight.safety import failed, guard
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
 
 # Key bytes are field number * 8 + wire type: trace_id 1, span_id 2 and parent_span_id 4 are bytes of known length,
 # start_time_unix_nano 7 and end_time_unix_nano 8 are fixed64, little-endian.
-_ROOT = Struct("<2s16s2s8ssQsQ")
-_CHILD = Struct("<2s16s2s8s2s8ssQsQ")
+_TIMES = Struct("<sQsQ")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
 _RESOURCE_SPANS = b"\x0a"  # of ExportTraceServiceRequest, field 1
@@ -88,7 +89,7 @@ class Encoder:
             frame = self.stock(group[:1]).resource_spans[0]
             scope = frame.scope_spans[0]
             del scope.spans[:]
-            scope_spans = b"".join([scope.SerializeToString(), *map(self._framed, group)])
+            scope_spans = b"".join([scope.SerializeToString(), *self._framed(group)])
             del frame.scope_spans[:]
             about = frame.SerializeToString() + _SCOPE_SPANS + _varint(len(scope_spans))
             parts += (_RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans)
@@ -102,47 +103,45 @@ class Encoder:
             raise ValueError("this protobuf does not keep unknown fields")
         return message
 
-    def _framed(self, span: ReadableSpan) -> bytes:
-        """One element of ``ScopeSpans.spans``: key, length, span."""
-        attributes: Any = span._attributes
-        text = b""
-        if type(attributes) is TextAttributes:
-            shared = attributes.shared
-            for name in shared.texts:
-                text += _text_attribute(name, attributes.text)
-        else:
-            shared = attributes
-        common = shared.encoded
-        if common is None:
-            common = shared.encoded = self._common(span, shared)
-        # A context is a tuple: to take an element costs less than to ask for a property.
-        context: tuple[Any, ...] = span._context  # type: ignore[assignment]
-        parent: tuple[Any, ...] | None = span._parent
-        if parent is None:
-            own = _ROOT.pack(
-                _TRACE_ID,
-                context[0].to_bytes(16, "big"),
+    def _framed(self, spans: Sequence[ReadableSpan]) -> list[bytes]:
+        """The elements of ``ScopeSpans.spans``, in pieces: of each its key, its length, and the span."""
+        pieces: list[bytes] = []
+        latest: tuple[Any, ...] | None = None
+        family = b""  # what spans below one parent have in common, one of which comes after the other
+        trace_id = 0
+        for span in spans:
+            attributes: Any = span._attributes
+            text = b""
+            if type(attributes) is TextAttributes:
+                shared = attributes.shared
+                for name in shared.texts:
+                    text += _text_attribute(name, attributes.text)
+            else:
+                shared = attributes
+            common = shared.encoded
+            if common is None:
+                common = shared.encoded = self._common(span, shared)
+            # A context is a tuple: to take an element costs less than to ask for a property.
+            context: tuple[Any, ...] = span._context  # type: ignore[assignment]
+            parent: tuple[Any, ...] | None = span._parent
+            if parent is not latest or context[0] != trace_id or not family:
+                latest, trace_id = parent, context[0]
+                family = _TRACE_ID + trace_id.to_bytes(16, "big")
+                if parent is not None:
+                    family += _PARENT_ID + parent[1].to_bytes(8, "big")
+            times = _TIMES.pack(_START, span._start_time, _END, span._end_time)
+            length = len(family) + 28 + len(common) + len(text)
+            pieces += (
+                _SPANS,
+                _VARINTS[length] if length < _KNOWN_VARINTS else _varint(length),
+                family,
                 _SPAN_ID,
                 context[1].to_bytes(8, "big"),
-                _START,
-                span._start_time,
-                _END,
-                span._end_time,
+                times,
+                common,
+                text,
             )
-        else:
-            own = _CHILD.pack(
-                _TRACE_ID,
-                context[0].to_bytes(16, "big"),
-                _SPAN_ID,
-                context[1].to_bytes(8, "big"),
-                _PARENT_ID,
-                parent[1].to_bytes(8, "big"),
-                _START,
-                span._start_time,
-                _END,
-                span._end_time,
-            )
-        return b"%b%b%b%b%b" % (_SPANS, _varint(len(own) + len(common) + len(text)), own, common, text)
+        return pieces
 
     def _common(self, span: ReadableSpan, attributes: SharedAttributes) -> bytes:
         """What the span has in common with its like: everything but ids, times, and a text that is its own."""
@@ -206,21 +205,19 @@ def _attribute(name: str, value: str | int) -> bytes:
 
 
 def _text_attribute(name: str, text: str) -> bytes:
-    """The same for a text that is another each time, in half of the steps."""
+    """The same for a text that is another each time, in a third of the steps."""
     key = _names.get(name)
     if key is None:
         encoded = name.encode()
         key = _names[name] = _KEY + _varint(len(encoded)) + encoded + _VALUE
     value = text.encode()
     length = len(value)
-    most = len(key) + length
-    if most <= 123:
-        return b"%b%c%b%c%b%c%b" % (_ATTRIBUTES, most + 3, key, length + 2, _STRING, length, value)
-    size = _varint(length)
-    inner = 1 + len(size) + length
-    outer = _varint(inner)
-    pair = _varint(len(key) + len(outer) + inner)
-    return b"".join((_ATTRIBUTES, pair, key, outer, _STRING, size, value))
+    if length > _KNOWN_VARINTS - 100:
+        return _attribute(name, text)
+    size = _VARINTS[length]
+    inner = _VARINTS[1 + len(size) + length]
+    pair = len(key) + len(inner) + 1 + len(size) + length
+    return b"".join((_ATTRIBUTES, _VARINTS[pair], key, inner, _STRING, size, value))
 
 
 _names: dict[str, bytes] = {}
@@ -230,15 +227,13 @@ _names: dict[str, bytes] = {}
 def _is_alike(span: ReadableSpan) -> bool:
     attributes: Any = span._attributes
     kind = type(attributes)
-    if (kind is not SharedAttributes and kind is not TextAttributes) or span._events or span._links:
-        return False
-    if kind is TextAttributes and attributes.changed is not None:
-        return False
+    ordinary = kind is SharedAttributes or (kind is TextAttributes and attributes.changed is None)
     context, parent = span._context, span._parent
-    if context is None:
+    if not ordinary or context is None or span._events or span._links:
         return False
     _, _, _, _, trace_state, _ = context
-    if trace_state:
+    # Nearly always that one; any other has to be asked, by a call.
+    if trace_state is not DEFAULT_TRACE_STATE and trace_state:
         return False
     if parent is None:
         return True
@@ -248,8 +243,6 @@ def _is_alike(span: ReadableSpan) -> bool:
 
 def _varint(number: int) -> bytes:
     """A non-negative number as protobuf writes lengths: seven bits a byte, the lowest first."""
-    if number < len(_VARINTS):
-        return _VARINTS[number]
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
@@ -258,8 +251,9 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-_VARINTS: tuple[bytes, ...] = ()
-_VARINTS = tuple(map(_varint, range(2_048)))  # what nearly all lengths are
+_KNOWN_VARINTS = 2_048
+_VARINTS = tuple(map(_varint, range(_KNOWN_VARINTS)))
+"""Of nearly all lengths."""
 
 
 @guard
