@@ -121,11 +121,14 @@ class Watcher:
         settings = config.current()
         operation.thread = get_ident()
         operation.allowed = scope.allowed()
-        operation.batch_size = batch
+        if batch:
+            operation.batch_size = batch
         if settings.code_location == "on":
             operation.call_site = callsite.find_near(prepared)
-        operation.asynchronous = asynchronous
-        operation.blocked_loop = not asynchronous and _get_running_loop() is not None
+        if asynchronous:
+            operation.asynchronous = True
+        elif _get_running_loop() is not None:
+            operation.blocked_loop = True
         if raw is not None and settings.query_text == "raw":
             sending.text = " ".join(map(str, raw))[:_TEXT_LIMIT]
         if keeps:

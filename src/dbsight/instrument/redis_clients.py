@@ -117,7 +117,7 @@ def _shared(system: str, namespace: str, address: str, port: int | None, *, clus
     return database
 
 
-def queued(pipe: Any) -> tuple[list[Sequence[Any]], bool]:
+def queued(pipe: Any) -> tuple[Sequence[Sequence[Any]], bool]:
     """The commands that wait in a pipeline, and whether they will be sent as a transaction."""
     known = getattr(pipe, "__dict__", _NOTHING)
     stack = known.get("command_stack")
@@ -128,10 +128,10 @@ def queued(pipe: Any) -> tuple[list[Sequence[Any]], bool]:
     transaction = known.get("is_transaction")  # asyncio, where ``transaction`` is a method
     if transaction is None:
         transaction = known.get("transaction")
-    return list(map(_FIRST, stack)), bool(transaction or known.get("explicit_transaction"))
+    return tuple(map(_FIRST, stack)), bool(transaction or known.get("explicit_transaction"))
 
 
-def _queued_for_cluster(pipe: Any) -> tuple[list[Sequence[Any]], bool]:
+def _queued_for_cluster(pipe: Any) -> tuple[Sequence[Sequence[Any]], bool]:
     strategy = getattr(pipe, "_execution_strategy", None)
     if strategy is not None:  # redis-py 6 and newer
         return [each.args for each in strategy._command_queue], "Transaction" in type(strategy).__name__

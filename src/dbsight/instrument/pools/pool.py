@@ -277,8 +277,6 @@ class Pool:
             held.transaction.abandoned(held)
         if held.connection:
             held_by_connection.pop(held.connection, None)
-        if not bus.listeners:
-            return
         uses = self.uses
         uses.append((now, now - held.began, held.served, held.waited, held.requester, held.site))
         if len(uses) >= registry.MANY:
