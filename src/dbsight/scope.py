@@ -40,14 +40,11 @@ _NOTHING: frozenset[str] = frozenset()
 
 # What is allowed, and the sets that make it up. No tokens: those of an instance that two tasks share,
 # or that a generator leaves in another context than it entered, cannot be reset, and resetting them raises.
-_allowed: ContextVar[tuple[frozenset[str], tuple[frozenset[str], ...]]] = ContextVar(
-    "dbsight_allowed", default=(_NOTHING, ())
-)
+_allowed: ContextVar[frozenset[str]] = ContextVar("dbsight_allowed", default=_NOTHING)
+_allowing: ContextVar[tuple[frozenset[str], ...]] = ContextVar("dbsight_allowing", default=())
 
-
-def allowed() -> frozenset[str]:
-    """The rules that are allowed here; ``all`` among them allows every rule."""
-    return _allowed.get()[0]
+allowed: Callable[[], frozenset[str]] = _allowed.get
+"""The rules that are allowed here; ``all`` among them allows every rule. Asked for every query: without a function."""
 
 
 class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")
@@ -74,17 +71,18 @@ class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reas
         self.reason = reason
 
     def __enter__(self) -> Self:
-        union, parts = _allowed.get()
-        _allowed.set((union | self.rules, (*parts, self.rules)))
+        _allowed.set(_allowed.get() | self.rules)
+        _allowing.set((*_allowing.get(), self.rules))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        parts = list(_allowed.get()[1])
+        parts = list(_allowing.get())
         if self.rules in parts:  # always, but where it is left in another context than it was entered in
             parts.remove(self.rules)
-            _allowed.set((_NOTHING.union(*parts), tuple(parts)))
+            _allowed.set(_NOTHING.union(*parts))
+            _allowing.set(tuple(parts))
 
     async def __aenter__(self) -> Self:
         return self.__enter__()

@@ -34,6 +34,9 @@ class Sending(Protocol):
     keeps: bool
     failures: int
 
+    def given(self, request: Held, connection: Any) -> None:
+        """What was asked for is here. Never raises."""
+
 
 running: ContextVar[Sending | None] = ContextVar("dbsight_redis_running", default=None)
 """The command or pipeline that this thread or task began last; it may be over."""

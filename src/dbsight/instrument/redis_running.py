@@ -59,6 +59,19 @@ class Running:
     failures = 0
     over = False
 
+    def given(self, request: Held, connection: Any) -> None:
+        """What was asked for is here. Never raises."""
+        try:
+            pool, operation = request.pool, self.operation
+            held = pool.got(request, connection, site=operation.call_site, thread=operation.thread)
+            if held is not None:
+                held.kept = not self.keeps
+                operation.pool = pool.name
+                if held.wait:
+                    operation.pool_wait = held.take_wait()
+        except Exception:
+            failed("redis.given")
+
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
         duration = perf_counter() - self.began

@@ -17,15 +17,14 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools.around import Making
-from dbsight.instrument.pools.held import asking
+from dbsight.instrument.pools.held import Held, asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
-from dbsight.safety import failed
+from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
-    from dbsight.instrument.pools.held import Held
     from dbsight.instrument.redis_clients import Sending
 
 NO_LIMIT: Final = 2**30
@@ -277,6 +276,16 @@ class _Others:
     def request(self, request: Held | None) -> None:
         asking.set(request)
 
+    @guard
+    def _given(self, request: Held, connection: Any, frame: FrameType) -> None:
+        held = request.pool.got(request, connection)
+        if held is not None:
+            held.kept = gives_back(frame)
+
+    def given(self, request: Held, connection: Any) -> None:
+        """As ``Sending.given``; called by what takes the place of a pool's method, for it looks who called that."""
+        self._given(request, connection, sys._getframe(2))
+
 
 _OTHERS: Final = _Others()
 
@@ -285,26 +294,6 @@ def asker() -> Sending | _Others:
     """Who asks for a connection here: the command that is being sent, or somebody else."""
     sending = running.get()
     return sending if sending is not None and not sending.over else _OTHERS
-
-
-def given(request: Held, connection: Any, who: Sending | _Others) -> None:
-    """A request was given a connection; called by what takes the place of a pool's method. Never raises."""
-    try:  # no ``guard``: it would cost as much as all of this
-        pool = request.pool
-        if isinstance(who, _Others):
-            held = pool.got(request, connection)
-            if held is not None:
-                held.kept = gives_back(sys._getframe(2))
-            return
-        operation = who.operation
-        held = pool.got(request, connection, site=operation.call_site, thread=operation.thread)
-        if held is not None:
-            held.kept = not who.keeps
-            operation.pool = pool.name
-            if held.wait:
-                operation.pool_wait = held.take_wait()
-    except Exception:
-        failed("pools.redis.given")
 
 
 def gives_back(frame: FrameType | None) -> bool:
@@ -324,9 +313,11 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        who = asker()
+        who: Any = running.get()  # as ``asker``, without a call
+        if who is None or who.over:
+            who = _OTHERS
         before = who.request
-        who.request = request = pool.ask()
+        who.request = request = Held(pool)
         try:
             connection = original(self, *args, **options)
         except BaseException as error:
@@ -334,7 +325,7 @@ def around_get_connection(original: Any, package: str) -> Any:
             raise
         finally:
             who.request = before
-        given(request, connection, who)
+        who.given(request, connection)
         return connection
 
     @functools.wraps(original)
@@ -342,9 +333,11 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        who = asker()
+        who: Any = running.get()  # as ``asker``, without a call
+        if who is None or who.over:
+            who = _OTHERS
         before = who.request
-        who.request = request = pool.ask()
+        who.request = request = Held(pool)
         try:
             connection = await original(self, *args, **options)
         except BaseException as error:
@@ -352,7 +345,7 @@ def around_get_connection(original: Any, package: str) -> Any:
             raise
         finally:
             who.request = before
-        given(request, connection, who)
+        who.given(request, connection)
         return connection
 
     return get_connection_async if _is_asynchronous(original) else get_connection

@@ -19,7 +19,6 @@ from dbsight.instrument.pools.redis import (
     NO_LIMIT,
     LatePool,
     asker,
-    given,
     has_socket,
     is_open,
     note_open,
@@ -113,7 +112,7 @@ def around_acquire(original: Any, package: str) -> Any:
             pool.gave_up(request, timed_out=timed_out(error))
             raise
         connection.__dict__["_dbsight_pool"] = pool  # it is connected later, when it is first used
-        given(request, connection, asker())
+        asker().given(request, connection)
         return connection
 
     return acquire_connection
