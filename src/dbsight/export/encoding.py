@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _TIMES = Struct("<sQsQ")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
+_OWN = len(_SPAN_ID) + 8 + _TIMES.size  # bytes of what no two spans share
 _RESOURCE_SPANS = b"\x0a"  # of ExportTraceServiceRequest, field 1
 _SCOPE_SPANS = b"\x12"  # of ResourceSpans, field 2
 _SPANS = b"\x12"  # of ScopeSpans, field 2
@@ -108,7 +109,6 @@ class Encoder:
         pieces: list[bytes] = []
         latest: tuple[Any, ...] | None = None
         family = b""  # what spans below one parent have in common, one of which comes after the other
-        trace_id = 0
         for span in spans:
             attributes: Any = span._attributes
             text = b""
@@ -124,13 +124,13 @@ class Encoder:
             # A context is a tuple: to take an element costs less than to ask for a property.
             context: tuple[Any, ...] = span._context  # type: ignore[assignment]
             parent: tuple[Any, ...] | None = span._parent
-            if parent is not latest or context[0] != trace_id or not family:
-                latest, trace_id = parent, context[0]
-                family = _TRACE_ID + trace_id.to_bytes(16, "big")
+            if parent is None or parent is not latest:
+                latest = parent
+                family = _TRACE_ID + context[0].to_bytes(16, "big")
                 if parent is not None:
                     family += _PARENT_ID + parent[1].to_bytes(8, "big")
             times = _TIMES.pack(_START, span._start_time, _END, span._end_time)
-            length = len(family) + 28 + len(common) + len(text)
+            length = len(family) + _OWN + len(common) + len(text)
             pieces += (
                 _SPANS,
                 _VARINTS[length] if length < _KNOWN_VARINTS else _varint(length),

@@ -17,7 +17,7 @@ from weakref import WeakSet
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools.around import Making
-from dbsight.instrument.pools.held import Held, asking
+from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed, guard
@@ -25,6 +25,7 @@ from dbsight.safety import failed, guard
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
+    from dbsight.instrument.pools.held import Held
     from dbsight.instrument.redis_clients import Sending
 
 NO_LIMIT: Final = 2**30
@@ -313,11 +314,9 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return original(self, *args, **options)
-        who: Any = running.get()  # as ``asker``, without a call
-        if who is None or who.over:
-            who = _OTHERS
+        who = asker()
         before = who.request
-        who.request = request = Held(pool)
+        who.request = request = pool.ask()
         try:
             connection = original(self, *args, **options)
         except BaseException as error:
@@ -333,11 +332,9 @@ def around_get_connection(original: Any, package: str) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
             return await original(self, *args, **options)
-        who: Any = running.get()  # as ``asker``, without a call
-        if who is None or who.over:
-            who = _OTHERS
+        who = asker()
         before = who.request
-        who.request = request = Held(pool)
+        who.request = request = pool.ask()
         try:
             connection = await original(self, *args, **options)
         except BaseException as error:
