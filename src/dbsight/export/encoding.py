@@ -205,7 +205,7 @@ def _attribute(name: str, value: str | int) -> bytes:
 
 
 def _text_attribute(name: str, text: str) -> bytes:
-    """The same for a text that is another each time, in a third of the steps."""
+    """The same for a text that is another each time: what is always the same is written once, lengths are looked up."""
     key = _names.get(name)
     if key is None:
         encoded = name.encode()

@@ -155,7 +155,7 @@ class Running:
 def _complete(untold: Sequence[Running]) -> list[Operation]:
     """Start the spans that were left to be started later, and put on the records what is known by now.
 
-    What is asked once for all of them would cost half as much again if it were asked for each.
+    Settings and parents are asked once for all that share them.
     """
     parameters = config.current().parameters != "off"
     measuring = measuring_themselves()

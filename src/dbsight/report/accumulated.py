@@ -88,7 +88,7 @@ class Series:
             for amount in amounts:
                 self._direct(amount, _NOWHERE)
             return
-        amounts = sorted(amounts)  # then a bucket is a slice: to look for that of each amount costs four times as much
+        amounts = sorted(amounts)  # then a bucket is a slice, and only its end is looked for
         counted = 0
         with self._lock:
             counts = self._counts
