@@ -9,7 +9,8 @@ from typing import Final
 
 from dbsight.model import Statement
 from dbsight.safety import failed
-from dbsight.statement.reader import READ_LIMIT, fingerprint, read_text, salt
+from dbsight.statement.reader import READ_LIMIT, fingerprint, read_text
+from dbsight.statement.salt import SALT
 
 CACHE_LIMIT: Final = 2_000
 """Texts that are remembered."""
@@ -96,7 +97,7 @@ def _read(text: str, system: str, *, longer: bool) -> Statement:
     except Exception:
         failed("statement.read")
         # Salted: an unsalted hash of a text would let its literals be guessed.
-        return Statement(system, "", "", fingerprint(f"{salt()}{text!a}"), truncated=True)
+        return Statement(system, "", "", fingerprint(f"{SALT}{text!a}"), truncated=True)
 
 
 def _remember(key: tuple[str, str | bytes], statement: Statement) -> Statement:

@@ -1,11 +1,25 @@
-"""Bound values become a salted hash: enough to tell executions apart, nothing that could leave the process."""
+"""Bound values become a salted hash: enough to tell executions apart, nothing that could leave the process.
+
+Python's own ``hash`` is not enough: -1 and -2 have the same, and so do 1, 1.0 and True. What is hashed is therefore the
+values written out with their types, by ``marshal`` where it knows all of them, which is about as fast.
+"""
 
 from __future__ import annotations
 
-import secrets
-from typing import Any
+import io
+import marshal
+from pickle import Pickler
+from typing import Any, Final
 
-_SALT = secrets.randbits(64)
+from dbsight.statement.salt import SALT
+
+_PLAIN: Final = frozenset((int, str, float, bool, type(None), bytes, complex))
+# Version 2 writes equal values alike; from version 3 on, what is written depends on how often an object is referred to.
+_VERSION: Final = 2
+_PICKLE_PROTOCOL: Final = 4
+_DEPTH: Final = 50
+_SHOWN_WHOLE: Final = frozenset(("datetime", "decimal", "ipaddress"))
+"""Modules of the standard library whose objects show all of their value in their ``repr``."""
 
 
 def hash_parameters(parameters: Any) -> int | None:
@@ -15,17 +29,60 @@ def hash_parameters(parameters: Any) -> int | None:
         parameters: A sequence or a mapping of values, as the driver gets them; None or empty when there are none.
 
     Returns:
-        A number that is the same for the same values in this process only; None when the values cannot be told.
+        A number that is the same for the same values of the same types in this process only; None when the values
+        cannot be compared.
     """
-    if not parameters:
-        return _SALT
-    values = tuple(parameters.values()) if isinstance(parameters, dict) else parameters
     try:
-        return hash((_SALT, *values))
-    except TypeError:  # a list, a dict, a JSON document: unhashable
-        pass
-    try:
-        return hash((_SALT, repr(values)))
+        if not parameters:
+            return SALT
+        values = parameters.values() if type(parameters) is dict else parameters
+        if _PLAIN.issuperset(map(type, values)):
+            return hash((SALT, marshal.dumps(parameters, _VERSION)))
+        return hash((SALT, marshal.dumps(_comparable(parameters, 0), _VERSION)))
     except Exception:
-        # The values are the application's objects: their repr may do anything.
+        # The values are the application's objects: to look into them may do anything.
         return None
+
+
+def _comparable(value: Any, depth: int) -> Any:
+    """The value in types that ``marshal`` knows; other types keep their name.
+
+    Raises:
+        Exception: The value cannot be compared, or holds itself.
+    """
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if depth >= _DEPTH:
+        raise RecursionError
+    if kind is tuple or kind is list:
+        return kind(_comparable(each, depth + 1) for each in value)
+    if kind is dict:
+        return ("dict", *((_comparable(key, depth + 1), _comparable(each, depth + 1)) for key, each in value.items()))
+    if kind is set or kind is frozenset:
+        return (kind.__name__, *sorted(marshal.dumps(_comparable(each, depth + 1), _VERSION) for each in value))
+    return _named(value, kind, depth)
+
+
+def _named(value: Any, kind: type, depth: int) -> tuple[Any, ...]:
+    """What is no plain value and no plain container: its type and what it is made of."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if kind.__name__ == "UUID":  # the standard library's, and asyncpg's, which is equal to it
+        return ("UUID", value.bytes)
+    if kind.__module__ in _SHOWN_WHOLE:
+        return (name, repr(value))
+    if kind is bytearray or kind is memoryview:
+        return (name, bytes(value))
+    if getattr(value, "dtype", None) is not None and hasattr(value, "tobytes"):  # numpy
+        content = _comparable(value.tolist(), depth + 1) if value.dtype.hasobject else value.tobytes()
+        return (name, str(value.dtype), *getattr(value, "shape", ()), content)
+    return (name, _pickled(value))
+
+
+def _pickled(value: Any) -> bytes:
+    """Everything else by its state: a ``repr`` may be cut, and may show an address that is used again."""
+    written = io.BytesIO()
+    pickler = Pickler(written, _PICKLE_PROTOCOL)
+    pickler.fast = True  # no memo: what is written does not depend on which objects are the same
+    pickler.dump(value)
+    return written.getvalue()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from dbsight.model import Statement
 from dbsight.statement.commands import COMMANDS, DOCUMENTS, read_command, read_document
 from dbsight.statement.dialects import ANSI, MYSQL, ORACLE, OTHER, POSTGRESQL, SQL_SERVER, SQLITE
+from dbsight.statement.salt import SALT
 from dbsight.statement.scanner import Scanner
 from dbsight.statement.traits import is_catalogue, is_ping, is_setup, is_waiting
 from dbsight.statement.vocabulary import words
@@ -46,16 +46,6 @@ _DIALECTS: Final[dict[str, Dialect]] = {
 _WRITING: Final = frozenset(("insert", "update", "delete", "ddl"))
 
 _NOTHING: Final[frozenset[str]] = frozenset()
-
-_salt: int | None = None
-
-
-def salt() -> int:
-    """The salt of this process's hashes; children of a fork keep it, so that they compare with their parent's."""
-    global _salt  # noqa: PLW0603 - drawn when first needed: start-up stays cheap
-    if _salt is None:
-        _salt = secrets.randbits(62) | 1
-    return _salt
 
 
 def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
@@ -111,7 +101,7 @@ def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
         catalogue=is_catalogue(grammar, identity),
         blocking=is_waiting(grammar),
         truncated=longer or scanner.truncated,
-        literals=hash((salt(), *literals)) or 1 if literals else 0,
+        literals=hash((SALT, *literals)) or 1 if literals else 0,
         allowed=frozenset(scanner.allowed) if scanner.allowed else _NOTHING,
     )
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 from dbsight.safety import failed
 from dbsight.statement.keys import templates
 from dbsight.statement.parameters import hash_parameters
-from dbsight.statement.reader import SUMMARY_LIMIT, salt
+from dbsight.statement.reader import SUMMARY_LIMIT
 from dbsight.statement.redis_command import Command
+from dbsight.statement.salt import SALT
 from dbsight.statement.vocabulary_redis import CONTAINERS, PINGS, SETUP, SHAPES, UNKNOWN, Shape
 
 if TYPE_CHECKING:
@@ -216,7 +217,7 @@ def _read(args: Sequence[Any], system: str) -> Command:
     command = form.of(
         " ".join(words),
         len(keys),
-        hash((salt(), *shown)) or 1 if shown else 0,
+        hash((SALT, *shown)) or 1 if shown else 0,
         hash_parameters(tuple(told)) if told else None,
     )
     if len(keys) > 1:
@@ -336,7 +337,7 @@ def _pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> 
     pipeline = form.of(
         "\n".join(lines),
         sum([part.keys for part in parts]),
-        hash((salt(), *[part.literals for part in parts])) or 1,
+        hash((SALT, *[part.literals for part in parts])) or 1,
         hash_parameters(tuple([part.parameters for part in parts])) if parts else None,
     )
     pipeline.blocking = any([part.blocking for part in parts])  # noqa: C419 - twice as fast as a generator
