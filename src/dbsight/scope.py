@@ -10,10 +10,14 @@ import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from opentelemetry import context as context_api
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from opentelemetry.context import Context
     from typing_extensions import Self
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
@@ -26,6 +30,10 @@ class Untold(Protocol):
     def tell_all(untold: Sequence[Any]) -> None:
         """Publish what is of one class, and make its spans. Never raises."""
 
+
+_held = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
+current_context: Callable[[], Context] = _held.get if isinstance(_held, ContextVar) else get_current
+"""As ``get_current``, without two calls where the context is kept in a ContextVar, as by default."""
 
 window: ContextVar[Any] = ContextVar("dbsight_window", default=None)
 """The open window of this unit of work; the processor sets it, the analyser reads it.
@@ -45,6 +53,16 @@ _allowing: ContextVar[tuple[frozenset[str], ...]] = ContextVar("dbsight_allowing
 
 allowed: Callable[[], frozenset[str]] = _allowed.get
 """The rules that are allowed here; ``all`` among them allows every rule. Asked for every query: without a function."""
+
+
+def suppressed() -> bool:
+    """Whether instrumentation is suppressed here: ``opentelemetry.instrumentation.utils.suppress_instrumentation``.
+
+    Asked where something begins: what began outside is reported when it ends, wherever that is, and what began inside
+    is not.
+    """
+    current = current_context()
+    return bool(current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")))
 
 
 class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")

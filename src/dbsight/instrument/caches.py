@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import bus, safety
+from dbsight import bus, safety, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.cache_libraries import LIBRARIES
 from dbsight.model import CacheEvent
@@ -35,6 +35,9 @@ MAX_CACHES: Final = 500
 MANY: Final = 250
 """Look-ups in one cache that are told at once, at the latest."""
 
+
+_MISSES: Final = 1
+"""Where misses stand among the counts."""
 
 Look = tuple[str, int, int, int, int, "Sequence[int]"]
 """What a command of Redis did with keys of one template: it, keys that were found, that were not, that were written,
@@ -66,30 +69,36 @@ class Counter:
 
     def hit(self, number: int = 1) -> None:
         """Count keys that were found."""
-        with self._lock:
-            self._counts[0] += number
+        self._add(0, number)
 
     def missed(self, number: int = 1) -> None:
         """Count keys that were not, and remember where they were asked for."""
-        site = callsite.find()
-        with self._lock:
-            self._counts[1] += number
-            self._site = site or self._site
+        self._add(1, number)
 
     def stored(self, number: int = 1) -> None:
         """Count keys that were written."""
-        with self._lock:
-            self._counts[2] += number
+        self._add(2, number)
 
     def removed(self, number: int = 1) -> None:
         """Count keys that the application removed."""
-        with self._lock:
-            self._counts[3] += number
+        self._add(3, number)
 
     def evicted(self, number: int = 1) -> None:
         """Count keys that the cache dropped by itself."""
+        self._add(4, number)
+
+    def _add(self, what: int, number: int) -> None:
+        if number and not scope.suppressed():
+            site = callsite.find() if what == _MISSES else None
+            with self._lock:
+                self._counts[what] += number
+                self._site = site or self._site
+
+    def polled(self, hits: int, misses: int, evictions: int) -> None:
+        """Count what a cache counted by itself: what was missed was stored."""
         with self._lock:
-            self._counts[4] += number
+            for what, number in enumerate((hits, misses, misses, 0, evictions)):
+                self._counts[what] += number
 
     def note(self, look: Look, site: CallSite | None, origin: object | None) -> None:
         """Count what one command or pipeline did; its template is that of this counter.
@@ -239,11 +248,7 @@ def _poll(cache: Any, counting: Counter) -> None:
         # What was missed is stored; what is not there any more was evicted.
         evictions = max(0, misses - (now.currsize - last[2]))
         last[:] = [now.hits, now.misses, now.currsize]
-        counting.hit(hits)
-        if misses:
-            counting.missed(misses)
-            counting.stored(misses)
-        counting.evicted(evictions)
+        counting.polled(hits, misses, evictions)
         return True
 
     with _lock:

@@ -149,8 +149,10 @@ class Watcher:
     def __init__(self, pipeline: span.Pipeline) -> None:
         self.pipeline = pipeline
 
-    def begin(self, lock: Any) -> tuple[Trying, float]:
-        """Somebody wants a lock."""
+    def begin(self, lock: Any) -> tuple[Trying | None, float]:
+        """Somebody wants a lock; no ``Trying`` while instrumentation is suppressed."""
+        if scope.suppressed():
+            return None, 0.0
         earlier: Trying | None = lock.__dict__.get("_dbsight_trying")
         now = perf_counter()
         if earlier is None or now - earlier.ended > SEQUENCE:
@@ -158,8 +160,10 @@ class Watcher:
         earlier.paces = None
         return earlier, now
 
-    def end(self, lock: Any, trying: Trying, began: float, before: int, acquired: bool) -> None:
+    def end(self, lock: Any, trying: Trying | None, began: float, before: int, acquired: bool) -> None:
         """It was got, or given up. Never raises."""
+        if trying is None:
+            return
         try:
             self._end(lock, trying, began, before, acquired)
         except Exception:
@@ -239,7 +243,7 @@ def _acquire(watcher: Watcher, original: Any) -> Any:
     @functools.wraps(original)
     def acquire(self: Any, *args: Any, **options: Any) -> Any:
         trying, began = watcher.begin(self)
-        before = trying.count
+        before = trying.count if trying is not None else 0
         token = _trying.set(trying)
         got = False
         try:
@@ -256,7 +260,7 @@ def _async_acquire(watcher: Watcher, original: Any) -> Any:
     @functools.wraps(original)
     async def acquire(self: Any, *args: Any, **options: Any) -> Any:
         trying, began = watcher.begin(self)
-        before = trying.count
+        before = trying.count if trying is not None else 0
         token = _trying.set(trying)
         got = False
         try:

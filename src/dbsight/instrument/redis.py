@@ -107,7 +107,7 @@ class Watcher:
         database = database_of(client, self.system)
         sending.prepared = prepared = span.prepare(command, database)
         sending.operation = operation = Operation(command, database, time_ns(), 0.0)
-        current = span.current_context()
+        current = scope.current_context()
         unit = scope.window.get()
         place = unit.place if unit is not None else None
         # In the same context as the latest, everything is as it was then; to find it out costs as much as all the rest.

@@ -70,7 +70,7 @@ def _held(connection: Any) -> Held | None:
 @guard
 def begin(connection: Any) -> None:
     """A transaction begins."""
-    if not bus.listening():
+    if not bus.listening() or scope.suppressed():
         return
     held = _held(connection)
     target = connection.dialect.__dict__.get("_dbsight_target")

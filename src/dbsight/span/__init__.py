@@ -20,7 +20,7 @@ from dbsight.span.attributes import (
     verdict_attributes,
 )
 from dbsight.span.emission import Prepared, emit, prepare
-from dbsight.span.pipeline import DrawnRoot, Pipeline, Started, Wrapping, current_context
+from dbsight.span.pipeline import DrawnRoot, Pipeline, Started, Wrapping
 
 __all__ = [
     "DrawnRoot",
@@ -30,7 +30,6 @@ __all__ = [
     "Wrapping",
     "changing_attributes",
     "code_attributes",
-    "current_context",
     "emit",
     "exception_event",
     "finding_attributes",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import threading
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import opentelemetry.sdk.trace
-from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.context import get_current
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -56,10 +54,6 @@ _RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)  # since API 1.40
 _SPAN_KEY = getattr(propagation, "_SPAN_KEY", "")
 _SPANS = frozenset((NonRecordingSpan, getattr(opentelemetry.sdk.trace, "_Span", NonRecordingSpan)))
 """What is in a context nearly always; private names, without which ``get_current_span`` is asked."""
-
-_held = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
-current_context: Callable[[], Context] = _held.get if isinstance(_held, ContextVar) else get_current
-"""As ``get_current``, without two calls where the context is kept in a ContextVar, as by default."""
 
 _HARMLESS = (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor)
 """Processors that do nothing when a span starts, nor as it is ending."""

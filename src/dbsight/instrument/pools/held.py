@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from dbsight import scope
 from dbsight.model import Holder
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Held:
         seen: How many its connection had run when it was looked at last, where it is the connection that counts.
         writes: How many of these wrote.
         failures: How many failed.
+        suppressed: It was asked for while instrumentation was suppressed: it counts as used, and nothing is reported.
         transaction: The one that is open on it; ``transactions.py``'s.
     """
 
@@ -59,6 +61,7 @@ class Held:
     session = False
     overdue = False
     kept = False
+    suppressed = False
     site: CallSite | None = None
     transaction: Any = None
 
@@ -66,6 +69,8 @@ class Held:
         self.pool = pool
         self.asked = perf_counter()
         pool.requests[self] = None
+        if scope.suppressed():
+            self.suppressed = True
 
     def ran(self, operation: Operation, last: float) -> None:
         """A query on it is over: add it up, and tell the operation its pool and what it waited for the connection.

@@ -222,6 +222,8 @@ class Pool:
                 self._look_at_loop(held)
             else:
                 held.requester = thread or get_ident()
+            if held.suppressed:
+                return held
             # Whoever waits is served by one that is given back. Without, or with connections left, it was the machine
             # that was busy: a pool of one is always exhausted once its connection is out.
             if served >= WAITED and self.touched > held.asked and self.exhausted():
@@ -241,14 +243,14 @@ class Pool:
         held.requester = hash(task.get_name()) if task is not None else 0
         if self._loop is None:
             self._loop = ref(loop)
-        elif self._loop() is not loop:
+        elif self._loop() is not loop and not held.suppressed:
             self.wrong_loop += 1
 
     def gave_up(self, held: Held, *, timed_out: bool) -> None:
         """No connection was given out; when the time was over, an event says who holds them."""
         waited = perf_counter() - held.asked - held.creating
         self.requests.pop(held, None)
-        if timed_out:
+        if timed_out and not held.suppressed:
             self._timed_out(waited)
 
     @guard
@@ -277,6 +279,8 @@ class Pool:
             held.transaction.abandoned(held)
         if held.connection:
             held_by_connection.pop(held.connection, None)
+        if held.suppressed:
+            return
         uses = self.uses
         uses.append((now, now - held.began, held.served, held.waited, held.requester, held.site))
         if len(uses) >= registry.MANY:
@@ -285,7 +289,7 @@ class Pool:
     def lost(self, identity: int, reason: str = "collected") -> None:
         """A connection that is out, by its identity, was found by the garbage collector: nobody gave it back."""
         held = self.held.get(identity)
-        if held is None or held.overdue:
+        if held is None or held.overdue or held.suppressed:
             return
         held.overdue = True
         self._tell(
@@ -314,18 +318,23 @@ class Pool:
                 request.pool.requests[request] = None
         if error is not None:
             kind = type(error)
-            self._tell("failure", seconds, None, error_type=f"{kind.__module__}.{kind.__qualname__}")
+            self._tell_here("failure", seconds, None, error_type=f"{kind.__module__}.{kind.__qualname__}")
         elif not cancelled:
             registry.opened(self.counts)
             if self.asynchronous and self.counts.opened - self.counts.gone == 1:
                 loop = asyncio._get_running_loop()
                 self._loop = ref(loop) if loop is not None else None
-            self._tell("create", seconds, None)
+            self._tell_here("create", seconds, None)
 
     def closed(self, reason: str, age: float = 0.0) -> None:
         """A connection is gone; ``age`` in s."""
         registry.gone(self.counts)
-        self._tell("close", age, None, reason=reason)
+        self._tell_here("close", age, None, reason=reason)
+
+    def _tell_here(self, kind: Any, seconds: float, site: CallSite | None, **more: Any) -> None:
+        """Report what no request carries, unless instrumentation is suppressed."""
+        if not scope.suppressed():
+            self._tell(kind, seconds, site, **more)
 
     def _tell(self, kind: Any, seconds: float, site: CallSite | None, **more: Any) -> None:
         about = (kind, self.name, time_ns(), seconds)

@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from dbsight import bus
+from dbsight import bus, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
@@ -174,7 +174,7 @@ class PoolWatcher(Generic[_R]):
     def _refused(self, url: Any, options: dict[str, Any]) -> None:
         """An asynchronous engine was given a pool for threads."""
         kind = options.get("poolclass")
-        if kind is None or getattr(kind, "_is_asyncio", True):
+        if kind is None or getattr(kind, "_is_asyncio", True) or scope.suppressed():
             return
         from sqlalchemy import make_url
 
