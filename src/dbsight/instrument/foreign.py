@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 _OLD_SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db", "other_sql": "other_sql"}
+_NO_ERRORS: Final = frozenset({"CancelledError", "WatchError"})
 _MAX_DATABASES = 1000
 
 _databases: dict[tuple[Any, ...], Database] = {}
@@ -50,9 +51,7 @@ def read_span(span: ReadableSpan) -> Operation | None:
     statement = read(str(text), system)
     rows = attributes.get(semconv.DB_RESPONSE_RETURNED_ROWS)
     batch = attributes.get(semconv.DB_OPERATION_BATCH_SIZE)
-    error = attributes.get(semconv.ERROR_TYPE)
-    if error is None and span.status.status_code.name == "ERROR":
-        error = "_OTHER"
+    error = _error_of(span, attributes)
     code = attributes.get(semconv.DB_RESPONSE_STATUS_CODE)
     return Operation(
         statement,
@@ -62,7 +61,7 @@ def read_span(span: ReadableSpan) -> Operation | None:
         end_ns=span.end_time,
         rows=rows if isinstance(rows, int) else None,
         batch_size=batch if isinstance(batch, int) else 0,
-        error_type=str(error) if error is not None else None,
+        error_type=error,
         error_code=str(code) if code is not None else None,
         call_site=_call_site(attributes),
         context=span.context,
@@ -72,6 +71,16 @@ def read_span(span: ReadableSpan) -> Operation | None:
         allowed=scope.allowed(),
         foreign=True,
     )
+
+
+def _error_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> str | None:
+    """``error.type``; None for a call that was cancelled or lost the race of an optimistic lock, which is no error."""
+    error = attributes.get(semconv.ERROR_TYPE)
+    if error is None and span.status.status_code.name != "ERROR":
+        return None
+    raised = [event.attributes.get(semconv.EXCEPTION_TYPE) for event in span.events if event.attributes]
+    names = {str(each).rpartition(".")[2] for each in (error, *raised)}
+    return str(error or "_OTHER") if names.isdisjoint(_NO_ERRORS) else None
 
 
 def _database(system: str, attributes: Mapping[str, Any]) -> Database:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from copy import copy
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from dbsight import bus, config, semconv, span
+from dbsight.instrument.outcomes import was_cancelled, was_handled
 from dbsight.instrument.redis_clients import error_of, measuring_themselves
 from dbsight.instrument.redis_replies import count, items, looks
 from dbsight.safety import failed
@@ -89,7 +91,8 @@ class Running:
         """It is over, and this was raised. Never raises."""
         duration = perf_counter() - self.began
         try:
-            self.operation.error_type, self.operation.error_code = error_of(error)
+            if not was_cancelled(error) and not was_handled(error, sys._getframe(1)):
+                self.operation.error_type, self.operation.error_code = error_of(error)
         except Exception:
             failed("redis.raised")
         self._end(duration)

@@ -18,6 +18,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import aiosqlite, callsite, claims, orm, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented, error_of
+from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher
 from dbsight.instrument.results import Followed
@@ -148,7 +149,7 @@ class Running:
 
     def _publish(self, error: BaseException | None) -> None:
         operation = self.operation
-        if error is not None:
+        if error is not None and not was_cancelled(error):
             operation.error_type, operation.error_code = error_of(error)
         if not self.executed:
             # The driver raised and no event told us so (skip_user_error_events).
