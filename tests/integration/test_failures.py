@@ -68,8 +68,8 @@ GUARDS = {
         "_shadow.suppressed.shadow",
     },
     "instrument.results": {
-        *("Followed.fetchone", "Followed.fetchmany", "Followed.fetchall", "Followed._fetched"),
-        *("Followed.soft_close", "Followed.hard_close", "Followed._close"),
+        *("Followed.fetchone", "Followed.fetchmany", "Followed.fetchall", "Followed.__getattr__"),
+        *("Followed.soft_close", "Followed.hard_close"),
         *("Followed.handle_exception", "Followed.yield_per"),
     },
     # What the SDK calls: each hands on to the application's processors and sampler whatever becomes of ours.

@@ -9,30 +9,55 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from dbsight.safety import failed
+from dbsight.safety import guard
 
 if TYPE_CHECKING:
     from collections.abc import Sized
 
     from dbsight.instrument.sqlalchemy import Running
 
+_NO_SLOTS: tuple[str, ...] = ()
+
+_kinds: dict[type, type[Followed]] = {}
+"""By the class of the strategy that is followed; SQLAlchemy has four."""
+
+
+def follow(inner: Any, running: Running) -> Followed:
+    """A fetch strategy around another one, and an instance of the same class."""
+    kind = _kinds.get(type(inner))
+    if kind is None:
+        base = type(inner)
+        names = {
+            "__slots__": ("_closing", "_fetching", "_inner", "_running"),
+            "__module__": base.__module__,
+            "__qualname__": base.__qualname__,
+            "__doc__": base.__doc__,
+        }
+        kind = _kinds[base] = type(base.__name__, (Followed, base), names)
+    followed = kind.__new__(kind)
+    followed._inner = inner
+    followed._running = running
+    followed._closing = followed._fetching = False
+    return followed
+
 
 class Followed:
-    """A fetch strategy around another; has the interface of ``sqlalchemy.engine.cursor.ResultFetchStrategy``.
+    """What ``follow`` adds to ``sqlalchemy.engine.cursor.ResultFetchStrategy``.
 
     The consumer's own time between fetches is not counted. A fetch that closes the result closes the query after its
     rows were counted.
     """
 
-    __slots__ = ("_closing", "_fetching", "_inner", "_running")
+    __slots__ = _NO_SLOTS  # a class cannot inherit from several classes that have slots
 
-    alternate_cursor_description = None
+    _closing: bool
+    _fetching: bool
+    _inner: Any
+    _running: Running
 
-    def __init__(self, inner: Any, running: Running) -> None:
-        self._inner = inner
-        self._running = running
-        self._closing = False
-        self._fetching = False
+    def __getattr__(self, name: str) -> Any:
+        # The slots of the strategy's own class are empty here.
+        return getattr(object.__getattribute__(self, "_inner"), name)
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         """As the inner strategy's; one row, or None at the end."""
@@ -58,17 +83,14 @@ class Followed:
         self._fetched(began, rows)
         return rows
 
+    @guard
     def _fetched(self, began: float, rows: Sized) -> None:
         self._fetching = False
-        try:
-            running = self._running
-            if not running.over:
-                running.fetched(began, len(rows))
-                if self._closing:
-                    running.finish()
-        except Exception:
-            # The rows are the application's, whatever became of their number.
-            failed("results.fetched")
+        running = self._running
+        if not running.over:
+            running.fetched(began, len(rows))
+            if self._closing:
+                running.finish()
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
         """The result is exhausted or was given up."""
@@ -80,6 +102,7 @@ class Followed:
         self._close()
         self._inner.hard_close(result, dbapi_cursor)
 
+    @guard
     def _close(self) -> None:
         if self._fetching:
             self._closing = True
@@ -94,5 +117,8 @@ class Followed:
         """Change to buffered fetching, which may put another strategy into our place."""
         self._inner.yield_per(result, dbapi_cursor, num)
         if result.cursor_strategy is not self:
-            self._inner = result.cursor_strategy
-            result.cursor_strategy = self
+            self._replace(result)
+
+    @guard
+    def _replace(self, result: Any) -> None:
+        result.cursor_strategy = follow(result.cursor_strategy, self._running)

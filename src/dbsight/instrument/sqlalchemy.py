@@ -21,7 +21,7 @@ from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_ins
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher
-from dbsight.instrument.results import Followed
+from dbsight.instrument.results import follow
 from dbsight.model import Operation
 from dbsight.safety import failed, guard
 from dbsight.statement import read
@@ -272,7 +272,7 @@ class Watcher:
             running.finish()
         else:
             running.operation.rows = 0
-            context.cursor_fetch_strategy = Followed(context.cursor_fetch_strategy, running)
+            context.cursor_fetch_strategy = follow(context.cursor_fetch_strategy, running)
 
     @guard
     def after_execute(self, conn: Any, *arguments: Any) -> None:
@@ -281,7 +281,7 @@ class Watcher:
         running = getattr(getattr(result, "context", None), "_dbsight", None)
         if running is not None and running.streams and not running.over:
             running.streams = False
-            result.cursor_strategy = Followed(result.cursor_strategy, running)
+            result.cursor_strategy = follow(result.cursor_strategy, running)
 
     @guard
     def handle_error(self, exception_context: Any) -> None:

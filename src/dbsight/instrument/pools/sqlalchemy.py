@@ -1,9 +1,9 @@
 """SQLAlchemy's pools: QueuePool, AsyncAdaptedQueuePool, NullPool, StaticPool, SingletonThreadPool, AssertionPool.
 
-What a pool seldom tells by its public events is taken from them (close, detach, invalidate). Asking for a connection
-and making one have none, and the event of a check-in costs as much as giving the connection back: wrapped are
-``_ConnectionRecord.checkout``, which is never entered twice for one request, its ``__connect``, ``Pool._return_conn``,
-and what the garbage collector alone asks before it gives back what nobody did (``needs_gc``, before SQLAlchemy 2.1
+Close, detach and invalidate are events of a pool. Creating an engine or a pool, a checkout and a new connection have no
+event, and the event of a check-in costs as much as the check-in itself: wrapped are the constructors of ``Engine`` and
+``Pool``, ``_ConnectionRecord.checkout``, which is entered once per request, its ``__connect``, ``Pool._return_conn``,
+and what only the garbage collector calls before it returns a leaked connection (``needs_gc``, before SQLAlchemy 2.1
 ``_finalize_fairy``). Private names of SQLAlchemy 1.4 to 2.1.
 """
 
@@ -29,6 +29,7 @@ from dbsight.instrument.pools.sqlalchemy_kinds import (
     Target,
     waiting,
 )
+from dbsight.instrument.wrap import Patches, call_of
 from dbsight.model import PoolEvent
 from dbsight.safety import failed, guard
 
@@ -69,6 +70,7 @@ class PoolWatcher(Generic[_R]):
     """
 
     def __init__(self, running: Mapping[int, _R], finish: Callable[[_R], None]) -> None:
+        from sqlalchemy import __version__ as sqlalchemy_version
         from sqlalchemy import exc, pool
         from sqlalchemy.engine import Engine
         from sqlalchemy.pool import base
@@ -85,49 +87,35 @@ class PoolWatcher(Generic[_R]):
             (pool.SingletonThreadPool, SingletonThread),
             (pool.AssertionPool, Assertion),
         )
-        self._undo: list[Callable[[], None]] = []
-        self._listeners: tuple[tuple[Any, str, Any], ...] = ()
+        self._refuses = not sqlalchemy_version.startswith("1.")
+        self._patches = Patches()
 
     def install(self, provider: MeterProvider | None) -> None:
         """Watch every pool, those that exist already too."""
-        from sqlalchemy import event
-
-        self._replace(self._engine_class, "__init__", self._engine_init(self._engine_class.__init__))
+        patches = self._patches
+        patches.wrap(self._engine_class, "__init__", after=self._engine_made)
+        patches.wrap(self._base.Pool, "__init__", after=self._pool_made)
         record: Any = self._base._ConnectionRecord
-        self._replace(record, "checkout", classmethod(self._checkout(record.checkout.__func__)))
-        self._replace(record, _CONNECT, self._connect(getattr(record, _CONNECT)))
-        # Where asynchronous engines are not imported yet, they bind ours when they are: importing them takes 0.1 s.
-        package = sys.modules.get("sqlalchemy.ext.asyncio.engine")
-        name = "create_engine" if package is None else "_create_engine"
-        owner: Any = sys.modules["sqlalchemy.engine"] if package is None else package
-        self._replace(owner, name, self._create_async(getattr(owner, name)))
+        patches.wrap(record, "checkout", begin=self._asking)
+        self._checkout_code = record.checkout.__func__.__code__
+        patches.wrap(record, _CONNECT, begin=self._connecting)
         if hasattr(record, "needs_gc"):
-            self._replace(record, "needs_gc", property(self._needs_collection(record.needs_gc.fget)))
+            patches.wrap(record, "needs_gc", after=self._needed_collection)
         else:
-            self._replace(self._base, "_finalize_fairy", self._finalize(self._base._finalize_fairy))
+            patches.wrap(self._base, "_finalize_fairy", before=self._finalizing)
         for kind in {self._base.Pool, *(kind for kind, _ in self._kinds)}:
             if "_return_conn" in kind.__dict__:
-                self._replace(kind, "_return_conn", self._return(kind.__dict__["_return_conn"]))
-        self._listeners = (
-            (self._base.Pool, "close", self.close),
-            (self._base.Pool, "detach", self.detach),
-            (self._base.Pool, "invalidate", self.invalidate),
-            (self._engine_class, "engine_disposed", self.engine_disposed),
-        )
-        for target, name, listener in self._listeners:
-            event.listen(target, name, listener)
+                patches.wrap(kind, "_return_conn", before=self._returning)
+        patches.listen(self._base.Pool, "close", self.close)
+        patches.listen(self._base.Pool, "detach", self.detach)
+        patches.listen(self._base.Pool, "invalidate", self.invalidate)
+        patches.listen(self._engine_class, "engine_disposed", self.engine_disposed)
         instruments.observe(_LIBRARY, provider)
         self._adopt_existing()
 
     def uninstall(self) -> None:
         """Leave nothing behind."""
-        from sqlalchemy import event
-
-        for target, name, listener in self._listeners:
-            event.remove(target, name, listener)
-        for undo in reversed(self._undo):
-            undo()
-        self._undo = []
+        self._patches.undo()
         for pool in registry.pools():
             if isinstance(pool, SQLAlchemyPool) and pool.pool is not None:
                 pool.pool.__dict__.pop("_dbsight", None)
@@ -136,52 +124,22 @@ class PoolWatcher(Generic[_R]):
         registry.engines().clear()
         instruments.stop_observing(_LIBRARY)
 
-    def _replace(self, owner: Any, name: str, wrapper: Any) -> None:
-        original = owner.__dict__[name]
-        setattr(owner, name, wrapper)
-
-        def undo() -> None:
-            if owner.__dict__[name] is wrapper:  # else somebody wrapped ours: taking it out would take theirs
-                setattr(owner, name, original)
-
-        self._undo.append(undo)
-
     # -- Engines and their pools ----------------------------------------------------------------------------------
 
-    def _engine_init(self, original: Any) -> Any:
-        note = self._note_engine
+    def _engine_made(self, _: None, engine: Any) -> None:
+        self._note_engine(engine, callsite.find)
 
-        def __init__(engine: Any, *arguments: Any, **named: Any) -> None:  # noqa: N807 - it takes the place of one
-            original(engine, *arguments, **named)
-            note(engine, callsite.find)
-
-        return __init__
-
-    def _create_async(self, original: Any) -> Any:
-        from sqlalchemy import exc
-
-        def create(url: Any, **options: Any) -> Any:
-            try:
-                return original(url, **options)
-            except exc.ArgumentError:
-                if self._undo:
-                    self._refused(url, options)
-                raise
-
-        return create
-
-    @guard
-    def _refused(self, url: Any, options: dict[str, Any]) -> None:
-        """An asynchronous engine was given a pool for threads."""
-        kind = options.get("poolclass")
-        if kind is None or getattr(kind, "_is_asyncio", True) or scope.suppressed():
+    def _pool_made(self, _: None, pool: Any) -> None:
+        """A pool for threads that an asynchronous engine is given is refused by SQLAlchemy 2 right after this."""
+        dialect = pool._dialect
+        if not self._refuses or not getattr(dialect, "is_async", False) or pool._is_asyncio or scope.suppressed():
             return
-        from sqlalchemy import make_url
-
-        made = make_url(url)
-        where = database_of(made.get_dialect()(), made)
+        url = _url_of_new_engine(sys._getframe(1))
+        if url is None:
+            return
+        where = database_of(dialect, url)
         name = registry.bounded(pool_name(where))
-        registry.describe(name, _LIBRARY, kind.__name__, where.system)
+        registry.describe(name, _LIBRARY, type(pool).__name__, where.system)
         event = PoolEvent("failure", name, time.time_ns(), error_type="sqlalchemy.exc.ArgumentError")
         event.reason = "sync_pool"
         event.call_site = callsite.find()
@@ -249,70 +207,23 @@ class PoolWatcher(Generic[_R]):
 
     # -- What happens -----------------------------------------------------------------------------------------------
 
-    def _checkout(self, original: Any) -> Any:
-        timeout = self._timeout
-        pool_of = self._pool_of
+    def _asking(self, _: Any, pool: Any) -> _Checkout | None:
+        watched = pool.__dict__.get("_dbsight") or self._pool_of(pool)
+        return _Checkout(watched, self._timeout) if watched is not None else None
 
-        def checkout(cls: Any, pool: Any) -> Any:
-            watched = pool.__dict__.get("_dbsight") or pool_of(pool)
-            if watched is None:
-                return original(cls, pool)
-            request = Held(watched)  # ``_request`` looks for this name
-            try:
-                fairy = original(cls, pool)
-            except BaseException as error:
-                watched.gave_up(request, timed_out=isinstance(error, timeout))
-                raise
-            watched.got(request, fairy._connection_record, id(fairy.dbapi_connection))
-            return fairy
+    def _connecting(self, record: Any) -> _Connecting | None:
+        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
+        if watched is None:
+            return None
+        return _Connecting(watched, record, _request(sys._getframe(2), self._checkout_code))
 
-        self._checkout_code = checkout.__code__
-        return checkout
+    def _needed_collection(self, needed: Any, record: Any) -> None:
+        if needed:
+            self._lost(record)
 
-    def _connect(self, original: Any) -> Any:
-        pool_of = self._pool_of
-
-        def connect(record: Any, *arguments: Any, **named: Any) -> Any:
-            watched = pool_of(getattr(record, _POOL_OF_RECORD))
-            if watched is None:
-                return original(record, *arguments, **named)
-            request = _request(sys._getframe(1), self._checkout_code)
-            began = watched.connecting(request)
-            error: Exception | None = None
-            done = False
-            try:
-                result = original(record, *arguments, **named)
-                done = True
-            except Exception as raised:
-                error = raised
-                raise
-            finally:
-                _connected(watched, record, began, error, request, done=done)
-                error = None  # or its traceback and this frame would keep each other
-            return result
-
-        return connect
-
-    def _needs_collection(self, original: Any) -> Any:
-        lost = self._lost
-
-        def needs_gc(record: Any) -> Any:
-            needed = original(record)
-            if needed:
-                lost(record)
-            return needed
-
-        return needs_gc
-
-    def _finalize(self, original: Any) -> Any:
-        lost = self._lost
-
-        def _finalize_fairy(dbapi_connection: Any, *arguments: Any, **named: Any) -> Any:
-            if dbapi_connection is None and len(arguments) > 2:  # the collector, which has no connection left to give
-                lost(arguments[0], arguments[2])
-            return original(dbapi_connection, *arguments, **named)
-
-        return _finalize_fairy
+    def _finalizing(self, dbapi_connection: Any, record: Any, _: Any, reference: Any) -> None:
+        if dbapi_connection is None:  # the collector, which has no connection left to give
+            self._lost(record, reference)
 
     @guard
     def _lost(self, record: Any, reference: Any = None) -> None:
@@ -323,22 +234,13 @@ class PoolWatcher(Generic[_R]):
         if watched is not None:
             watched.lost(id(record))
 
-    def _return(self, original: Any) -> Any:
+    def _returning(self, pool: Any, record: Any) -> None:
         running = self._running
-        finish = self._finish
-
-        def _return_conn(pool: Any, record: Any) -> Any:
-            try:
-                if running and id(record.dbapi_connection) in running:
-                    finish(running[id(record.dbapi_connection)])
-                watched = pool.__dict__.get("_dbsight")
-                if watched is not None:
-                    watched.gave_back(record)
-            except Exception:
-                failed("pools.sqlalchemy.return")
-            return original(pool, record)
-
-        return _return_conn
+        if running and id(record.dbapi_connection) in running:
+            self._finish(running[id(record.dbapi_connection)])
+        watched = pool.__dict__.get("_dbsight")
+        if watched is not None:
+            watched.gave_back(record)
 
     @guard
     def close(self, dbapi_connection: Any, record: Any) -> None:
@@ -373,6 +275,55 @@ class PoolWatcher(Generic[_R]):
         record.__dict__["_dbsight_reason"] = "invalid"
 
 
+class _Checkout(Held):
+    """A connection that is asked for, and its own hook around that."""
+
+    def __init__(self, pool: Pool, timeout: type[BaseException]) -> None:
+        super().__init__(pool)
+        self._timeout = timeout
+
+    def returned(self, fairy: Any) -> None:
+        self.pool.got(self, fairy._connection_record, id(fairy.dbapi_connection))
+
+    def raised(self, error: BaseException) -> None:
+        self.pool.gave_up(self, timed_out=isinstance(error, self._timeout))
+
+
+class _Connecting:
+    """A connection that is made, by the record that keeps it."""
+
+    __slots__ = ("_began", "_pool", "_record", "_request")
+
+    def __init__(self, pool: Pool, record: Any, request: Held | None) -> None:
+        self._pool = pool
+        self._record = record
+        self._request = request
+        self._began = pool.connecting(request)
+
+    def returned(self, _: None) -> None:
+        pool = self._pool
+        pool.connected(self._began, None, self._request)
+        held = pool.held.get(id(self._record))
+        if held is not None:
+            # Made anew for who holds it already: queries on it are known by the new object.
+            held_by_connection.pop(held.connection, None)
+            held.connection = id(self._record.dbapi_connection)
+            held_by_connection[held.connection] = held
+
+    def raised(self, error: BaseException) -> None:
+        failure = error if isinstance(error, Exception) else None
+        self._pool.connected(self._began, failure, self._request, cancelled=failure is None)
+
+
+def _url_of_new_engine(frame: FrameType | None) -> Any:
+    """The URL of the engine that is being made by one of the callers, None if there is none."""
+    for _ in range(_DEPTH):
+        if frame is None or frame.f_globals.get("__name__") == "sqlalchemy.engine.create":
+            return frame.f_locals.get("u") if frame is not None else None
+        frame = frame.f_back
+    return None
+
+
 def _request(frame: FrameType | None, checkout: CodeType) -> Held | None:
     """The request that a connection is made or closed for: asked of our wrapper, which is among the callers.
 
@@ -382,22 +333,7 @@ def _request(frame: FrameType | None, checkout: CodeType) -> Held | None:
         if frame is None:
             return None
         if frame.f_code is checkout:
-            request: Held = frame.f_locals["request"]
+            request: Held | None = call_of(frame)
             return request
         frame = frame.f_back
     return None
-
-
-def _connected(
-    pool: Pool, record: Any, began: float, error: Exception | None, request: Held | None, *, done: bool
-) -> None:
-    try:
-        pool.connected(began, error, request, cancelled=not done and error is None)
-        held = pool.held.get(id(record))
-        if held is not None and done:
-            # Made anew for who holds it already: queries on it are known by the new object.
-            held_by_connection.pop(held.connection, None)
-            held.connection = id(record.dbapi_connection)
-            held_by_connection[held.connection] = held
-    except Exception:
-        failed("pools.sqlalchemy.connected")

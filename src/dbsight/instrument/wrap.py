@@ -1,0 +1,338 @@
+"""The one way to replace a function of a library: the replacement looks the same and can be taken out again.
+
+A replacement is a plain function that is generated with the parameters of the original, so that whatever inspects it
+finds the same: ``inspect.signature``, ``__code__.co_varnames``, name, module, defaults, kind of descriptor, whether it
+is a coroutine function; it is pickled by the same qualified name. Around the call of the original it runs a *hook*. An
+``Exception`` in the hook is counted and logged, never raised; what the original raises passes unchanged. There are
+three kinds of hooks:
+
+    before(…)            runs first
+    after(result, …)     runs last, unless the original raised
+    begin(…)             runs first, and returns None or an object whose ``returned(result)`` or ``raised(error)``
+                         runs last
+
+Hooks take the leading parameters of the original by position, as many as they declare; ``*args`` of the original is
+one parameter, a tuple, ``**kwargs`` another, a dict. Hooks are never coroutines: the same ones serve a method and its
+asynchronous twin.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import CodeType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Hook = Callable[..., Any]
+
+_FILE: Final = "<dbsight generated wrapper>"
+"""``callsite.py`` recognises generated code by such a name."""
+
+_CALL: Final = "_dbsight_call"
+
+_GUARDED: Final = """
+    try:
+        {call}
+    except Exception:
+        _dbsight_failed(_dbsight_place)
+"""
+
+_BEFORE: Final = "{head}" + _GUARDED.format(call="_dbsight_hook({leading})") + "    return {original}\n"
+
+_AFTER: Final = (
+    "{head}\n    _dbsight_result = {original}"
+    + _GUARDED.format(call="_dbsight_hook(_dbsight_result{leading})")
+    + "    return _dbsight_result\n"
+)
+
+_BEGIN: Final = """{head}
+    try:
+        _dbsight_call = _dbsight_hook({leading})
+    except Exception:
+        _dbsight_failed(_dbsight_place)
+        _dbsight_call = None
+    if _dbsight_call is None:
+        return {original}
+    try:
+        _dbsight_result = {changed}
+    except BaseException as _dbsight_error:
+        try:
+            _dbsight_call.raised(_dbsight_error)
+        except Exception:
+            _dbsight_failed(_dbsight_place)
+        raise
+    try:
+        _dbsight_call.returned(_dbsight_result)
+    except Exception:
+        _dbsight_failed(_dbsight_place)
+    return _dbsight_result
+"""
+
+_LISTENER: Final = "{head}" + _GUARDED.format(call="return _dbsight_hook({leading})")
+
+_AWAITED: Final = "{head}\n    return _dbsight_awaited({original_arguments})\n"
+
+
+class Replacement(NamedTuple):
+    """One attribute that was replaced.
+
+    Attributes:
+        owner: Class or module.
+        name: Of the attribute.
+        original: The descriptor that was there, or that was inherited.
+        replacement: The one that is there now.
+        own: Whether the original stood on the owner itself.
+    """
+
+    owner: Any
+    name: str
+    original: Any
+    replacement: Any
+    own: bool
+
+
+replaced: list[Replacement] = []
+"""Everything that is replaced at the moment, in the order in which it was; tests compare each with its original."""
+
+
+class Patches:
+    """What one instrumentor replaced, and the listeners that it registered."""
+
+    def __init__(self) -> None:
+        self._replaced: list[Replacement] = []
+        self._listeners: list[tuple[Any, str, Any]] = []
+
+    def wrap(
+        self,
+        owner: Any,
+        name: str,
+        *,
+        before: Hook | None = None,
+        after: Hook | None = None,
+        begin: Hook | None = None,
+        changes: Sequence[str] = (),
+        awaited: bool = False,
+    ) -> bool:
+        """Run a hook around a function, method, class method, static method or the getter of a property.
+
+        Args:
+            owner: Class or module.
+            name: Attribute of it.
+            before: As described above; exactly one of the three is given.
+            after: As described above.
+            begin: As described above.
+            changes: Parameters of the original that are replaced by the attributes of the same names of the object
+                that ``begin`` returned.
+            awaited: It returns an awaitable without being a coroutine function; it stays so.
+
+        Returns:
+            Whether it was wrapped: not if the owner has no such attribute, or one that is not made of a Python
+            function, or without the parameters that the hook needs.
+        """
+        try:
+            original = inspect.getattr_static(owner, name)
+            hooks = {_BEFORE: before, _AFTER: after, _BEGIN: begin}
+            ((template, hook),) = ((template, hook) for template, hook in hooks.items() if hook is not None)
+            replacement = _rebuilt(
+                original, owner, lambda function: around(function, template, hook, changes=changes, awaited=awaited)
+            )
+        except (AttributeError, TypeError):
+            failed(f"instrument.wrap.{getattr(owner, '__name__', owner)}.{name}")
+            return False
+        self.replace(owner, name, replacement)
+        return True
+
+    def replace(self, owner: Any, name: str, replacement: Any) -> None:
+        """Put something else in the place of an attribute, until ``undo``."""
+        done = Replacement(owner, name, inspect.getattr_static(owner, name), replacement, name in vars(owner))
+        setattr(owner, name, replacement)
+        self._replaced.append(done)
+        replaced.append(done)
+
+    def listen(self, target: Any, name: str, listener: Callable[..., Any]) -> None:
+        """Register a guarded listener for an event of SQLAlchemy, until ``undo``."""
+        from sqlalchemy import event
+
+        registered = guarded(listener)
+        event.listen(target, name, registered)
+        self._listeners.append((target, name, registered))
+
+    def undo(self) -> None:
+        """Put the very same objects back.
+
+        Where somebody else has replaced ours meanwhile, ours stays, for taking it out would take theirs; all that it
+        does from now on is to call the original.
+        """
+        for done in reversed(self._replaced):
+            replaced.remove(done)
+            if vars(done.owner).get(done.name) is not done.replacement:
+                _silence(done.replacement)
+            elif done.own:
+                setattr(done.owner, done.name, done.original)
+            else:
+                delattr(done.owner, done.name)
+        self._replaced = []
+        if self._listeners:
+            from sqlalchemy import event
+
+            for target, name, listener in reversed(self._listeners):
+                event.remove(target, name, listener)
+            self._listeners = []
+
+
+def around(
+    original: Any, template: str, hook: Hook, *, changes: Sequence[str] = (), awaited: bool = False
+) -> FunctionType:
+    """Generate what takes the place of a function.
+
+    Args:
+        original: A function, or what another tool made of one.
+        template: What it does around the call.
+        hook: What it runs.
+        changes: As for ``Patches.wrap``.
+        awaited: As for ``Patches.wrap``.
+
+    Raises:
+        TypeError: It has no parameters that can be read, or not those that the hook needs.
+    """
+    parameters = _Parameters(original)
+    asynchronous = inspect.iscoroutinefunction(original) or awaited
+    if missing := set(changes).difference(parameters.names):
+        raise TypeError(f"{original} has no parameter {', '.join(sorted(missing))}")
+    leading = parameters.leading(hook, skip=int(template is _AFTER))
+    await_ = "await " if asynchronous else ""
+    source = template.format(
+        head=f"{'async ' if asynchronous else ''}def wrapper({parameters.declared}):",
+        leading=(", " if template is _AFTER and leading else "") + leading,
+        original=f"{await_}_dbsight_original({parameters.passed()})",
+        changed=f"{await_}_dbsight_original({parameters.passed(changes)})",
+    )
+    made = _compiled(source, original, {"_dbsight_original": original, **_names(hook)})
+    if awaited:
+        source = _AWAITED.format(head=f"def wrapper({parameters.declared}):", original_arguments=parameters.passed())
+        made = _compiled(source, original, {"_dbsight_awaited": made})
+    return made
+
+
+def guarded(listener: Callable[..., Any]) -> FunctionType:
+    """Generate a function of the same parameters that never raises an ``Exception``; it returns None then."""
+    function = listener.__func__ if isinstance(listener, MethodType) else listener
+    parameters = _Parameters(function, bound=isinstance(listener, MethodType))
+    source = _LISTENER.format(head=f"def wrapper({parameters.declared}):", leading=parameters.passed())
+    made = _compiled(source, function, _names(listener))
+    del made.__dict__["__wrapped__"]  # it has no ``self``
+    return made
+
+
+def bound(original: MethodType, hook: Hook) -> MethodType:
+    """A method of one object that runs ``begin`` around it, to be set as the object's own attribute."""
+    return MethodType(around(original.__func__, _BEGIN, hook), original.__self__)
+
+
+def call_of(frame: Any) -> Any:
+    """What ``begin`` returned for the call that a frame of a replacement runs; None where it was nothing."""
+    return frame.f_locals.get(_CALL)
+
+
+def _names(hook: Hook) -> dict[str, Any]:
+    module = hook.__module__.removeprefix("dbsight.")
+    return {"_dbsight_hook": hook, "_dbsight_failed": failed, "_dbsight_place": f"{module}.{hook.__qualname__}"}
+
+
+def _compiled(source: str, original: Any, names: dict[str, Any]) -> FunctionType:
+    namespace = {**names, "__name__": __name__}
+    exec(compile(source, _FILE, "exec"), namespace)  # noqa: S102 - nothing of it comes from outside
+    made: FunctionType = namespace.pop("wrapper")
+    functools.update_wrapper(made, original)
+    made.__defaults__ = original.__defaults__
+    made.__kwdefaults__ = original.__kwdefaults__
+    renamed = {"co_name": made.__name__}
+    if hasattr(CodeType, "co_qualname"):  # Python 3.11 and newer
+        renamed["co_qualname"] = made.__qualname__
+    made.__code__ = made.__code__.replace(**renamed)  # type: ignore[arg-type]
+    return made
+
+
+def _rebuilt(descriptor: Any, owner: Any, make: Callable[[Any], FunctionType]) -> Any:
+    """A descriptor of the same kind around what ``make`` makes of its function."""
+    if isinstance(descriptor, (classmethod, staticmethod)):
+        return type(descriptor)(make(descriptor.__func__))
+    if isinstance(descriptor, property):
+        return type(descriptor)(make(descriptor.fget), descriptor.fset, descriptor.fdel, descriptor.__doc__)
+    if isinstance(owner, type) and type(descriptor) is not FunctionType:
+        descriptor = descriptor.__get__(None, owner)  # a wrapt.FunctionWrapper expects it
+    return make(descriptor)
+
+
+def _silence(replacement: Any) -> None:
+    """Let a replacement that cannot be taken out call its original and nothing else."""
+    function = getattr(replacement, "fget", getattr(replacement, "__func__", replacement))
+    names = getattr(function, "__globals__", {})
+    names = getattr(names.get("_dbsight_awaited"), "__globals__", names)
+    if "_dbsight_hook" in names:
+        names["_dbsight_hook"] = _nothing
+
+
+def _nothing(*_: Any) -> None:
+    return None
+
+
+class _Parameters:
+    """The parameters of a function as its code has them; of what wraps it, not of what is wrapped."""
+
+    def __init__(self, function: Any, *, bound: bool = False) -> None:
+        code: Any = getattr(function, "__code__", None)
+        if code is None:
+            raise TypeError(f"{function} is not made of Python code")
+        names = code.co_varnames
+        count, named = code.co_argcount, code.co_kwonlyargcount
+        rest = iter(names[count + named :])
+        skip = int(bound)
+        self._optional = set(names[count - len(function.__defaults__ or ()) : count])
+        self._optional.update(function.__kwdefaults__ or ())
+        self._before_slash = names[skip : code.co_posonlyargcount]
+        self._positional = names[skip:count]
+        self._named = names[count : count + named]
+        self._args = next(rest) if code.co_flags & inspect.CO_VARARGS else None
+        self._kwargs = next(rest) if code.co_flags & inspect.CO_VARKEYWORDS else None
+        self.names = (*self._positional, *self._named)
+
+    @property
+    def declared(self) -> str:
+        """As they are written in a definition; defaults are set later."""
+        positional = [self._declared(name) for name in self._positional]
+        if self._before_slash:
+            positional.insert(len(self._before_slash), "/")
+        star = [f"*{self._args}"] if self._args else ["*"] if self._named else []
+        kwargs = [f"**{self._kwargs}"] if self._kwargs else []
+        return ", ".join((*positional, *star, *map(self._declared, self._named), *kwargs))
+
+    def _declared(self, name: str) -> str:
+        return f"{name}=None" if name in self._optional else name
+
+    def passed(self, changed: Sequence[str] = ()) -> str:
+        """As they are written in a call."""
+        values = {name: f"{_CALL}.{name}" for name in changed}
+        positional = [values.get(name, name) for name in self._positional]
+        args = [f"*{self._args}"] if self._args else []
+        named = [f"{name}={values.get(name, name)}" for name in self._named]
+        kwargs = [f"**{self._kwargs}"] if self._kwargs else []
+        return ", ".join((*positional, *args, *named, *kwargs))
+
+    def leading(self, hook: Hook, skip: int = 0) -> str:
+        """The first of them, as many as a hook takes beyond the first ``skip`` of its own."""
+        every = [*self._positional, *filter(None, (self._args,)), *self._named, *filter(None, (self._kwargs,))]
+        wanted = [
+            each
+            for each in inspect.signature(hook).parameters.values()
+            if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}
+        ][skip:]
+        needed = sum(each.default is each.empty for each in wanted)
+        if needed > len(every):
+            raise TypeError(f"a hook needs {needed} parameters, the function has {len(every)}")
+        return ", ".join(every[: len(wanted)])
