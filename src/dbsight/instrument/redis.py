@@ -106,6 +106,9 @@ class Watcher:
         sending.command = command
         database = database_of(client, self.system)
         sending.prepared = prepared = span.prepare(command, database)
+        if database.several:
+            kept = getattr(client, "connection", None) or getattr(client, "_transaction_connection", None)
+            sending.connections = (kept,) if kept is not None else ()
         sending.operation = operation = Operation(command, database, time_ns(), 0.0)
         current = scope.current_context()
         unit = scope.window.get()

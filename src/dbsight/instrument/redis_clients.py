@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from dbsight.model import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dbsight.instrument.pools.held import Held
     from dbsight.model import Operation
@@ -36,6 +36,9 @@ class Sending(Protocol):
 
     def given(self, request: Held, connection: Any) -> None:
         """What was asked for is here. Never raises."""
+
+    def reached(self, connection: Any) -> None:
+        """It is sent on this connection, of one of several servers."""
 
 
 running: ContextVar[Sending | None] = ContextVar("dbsight_redis_running", default=None)
@@ -92,8 +95,8 @@ def _look_for_database(client: Any, system: str) -> Database:
     options = pool.connection_kwargs
     service = getattr(pool, "service_name", None)
     address = service or options.get("host") or options.get("path") or "localhost"
-    port = None if service or options.get("path") else options.get("port") or 6379
-    database = _shared(system, str(options.get("db") or 0), str(address), port)
+    port = None if service or options.get("path") else _number(options.get("port") or 6379)
+    database = _shared(system, str(options.get("db") or 0), str(address), port, several=service is not None)
     # Its kwargs are the application's to change, but nobody does once there are connections.
     pool.__dict__["_dbsight_database"] = database
     return database
@@ -106,18 +109,61 @@ def _cluster(client: Any, system: str) -> Database:
     nodes = list(getattr(getattr(client, "nodes_manager", None), "startup_nodes", ()))
     node = nodes[0] if nodes else ""
     host, _, port = str(node).rpartition(":")
-    return _shared(system, "0", host or "cluster", int(port) if port.isdigit() else None, cluster=True)
+    return _shared(system, "0", host or "cluster", _number(port), cluster=True, several=True)
 
 
-def _shared(system: str, namespace: str, address: str, port: int | None, *, cluster: bool = False) -> Database:
+def _number(port: Any) -> int | None:
+    """A port as a number: an application may have read it from its environment."""
+    try:
+        return int(port)
+    except (TypeError, ValueError):
+        return None
+
+
+def _shared(
+    system: str, namespace: str, address: str, port: int | None, *, cluster: bool = False, several: bool = False
+) -> Database:
     """One object a target: an application may make a client for every request."""
-    key = (system, namespace, address, port, cluster)
+    return _known(
+        (system, namespace, address, port, cluster, several),
+        lambda: Database(system, namespace, address, port, cluster=cluster, several=several),
+    )
+
+
+def _known(key: tuple[Any, ...], make: Callable[[], Database]) -> Database:
     database = _databases.get(key)
     if database is None:
         if len(_databases) >= _MAX_DATABASES:
             _databases.clear()
-        database = _databases[key] = Database(system, namespace, address, port, cluster=cluster)
+        database = _databases[key] = make()
     return database
+
+
+def server_of(database: Database, connections: Sequence[Any], *, redirected: bool) -> Database:
+    """The server of a cluster, or of a sentinel's service, that answered.
+
+    Args:
+        database: The whole.
+        connections: Those that the command or pipeline used.
+        redirected: Only the last of them answered.
+
+    Returns:
+        A record with the address and port of the server; in totals and rules it is the same database as the whole. The
+        whole itself where several servers answered.
+    """
+    used = connections[-1:] if redirected else connections
+    inner = [getattr(each, "_conn", each) for each in used]  # behind a cache of the client
+    where = {(str(getattr(each, "host", None) or ""), _number(getattr(each, "port", None))) for each in inner}
+    address, port = where.pop() if len(where) == 1 else ("", None)
+    if not address:
+        return database
+
+    def make() -> Database:
+        made = Database(database.system, database.namespace, address, port, cluster=database.cluster)
+        made.key, made.label = database.key, database.label
+        return made
+
+    return _known((database, address, port), make)
 
 
 def queued(pipe: Any) -> tuple[Sequence[Sequence[Any]], bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbsight import bus, config, semconv, span
 from dbsight.instrument.outcomes import was_cancelled, was_handled
-from dbsight.instrument.redis_clients import error_of, measuring_themselves
+from dbsight.instrument.redis_clients import error_of, measuring_themselves, server_of
 from dbsight.instrument.redis_replies import count, items, looks
 from dbsight.safety import failed
 
@@ -42,6 +42,7 @@ class Running:
         looks: What the reply tells of caches.
         keeps: It keeps its connection after the reply, because it watches keys.
         request: The connection that it asks a pool for at the moment.
+        connections: Those that it used, where its database has several servers.
         failures: Attempts to send it that failed.
         over: The reply is there.
     """
@@ -58,6 +59,7 @@ class Running:
     looks: Sequence[Look] = ()
     keeps = False
     request: Held | None = None
+    connections: Sequence[Any] = ()
     failures = 0
     over = False
 
@@ -65,6 +67,8 @@ class Running:
         """What was asked for is here. Never raises."""
         try:
             pool, operation = request.pool, self.operation
+            if operation.database.several:
+                self.reached(connection)
             held = pool.got(request, connection, site=operation.call_site, thread=operation.thread)
             if held is not None:
                 held.kept = not self.keeps
@@ -73,6 +77,21 @@ class Running:
                     operation.pool_wait = held.take_wait()
         except Exception:
             failed("redis.given")
+
+    def reached(self, connection: Any) -> None:
+        """It is sent on this connection, of one of several servers."""
+        self.connections = (*self.connections, connection)
+
+    def _name_server(self) -> None:
+        """Say which of several servers answered."""
+        connections, self.connections = self.connections, ()
+        # What has a key is answered by one server, the last after redirections; a pipeline may be by several.
+        redirected = self.command.keys > 0 and not self.command.parts
+        database = server_of(self.operation.database, connections, redirected=redirected)
+        self.operation.database = database
+        self.prepared = span.prepare(self.command, database)
+        if self.started is not None and self.started.span is not None:
+            self.started.span.set_attributes(self.prepared.attributes)
 
     def replied(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
@@ -105,6 +124,8 @@ class Running:
         operation.end_ns = operation.start_ns + int(duration * 1e9)
         unit = self.unit
         try:
+            if self.connections:
+                self._name_server()
             kept = unit is not None and unit.keep(self)
         except Exception:  # no thread can be started any more: nobody would tell it later
             failed("redis.end")

@@ -122,9 +122,10 @@ class Database:
         key: What tells databases apart: forty SQLite files are forty databases.
         label: Short name for people: ``redis localhost:6379/0``.
         cluster: A cluster of Redis, whose commands for several keys need keys of one slot.
+        several: It has several servers; which one answers an operation is known only once that has a connection.
     """
 
-    __slots__ = ("address", "cluster", "key", "label", "namespace", "port", "system")
+    __slots__ = ("address", "cluster", "key", "label", "namespace", "port", "several", "system")
 
     def __init__(
         self,
@@ -134,8 +135,10 @@ class Database:
         port: int | None = None,
         *,
         cluster: bool = False,
+        several: bool = False,
     ) -> None:
         self.cluster = cluster
+        self.several = several
         self.system = system
         self.namespace = namespace
         self.address = address

@@ -39,6 +39,24 @@ def redis_cluster(redis_program):
         yield database
 
 
+@pytest.fixture(scope="session")
+def redis_cluster_of_three(redis_program):
+    """A cluster of three nodes, each with a third of the slots: their ``servers.Database``."""
+    with contextlib.ExitStack() as stack:
+        nodes = [
+            stack.enter_context(servers.embedded_redis(redis_program, "--cluster-enabled", "yes")) for _ in range(3)
+        ]
+        for number, node in enumerate(nodes):
+            with redis.Redis.from_url(node.url()) as client:
+                slots = range(number * 16384 // 3, (number + 1) * 16384 // 3)
+                client.execute_command("CLUSTER ADDSLOTS", *slots)
+                client.execute_command("CLUSTER MEET", nodes[0].host, nodes[0].port)
+        for node in nodes:
+            until(lambda node=node: "cluster_state:ok" in servers.redis_says(node, "CLUSTER", "INFO"))
+            until(lambda node=node: "cluster_known_nodes:3" in servers.redis_says(node, "CLUSTER", "INFO"))
+        yield nodes
+
+
 @pytest.fixture(scope="module")
 def redis_sentinel(redis_program, redis_process):
     """A sentinel that watches the server of the session as ``shop``: a ``servers.Database``.

@@ -124,17 +124,27 @@ def test_chatter_with_a_cluster_is_found_and_its_remedy_is_not(cluster, watched)
 
 
 def test_clients_of_a_sentinel_are_watched(watched, redis_sentinel, redis_server):
-    """Commands are the master's by the name of the service; its pool is the declared kind."""
+    """Commands name the server that answered; its pool is named after the service, and is of the declared kind."""
     sentinel = redis.sentinel.Sentinel([(redis_sentinel.host, redis_sentinel.port)])
     client = sentinel.master_for("shop", decode_responses=True, db=int(redis_server.name))
+    master = (redis_server.host, redis_server.port)
+    watched.clear()
     with watched.root():
         client.set("user:1", "x")
         assert client.get("user:1") == "x"
         client.pipeline(transaction=False).get("user:1").get("user:2").execute()
-    assert [name for name, address, _ in told(watched) if address == "shop"] == [
-        "SET user:{}",
-        "GET user:{}",
-        "PIPELINE GET",
+        with client.pipeline() as pipe:
+            pipe.watch("user:1")
+            pipe.get("user:1")
+            pipe.multi()
+            pipe.set("user:1", "y").execute()
+    assert [each for each in told(watched) if each[0] != "SENTINEL MASTERS"] == [
+        ("SET user:{}", *master),
+        ("GET user:{}", *master),
+        ("PIPELINE GET", *master),
+        ("WATCH user:{}", *master),
+        ("GET user:{}", *master),
+        ("MULTI SET", *master),
     ]
     (state,) = [each for each in pools.snapshots("redis") if each.name.startswith("shop")]
     assert (state.kind, state.used, state.idle, state.created) == ("SentinelConnectionPool", 0, 1, 1)
@@ -143,6 +153,7 @@ def test_clients_of_a_sentinel_are_watched(watched, redis_sentinel, redis_server
 
 def test_asynchronous_clients_of_a_sentinel_are_watched(watched, redis_sentinel, redis_server):
     """The same on an event loop."""
+    watched.clear()
 
     async def ask():
         sentinel = redis.asyncio.sentinel.Sentinel([(redis_sentinel.host, redis_sentinel.port)])
@@ -154,8 +165,99 @@ def test_asynchronous_clients_of_a_sentinel_are_watched(watched, redis_sentinel,
         return state
 
     state = asyncio.run(ask())
-    assert [name for name, address, _ in told(watched) if address == "shop"] == ["SET user:{}"]
+    assert [each for each in told(watched) if each[0] != "SENTINEL MASTERS"] == [
+        ("SET user:{}", redis_server.host, redis_server.port)
+    ]
     assert (state.kind, state.used, state.idle, state.created) == ("SentinelConnectionPool", 0, 1, 1)
+
+
+def owner(nodes, key):
+    """Address and port of the node that has a key."""
+    slot = redis.crc.key_slot(key.encode())
+    node = nodes[next(number for number in range(3) if slot < (number + 1) * 16384 // 3)]
+    return node.host, node.port
+
+
+KEYS = [f"price:{number}" for number in range(12)]
+
+
+def durations(telemetry):
+    """Address and port of the points of the duration's histogram, and how many calls."""
+    return {
+        (point.attributes.get("server.address"), point.attributes.get("server.port")): point.count
+        for point in telemetry.points("db.client.operation.duration")
+        if point.attributes.get("db.query.summary") == "GET price:{}"
+    }
+
+
+def test_commands_of_a_cluster_name_the_node_that_answered(watched, redis_cluster_of_three):
+    """Spans and metrics, also after a redirection; what several nodes answered names the node that was given."""
+    nodes = redis_cluster_of_three
+    first = (nodes[0].host, nodes[0].port)
+    with redis.RedisCluster(host=nodes[0].host, port=nodes[0].port) as cluster:
+        watched.clear()
+        with watched.root():
+            for key in KEYS:
+                cluster.get(key)
+            cluster.dbsize()
+            with cluster.pipeline() as pipe:
+                pipe.get("{a}1").get("{a}2").execute()
+        answered = told(watched)
+        assert answered[:12] == [("GET price:{}", *owner(nodes, key)) for key in KEYS]
+        assert len({port for *_, port in answered[:12]}) == 3
+        assert answered[12:] == [("DBSIZE", *first), ("PIPELINE GET", *owner(nodes, "{a}1"))]
+        assert sum(durations(watched).values()) == 12
+        assert set(durations(watched)) == {owner(nodes, key) for key in KEYS}
+        # What the client knows of the slots is wrong: each node redirects it.
+        slots = cluster.nodes_manager.slots_cache
+        moved = {slot: slots[(slot + 5462) % 16384] for slot in range(16384)}
+        slots.update(moved)
+        watched.clear()
+        with watched.root():
+            cluster.get(KEYS[0])
+        assert [each for each in told(watched) if each[0].startswith("GET")] == [
+            ("GET price:{}", *owner(nodes, KEYS[0]))
+        ]
+        assert {span.status for span in watched.spans()} == {"UNSET"}
+
+
+def test_commands_of_an_asynchronous_cluster_name_the_node_that_answered(watched, redis_cluster_of_three):
+    """The same."""
+    nodes = redis_cluster_of_three
+
+    async def ask():
+        async with redis.asyncio.RedisCluster(host=nodes[0].host, port=nodes[0].port) as cluster:
+            await cluster.ping()
+            watched.clear()
+            with watched.root():
+                for key in KEYS:
+                    await cluster.get(key)
+                await cluster.pipeline().get("{a}1").get("{a}2").execute()
+
+    asyncio.run(ask())
+    assert told(watched)[:12] == [("GET price:{}", *owner(nodes, key)) for key in KEYS]
+    assert told(watched)[12:] == [("PIPELINE GET", *owner(nodes, "{a}1"))]
+
+
+def test_one_loop_over_all_nodes_of_a_cluster_is_one_finding(watched, redis_cluster_of_three):
+    """Its nodes are one database."""
+    nodes = redis_cluster_of_three
+    with redis.RedisCluster(host=nodes[0].host, port=nodes[0].port) as cluster:
+        watched.clear()
+        with watched.root():
+            for number in range(50):
+                cluster.get(f"price:{number}")
+        events = [event for span in watched.spans() for event in span.events_named(semconv.FINDING_EVENT)]
+    loops = [each for each in events if each.attributes[semconv.FINDING_RULE] == "redis_chatter"]
+    assert [each.attributes[semconv.FINDING_COUNT] for each in loops] == [50]
+
+
+def test_a_port_that_is_given_as_text_is_a_number(watched, redis_server):
+    """As it is read from the environment; the pool's name has it too."""
+    watched.clear()
+    with redis.Redis(host=redis_server.host, port=str(redis_server.port)) as client, watched.root():
+        client.get("a")
+    assert told(watched) == [("GET a", redis_server.host, redis_server.port)]
 
 
 def test_chatter_with_a_cluster_is_helped_by_what_may_cross_slots(cluster, watched):

@@ -297,6 +297,17 @@ def asker() -> Sending | _Others:
     return sending if sending is not None and not sending.over else _OTHERS
 
 
+def reached(connection: Any) -> Any:
+    """A command has this connection, of a pool that is not watched: the library measures it itself."""
+    try:
+        sending = running.get()
+        if sending is not None and not sending.over and sending.operation.database.several:
+            sending.reached(connection)
+    except Exception:
+        failed("pools.redis.reached")
+    return connection
+
+
 def gives_back(frame: FrameType | None) -> bool:
     """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need."""
     while frame is not None and frame.f_globals.get("__name__") == _SHARED_POOLS:
@@ -313,7 +324,7 @@ def around_get_connection(original: Any, package: str) -> Any:
     def get_connection(self: Any, *args: Any, **options: Any) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
-            return original(self, *args, **options)
+            return reached(original(self, *args, **options))
         who = asker()
         before = who.request
         who.request = request = pool.ask()
@@ -331,7 +342,7 @@ def around_get_connection(original: Any, package: str) -> Any:
     async def get_connection_async(self: Any, *args: Any, **options: Any) -> Any:
         pool = self.__dict__.get("_dbsight") or _watched(self, package)
         if pool is None:
-            return await original(self, *args, **options)
+            return reached(await original(self, *args, **options))
         who = asker()
         before = who.request
         who.request = request = pool.ask()

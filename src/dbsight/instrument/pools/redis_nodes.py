@@ -22,6 +22,7 @@ from dbsight.instrument.pools.redis import (
     has_socket,
     is_open,
     note_open,
+    reached,
     timed_out,
 )
 from dbsight.instrument.redis_clients import pools_measure_themselves
@@ -104,7 +105,7 @@ def around_acquire(original: Any, package: str) -> Any:
     def acquire_connection(self: Any, *args: Any, **options: Any) -> Any:
         pool = _watched(self, package)
         if pool is None:
-            return original(self, *args, **options)
+            return reached(original(self, *args, **options))
         request = pool.ask()
         try:
             connection = original(self, *args, **options)
