@@ -6,15 +6,18 @@ Each function takes a ``Repetition`` and says whether it has its shape; ``reason
 from __future__ import annotations
 
 import re
+import threading
 from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from dbsight.detect.history import RANGE
+from dbsight.detect.history import MIGRATION_TABLES, RANGE
+from dbsight.detect.pages import pages
+from dbsight.detect.placeholders import placeholders
 from dbsight.detect.repetition import LOADED_ONCE, PLACEHOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dbsight.detect.history import History
     from dbsight.detect.repetition import Repetition
@@ -29,44 +32,47 @@ _EQUAL = re.compile(rf"(?<![<>!])=\s*{PLACEHOLDER}|{PLACEHOLDER}\s*=", re.IGNORE
 _SEPARATOR = re.compile(r"[/\\]")
 _INSERT = frozenset({"insert"})
 _UPDATE = frozenset({"update"})
-_MIGRATION_DIRECTORIES = frozenset({"migrations", "alembic"})
+_SAVEPOINT = re.compile(r"SAVE(?:POINT|\s+TRAN)", re.IGNORECASE)
+_PACKAGES = frozenset({"site-packages", "dist-packages"})
+
+IN_PROCESS = frozenset({"sqlite", "duckdb"})
+"""Databases without a network in between."""
+
+FASTEST_ROUND_TRIP = 3e-5
+"""s; a query to a server on the same host takes 50 µs and more, also through a socket file."""
 
 
 def reason(repetition: Repetition, window: Window, history: History) -> str | None:
     """Why a repetition is none: the name of its shape, None when it has none of them."""
     if repetition.load not in LOADED_ONCE:
-        if pages(repetition):
-            return "pagination"
-        if chunks(repetition):
-            return "chunks"
-        if polling(repetition, window):
-            return "polling"
-        if follows_inserts(repetition, history):
-            return "insert"
-    if migration(repetition, history):
-        return "migration"
+        found = _shape(repetition, window, history)
+        if found is not None:
+            return found
+    return "library" if of_a_library(repetition, window) else None
+
+
+def _shape(repetition: Repetition, window: Window, history: History) -> str | None:
+    if pages(repetition, history):
+        return "pagination"
+    if chunks(repetition):
+        return "chunks"
+    if polling(repetition, window):
+        return "polling"
+    if follows_inserts(repetition, history) or follows_updates(repetition, history):
+        return "write"
     return None
 
 
-def pages(repetition: Repetition) -> bool:
-    """A listing is read page by page: OFFSET, or a key that walks forward, with LIMIT above 1.
+def of_a_library(repetition: Repetition, window: Window) -> bool:
+    """Whether no code of the application asks, or no database answers."""
+    return own_table_of_migrations(repetition) or housekeeping(repetition, window) or answered_by_a_cache(repetition)
 
-    Bound values are not known here, so that a key walks forward is seen by its comparison and by the pages: all of
-    them full but the last. The newest three of each parent (``LIMIT 3`` without a walking key) are no pages; neither
-    is the first page for each of many parents, which is seldom full.
-    """
-    statement = repetition.statement
-    if statement.limit == 1 or (statement.limit is None and not statement.offset):
+
+def belong_to_pages(repetition: Repetition, pages: Sequence[Operation]) -> bool:
+    """What is loaded for the rows of a page, by a list of their keys: once for each page, on the same thread."""
+    if any(operation.statement.in_length < 2 for operation in repetition.operations[:-1]):
         return False
-    rows = [operation.rows for operation in repetition.operations if operation.rows is not None]
-    full = max(rows, default=None)
-    if full is None:
-        return statement.offset or RANGE.search(statement.text) is not None
-    if full <= 1:
-        return False
-    if statement.offset:
-        return sum(count == full for count in rows) * 2 >= len(rows)
-    return all(count == full for count in rows[:-1]) and RANGE.search(statement.text) is not None
+    return _each_after_its_own(pages, repetition.operations) == len(repetition)
 
 
 def chunks(repetition: Repetition) -> bool:
@@ -103,13 +109,17 @@ def steady(repetition: Repetition, window: Window) -> bool:
     Steady is ± 20 % or 10 ms. Where no request is served, several times a second is still polling; in a request it is
     from 0.2 s on.
     """
-    if len(repetition) < 3 or len({operation.thread for operation in repetition.operations}) > 1:
+    if not waits(repetition, window):
         return False
     gaps = repetition.gaps()
-    usual = median(gaps)
-    if usual < (0.2 if window.request else 0.05):
+    return max(gaps) - min(gaps) <= max(0.4 * median(gaps), 0.02)
+
+
+def waits(repetition: Repetition, window: Window) -> bool:
+    """One thread does it, and waits in between, as long as a poll would: 0.05 s, in a request 0.2 s."""
+    if len(repetition) < 3 or len({operation.thread for operation in repetition.operations}) > 1:
         return False
-    return max(gaps) - min(gaps) <= max(0.4 * usual, 0.02)
+    return median(repetition.gaps()) >= (0.2 if window.request else 0.05)
 
 
 def follows_inserts(repetition: Repetition, history: History) -> bool:
@@ -122,16 +132,7 @@ def follows_inserts(repetition: Repetition, history: History) -> bool:
     inserts = history.writes(repetition.statement.targets, repetition.database.key, _INSERT)
     if not inserts:
         return False
-    fresh: set[int] = set()
-    refreshed = 0
-    members = set(map(id, operations))
-    for operation in sorted([*inserts, *operations], key=attrgetter("start_ns")):
-        if id(operation) not in members:
-            fresh.add(operation.thread)
-        elif operation.thread in fresh:
-            fresh.discard(operation.thread)
-            refreshed += 1
-    if refreshed == len(operations):
+    if _each_after_its_own(inserts, operations) == len(operations):
         return True
     begin = operations[0].start_ns
     if repetition.load == "generated":
@@ -154,9 +155,75 @@ def _rows(write: Operation) -> int:
     return max(1, write.batch_size, write.affected or 0)
 
 
-def migration(repetition: Repetition, history: History) -> bool:
-    """A migration tool is at work, or the code stands in a directory of migrations."""
-    site = repetition.call_site
-    if site is not None and not _MIGRATION_DIRECTORIES.isdisjoint(_SEPARATOR.split(site.file)[-4:-1]):
-        return True
-    return history.migrating(repetition.operations[0])
+def follows_updates(repetition: Repetition, history: History) -> bool:
+    """Refresh after an UPDATE, each row after its own.
+
+    A loop that reads a row and then writes it begins with a read, and ends with a write.
+    """
+    operations = repetition.operations
+    updates = history.writes(repetition.statement.targets[:1], repetition.database.key, _UPDATE)
+    if len(updates) < len(operations) or updates[-1].start_ns > operations[-1].start_ns:
+        return False
+    return _each_after_its_own(updates, operations) == len(operations)
+
+
+def _each_after_its_own(writes: Sequence[Operation], reads: Sequence[Operation]) -> int:
+    """How many reads came first after a write of the same thread."""
+    fresh: set[int] = set()
+    refreshed = 0
+    members = set(map(id, reads))
+    for operation in sorted([*writes, *reads], key=attrgetter("start_ns")):
+        if id(operation) not in members:
+            fresh.add(operation.thread)
+        elif operation.thread in fresh:
+            fresh.discard(operation.thread)
+            refreshed += 1
+    return refreshed
+
+
+def own_table_of_migrations(repetition: Repetition) -> bool:
+    """A migration tool looks at its own table, or writes down what it did."""
+    return not MIGRATION_TABLES.isdisjoint(repetition.statement.targets)
+
+
+def housekeeping(repetition: Repetition, window: Window) -> bool:
+    """A library does it by itself: in a thread of its own, without a line of the application, outside of requests."""
+    if window.request:
+        return False
+    main = threading.main_thread().ident
+    return all(
+        operation.thread != main and operation.call_site is not None and _in_a_package(operation.call_site.file)
+        for operation in repetition.operations
+    )
+
+
+def _in_a_package(file: str) -> bool:
+    return not _PACKAGES.isdisjoint(_SEPARATOR.split(file))
+
+
+def answered_by_a_cache(repetition: Repetition) -> bool:
+    """Faster than any network: an instrumentation made spans for what a cache in the process answered."""
+    return repetition.database.system not in IN_PROCESS and repetition.duration < FASTEST_ROUND_TRIP * len(repetition)
+
+
+def heartbeat(repetition: Repetition, window: Window) -> bool:
+    """One row is updated again and again, with waiting in between; where its key is not known, at a steady pace."""
+    if repetition.statement.kind != "update" or not waits(repetition, window):
+        return False
+    if any(operation.values is None for operation in repetition.operations):
+        return steady(repetition, window)
+    filters = [each.key for each in placeholders(repetition.statement.text) if each.filters]
+    rows = {
+        (operation.statement.literals, *[(operation.values or {}).get(key) for key in filters])
+        for operation in repetition.operations
+    }
+    return len(rows) == 1
+
+
+def in_savepoints(repetition: Repetition, history: History) -> bool:
+    """Each of them has a savepoint of its own, because it may fail."""
+    for operation in repetition.operations:
+        before = next(history.before(operation), None)
+        if before is None or before.statement.kind != "transaction" or not _SAVEPOINT.match(before.statement.text):
+            return False
+    return True

@@ -57,7 +57,6 @@ class History:
         self.operations = operations
         self._starts: list[int] = []
         self._units: dict[int, tuple[int, int]] | None = None
-        self._migrating: list[tuple[int, int, str]] | None = None
 
     def writes(self, repetition_tables: Sequence[str], database: str, kinds: frozenset[str]) -> list[Operation]:
         """What wrote one of these tables successfully, by start."""
@@ -120,7 +119,7 @@ class History:
     def _taken(self, group: Sequence[Operation]) -> bool:
         """Whether what was found was then marked or removed, each time but when nothing was found."""
         first = group[0]
-        marks = self.writes(first.statement.targets, first.database.key, frozenset({"update", "delete"}))
+        marks = self.writes(first.statement.targets[:1], first.database.key, frozenset({"update", "delete"}))
         if not marks:
             return False
         open_claims: set[int] = set()
@@ -133,21 +132,3 @@ class History:
                 open_claims.discard(operation.thread)
                 taken += 1
         return taken * 2 >= found > 0
-
-    # -- Migrations ---------------------------------------------------------------------------------------------
-
-    def migrating(self, operation: Operation) -> bool:
-        """Whether a migration tool was at work on this database: between its first and last look at its own table."""
-        if self._migrating is None:
-            spans: dict[str, tuple[int, int]] = {}
-            for group in self.groups.values():
-                if MIGRATION_TABLES.isdisjoint(group[0].statement.targets):
-                    continue
-                for each in group:
-                    first, last = spans.get(each.database.key, (each.start_ns, each.start_ns))
-                    spans[each.database.key] = (min(first, each.start_ns), max(last, each.start_ns))
-            self._migrating = [(first, last, key) for key, (first, last) in spans.items()]
-        return any(
-            first <= operation.start_ns <= last and key == operation.database.key
-            for first, last, key in self._migrating
-        )

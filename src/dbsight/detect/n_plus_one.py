@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from math import fsum
-from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
 
-_IN_PROCESS = frozenset({"sqlite", "duckdb"})
 _MAX_FINDINGS = 50
 
 
@@ -50,9 +48,10 @@ class NPlusOne(WindowRule):
         20 that take less than 25 ms and 0.5 % of the unit of work.
 
     Left alone:
-        Eager loaders, pagination, chunks of 50 values or more, the refresh after an INSERT, get-or-create, polling at a
-        steady pace, what a queue worker does for one job after the other, retries after an error, migrations and
-        catalogue reads, pings and connection setup, all writes, and what was allowed.
+        Eager loaders, pagination and the lists of keys that belong to a page, chunks of 50 values or more, the refresh
+        after each own write, get-or-create, polling at a steady pace, what a queue worker does for one job after the
+        other, the thread of a library, retries after an error, fetches of one cursor, catalogue reads and the own table
+        of a migration tool, pings and connection setup, all writes, and what was allowed.
     """
 
     name: ClassVar[str] = "n_plus_one"
@@ -88,7 +87,8 @@ class NPlusOne(WindowRule):
     ) -> list[_Candidate]:
         """The repetitions that differ in their parameters and have none of the shapes that are left alone."""
         units = history.units()
-        candidates = []
+        candidates: list[_Candidate] = []
+        pages: list[Operation] = []
         eager = False
         for group in repeated:
             counted = [
@@ -105,8 +105,15 @@ class NPlusOne(WindowRule):
                 if len(part) < 2:
                     continue
                 repetition = Repetition(part)
-                if self._varies(repetition) and exempt.reason(repetition, window, history) is None:
+                if not self._varies(repetition):
+                    continue
+                reason = exempt.reason(repetition, window, history)
+                if reason is None:
                     candidates.append(_Candidate(repetition))
+                elif reason == "pagination":
+                    pages += repetition.operations
+        if pages:
+            candidates = [each for each in candidates if not exempt.belong_to_pages(each.repetition, pages)]
         if eager and candidates:
             _follow(candidates, history)
         return candidates
@@ -138,8 +145,7 @@ class NPlusOne(WindowRule):
         severity = self._undemoted(repetition, count, total, window)
         if severity is None:
             return None
-        # Half of the gaps are longer than 1 s only where the whole is longer than their sum.
-        if repetition.span > (count - 1) / 2 and median(repetition.gaps()) > 1.0:
+        if repetition.slow_paced:
             return "info"
         if count < 20 and total < 0.025 and total * 200 < window.duration:
             return "info"
@@ -255,7 +261,7 @@ class _Candidate:
         One query for n keys was measured to cost one execution and a share of the others: 5 % where each was a round
         trip to a server (PostgreSQL on the same host, 5 to 200 keys), 40 % in process (SQLite).
         """
-        share = 0.4 if self.repetition.database.system in _IN_PROCESS else 0.05
+        share = 0.4 if self.repetition.database.system in exempt.IN_PROCESS else 0.05
         return (1 - share) * self.duration * (1 - 1 / len(self.repetition))
 
 

@@ -60,7 +60,8 @@ class RedundantQuery(WindowRule):
         Queries whose parameters are not known, other parameters each time (an N+1), polling at a steady pace or every
         second and slower, queries that lock rows or ask for the time or a random number, what an ORM reads again
         after a commit, what is read again after an error or a write to one of its tables, what a queue worker does for
-        one job after the other, migrations and catalogue reads, pings and connection setup, and what was allowed.
+        one job after the other, the thread of a library, fetches of one cursor, the own table of a migration tool,
+        catalogue reads, pings and connection setup, and what was allowed.
     """
 
     name: ClassVar[str] = "redundant_query"
@@ -83,7 +84,7 @@ class RedundantQuery(WindowRule):
                 barriers = _barriers(same[0], operations, failures)
                 for run in _runs(same, barriers):
                     repetition = Repetition(run)
-                    if not _waits(repetition, window) and not exempt.migration(repetition, history):
+                    if not _waits(repetition, window) and not exempt.of_a_library(repetition, window):
                         judged.setdefault(self._identity(repetition), []).append(repetition)
         findings = [found for found in (self._judge(*case, window) for case in judged.items()) if found is not None]
         return sorted(findings, key=lambda found: (-found.impact, found.id))[:_MAX_FINDINGS]

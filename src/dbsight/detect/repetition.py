@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from math import fsum
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -78,6 +79,12 @@ class Repetition:
     def span(self) -> float:
         """Seconds from the start of the first to the start of the last."""
         return (self.operations[-1].start_ns - self.operations[0].start_ns) / 1e9
+
+    @property
+    def slow_paced(self) -> bool:
+        """Whether they are usually more than 1 s apart."""
+        # Half of the gaps are longer than 1 s only where the whole is longer than their sum.
+        return self.span > (len(self) - 1) / 2 and median(self.gaps()) > 1.0
 
     @property
     def one_place(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import fsum
-from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Operation, Severity
 
 _WRITES = frozenset({"insert", "update", "delete"})
-_IN_PROCESS = frozenset({"sqlite", "duckdb"})
 _MAX_FINDINGS = 50
 
 
@@ -47,12 +45,13 @@ class RowByRowWrite(WindowRule):
     Severity:
         error: 10 or more that take 100 ms or 20 % of the unit of work.
         warning: ``row_by_row_write_threshold`` (5) or more.
-        info: fewer than 20 that take less than 25 ms and 0.5 % of the unit of work.
+        info: more than 1 s apart; or fewer than 20 that take less than 25 ms and 0.5 % of the unit of work.
 
     Left alone:
         executemany and VALUES with many rows, the one flush of an ORM that sends row by row because the database or its
-        driver cannot batch, flushes of 50 rows or more, writes more than 1 s apart, a heartbeat at a steady pace, what
-        a queue worker does for one job after the other, migrations, writes that failed, and what was allowed.
+        driver cannot batch, flushes of 50 rows or more, one row that is updated again after waiting (a heartbeat), rows
+        with a savepoint each, what a queue worker does for one job after the other, the thread of a library, the own
+        table of a migration tool, writes that failed, and what was allowed.
     """
 
     name: ClassVar[str] = "row_by_row_write"
@@ -102,7 +101,7 @@ class RowByRowWrite(WindowRule):
         duration = fsum(each.duration for each in cases)
         flushes = len({each.flush for case in cases for each in case.operations if each.flush})
         # As for an N+1: a share of each execution stays, 5 % of a round trip to a server, 40 % in process.
-        share = 0.4 if main.database.system in _IN_PROCESS else 0.05
+        share = 0.4 if main.database.system in exempt.IN_PROCESS else 0.05
         description = f"{count} rows were written by {statement.summary}, one row a statement{where(main.call_site)}."
         if flushes:
             description += f" They belong to {flushes} flushes of the session."
@@ -111,7 +110,7 @@ class RowByRowWrite(WindowRule):
         return Finding(
             rule=self.name,
             id=found,
-            severity=_severity(count, duration, window.duration, threshold),
+            severity=_severity(cases, count, duration, window.duration, threshold),
             category=self.category,
             title=f"{statement.summary} writes one row at a time",
             description=description,
@@ -142,7 +141,9 @@ def _row_by_row(operations: Sequence[Operation], threshold: int) -> bool:
     return asked >= threshold and len(operations) < exempt.BULK * asked
 
 
-def _severity(count: int, total: float, window: float, threshold: int) -> Severity:
+def _severity(cases: Sequence[Repetition], count: int, total: float, window: float, threshold: int) -> Severity:
+    if all(case.slow_paced for case in cases):
+        return "info"
     if count < 20 and total < 0.025 and total * 200 < window:
         return "info"
     matters = total >= 0.1 or total * 5 >= window > 0
@@ -162,12 +163,13 @@ def _one_row(operation: Operation) -> bool:
 
 
 def _left_alone(repetition: Repetition, window: Window, history: History) -> bool:
-    """Whether it is no loop over rows: it waits in between, it is a heartbeat, or a migration is at work."""
-    if repetition.span > len(repetition) / 2 and median(repetition.gaps()) > 1.0:
-        return True
-    if repetition.statement.kind == "update" and exempt.steady(repetition, window):
-        return True
-    return exempt.migration(repetition, history)
+    """Whether it is no loop over rows: a heartbeat, rows that may fail, or the business of a library."""
+    return (
+        exempt.heartbeat(repetition, window)
+        or exempt.own_table_of_migrations(repetition)
+        or exempt.in_savepoints(repetition, history)
+        or exempt.housekeeping(repetition, window)
+    )
 
 
 def _suggestion(operation: Operation) -> str:

@@ -25,7 +25,7 @@ from dbsight.instrument.results import follow
 from dbsight.model import Operation
 from dbsight.safety import failed, guard
 from dbsight.statement import read
-from dbsight.statement.parameters import hash_parameters
+from dbsight.statement.parameters import VALUES_MATTER, hash_parameters, separate_values
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -222,6 +222,8 @@ class Watcher:
             operation.batch_size = _batch_size(parameters, context)
         elif settings.parameters != "off":
             operation.parameters = hash_parameters(parameters)
+            if statement.limit is not None or statement.offset or statement.kind in VALUES_MATTER:
+                operation.values = separate_values(parameters)
         if settings.code_location == "on":
             operation.call_site = callsite.find_near(prepared)
         if not engine.asynchronous:

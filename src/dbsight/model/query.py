@@ -272,6 +272,8 @@ class Operation:
         origin: Identity of the span pipeline that it goes to, None when unknown; analysers ignore what is not theirs.
         pool_wait: s waited for the connection before this operation; 0 when it did not wait.
         parameters: Salted hash of the bound values, None when unknown. Never exported.
+        values: A salted number per bound value, by its position or name, of statements with LIMIT or OFFSET and of
+            UPDATE and DELETE; integers keep their distance from each other. None for others. Never exported.
         relationship: ORM relationship or attribute that asked for it (``Order.customer``).
         load: How the ORM came to load it: ``lazy`` or ``eager`` (selectinload, subqueryload …) for relationships;
             ``deferred``, ``expired``, ``inherited`` (of a subclass, left out by a query for its base class) or
@@ -323,6 +325,7 @@ class Operation:
         "statement",
         "thread",
         "to_many",
+        "values",
     )
 
     def __init__(
@@ -345,6 +348,7 @@ class Operation:
         origin: object | None = None,
         pool_wait: float = 0.0,
         parameters: int | None = None,
+        values: Mapping[object, int] | None = None,
         relationship: str | None = None,
         load: str | None = None,
         entity: str | None = None,
@@ -376,6 +380,7 @@ class Operation:
         self.origin = origin
         self.pool_wait = pool_wait
         self.parameters = parameters
+        self.values = values
         self.relationship = relationship
         self.load = load
         self.entity = entity

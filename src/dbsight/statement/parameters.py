@@ -9,9 +9,12 @@ from __future__ import annotations
 import io
 import marshal
 from pickle import Pickler
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.statement.salt import SALT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PLAIN: Final = frozenset((int, str, float, bool, type(None), bytes, complex))
 # Version 2 writes equal values alike; from version 3 on, what is written depends on how often an object is referred to.
@@ -20,6 +23,14 @@ _PICKLE_PROTOCOL: Final = 4
 _DEPTH: Final = 50
 _SHOWN_WHOLE: Final = frozenset(("datetime", "decimal", "ipaddress"))
 """Modules of the standard library whose objects show all of their value in their ``repr``."""
+
+VALUES_MATTER: Final = frozenset(("update", "delete"))
+"""Kinds of statements whose values are told apart one by one; statements with LIMIT or OFFSET are the others."""
+
+_MAX_VALUES: Final = 30
+_SHIFT: Final = (SALT & ((1 << 62) - 1)) + (1 << 90)
+INTEGERS_FROM: Final = 1 << 89
+"""Separate values from here on are integers, shifted by a salt; below are hashes."""
 
 
 def hash_parameters(parameters: Any) -> int | None:
@@ -86,3 +97,24 @@ def _pickled(value: Any) -> bytes:
     pickler.fast = True  # no memo: what is written does not depend on which objects are the same
     pickler.dump(value)
     return written.getvalue()
+
+
+def separate_values(parameters: Any) -> Mapping[object, int] | None:
+    """Tell the bound values of one execution apart one by one.
+
+    Args:
+        parameters: A sequence or a mapping of values, as the driver gets them.
+
+    Returns:
+        A number per position (from 0) or name. Integers are shifted by a salt, so that the distance between two of them
+        stays; everything else is a salted hash. None without parameters, for more than 30 of them, and for values that
+        cannot be compared.
+    """
+    try:
+        if not parameters or len(parameters) > _MAX_VALUES:
+            return None
+        pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters)
+        return {key: value + _SHIFT if type(value) is int else hash_parameters((value,)) or 0 for key, value in pairs}
+    except Exception:
+        # The values are the application's objects: to look into them may do anything.
+        return None

@@ -1,6 +1,7 @@
 """A filled database, and a way to ask what dbsight finds in a piece of code that uses it."""
 
 import linecache
+import shutil
 from dataclasses import dataclass
 
 import pytest
@@ -64,11 +65,20 @@ class Watch:
         ]
 
 
-@pytest.fixture
-def engine(tmp_path):
-    """SQLite in a file, filled before anybody watches."""
-    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory):
+    """The shop in a file of SQLite, to be copied."""
+    path = tmp_path_factory.mktemp("shop") / "shop.db"
+    engine = create_engine(f"sqlite:///{path}")
     shop.fill(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def engine(filled, tmp_path):
+    """SQLite in a file of its own, filled before anybody watches."""
+    engine = create_engine(f"sqlite:///{shutil.copy(filled, tmp_path / 'shop.db')}")
     yield engine
     engine.dispose()
 

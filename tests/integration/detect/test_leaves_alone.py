@@ -391,13 +391,13 @@ MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "{number}", {previous}
+revision, down_revision, rows = "{number}", {previous}, {rows}
 
 def upgrade():
     op.execute("CREATE TABLE made_{number} (id INTEGER)")
     connection = op.get_bind()
-    for number in range(1, 9):
-        name = connection.execute(sa.text("SELECT name FROM customers WHERE id = :id"), {{"id": number}}).scalar()
+    for number in range(1, rows + 1):
+        name = connection.execute(sa.text("SELECT note FROM orders WHERE id = :id"), {{"id": number}}).scalar()
 """
 
 ENVIRONMENT = """
@@ -410,17 +410,27 @@ with context.config.attributes["engine"].connect() as connection:
 """
 
 
-def test_leaves_alone_migrations(watch, tmp_path):
-    """Alembic itself, with two revisions that read row by row, below a directory of any name."""
-    scripts = tmp_path / "changes"
-    (scripts / "versions").mkdir(parents=True)
-    (scripts / "env.py").write_text(ENVIRONMENT)
-    for number, previous in (("1", None), ("2", "1")):
-        (scripts / "versions" / f"{number}.py").write_text(MIGRATION.format(number=number, previous=repr(previous)))
-    config = alembic.config.Config(attributes={"engine": watch.engine})
-    config.set_main_option("script_location", str(scripts))
+def test_leaves_alone_migrations_but_not_the_rows_that_they_read_one_by_one(watch, tmp_path):
+    """Alembic itself, with four revisions of a schema; one that works row by row is a finding."""
 
-    assert watch.outside(lambda: alembic.command.upgrade(config, "head")) == []
+    def upgrade(name, rows):
+        scripts = tmp_path / name
+        (scripts / "versions").mkdir(parents=True)
+        (scripts / "env.py").write_text(ENVIRONMENT)
+        for number in range(1, 5):
+            script = MIGRATION.format(
+                number=f"{name}{number}", previous=repr(f"{name}{number - 1}" if number > 1 else None), rows=rows
+            )
+            (scripts / "versions" / f"{number}.py").write_text(script)
+        config = alembic.config.Config(attributes={"engine": watch.engine})
+        config.set_main_option("script_location", str(scripts))
+        alembic.command.upgrade(config, "head")
+        with watch.engine.begin() as connection:
+            connection.execute(text("DROP TABLE alembic_version"))
+
+    assert watch.outside(functools.partial(upgrade, "schema", 0)) == []
+    found = watch.outside(functools.partial(upgrade, "data", shop.ORDERS))
+    assert [(each.rule, each.severity, each.count) for each in found] == [("n_plus_one", "warning", shop.ORDERS)] * 4
 
 
 # -- Control ------------------------------------------------------------------------------------------------------

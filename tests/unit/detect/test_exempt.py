@@ -1,5 +1,7 @@
 """What repeats rightly, each next to its twin that does not."""
 
+import threading
+
 import pytest
 
 from dbsight.model import CallSite, Database
@@ -283,21 +285,32 @@ def test_leaves_alone_statements_that_wait_by_design():
     assert judge(loop(50, "SELECT pg_sleep($1)", database=Database("postgresql", "shop"))) == []
 
 
-@pytest.mark.parametrize(
-    "file", ["shop/migrations/0007_names.py", "alembic/versions/3f2a.py", "C:\\shop\\migrations\\a.py"]
-)
-def test_leaves_alone_migrations_by_their_place(file):
-    """A data migration reads row by row, once in its life."""
-    assert judge(loop(50, call_site=CallSite(file, 5, "upgrade"))) == []
+def test_detects_a_data_migration_that_reads_row_by_row():
+    """Only what a migration tool does with its own table is left alone."""
+    version = "SELECT version_num FROM alembic_version WHERE version_num = ?"
+    operations = [one(version, at=0.0), *loop(20, at=0.1, call_site=CallSite("shop/migrations/7.py", 5, "upgrade"))]
+    assert severities(operations) == ["warning"]
+    assert judge(loop(20, version)) == []
 
 
-def test_leaves_alone_what_a_migration_tool_does():
-    """From the first look at its own table to the last."""
-    version = "SELECT version_num FROM alembic_version"
-    done = "UPDATE alembic_version SET version_num = ?"
-    operations = [one(version, at=0.0), *loop(20, at=0.1), one(done, at=0.8, parameters=0)]
-    assert judge(operations) == []
-    assert severities([*operations, *loop(20, SELECT_TAG, at=0.85)]) == ["warning"]
+# -- Libraries and caches -----------------------------------------------------------------------------------------
+SCHEDULER = CallSite("/venv/lib/python3.12/site-packages/scheduler/jobs.py", 7, "_process_jobs")
+
+
+def test_leaves_alone_what_the_thread_of_a_library_does():
+    """No line of the application is in its stack, and it serves no request."""
+    operations = loop(20, call_site=SCHEDULER, thread=7)
+    assert judge(operations, request=False) == []
+    assert severities(operations) == ["warning"]
+    assert severities(loop(20, call_site=SCHEDULER, thread=threading.get_ident()), request=False) == ["warning"]
+
+
+def test_leaves_alone_what_a_cache_answers_for_a_database():
+    """No query comes back from a network in 20 µs; in process it may."""
+    server = Database("postgresql", "shop", "db.example", 5432)
+    assert judge(loop(20, duration=0.00002, database=server, foreign=True)) == []
+    assert severities(loop(20, duration=0.00002)) == ["warning"]
+    assert severities(loop(20, duration=0.00005, database=server)) == ["warning"]
 
 
 def test_leaves_alone_a_lazy_loop_for_none_of_the_reasons_of_queries():

@@ -6,7 +6,7 @@ from builders import TRACE_ID, make_statement
 from dbsight.config import Settings
 from dbsight.detect.row_by_row_write import RowByRowWrite
 from dbsight.model import Finding
-from unit.detect.loops import HERE, SHOP, loop, make_window
+from unit.detect.loops import HERE, SHOP, loop, make_window, one
 
 INSERT = "INSERT INTO tags (name) VALUES (?)"
 UPDATE = "UPDATE tags SET name = ? WHERE tags.id = ?"
@@ -133,12 +133,40 @@ def test_a_read_that_triggers_the_flushes_is_named():
         writes(20, affected=20),
         writes(20, affected=0, error_type="IntegrityError"),
         writes(20, allowed=frozenset({"row_by_row_write"})),
-        writes(20, every=1.5),
         writes(20, UPDATE, every=0.5),
         loop(20),
     ],
-    ids=["executemany", "many rows", "errors", "allowed", "every second", "heartbeat", "reads"],
+    ids=["executemany", "many rows", "errors", "allowed", "heartbeat", "reads"],
 )
 def test_leaves_alone_what_has_a_reason(operations):
     """Each of these repeats rightly, or is another fault."""
     assert judge(operations, 60.0) == []
+
+
+def test_writes_with_long_pauses_are_told_as_info():
+    """A loop between calls of another service, and one that waits more than a second each time."""
+    assert [found.severity for found in judge(writes(20, every=1.5), 60.0)] == ["info"]
+    calls = writes(10, UPDATE, every=0.2, duration=0.0005)
+    for number, operation in enumerate(calls):
+        operation.values = {0: 7, 1: number}
+    assert [found.severity for found in judge(calls, 2.0)] == ["info"]
+
+
+def test_one_row_that_is_updated_again_and_again_is_a_heartbeat():
+    """By the values behind WHERE; another row each time is a loop, however evenly it runs."""
+    beats, rows = writes(30, UPDATE, every=0.5), writes(30, UPDATE, every=0.5)
+    for number, (beat, row) in enumerate(zip(beats, rows, strict=True)):
+        beat.values = {0: number, 1: 7}
+        row.values = {0: 7, 1: number}
+    assert judge(beats, 60.0) == []
+    assert [found.count for found in judge(rows, 60.0)] == [30]
+
+
+def test_leaves_alone_rows_with_a_savepoint_each():
+    """Each of them may fail."""
+    operations = []
+    for number in range(10):
+        at = number / 10
+        operations += [one("SAVEPOINT a", at=at), one(INSERT, at=at + 0.01, parameters=number)]
+    assert judge(operations) == []
+    assert [found.count for found in judge(operations[1:])] == [10]

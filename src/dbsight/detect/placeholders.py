@@ -1,0 +1,99 @@
+"""What each bound value of a statement is for: the size of a page, where it starts, or a condition."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from dbsight.detect.repetition import PLACEHOLDER
+
+_FIND: Final = re.compile(PLACEHOLDER)
+_NUMBERED: Final = re.compile(r"\$(\d+)")
+_NAMED: Final = re.compile(r"%\((\w+)\)s|[:@](\w+)")
+_OPENED: Final = re.compile(r"(?:CAST\s*)?\(\s*$|\s+$", re.IGNORECASE)
+_SIZE: Final = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT)|TOP)$", re.IGNORECASE)
+_OFFSET: Final = re.compile(r"\bOFFSET$", re.IGNORECASE)
+_BETWEEN: Final = re.compile(r"\bBETWEEN$", re.IGNORECASE)
+_AND: Final = re.compile(r"^(?:::\w+|\s+AS\s+\w+\s*\))?\s*AND$", re.IGNORECASE)
+_NEXT_OF_LIST: Final = re.compile(r"^(?:::\w+(?:\s\w+)*|\s+AS\s+\w+\s*\))?\s*,$", re.IGNORECASE)
+_COMPARED: Final = re.compile(r"(?<![<>=@-])[<>]=?$")
+_COMPARES: Final = re.compile(r"(?:::\w+)?\s*[<>]=?(?![<>@-])")
+_WHERE: Final = re.compile(r"\bWHERE\b", re.IGNORECASE)
+_MAX_READ: Final = 10_000
+
+SIZE: Final = "size"
+OFFSET: Final = "offset"
+BOUND: Final = "bound"
+CONDITION: Final = "condition"
+
+
+class Placeholder(NamedTuple):
+    """A bound value in a text.
+
+    Attributes:
+        key: Its position among the values, from 0, or its name.
+        role: ``size`` of a page, ``offset``, a ``bound`` that is compared by less or greater, or any other
+            ``condition`` or value.
+        filters: Whether it stands behind WHERE.
+    """
+
+    key: object
+    role: str
+    filters: bool
+
+
+@lru_cache(maxsize=512)
+def placeholders(text: str) -> tuple[Placeholder, ...]:
+    """The bound values of a sanitised text, in order.
+
+    Literals have become ``?``: where the placeholders of the driver are ``?``, too, a text with literals has more of
+    these than the execution has values.
+    """
+    text = text[:_MAX_READ]
+    where = _WHERE.search(text)
+    filtering = where.end() if where is not None else len(text)
+    found: list[Placeholder] = []
+    end = 0
+    style = _style(text)
+    for match in _FIND.finditer(text):
+        if style != "?" and match[0] == "?":
+            end = match.end()  # a literal
+            continue
+        role = _role(text, match, end, found)
+        found.append(Placeholder(_key(match[0], len(found)), role, match.start() >= filtering))
+        end = match.end()
+    return tuple(found)
+
+
+def _style(text: str) -> str:
+    """The first character of the driver's own placeholders: ``?`` only where there are no others."""
+    return next((match[0][0] for match in _FIND.finditer(text) if match[0] != "?"), "?")
+
+
+def _key(placeholder: str, position: int) -> object:
+    numbered = _NUMBERED.match(placeholder)
+    if numbered is not None:
+        return int(numbered[1]) - 1
+    named = _NAMED.match(placeholder)
+    return (named[1] or named[2]) if named is not None else position
+
+
+def _role(text: str, match: re.Match[str], end: int, found: list[Placeholder]) -> str:
+    before = text[end : match.start()]
+    while (opened := _OPENED.search(before)) is not None:
+        before = before[: opened.start()]
+    if _OFFSET.search(before):
+        return OFFSET
+    if _SIZE.search(before):
+        return SIZE
+    if _COMPARED.search(before) or _BETWEEN.search(before) or _COMPARES.match(text, match.end()):
+        return BOUND
+    if found:
+        latest = found[-1]
+        if latest.role == BOUND and (_NEXT_OF_LIST.match(before) or (_AND.match(before))):
+            return BOUND  # a row of values, or the upper end of BETWEEN
+        if latest.role == SIZE and _NEXT_OF_LIST.match(before):
+            found[-1] = latest._replace(role=OFFSET)  # MySQL: LIMIT offset, size
+            return SIZE
+    return CONDITION
