@@ -8,11 +8,13 @@ not closed fails once and is then taken whole, to the end of the text.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Match = Callable[..., re.Match[str] | None]
 
 # The groups of the pattern, in its order.
 WORD: Final = 1
@@ -53,6 +55,7 @@ _WIDE_CHAIN = f"{_FIRST}{_WIDE_LINK}*"
 # With strings in dollars: a$b is a name, and in a.$$b$$ the name ends with the dot.
 _DOLLAR_CHAIN = rf"{_NAME}(?:\.{_NAME})*\.?"
 _NEVER = "(?!)"
+_FLAGS = re.ASCII | re.DOTALL
 
 _PLAIN = r"'[^']*(?:''[^']*)*'(?!')"
 _ESCAPED = r"'[^'\\]*(?:(?:''|\\.)[^'\\]*)*'(?!')"
@@ -87,18 +90,25 @@ _CAST = (
 )
 
 
-@dataclass(frozen=True)
 class Dialect:
-    """How one family of databases writes SQL.
+    """How one family of databases writes SQL. Each pattern is compiled when it is first used.
 
-    Attributes:
+    Args:
         name: ``postgresql``, ``mysql``, ``sqlite``, ``sql_server``, ``oracle``, ``ansi`` or ``other``.
-        match: Finds the token at a position; its ``lastindex`` is one of the groups above. None at the end.
-        columns: Finds a list of plain columns with their labels (group 1), or of quoted ones (group 2).
-        more: Finds ``, value`` any number of times, up to a comma or parenthesis.
-        more_rows: Finds ``, (value, …)`` any number of times.
-        value: One simple value: group 1 a placeholder or NULL, group 2 a literal; or, group 3, the beginning of a row.
-        spaces: Finds white space, and (group 1) quoted names, whose white space is theirs.
+        string: A closed string, with its prefix.
+        letter: Letters and a quote that open what the scanner must close.
+        quoted: A quoted name.
+        placeholder: A bound value.
+        opener: What opens a comment, dollar string or quote that is not closed.
+        beside: What must not follow a plain word.
+        chain: A plain name, dots included.
+        careful: The same behind or before a quote.
+        unlike: What no word begins with.
+        mark: Parentheses, semicolons, and brackets where they are arrays.
+        number: A number.
+        cast: ``::type``.
+        comments: Comments that end.
+        before_dot: What is a name only where a dot follows.
         nests: Whether ``/* /* */ */`` is one comment.
         escapes: Whether a backslash escapes inside ``'…'``; None when it cannot be known.
         double: What ``"…"`` is: an identifier, a string, or either (SQLite takes an unknown identifier for a string).
@@ -106,99 +116,130 @@ class Dialect:
         select_into: Whether ``SELECT … INTO name`` makes a table.
     """
 
-    name: str
-    match: Callable[[str, int], re.Match[str] | None]
-    columns: Callable[[str, int], re.Match[str] | None]
-    more: Callable[[str, int], re.Match[str] | None]
-    more_rows: Callable[[str, int], re.Match[str] | None]
-    value: re.Pattern[str]
-    spaces: re.Pattern[str]
-    nests: bool = False
-    escapes: bool | None = False
-    double: Literal["identifier", "string", "either"] = "identifier"
-    string_tables: bool = False
-    select_into: bool = False
+    def __init__(
+        self,
+        name: str,
+        *,
+        string: str,
+        letter: str,
+        quoted: str,
+        placeholder: str,
+        opener: str,
+        beside: str = rf"{_LINK}|['\"`]",
+        chain: str = _CHAIN,
+        careful: str = "",
+        unlike: str = "",
+        mark: str = "[();]",
+        number: str = _NUMBER,
+        cast: str = _NEVER,
+        comments: str = f"{_DASHES}|{_BLOCK}",
+        before_dot: str = _NEVER,
+        nests: bool = False,
+        escapes: bool | None = False,
+        double: Literal["identifier", "string", "either"] = "identifier",
+        string_tables: bool = False,
+        select_into: bool = False,
+    ) -> None:
+        self.name = name
+        self.nests = nests
+        self.escapes = escapes
+        self.double = double
+        self.string_tables = string_tables
+        self.select_into = select_into
+        self._string = string
+        self._letter = letter
+        self._quoted = quoted
+        self._placeholder = placeholder
+        self._opener = opener
+        self._beside = beside
+        self._chain = chain
+        self._careful = careful or chain
+        self._unlike = unlike
+        self._mark = mark
+        self._number = number
+        self._cast = cast
+        self._comments = comments
+        # The names of a chain, once one of them has quotes.
+        link = rf"(?:{self._careful}|{quoted})"
+        if before_dot != _NEVER:
+            link = rf'(?:{self._careful}|{quoted}|"[^"\\]*")'
+        names = rf"(?:{self._careful}(?<=\.))?(?:{quoted})(?:\.{{1,2}}{link})*"
+        self._names = names if before_dot == _NEVER else rf"{names}|{before_dot}(?:\.{link})+"
+        literal = r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[nN]?'[^'\\]*(?:''[^'\\]*)*'|[-+][\d.]+|\.\d+|(?i:true|false)"
+        self._bound = rf"(?:{placeholder}|(?i:null|default))"
+        self._literal = literal
+        self._suffix = rf"(?:{cast})?"
+        self._either = rf"(?:{self._bound}|{literal}){self._suffix}"
 
+    @cached_property
+    def match(self) -> Match:
+        """Finds the token at a position; its ``lastindex`` is one of the groups above. None at the end."""
+        # A word beside a quote may be the prefix of a string or the beginning of a quoted name: the first alternative
+        # leaves it to later ones.
+        return re.compile(
+            rf"{_SPACE}*(?:({self._unlike}{self._chain}(?!{self._beside}))"
+            rf"|(,)"
+            rf"|({self._mark})"
+            rf"|([<>=!]+)"
+            rf"|({self._names})"
+            rf"|({self._string})"
+            rf"|({self._number})"
+            rf"|({self._placeholder})"
+            rf"|({self._letter})"
+            rf"|({self._cast})"
+            rf"|((?:{self._comments})(?:{_SPACE}*(?:{self._comments}))*)"
+            rf"|({self._opener})"
+            rf"|({self._careful})"
+            rf"|(::|[|&^~]+|{_SOLID}))",
+            _FLAGS,
+        ).match
 
-def _dialect(
-    name: str,
-    *,
-    string: str,
-    letter: str,
-    quoted: str,
-    placeholder: str,
-    opener: str,
-    beside: str = rf"{_LINK}|['\"`]",
-    chain: str = _CHAIN,
-    careful: str = "",
-    unlike: str = "",
-    mark: str = "[();]",
-    number: str = _NUMBER,
-    cast: str = _NEVER,
-    comments: str = f"{_DASHES}|{_BLOCK}",
-    before_dot: str = _NEVER,
-    nests: bool = False,
-    escapes: bool | None = False,
-    double: Literal["identifier", "string", "either"] = "identifier",
-    string_tables: bool = False,
-    select_into: bool = False,
-) -> Dialect:
-    careful = careful or chain
-    # The names of a chain, once one of them has quotes.
-    link = rf"(?:{careful}|{quoted})" if before_dot == _NEVER else rf'(?:{careful}|{quoted}|"[^"\\]*")'
-    names = rf"(?:{careful}(?<=\.))?(?:{quoted})(?:\.{{1,2}}{link})*"
-    if before_dot != _NEVER:
-        names = rf"{names}|{before_dot}(?:\.{link})+"
-    # A word beside a quote may be the prefix of a string or the beginning of a quoted name: the first alternative
-    # leaves it to later ones.
-    token = (
-        rf"{_SPACE}*(?:({unlike}{chain}(?!{beside}))"
-        rf"|(,)"
-        rf"|({mark})"
-        rf"|([<>=!]+)"
-        rf"|({names})"
-        rf"|({string})"
-        rf"|({number})"
-        rf"|({placeholder})"
-        rf"|({letter})"
-        rf"|({cast})"
-        rf"|((?:{comments})(?:{_SPACE}*(?:{comments}))*)"
-        rf"|({opener})"
-        rf"|({careful})"
-        rf"|(::|[|&^~]+|{_SOLID}))"
-    )
-    flags = re.ASCII | re.DOTALL
-    label = rf"(?:{_SPACE}+[Aa][Ss]{_SPACE}+{_NAME})?"
-    # A word that a comma follows is a column, unless it is a value.
-    column = rf"(?!(?i:true|false|null|default)\b){_NAME}(?:\.{_NAME})?{label}(?={_SPACE}*[,)])"
-    dotted = rf"{_NAME}\.{_NAME}(?:\.{_NAME})*{label}(?!{beside}|{_SPACE}*\()"
-    quoted_column = rf"(?:{quoted})(?:\.(?:{quoted}))+(?!\.)"
-    literal = r"\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[nN]?'[^'\\]*(?:''[^'\\]*)*'|[-+][\d.]+|\.\d+|(?i:true|false)"
-    bound = rf"(?:{placeholder}|(?i:null|default))"
-    suffix = rf"(?:{cast})?"
-    either = rf"(?:{bound}|{literal}){suffix}"
-    row = rf"\s*,\s*\(\s*{either}(?:\s*,\s*{either})*\s*\)"
-    return Dialect(
-        name=name,
-        match=re.compile(token, flags).match,
-        columns=re.compile(
+    @cached_property
+    def columns(self) -> Match:
+        """Finds a list of plain columns with their labels (group 1), or of quoted ones (group 2)."""
+        label = rf"(?:{_SPACE}+[Aa][Ss]{_SPACE}+{_NAME})?"
+        # A word that a comma follows is a column, unless it is a value.
+        column = rf"(?!(?i:true|false|null|default)\b){_NAME}(?:\.{_NAME})?{label}(?={_SPACE}*[,)])"
+        dotted = rf"{_NAME}\.{_NAME}(?:\.{_NAME})*{label}(?!{self._beside}|{_SPACE}*\()"
+        quoted_column = rf"(?:{self._quoted})(?:\.(?:{self._quoted}))+(?!\.)"
+        return re.compile(
             rf"{_SPACE}*((?:{column}{_SPACE}*,{_SPACE}*)*(?:{dotted}|{column}))"
             rf"|{_SPACE}*({quoted_column}(?:, {quoted_column})*)",
-            flags,
-        ).match,
-        more=re.compile(rf"(?:\s*,\s*{either})+(?=\s*[,)\]])", flags).match,
-        more_rows=re.compile(rf"(?:{row})+(?=\s*(?:[,;)]|\Z|[A-Za-z]))", flags).match,
-        value=re.compile(rf"({bound}){suffix}|({literal}){suffix}|(\()", flags),
-        spaces=re.compile(rf"({quoted}|\"[^\"]*\"|'[^']*')|\s+", re.DOTALL),
-        nests=nests,
-        escapes=escapes,
-        double=double,
-        string_tables=string_tables,
-        select_into=select_into,
-    )
+            _FLAGS,
+        ).match
+
+    @cached_property
+    def more(self) -> Match:
+        """Finds ``, value`` any number of times, up to a comma or parenthesis."""
+        return re.compile(rf"(?:\s*,\s*{self._either})+(?=\s*[,)\]])", _FLAGS).match
+
+    @cached_property
+    def more_rows(self) -> Match:
+        """Finds ``, (value, …)`` any number of times."""
+        row = rf"\s*,\s*\(\s*{self._either}(?:\s*,\s*{self._either})*\s*\)"
+        return re.compile(rf"(?:{row})+(?=\s*(?:[,;)]|\Z|[A-Za-z]))", _FLAGS).match
+
+    @cached_property
+    def value(self) -> re.Pattern[str]:
+        """One simple value: group 1 a placeholder or NULL, group 2 a literal; or, group 3, the beginning of a row."""
+        return re.compile(rf"({self._bound}){self._suffix}|({self._literal}){self._suffix}|(\()", _FLAGS)
+
+    @cached_property
+    def spaces(self) -> re.Pattern[str]:
+        """Finds white space, and (group 1) quoted names, whose white space is theirs."""
+        return re.compile(rf"({self._quoted}|\"[^\"]*\"|'[^']*')|\s+", re.DOTALL)
+
+    @cached_property
+    def filling(self) -> Match:
+        """Finds up to a thousand tokens that open and close nothing: what a long list is made of."""
+        return re.compile(
+            rf"(?:\s+|{self._unlike}{self._chain}(?!{self._beside})|{self._names}|{self._string}|{self._number}"
+            rf"|{self._placeholder}|{self._cast}|{self._comments}|[,.<>=!+*%|&^~]|-(?!-)|/(?![*/])){{1,1000}}",
+            _FLAGS,
+        ).match
 
 
-POSTGRESQL: Final = _dialect(
+POSTGRESQL: Final = Dialect(
     "postgresql",
     # A string that goes on in the next line keeps the escapes of its beginning.
     string=rf"[eE]{_ESCAPED}(?:{_NEXT_LINE}{_ESCAPED})*(?!{_NEXT_LINE}')|(?:[nNbBxX]|[uU]&)?{_PLAIN}",
@@ -216,7 +257,7 @@ POSTGRESQL: Final = _dialect(
     select_into=True,
 )
 
-MYSQL: Final = _dialect(
+MYSQL: Final = Dialect(
     "mysql",
     string=rf"(?:[nNbBxX]|_[A-Za-z0-9]+\ *)?(?:{_ESCAPED}|{_ESCAPED_DOUBLE})",
     letter=r"[nNbBxX]['\"]|_[A-Za-z0-9]+\ *['\"]",
@@ -230,7 +271,7 @@ MYSQL: Final = _dialect(
     double="string",
 )
 
-SQLITE: Final = _dialect(
+SQLITE: Final = Dialect(
     "sqlite",
     string=rf"[xX]?{_PLAIN}",
     letter="[xX]'",
@@ -242,7 +283,7 @@ SQLITE: Final = _dialect(
     string_tables=True,
 )
 
-SQL_SERVER: Final = _dialect(
+SQL_SERVER: Final = Dialect(
     "sql_server",
     string=rf"[nN]?{_PLAIN}",
     letter="[nN]'",
@@ -257,7 +298,7 @@ SQL_SERVER: Final = _dialect(
     select_into=True,
 )
 
-ORACLE: Final = _dialect(
+ORACLE: Final = Dialect(
     "oracle",
     string=rf"[nN]?{_PLAIN}",
     letter="[nN]?[qQ]'|[nN]'",
@@ -273,7 +314,7 @@ def _unknown(name: str, double: Literal["identifier", "string"]) -> Dialect:
     """The union of them all: where two readings differ, the rest of the text is hidden."""
     is_name = double == "identifier"
     string = _PLAIN if is_name else rf"(?:{_PLAIN}|{_DOUBLE})"
-    return _dialect(
+    return Dialect(
         name,
         string=rf"(?:[nNbBxXrR]|[uU]&)?{string}|[eE]{_ESCAPED}|{_UUID}",
         letter="[nN]?[qQ]'|[eEnNbBxXrR]['\"]|[uU]&['\"]",

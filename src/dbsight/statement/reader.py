@@ -10,6 +10,7 @@ from dbsight.statement.commands import COMMANDS, DOCUMENTS, read_command, read_d
 from dbsight.statement.dialects import ANSI, MYSQL, ORACLE, OTHER, POSTGRESQL, SQL_SERVER, SQLITE
 from dbsight.statement.salt import SALT
 from dbsight.statement.scanner import Scanner
+from dbsight.statement.spelling import ELLIPSIS, unwrap
 from dbsight.statement.traits import is_catalogue, is_ping, is_setup, is_waiting
 from dbsight.statement.vocabulary import words
 
@@ -25,8 +26,6 @@ TEXT_LIMIT: Final = 8_192
 
 SUMMARY_LIMIT: Final = 255
 """Characters; the limit that the semantic conventions set for ``db.query.summary``."""
-
-_ELLIPSIS: Final = " …"
 
 _DIALECTS: Final[dict[str, Dialect]] = {
     **dict.fromkeys(("postgresql", "cockroachdb", "aws.redshift", "cockroach", "redshift"), POSTGRESQL),
@@ -59,18 +58,15 @@ def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
     Returns:
         The statement. Its text holds no literal.
     """
-    if not text.isascii():
-        # A lone surrogate would make the exporter fail.
-        text = text.encode("utf-8", "replace").decode()
-    if system in COMMANDS:
-        return read_command(text, system)
-    if system in DOCUMENTS:
-        return read_document(text, system)
-    return _read_sql(text, system, longer=longer)
+    text, cut = unwrap(text)
+    if system in COMMANDS or system in DOCUMENTS:
+        statement = (read_command if system in COMMANDS else read_document)(text, system)
+        statement.truncated = longer or cut
+        return statement
+    return _read_sql(text, system, longer=longer or cut)
 
 
 def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
-    text = text.rstrip()
     dialect = _DIALECTS.get(system, OTHER)
     scanner = Scanner(text, dialect)
     scanner.scan()
@@ -112,7 +108,7 @@ def fingerprint(identity: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - len(_ELLIPSIS)] + _ELLIPSIS
+    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - len(ELLIPSIS)] + ELLIPSIS
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
