@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from dbsight import safety, statement
-from dbsight.statement.reader import READ_LIMIT, SUMMARY_LIMIT, TEXT_LIMIT
+from dbsight.statement.reader import SUMMARY_LIMIT, TEXT_LIMIT
+from dbsight.statement.spelling import unwrap
 from fuzz.reference import hidden_spans
 
 SYSTEMS = ("postgresql", "mysql", "sqlite", "microsoft.sql_server", "oracle.db", "other_sql")
@@ -55,7 +56,7 @@ def check(text, system):
     said.encode()
     if system not in JUDGED:
         return
-    text = text.encode("utf-8", "replace").decode()[:READ_LIMIT]
+    text, _ = unwrap(text)
     for start, end in hidden_spans(text, system):
         # FROM 'artists' names a table in SQLite, FROM "artists" does in MySQL.
         table = text[start] == text[end - 1] == {"sqlite": "'", "mysql": '"'}.get(system)

@@ -9,7 +9,7 @@ from typing import Final
 
 from dbsight.model import Statement
 from dbsight.safety import failed
-from dbsight.statement.reader import READ_LIMIT, fingerprint, read_text
+from dbsight.statement.reader import LENGTH_LIMIT, fingerprint, read_text
 from dbsight.statement.salt import SALT
 
 CACHE_LIMIT: Final = 2_000
@@ -76,13 +76,13 @@ def _key(text: object) -> tuple[str | bytes, str, bool]:
     """
     if isinstance(text, str):
         key: str | bytes = text
-        start, longer = text[:READ_LIMIT], len(text) > READ_LIMIT
+        start, longer = text[:LENGTH_LIMIT], len(text) > LENGTH_LIMIT
     elif isinstance(text, (bytes, bytearray, memoryview)):
         # Four bytes are the longest that UTF-8 needs for a character.
-        key = bytes(text[: READ_LIMIT * 4])
+        key = bytes(text[: LENGTH_LIMIT * 4])
         start = key.decode("utf-8", "replace")
-        longer = len(text) > len(key) or len(start) > READ_LIMIT
-        start = start[:READ_LIMIT]
+        longer = len(text) > len(key) or len(start) > LENGTH_LIMIT
+        start = start[:LENGTH_LIMIT]
     else:
         raise TypeError(type(text).__name__)
     if len(key) > KEY_LIMIT:

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from dbsight.statement.dialects import Dialect
 
 READ_LIMIT: Final = 65_536
-"""Characters of a text that are read; what comes after is unknown, and the statement is ``truncated``."""
+"""Characters of a text that are read, long lists apart; what comes after is unknown, the statement ``truncated``."""
+
+LENGTH_LIMIT: Final = 4_194_304
+"""Characters of a text that are looked at, lists included."""
 
 TEXT_LIMIT: Final = 8_192
 """Characters of the sanitised text that are kept; a longer one ends in an ellipsis."""
@@ -51,7 +54,7 @@ def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
     """Read one text.
 
     Args:
-        text: The query, at most ``READ_LIMIT`` characters.
+        text: The query, at most ``LENGTH_LIMIT`` characters.
         system: ``db.system.name``; one that is not known is read as the union of all dialects.
         longer: Whether the query goes on behind the text.
 
@@ -68,12 +71,12 @@ def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
 
 def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
     dialect = _DIALECTS.get(system, OTHER)
-    scanner = Scanner(text, dialect)
+    scanner = Scanner(text, dialect, READ_LIMIT)
     scanner.scan()
     if scanner.truncated and scanner.doubt >= 0:
         # A quote was left open behind a string that a backslash may or may not have ended: believe neither reading.
         doubt = scanner.doubt
-        scanner = Scanner(text[:doubt], dialect)
+        scanner = Scanner(text[:doubt], dialect, doubt)
         scanner.scan(rest=text[doubt:])
     grammar = scanner.grammar
     identity = scanner.identity
@@ -83,7 +86,7 @@ def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
     idle = not grammar.targets  # what names a table neither pings nor sets up
     return Statement(
         system,
-        _shortened(scanner.sanitised()),
+        _shortened(scanner.sanitised(), cut=longer or scanner.stopped),
         _summary(grammar.summaries),
         fingerprint(" ".join(identity)),
         kind=_kind(grammar.kinds),
@@ -107,8 +110,10 @@ def fingerprint(identity: str) -> str:
     return blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= TEXT_LIMIT else text[: TEXT_LIMIT - len(ELLIPSIS)] + ELLIPSIS
+def _shortened(text: str, *, cut: bool) -> str:
+    if len(text) <= TEXT_LIMIT - len(ELLIPSIS) or (len(text) <= TEXT_LIMIT and not cut):
+        return text + ELLIPSIS if cut else text
+    return text[: TEXT_LIMIT - len(ELLIPSIS)] + ELLIPSIS
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:

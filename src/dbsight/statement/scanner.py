@@ -28,7 +28,17 @@ from dbsight.statement.dialects import (
     WORD,
 )
 from dbsight.statement.grammar import Grammar
-from dbsight.statement.lists import EXTRA, ROW, Frame, close_list, comma_in_list, frame_for
+from dbsight.statement.lists import (
+    EXTRA,
+    ROW,
+    Frame,
+    Nesting,
+    close_list,
+    comma_in_list,
+    frame_for,
+    leave_list,
+    skip_list,
+)
 from dbsight.statement.openers import is_ambiguous, read_letter, read_opener
 from dbsight.statement.states import COMMAND, COPY, DELETING, INSERT, INTO, OBJECT, SELECT, TABLE
 from dbsight.statement.vocabulary import words
@@ -42,6 +52,7 @@ _NAMING: Final = frozenset({TABLE, INTO, DELETING})
 _BEFORE_COLUMNS: Final = frozenset(("select", "distinct"))
 _PREFIXES: Final = frozenset(("e", "q", "nq"))
 _QUOTES: Final = frozenset("'\"")
+_SKIPS: Final = 4  # lists; no query has more that are so long
 _NAME_LIMIT: Final = 130  # characters; no database has longer names
 _COMPARISONS: Final = frozenset("=<>!|&+-*/%")
 _SIGNS: Final = frozenset("+-")
@@ -70,12 +81,16 @@ class Scanner:
         grammar: What the statement does.
         frame: The IN list, row or array that the scanner is in; None in any other parenthesis.
         cut: Where the identity and the text ended before the latest comma of a list.
+        limit: Characters that are read at most, long lists apart.
+        skips: How many more lists may be skipped once the limit is reached.
+        nesting: What lists in lists have in common.
         in_length: The length of the longest IN list.
         allowed: Rules named by ``dbsight: allow`` comments.
         doubt: Where the first string begins that ends elsewhere if a backslash means something else than it should; -1
             without.
         bare_until: Where a line ends that is known to hold no quote.
         executable: How many ``/*! … */`` are open.
+        stopped: The text is longer than what is read of it.
         truncated: The end is missing, or was hidden because it could be read in two ways.
     """
 
@@ -92,14 +107,21 @@ class Scanner:
         "grammar",
         "identity",
         "in_length",
+        "limit",
         "literals",
+        "nesting",
         "out",
+        "skips",
+        "stopped",
         "text",
         "truncated",
     )
 
-    def __init__(self, text: str, dialect: Dialect) -> None:
+    def __init__(self, text: str, dialect: Dialect, limit: int) -> None:
         self.text = text
+        self.limit = min(limit, len(text))
+        self.skips = _SKIPS
+        self.nesting = Nesting()
         self.dialect = dialect
         self.out: list[str] = []
         self.copied = 0
@@ -112,6 +134,7 @@ class Scanner:
         self.in_length = 0
         self.allowed: set[str] = set()
         self.truncated = False
+        self.stopped = False
         self.executable = 0
         self.doubt = -1
         self.bare_until = 0
@@ -122,14 +145,35 @@ class Scanner:
         Args:
             rest: What stood behind the text and is hidden unread.
         """
+        position = self._read(0)
+        while position < len(self.text) and (behind := skip_list(self, position)):
+            position = self._read(behind)
+        self.stopped = position < len(self.text)
+        if self.frames:
+            leave_list(self, position)
+        self.out.append(self.text[self.copied : position])
+        if rest:
+            self.out.append("?")
+            self.literals.append(rest)
+            self.identity.append("?")
+        self.grammar.finish()
+        if rest or self.limit < len(self.text) or self.grammar.stack:
+            self.truncated = True
+
+    def _read(self, position: int) -> int:
+        """Read from a position up to the limit, which grows by the long lists on the way.
+
+        Returns:
+            The position behind the last token.
+        """
         text = self.text
         match = self.dialect.match
         handler_of = KEYWORDS.get
         tokens = _TOKENS
         grammar = self.grammar
         add = self.identity.append
-        position = 0
-        while (found := match(text, position)) is not None:
+        limit = self.limit
+        while position < limit and (found := match(text, position)) is not None:
             group = found.lastindex
             start, position = found.span(group)  # type: ignore[arg-type]  # one of the groups always matches
             if group == WORD:
@@ -154,16 +198,10 @@ class Scanner:
                     add(",")
                 else:
                     position = comma_in_list(self, start)
+                    limit = self.limit
             else:
                 position = tokens[group](self, start, position)  # type: ignore[index]  # as above
-        self.out.append(text[self.copied :])
-        if rest:
-            self.out.append("?")
-            self.literals.append(rest)
-            self.identity.append("?")
-        grammar.finish()
-        if rest or grammar.stack:
-            self.truncated = True
+        return position if position >= limit else len(text)  # else nothing but white space is left
 
     def sanitised(self) -> str:
         """The text without literals and comments, every stretch of white space one blank."""

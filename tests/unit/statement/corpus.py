@@ -1375,7 +1375,7 @@ CORPUS = (
     case(
         "postgresql",
         "SELECT a FROM t WHERE b IN (424242, 424242",
-        "SELECT a FROM t WHERE b IN (?, ?",
+        "SELECT a FROM t WHERE b IN (?",
         summary="SELECT t",
         kind="select",
         targets=("t",),

@@ -56,7 +56,7 @@ def test_a_long_text_is_remembered_by_its_hash():
     text = "SELECT a FROM t WHERE b IN (" + ", ".join(map(str, range(10_000))) + ")"
     assert cache.KEY_LIMIT < len(text) < reader.READ_LIMIT
     assert statement.read(text, "sqlite") is statement.read(text, "sqlite")
-    longer = text + " " * reader.READ_LIMIT
+    longer = text + " " * reader.LENGTH_LIMIT
     assert statement.read(longer, "sqlite") is statement.read(longer + " AND c = 1", "sqlite")
     assert statement.read(longer, "sqlite") is not statement.read(text, "sqlite")
     assert (statement.read(text, "sqlite").truncated, statement.read(longer, "sqlite").truncated) == (False, True)
