@@ -19,7 +19,7 @@ from dbsight import bus, scope, semconv
 from dbsight.analyzer import Analyzer
 from dbsight.instrument import claims, foreign
 from dbsight.report.events import root_attributes, root_events
-from dbsight.report.spans import below, enriched, rebuilt
+from dbsight.report.spans import below, enriched, rebuilt, without_values
 from dbsight.safety import failed
 from dbsight.span import DrawnRoot, Wrapping
 
@@ -251,7 +251,7 @@ class DbsightSpanProcessor(Wrapping):
     def _foreign(self, span: ReadableSpan) -> ReadableSpan:
         operation = foreign.read_span(span)
         if operation is None:
-            return span
+            return without_values(span, foreign.error_type(span), self.analyzer.settings)
         if span.parent is None:
             span = self._below_a_root(span)
             operation.context, operation.parent = span.context, span.parent

@@ -12,6 +12,7 @@ from dbsight.instrument import callsite
 from dbsight.model import CallSite, Database, Operation
 from dbsight.statement import read
 from dbsight.statement.parameters import hash_parameters
+from dbsight.statement.spelling import ELLIPSIS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _OLD_SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db", "other_sql": "other_sql"}
 _NO_ERRORS: Final = frozenset({"CancelledError", "WatchError"})
 _MAX_DATABASES = 1000
+_LENGTHS_OF_CUT_TEXTS: Final = frozenset(
+    (1000, 1024, 2000, 2048, 4000, 4096, 5000, 8192, 10_000, 16_384, 32_768, 65_536)
+)
+"""Characters at which instrumentations and pipelines cut a text without a mark."""
 
 _databases: dict[tuple[Any, ...], Database] = {}
 
@@ -48,10 +53,10 @@ def read_span(span: ReadableSpan) -> Operation | None:
         return None
     system = str(attributes.get(semconv.DB_SYSTEM_NAME) or attributes.get(semconv.DB_SYSTEM))
     system = _OLD_SYSTEMS.get(system, system)
-    statement = read(str(text), system)
+    statement = read(_marked(str(text), span), system)
     rows = attributes.get(semconv.DB_RESPONSE_RETURNED_ROWS)
     batch = attributes.get(semconv.DB_OPERATION_BATCH_SIZE)
-    error = _error_of(span, attributes)
+    error = error_type(span)
     code = attributes.get(semconv.DB_RESPONSE_STATUS_CODE)
     return Operation(
         statement,
@@ -73,14 +78,27 @@ def read_span(span: ReadableSpan) -> Operation | None:
     )
 
 
-def _error_of(span: ReadableSpan, attributes: Mapping[str, Any]) -> str | None:
-    """``error.type``; None for a call that was cancelled or lost the race of an optimistic lock, which is no error."""
-    error = attributes.get(semconv.ERROR_TYPE)
+def error_type(span: ReadableSpan) -> str | None:
+    """The class of what a span failed with, ``_OTHER`` where it does not say.
+
+    None for a span that did not fail, or whose call was cancelled or lost the race of an optimistic lock.
+    """
+    error = (span.attributes or {}).get(semconv.ERROR_TYPE)
     if error is None and span.status.status_code.name != "ERROR":
         return None
     raised = [event.attributes.get(semconv.EXCEPTION_TYPE) for event in span.events if event.attributes]
-    names = {str(each).rpartition(".")[2] for each in (error, *raised)}
-    return str(error or "_OTHER") if names.isdisjoint(_NO_ERRORS) else None
+    names = [str(each) for each in (error, *raised) if each]
+    if not _NO_ERRORS.isdisjoint(name.rpartition(".")[2] for name in names):
+        return None
+    return names[0] if names else "_OTHER"
+
+
+def _marked(text: str, span: ReadableSpan) -> str:
+    """The text, with an ellipsis where its length says that it was cut."""
+    limit = getattr(span.attributes, "max_value_len", None)
+    if len(text) in _LENGTHS_OF_CUT_TEXTS or len(text) == limit:
+        return f"{text}{ELLIPSIS}"
+    return text
 
 
 def _database(system: str, attributes: Mapping[str, Any]) -> Database:

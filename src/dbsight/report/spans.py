@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event
 
     from dbsight.config import Settings
-    from dbsight.model import Operation, Statement, Verdict
+    from dbsight.model import Operation, Verdict
 
 _PARAMETER_NAMES = (semconv.DB_QUERY_PARAMETER, "db.statement.parameters")
 
@@ -128,11 +128,13 @@ def enriched(
     if operation.call_site is not None and semconv.CODE_FILE_PATH not in present:
         added.update(code_attributes(operation.call_site))
     removed: tuple[str, ...] = ()
+    text = operation.statement.text
+    shown = text if settings.query_text == "sanitized" else text.partition(" ")[0]
     if settings.query_text != "raw":
         removed = tuple(
             name
             for name in (semconv.DB_OPERATION, semconv.DB_OPERATION_NAME)
-            if _shows_more(str(present.get(name, "")), present, operation.statement)
+            if _shows_more(str(present.get(name, "")), present, shown)
         )
     if settings.query_text == "sanitized":
         for name in (semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT):
@@ -148,23 +150,43 @@ def enriched(
         events = tuple(finding_event(found, operation.end_ns) for found in verdict.events)
     made = rebuilt(span, added, events, removed=removed)
     if settings.query_text != "raw":
-        _hide_messages(made, operation)
-        if _shows_more(span.name, present, operation.statement):
+        _hide_messages(made, operation.error_type, operation.error_code)
+        if _shows_more(span.name, present, shown):
             made._name = operation.statement.summary or operation.statement.system
     return made
 
 
-def _shows_more(name: str, present: Mapping[str, Any], statement: Statement) -> bool:
+def without_values(span: ReadableSpan, error_type: str | None, settings: Settings) -> ReadableSpan:
+    """A foreign database span that says no text, such as a ``connect``, without values and messages.
+
+    Args:
+        span: As it ended.
+        error_type: The class of what it failed with.
+        settings: Of the analyser.
+    """
+    parameters = [name for name in span.attributes or {} if name.startswith(_PARAMETER_NAMES)]
+    removed = parameters if settings.parameters != "full" else []
+    hides = settings.query_text != "raw" and (span.status.description or span.events)
+    if not (removed or hides):
+        return span
+    made = rebuilt(span, {}, removed=removed)
+    if hides:
+        _hide_messages(made, error_type)
+    return made
+
+
+def _shows_more(name: str, present: Mapping[str, Any], shown: str) -> bool:
     """Whether a name shows more of a text than we do: some are the text up to its first blank, as ``SELECT'x'``."""
     text = str(present.get(semconv.DB_QUERY_TEXT) or present.get(semconv.DB_STATEMENT) or "")
-    return name in text and name not in statement.text
+    return name in text and name not in shown
 
 
-def _hide_messages(span: ReadableSpan, operation: Operation) -> None:
+def _hide_messages(span: ReadableSpan, error_type: str | None, error_code: str | None = None) -> None:
     """Drivers quote values in their messages: a foreign span keeps class, code and place of its errors alone."""
     if span.status.description:
-        code = f" ({operation.error_code})" if operation.error_code else ""
-        span._status = Status(span.status.status_code, f"{operation.error_type}{code}")
+        raised = [event.attributes.get(semconv.EXCEPTION_TYPE) for event in span._events if event.attributes]
+        code = f" ({error_code})" if error_code else ""
+        span._status = Status(span.status.status_code, f"{error_type or next(filter(None, raised), '_OTHER')}{code}")
     if any(event.name == semconv.EXCEPTION_EVENT for event in span._events):
         span._events = _events(
             tuple(
