@@ -23,6 +23,13 @@ RANGE = re.compile(
 _LIMIT = re.compile(r"\bLIMIT\b|\bFETCH\s+FIRST\b|\bTOP\b", re.IGNORECASE)
 _SKIP_LOCKED = re.compile(r"\bSKIP\s+LOCKED\b|\bREADPAST\b", re.IGNORECASE)
 
+_SWITCH = re.compile(
+    r"SET\s+(?:LOCAL\s+|SESSION\s+)?(?:search_path|SCHEMA)\b|USE\s|ALTER\s+SESSION\s+SET\s+CURRENT_SCHEMA\b"
+    r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
+    re.IGNORECASE,
+)
+"""What makes the same text mean another table."""
+
 MIGRATION_TABLES = frozenset(
     {
         "alembic_version",
@@ -56,7 +63,7 @@ class History:
         self.groups = groups
         self.operations = operations
         self._starts: list[int] = []
-        self._units: dict[int, tuple[int, int]] | None = None
+        self._units: dict[int, tuple[object, ...]] | None = None
 
     def writes(self, repetition_tables: Sequence[str], database: str, kinds: frozenset[str]) -> list[Operation]:
         """What wrote one of these tables successfully, by start."""
@@ -80,23 +87,27 @@ class History:
 
     # -- Units of work ------------------------------------------------------------------------------------------
 
-    def units(self) -> dict[int, tuple[int, int]]:
+    def units(self) -> dict[int, tuple[object, ...]]:
         """Which unit of work each operation belongs to, by identity; empty when the window is all one.
 
         A queue worker that runs outside spans takes one job after the other in one window. What it does for different
-        jobs is no repetition: each claim of a job begins a new unit on its thread.
+        jobs is no repetition: each claim of a job begins a new unit on its thread. Neither is what is done in one
+        schema after the other, by ``SET search_path`` or ``USE``: these are databases of their own.
         """
         if self._units is None:
             claims = {name for name, group in self.groups.items() if self._claims(group)}
-            units: dict[int, tuple[int, int]] = {}
-            if claims:
+            switches = {name for name, group in self.groups.items() if _switches(group[0])}
+            units: dict[int, tuple[object, ...]] = {}
+            if claims or switches:
                 claimed: dict[int, int] = {}
+                schemas: dict[int, tuple[object, ...]] = {}
                 for operation in self.operations:
-                    number = claimed.get(operation.thread, 0)
-                    if operation.statement.fingerprint in claims:
-                        number += 1
-                        claimed[operation.thread] = number
-                    units[id(operation)] = (operation.thread, number)
+                    statement, thread = operation.statement, operation.thread
+                    if statement.fingerprint in claims:
+                        claimed[thread] = claimed.get(thread, 0) + 1
+                    if statement.fingerprint in switches:
+                        schemas[thread] = (statement.fingerprint, statement.literals, operation.parameters)
+                    units[id(operation)] = (thread if claims else 0, claimed.get(thread, 0), schemas.get(thread))
             self._units = units
         return self._units
 
@@ -132,3 +143,7 @@ class History:
                 open_claims.discard(operation.thread)
                 taken += 1
         return taken * 2 >= found > 0
+
+
+def _switches(operation: Operation) -> bool:
+    return operation.statement.setup and _SWITCH.match(operation.statement.text) is not None

@@ -25,7 +25,7 @@ from dbsight.detect.rule import WindowRule
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
@@ -224,7 +224,7 @@ def _may_be_joined(operation: Operation) -> bool:
     return bool(statement.targets) or operation.foreign
 
 
-def _parts(group: list[Operation], units: dict[int, tuple[int, int]]) -> Iterator[list[Operation]]:
+def _parts(group: list[Operation], units: Mapping[int, object]) -> Iterator[list[Operation]]:
     """Part a group by database, unit of work and place."""
     parts: dict[object, list[Operation]] = {}
     for operation in group:

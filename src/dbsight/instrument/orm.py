@@ -174,6 +174,14 @@ def before_flush(session: Any, flush_context: Any, instances: Any) -> None:
     flush.set(Flush(next(_numbers), auto))
 
 
+def number_of(context: Any) -> int:
+    """The number of one statement with many rows, as if it were a flush: not every database can take them together."""
+    number = getattr(context, "_dbsight_rows", 0)
+    if not number:
+        number = context._dbsight_rows = next(_numbers)
+    return int(number)
+
+
 @guard
 def after_flush(session: Any, *_: Any) -> None:
     """The flush is over, for good or for bad."""

@@ -359,6 +359,8 @@ def _describe_orm(operation: Operation, context: Any) -> None:
         if flush is not None:
             operation.flush = flush.number
             operation.autoflush = flush.auto
+        elif len(context.compiled_parameters) > 1:
+            operation.flush = orm.number_of(context)
 
 
 def _batch_size(parameters: Any, context: Any) -> int:

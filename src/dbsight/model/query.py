@@ -281,7 +281,7 @@ class Operation:
         entity: Name of the class that the relationship leads to; of inherited columns, the base class; of a write of
             the ORM, the class that is written.
         to_many: Whether the relationship is a collection; None when there is none.
-        flush: Identity of the ORM flush that it belongs to; 0 outside flushes.
+        flush: Identity of the ORM flush, or of the statement with many rows, that it belongs to; 0 outside of these.
         autoflush: Whether the flush was triggered by a read: the line is innocent.
         pool: Name of the connection pool.
         thread: Identity of the thread that ran it.
@@ -289,6 +289,7 @@ class Operation:
         asynchronous: The application awaits it; known of Redis alone.
         blocked_loop: A synchronous driver call on a running event loop.
         foreign: It came from the span of another instrumentation.
+        cursor: A fetch from a cursor; where there are several, the first executes the statement.
         measured: The client library records its duration by itself: nothing is emitted twice.
         replay: Weak handle to engine and parameters, only while plans are on.
     """
@@ -302,6 +303,7 @@ class Operation:
         "blocked_loop",
         "call_site",
         "context",
+        "cursor",
         "database",
         "duration",
         "end_ns",
@@ -361,6 +363,7 @@ class Operation:
         asynchronous: bool = False,
         blocked_loop: bool = False,
         foreign: bool = False,
+        cursor: bool = False,
         replay: Any = None,
     ) -> None:
         self.statement = statement
@@ -393,6 +396,7 @@ class Operation:
         self.asynchronous = asynchronous
         self.blocked_loop = blocked_loop
         self.foreign = foreign
+        self.cursor = cursor
         self.measured = False
         self.replay = replay
 

@@ -74,6 +74,13 @@ def batches_of_many_rows(session):
 
 
 @right()
+def one_statement_whose_rows_are_returned_in_order(session):
+    """A database that does not return rows in the order of VALUES gets them one by one."""
+    query = insert(Customer).returning(Customer.id, sort_by_parameter_order=True)
+    session.execute(query, [{"name": f"new {number}"} for number in range(30)]).all()
+
+
+@right()
 def a_few_writes_of_one_shape(session):
     """Three are no loop."""
     for number in (1, 2, 3):
