@@ -17,6 +17,7 @@ from opentelemetry.trace import SpanContext, SpanKind, get_current_span
 
 from dbsight import bus, scope, semconv
 from dbsight.analyzer import Analyzer
+from dbsight.export.encoding import speed_up
 from dbsight.instrument import claims, foreign
 from dbsight.report.events import root_attributes, root_events
 from dbsight.report.spans import below, enriched, rebuilt, without_values
@@ -79,6 +80,8 @@ class DbsightSpanProcessor(Wrapping):
         settings: Settings | None = None,
     ) -> None:
         self.processors = processors
+        for processor in processors:
+            speed_up(getattr(processor, "span_exporter", None))
         self.analyzer = (
             _shared_analyzer(meter_provider, logger_provider)
             if settings is None
@@ -93,6 +96,7 @@ class DbsightSpanProcessor(Wrapping):
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Hand spans to one more processor."""
+        speed_up(getattr(span_processor, "span_exporter", None))
         with self._add_lock:
             self.processors = (*self.processors, span_processor)
 

@@ -174,7 +174,8 @@ def write_baseline(findings: Iterable[Finding], path: str | os.PathLike[str] = D
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        beside.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)

@@ -17,16 +17,16 @@ import importlib
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import DEFAULT_TRACE_STATE
 
 from dbsight import semconv
+from dbsight.export.encodable import Careful, clean_span, encode_with
 from dbsight.model import SharedAttributes, TextAttributes
-from dbsight.safety import failed, guard
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from opentelemetry.sdk.trace import ReadableSpan
 
     Encode = Callable[[Sequence[ReadableSpan]], Any]
 
@@ -48,7 +48,7 @@ _MAX_KEPT = 10_000
 """Attributes, and names of spans, that are kept encoded."""
 
 
-class Encoder:
+class Encoder(Careful):
     """``encode_spans`` of the stock exporters, faster for spans that share their attributes.
 
     Args:
@@ -56,14 +56,14 @@ class Encoder:
     """
 
     def __init__(self, stock: Encode) -> None:
-        self.stock = stock
+        super().__init__(stock, clean_span)
         # Only here: without an exporter that needs it, protobuf is not installed.
         self._empty = importlib.import_module("google.protobuf.empty_pb2").Empty
         self._frames: dict[tuple[Any, ...], bytes] = {}
         self._attributes: dict[tuple[str, Any], bytes] = {}
 
     def __call__(self, spans: Sequence[ReadableSpan]) -> Any:
-        """Encode spans. What fails here is left to the stock encoder.
+        """Encode spans. What fails here is left to the stock encoder, cleaned of what cannot be encoded.
 
         Returns:
             A message that is serialised to the bytes of an ``ExportTraceServiceRequest``.
@@ -71,8 +71,14 @@ class Encoder:
         try:
             return self._encode(spans)
         except Exception:
-            failed("export.encoding")
-            return self.stock(spans)
+            clean = [clean_span(span) for span in spans]
+            try:
+                message = self.stock(clean)
+            except Exception:
+                return self._one_by_one(([each] for each in clean), [])
+            if all(one is other for one, other in zip(clean, spans, strict=True)):
+                failed("export.encoding")  # where the stock encoder did not
+            return message
 
     def _encode(self, spans: Sequence[ReadableSpan]) -> Any:
         alike: dict[tuple[int, int], list[ReadableSpan]] = {}
@@ -81,13 +87,13 @@ class Encoder:
             if _is_alike(span):
                 alike.setdefault((id(span._resource), id(span._instrumentation_scope)), []).append(span)
             else:
-                others.append(span)
+                others.append(clean_span(span))
         if not alike:
-            return self.stock(spans)
+            return self.stock(others)
         parts = [self.stock(others).SerializeToString()]
         for group in alike.values():
             # Resource, scope and schema as the stock encoder writes them, around spans of our own encoding.
-            frame = self.stock(group[:1]).resource_spans[0]
+            frame = self.stock((_bare(group[0]),)).resource_spans[0]
             scope = frame.scope_spans[0]
             del scope.spans[:]
             scope_spans = b"".join([scope.SerializeToString(), *self._framed(group)])
@@ -145,6 +151,8 @@ class Encoder:
 
     def _common(self, span: ReadableSpan, attributes: SharedAttributes) -> bytes:
         """What the span has in common with its like: everything but ids, times, and a text that is its own."""
+        if clean_span(span) is not span:
+            raise ValueError("not to be encoded as it is")
         status = span.status
         key = (span.name, span.kind, status.status_code, status.description)
         frame = self._frames.get(key)
@@ -180,6 +188,11 @@ class Encoder:
         """One attribute as the stock encoder writes it: of a kind that hardly comes."""
         found = [each.SerializeToString() for each in self._message(span).attributes if each.key == name]
         return b"".join([_ATTRIBUTES + _varint(len(each)) + each for each in found])
+
+
+def _bare(span: ReadableSpan) -> ReadableSpan:
+    """A span of the same resource and scope, and nothing more."""
+    return ReadableSpan("", span._context, resource=span._resource, instrumentation_scope=span._instrumentation_scope)
 
 
 def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes) -> None:
@@ -256,24 +269,6 @@ _VARINTS = tuple(map(_varint, range(_KNOWN_VARINTS)))
 """Of nearly all lengths."""
 
 
-@guard
 def speed_up(exporter: object) -> bool:
-    """Let an OTLP span exporter of the SDK encode this way.
-
-    Its module calls the encoder by a global name, ``encode_spans`` (opentelemetry-exporter-otlp 1.42 to 1.45): that
-    name is pointed at ``Encoder``. All that they do with what it returns is to serialise it.
-
-    Returns:
-        Whether it does; False for an exporter that works otherwise, which is left alone.
-    """
-    for kind in type(exporter).__mro__:
-        if not kind.__module__.startswith("opentelemetry.exporter.otlp.proto."):
-            continue
-        module = importlib.import_module(kind.__module__)
-        stock = getattr(module, "encode_spans", None)
-        if isinstance(stock, Encoder):
-            return True
-        if callable(stock):
-            module.encode_spans = Encoder(stock)  # type: ignore[attr-defined]
-            return True
-    return False
+    """Let an OTLP span exporter of the SDK encode this way; whether it does: see ``encode_with``."""
+    return bool(encode_with(exporter, "encode_spans", Encoder))

@@ -14,8 +14,10 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from dbsight.export.encodable import Careful, CarefulMetrics, clean_log, clean_metrics, encode_with
 from dbsight.export.encoding import speed_up
 from dbsight.export.exporters import SkippingLogExporter, SkippingMetricExporter, WaitingSpanExporter, Wrapped
 from dbsight.export.way import Way, is_otlp, listening, unconfigured_port
@@ -98,12 +100,14 @@ class Outlet:
         """Wrap a metric exporter; one that is not OTLP comes back as it is."""
         if not is_otlp(exporter):
             return exporter
+        encode_with(exporter, "encode_metrics", partial(CarefulMetrics, clean=clean_metrics))
         return self._remember(SkippingMetricExporter(exporter, self._way(exporter, "METRICS"), self))
 
     def logs(self, exporter: LogRecordExporter) -> LogRecordExporter:
         """Wrap a log exporter; one that is not OTLP comes back as it is."""
         if not is_otlp(exporter):
             return exporter
+        encode_with(exporter, "encode_logs", partial(Careful, clean=clean_log))
         return self._remember(SkippingLogExporter(exporter, self._way(exporter, "LOGS"), self))
 
     def _way(self, exporter: object, signal: str) -> Way:

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, Final
@@ -131,6 +132,15 @@ def _call_site(site: CallSite | None) -> dict[str, Any] | None:
     return {"file": site.file, "line": site.line, "function": site.function, "caller": _call_site(site.caller)}
 
 
+def _finite(value: Any) -> Any:
+    """A document in which numbers that JSON does not have are null."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
 def write(snapshot: Snapshot, path: str | os.PathLike[str] = DEFAULT_FILE) -> Path:
     """Write the report of a process.
 
@@ -144,8 +154,9 @@ def write(snapshot: Snapshot, path: str | os.PathLike[str] = DEFAULT_FILE) -> Pa
     target = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(document(snapshot), file, ensure_ascii=False, indent=1)
+        # A lone surrogate, as in the name of a file that is no UTF-8, becomes its escape sequence: valid JSON.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            json.dump(_finite(document(snapshot)), file, ensure_ascii=False, indent=1, allow_nan=False)
             file.write("\n")
         os.replace(name, target)  # noqa: PTH105 - atomic on every system, and the name is a string here
     except BaseException:

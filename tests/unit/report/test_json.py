@@ -72,6 +72,17 @@ def test_texts_are_left_out_of_the_file_too(snapshot, tmp_path):
     assert [(each["summary"], each["text"]) for each in statements] == [("SELECT customers", "")] * 2
 
 
+def test_what_no_file_can_hold_is_written_all_the_same(snapshot, tmp_path):
+    """A lone surrogate comes back as it was; a number that is none is null, which every reader of JSON takes."""
+    snapshot.service = "caf\udce9"
+    snapshot.findings[0].finding.details["share"] = float("nan")
+    snapshot.statements[0].p95 = float("inf")
+    path = report.write(snapshot, tmp_path / "run.json")
+    saved = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert saved["service"] == "caf\udce9"
+    assert saved["statements"][0]["p95"] is None
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(snapshot, tmp_path, monkeypatch):
     """Never half a file, never a temporary one."""
     path = tmp_path / "run.json"
