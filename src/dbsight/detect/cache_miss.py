@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
 from dbsight.model import Finding
 
@@ -57,12 +57,11 @@ class CacheMiss(SnapshotRule):
 
     def _finding(self, totals: CacheTotals, limit: float) -> Finding:
         parts = (self.name, totals.cache, totals.layer, totals.key_prefix, totals.model)
-        identity = blake2b("\0".join(parts).encode(errors="replace"), digest_size=4).hexdigest()
         about = " ".join(filter(None, (totals.cache, totals.layer, totals.key_prefix, totals.model)))
         reason, suggestion = _reason(totals)
         return Finding(
             rule=self.name,
-            id=f"cm-{identity}",
+            id=identity("cm", *parts),
             severity="warning",
             category=self.category,
             title=f"{about} misses more than it hits" if totals.hit_ratio < 0.5 else f"{about} misses too often",

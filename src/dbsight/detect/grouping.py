@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from dbsight.detect.repetition import places
@@ -10,40 +9,7 @@ from dbsight.detect.repetition import places
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dbsight.detect.window import Window
     from dbsight.model import CallSite, Operation
-
-
-def by_query(window: Window) -> tuple[list[Operation], dict[str, list[Operation]]]:
-    """The operations of a window by start, and the same by fingerprint; both empty when nothing is repeated in it."""
-    if not window.repeats():
-        return [], {}
-    operations = sorted(window.operations, key=attrgetter("start_ns"))
-    groups: dict[str, list[Operation]] = {}
-    if any([operation.cursor for operation in operations]):  # noqa: C419 - twice as fast as a generator
-        operations = _first_of_each_cursor(operations)
-    for operation in operations:
-        fingerprint = operation.statement.fingerprint
-        group = groups.get(fingerprint)
-        if group is None:
-            groups[fingerprint] = [operation]
-        else:
-            group.append(operation)
-    return operations, groups
-
-
-def _first_of_each_cursor(operations: list[Operation]) -> list[Operation]:
-    """Leave out the fetches of a cursor but the first, which executes its statement."""
-    seen: set[object] = set()
-    kept = []
-    for operation in operations:
-        parent, statement = operation.parent, operation.statement
-        key = (parent and parent.span_id, statement.fingerprint, statement.literals, operation.parameters)
-        if operation.cursor and key in seen:
-            continue
-        seen.add(key)
-        kept.append(operation)
-    return kept
 
 
 def is_allowed(rule: str, operation: Operation) -> bool:

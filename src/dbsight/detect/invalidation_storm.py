@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
 from dbsight.model import CacheEvent, Finding
 
@@ -59,12 +59,11 @@ class InvalidationStorm(WindowRule):
         first = events[0]
         site = first.call_site
         parts = [self.name, first.cache, first.key_prefix, *((site.file, site.function) if site is not None else ())]
-        identity = blake2b("\0".join(parts).encode(errors="replace"), digest_size=4).hexdigest()
         stem = first.key_prefix.partition("{")[0].rstrip(":/|.") or "cache"
         time = sum(each.duration for each in window.operations if first.key_prefix in each.statement.written)
         return Finding(
             rule=self.name,
-            id=f"is-{identity}",
+            id=identity("is", *parts),
             severity="warning",
             category=self.category,
             title=f"{first.key_prefix or first.cache} is invalidated key by key",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from math import fsum
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
 from dbsight.detect.advice import advise
 from dbsight.detect.controls import Overrides
-from dbsight.detect.grouping import by_query, parts, where
-from dbsight.detect.history import History
+from dbsight.detect.facts import facts_of
+from dbsight.detect.grouping import parts, where
+from dbsight.detect.identity import identity
 from dbsight.detect.repetition import KEY_VALUE, Repetition
 from dbsight.detect.rule import WindowRule
+from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
 from dbsight.model import SEVERITIES, Finding
 from dbsight.safety import dropped
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dbsight.config import Settings
+    from dbsight.detect.history import History
     from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
 
@@ -70,11 +72,11 @@ class NPlusOne(WindowRule):
 
         In a window without repetition this is one pass over the fingerprints.
         """
-        operations, groups = by_query(window)
-        repeated = [group for group in groups.values() if len(group) > 1 and _reads(group[0])]
+        facts = facts_of(window)
+        repeated = [group for group in facts.by_query.values() if len(group) > 1 and _reads(group[0])]
         if not repeated:
             return ()
-        history = History(operations, groups)
+        history = facts.history
         candidates = self._candidates(repeated, window, history)
         if not candidates:
             return ()
@@ -147,16 +149,15 @@ class NPlusOne(WindowRule):
             return None
         if repetition.slow_paced:
             return "info"
-        if count < 20 and total < 0.025 and total * 200 < window.duration:
+        if is_negligible(count, total, window.duration):
             return "info"
         return severity
 
     def _undemoted(self, repetition: Repetition, count: int, total: float, window: Window) -> Severity | None:
-        matters = total >= 0.1 or total * 5 >= window.duration > 0
         threshold = self._threshold_of(repetition, window)
-        if count >= max(10, threshold) and repetition.distinct >= 10 and matters:
+        if count >= max(MANY, threshold) and repetition.distinct >= MANY and matters(total, window.duration):
             return "error"
-        if count >= threshold or (count >= 3 and total >= 0.1):
+        if count >= threshold or (count >= 3 and total >= MATTERS):
             return "warning"
         if repetition.distinct == count and repetition.one_place:
             return "info"
@@ -192,11 +193,11 @@ class NPlusOne(WindowRule):
             parts += (site.file, site.function)
             if repetition.relationship is None and site.caller is not None:
                 parts += (site.caller.file, site.caller.function)
-        return "n1-" + blake2b("\0".join(parts).encode(errors="replace"), digest_size=4).hexdigest()
+        return identity("n1", *parts)
 
     def _finding(
         self,
-        identity: str,
+        found: str,
         cases: Sequence[tuple[Severity, _Candidate]],
         window: Window,
         history: History,
@@ -219,7 +220,7 @@ class NPlusOne(WindowRule):
         }
         return Finding(
             rule=self.name,
-            id=identity,
+            id=found,
             severity=max((severity for severity, _ in cases), key=SEVERITIES.index),
             category=self.category,
             title=advice.title,

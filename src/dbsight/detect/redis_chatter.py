@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from itertools import pairwise
 from operator import attrgetter
 from statistics import median
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.grouping import is_allowed
 from dbsight.detect.history import History
+from dbsight.detect.identity import identity
 from dbsight.detect.redis_advice import (
     Advice,
     big_reply,
@@ -22,6 +22,7 @@ from dbsight.detect.redis_advice import (
 )
 from dbsight.detect.repetition import KEY_VALUE, Repetition, places
 from dbsight.detect.rule import WindowRule
+from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class RedisChatter(WindowRule):
     def _scan(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
         total = sum(each.duration for each in group)
         found = sum(each.rows or 0 for each in group)
-        grave = total >= 0.1 or len(group) >= 100
+        grave = total >= MATTERS or len(group) >= 100
         advice = broad_scan(len(group), found)
         yield self._finding(group, advice, "warning" if grave else "info", window, total * 0.9, float(len(group)))
 
@@ -178,13 +179,10 @@ class RedisChatter(WindowRule):
     ) -> Finding:
         first = part[0]
         site = first.call_site
-        identity = [self.name, advice.fault, first.statement.fingerprint]
-        if site is not None:
-            identity += [site.file, site.function]
-        digest = blake2b("\0".join(identity).encode(errors="replace"), digest_size=4).hexdigest()
+        place = (site.file, site.function) if site is not None else ()
         return Finding(
             rule=self.name,
-            id=f"rc-{digest}",
+            id=identity("rc", self.name, advice.fault, first.statement.fingerprint, *place),
             severity=severity,
             category=self.category,
             title=advice.title,
@@ -259,7 +257,6 @@ def _severity(repetition: Repetition, window: float, *, several: bool) -> Severi
     count, total = len(repetition), repetition.duration
     if total / count < 0.00005 and count < 20:
         return None
-    if count < 20 and total < 0.025 and total * 200 < window:
+    if is_negligible(count, total, window):
         return "info"
-    matters = total >= 0.1 or total * 5 >= window > 0
-    return "error" if several and count >= 10 and matters else "warning"
+    return "error" if several and count >= MANY and matters(total, window) else "warning"

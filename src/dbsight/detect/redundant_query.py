@@ -9,16 +9,18 @@ from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
-from dbsight.detect.grouping import by_query, is_allowed, parts, where
-from dbsight.detect.history import History
+from dbsight.detect.facts import facts_of
+from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
 from dbsight.detect.repetition import PLACEHOLDER, Repetition
 from dbsight.detect.rule import WindowRule
+from dbsight.detect.severity import MATTERS
 from dbsight.model import Finding, TransactionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from dbsight.detect.history import History
     from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
 
@@ -70,18 +72,18 @@ class RedundantQuery(WindowRule):
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find the queries that were asked again; those that would save most time come first."""
-        operations, groups = by_query(window)
-        repeated = [group for group in groups.values() if len(group) >= 3 and _reads(group[0])]
+        facts = facts_of(window)
+        repeated = [group for group in facts.by_query.values() if len(group) >= 3 and _reads(group[0])]
         if not repeated:
             return ()
-        history = History(operations, groups)
+        history = facts.history
         failures = sorted(
             event.at_ns for event in window.events if isinstance(event, TransactionEvent) and event.failed
         )
         judged: dict[str, list[Repetition]] = {}
         for group in repeated:
             for same in self._same(group, history):
-                barriers = _barriers(same[0], operations, failures)
+                barriers = _barriers(same[0], facts.operations, failures)
                 for run in _runs(same, barriers):
                     repetition = Repetition(run)
                     if not _waits(repetition, window) and not exempt.of_a_library(repetition, window):
@@ -153,7 +155,7 @@ class RedundantQuery(WindowRule):
 
 
 def _severity(count: int, again: float) -> Severity | None:
-    if count >= 5 or (count >= 3 and again >= 0.1):
+    if count >= 5 or (count >= 3 and again >= MATTERS):
         return "warning"
     return "info" if count >= 3 else None
 

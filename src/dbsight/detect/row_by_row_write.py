@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
 from dbsight.detect.controls import Overrides
-from dbsight.detect.grouping import by_query, is_allowed, parts, where
-from dbsight.detect.history import History
+from dbsight.detect.facts import facts_of
+from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
 from dbsight.detect.repetition import Repetition
 from dbsight.detect.rewriting import key_of
 from dbsight.detect.rule import WindowRule
+from dbsight.detect.severity import MANY, is_negligible, matters
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dbsight.config import Settings
+    from dbsight.detect.history import History
     from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
 
@@ -67,11 +69,11 @@ class RowByRowWrite(WindowRule):
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find the writes that were sent row by row; those that would save most time come first."""
-        operations, groups = by_query(window)
-        repeated = [group for group in groups.values() if len(group) >= self._lowest and _writes(group[0])]
+        facts = facts_of(window)
+        repeated = [group for group in facts.by_query.values() if len(group) >= self._lowest and _writes(group[0])]
         if not repeated:
             return ()
-        history = History(operations, groups)
+        history = facts.history
         judged: dict[str, list[Repetition]] = {}
         for group in repeated:
             single = [each for each in group if _one_row(each) and not is_allowed(self.name, each)]
@@ -144,10 +146,9 @@ def _row_by_row(operations: Sequence[Operation], threshold: int) -> bool:
 def _severity(cases: Sequence[Repetition], count: int, total: float, window: float, threshold: int) -> Severity:
     if all(case.slow_paced for case in cases):
         return "info"
-    if count < 20 and total < 0.025 and total * 200 < window:
+    if is_negligible(count, total, window):
         return "info"
-    matters = total >= 0.1 or total * 5 >= window > 0
-    return "error" if count >= max(10, threshold) and matters else "warning"
+    return "error" if count >= max(MANY, threshold) and matters(total, window) else "warning"
 
 
 def _writes(operation: Operation) -> bool:

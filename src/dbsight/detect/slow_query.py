@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING, ClassVar
 
+from dbsight.detect.identity import identity
 from dbsight.detect.limits import Limits
 from dbsight.detect.rule import WindowRule
 from dbsight.figures import seconds
@@ -71,11 +71,10 @@ class SlowQuery(WindowRule):
         wait, fetch = operation.pool_wait, operation.fetch_time
         execute = max(0.0, operation.duration - fetch)
         slow, _ = self._limits.over(operation, window.name if window is not None else "")
-        identity = blake2b(f"{self.name}\0{statement.fingerprint}".encode(errors="replace"), digest_size=4).hexdigest()
         adverb = "very slow" if severity == "error" else "slow"
         return Finding(
             rule=self.name,
-            id=f"sq-{identity}",
+            id=identity("sq", self.name, statement.fingerprint),
             severity=severity,
             category=self.category,
             title=f"{statement.summary} is {adverb}",

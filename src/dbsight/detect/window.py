@@ -57,6 +57,7 @@ class Window:
         spared_time: s; the sum of their durations.
         sealed: Nothing is kept to be told later any more.
         late: Something was kept, and may be told out of order.
+        facts: What rules derived from it, once it is closed; ``detect/facts.py`` makes them.
         place: What an instrumentor wants to remember of the latest place in it, until what it keeps is told.
     """
 
@@ -72,6 +73,7 @@ class Window:
         "emptied_ns",
         "events",
         "exported",
+        "facts",
         "findings",
         "last_ns",
         "late",
@@ -135,6 +137,7 @@ class Window:
         self.late = False
         self.sealed = False
         self.place: Any = None
+        self.facts: Any = None
 
     def keep(self, untold: scope.Untold) -> bool:
         """Keep what is over, to tell it with others.
