@@ -97,7 +97,7 @@ class Analyzer:
         self.origins: tuple[object, ...] = ()
         self._origin: object | None = None  # the one that the latest operation had
         self._examined_ns = clock()
-        self._known: dict[str, None] = {}  # ids of findings about totals, each told once
+        self._known: dict[str, str] = {}  # rules of findings about totals by their ids, each told once
         # What wants to know of each event, by its class: totals in monitor/, metrics in report/metrics.py.
         self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {
             PoolEvent: (self.pools.take, self.metrics.events.pool),
@@ -414,13 +414,21 @@ class Analyzer:
         process.remember()
         pools.overdue(self.settings.connection_leak_after)
         self.pools.sample(pools.snapshots())
+        withdrawn = {rule.name for rule in self.judge.examiners if rule.withdraws}
+        now = set()
         for found in self.judge.examine(self.snapshot()):
+            now.add(found.id)
             if found.id in self._known or len(self._known) >= _MAX_KNOWN:
+                if found.rule in withdrawn:
+                    self.stats.renew(found)
                 continue
-            self._known[found.id] = None
+            self._known[found.id] = found.rule
             self.stats.found(found)
             self.metrics.finding(found)
             self.log.emit(found, 0, 0, sampled=False)
+        for each in [each for each, rule in self._known.items() if rule in withdrawn and each not in now]:
+            del self._known[each]
+            self.stats.withdraw(each)
 
     def finish(self) -> None:
         """Close every window, now, and look at the totals: at exit, and before a report."""

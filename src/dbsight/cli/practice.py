@@ -144,7 +144,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self._seen = Practice()
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[Any, Engine] = {}  # by target, which may get another name when it is connected
         self._looked: dict[str, list[int]] = {}  # by cache: look-ups at its beginning, and those that missed
 
     def start(self) -> None:
@@ -216,13 +216,13 @@ class Watcher:
             engine = target.engine() if target is not None else None
             if engine is None or len(self._engines) >= _MAX:
                 return
-            from dbsight.instrument.pools.sqlalchemy import pool_name
+            from dbsight.instrument.pools.drivers import pool_name
 
             told = {name for name, value in options.items() if value is not None}
             for value in (options.get("options"), options.get("init_command"), options.get("server_settings")):
                 told.update(limit for limit in _TIMEOUTS if value is not None and limit in str(value))
             name = pool_name(target.database)
-            self._engines[name] = Engine(name, pre_ping=bool(engine.pool._pre_ping), limits=sorted(told & _TIMEOUTS))
+            self._engines[target] = Engine(name, pre_ping=bool(engine.pool._pre_ping), limits=sorted(told & _TIMEOUTS))
         except Exception:
             failed("doctor.connecting")
 
@@ -257,7 +257,10 @@ class Watcher:
         return seen
 
     def _engine(self, state: PoolState) -> Engine:
-        known = self._engines.get(state.name)
+        from dbsight.instrument.pools.drivers import pool_name
+
+        engines = (engine for target, engine in self._engines.items() if pool_name(target.database) == state.name)
+        known = next(engines, None)
         return Engine(
             state.name,
             state.system,

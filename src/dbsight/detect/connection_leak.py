@@ -35,12 +35,14 @@ class ConnectionLeak(SnapshotRule):
         error: Always: what is not given back is missing when it is needed.
 
     Left alone:
-        Connections on which a query ran lately, however long they are out.
+        Connections on which a query runs or ran lately, however long they are out; those that were invalidated; what
+        was allowed where the connection was taken. One that comes back after all is withdrawn.
     """
 
     name: ClassVar[str] = "connection_leak"
     category: ClassVar[Category] = "pool"
     settings: ClassVar[tuple[str, ...]] = ("connection_leak_after",)
+    withdraws: ClassVar[bool] = True
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Report each line that leaked, once."""

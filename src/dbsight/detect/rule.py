@@ -69,7 +69,13 @@ class WindowRule(Rule):
 
 
 class SnapshotRule(Rule):
-    """A rule that looks at the totals of the process, every ten seconds and at exit."""
+    """A rule that looks at the totals of the process, every ten seconds and at exit.
+
+    Attributes:
+        withdraws: A finding of it that is no longer reported is not true any more.
+    """
+
+    withdraws: ClassVar[bool] = False
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Look at totals. The same fault gives the same id every time, and is reported once."""

@@ -35,12 +35,14 @@ class SessionLeak(SnapshotRule):
         error: Always: what is not given back is missing when it is needed.
 
     Left alone:
-        Sessions that run queries, however long they live.
+        Sessions that run queries, however long they live; those whose connection was invalidated; what was allowed
+        where the connection was taken. One that is closed after all is withdrawn.
     """
 
     name: ClassVar[str] = "session_leak"
     category: ClassVar[Category] = "pool"
     settings: ClassVar[tuple[str, ...]] = ("connection_leak_after",)
+    withdraws: ClassVar[bool] = True
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Report each line that leaked, once."""

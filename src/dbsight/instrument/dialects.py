@@ -74,12 +74,26 @@ def database_of(dialect: Any, url: Any) -> Database:
         system = "mariadb"
     if system == "sqlite":
         path = url.database or ":memory:"
-        memory = path == ":memory:" or "mode=memory" in str(url.query.get("mode", ""))
-        database = Database(system, ":memory:" if memory else PurePath(path).name)
-        database.key = f"sqlite:///{path}" + (f"#{id(dialect)}" if memory else "")
+        if path != ":memory:" and "mode=memory" not in str(url.query.get("mode", "")):
+            return sqlite_database(path)
+        database = Database(system, ":memory:")
+        database.key = f"sqlite:///{path}#{id(dialect)}"
         return database
-    host = url.host or url.query.get("host")
-    return Database(system, url.database, host if isinstance(host, str) else None, url.port)
+    host = url.host or url.query.get("host") or url.query.get("unix_socket")
+    port = url.port or url.query.get("port")
+    return Database(
+        system,
+        url.database,
+        host if isinstance(host, str) else None,
+        int(port) if isinstance(port, (int, str)) and str(port).isdigit() else None,
+    )
+
+
+def sqlite_database(path: str) -> Database:
+    """A SQLite database in a file."""
+    database = Database("sqlite", PurePath(path).name)
+    database.key = f"sqlite:///{path}"
+    return database
 
 
 def buffers_rows(dialect: Any) -> bool:

@@ -20,7 +20,7 @@ from dbsight.instrument import aiosqlite, callsite, claims, orm, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented, error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
-from dbsight.instrument.pools.sqlalchemy import PoolWatcher
+from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.results import follow
 from dbsight.model import Operation
 from dbsight.safety import failed, guard
@@ -60,8 +60,8 @@ class Engine:
 
     __slots__ = ("__weakref__", "asynchronous", "buffers", "database")
 
-    def __init__(self, dialect: Any, url: Any) -> None:
-        self.database: Database = database_of(dialect, url)
+    def __init__(self, dialect: Any, database: Database) -> None:
+        self.database = database
         self.buffers = buffers_rows(dialect)
         self.asynchronous = bool(getattr(dialect, "is_async", False))
 
@@ -203,7 +203,7 @@ class Watcher:
         dialect = context.dialect
         engine = dialect.__dict__.get("_dbsight")
         if engine is None:
-            engine = self._watch(dialect, conn.engine.url)
+            engine = self._watch(dialect, conn)
         database = engine.database
         statement = read(text, database.system)
         prepared = span.prepare(statement, database)
@@ -319,8 +319,12 @@ class Watcher:
 
     # -- What is ours -------------------------------------------------------------------------------------------
 
-    def _watch(self, dialect: Any, url: Any) -> Engine:
-        engine = Engine(dialect, url)
+    def _watch(self, dialect: Any, conn: Any) -> Engine:
+        target = dialect.__dict__.get("_dbsight_target")
+        if target is not None and not target.asked:  # the engine was connected before it was watched
+            target.learn(conn.connection.dbapi_connection)
+            aim_pool(conn.engine.pool, target)
+        engine = Engine(dialect, target.database if target is not None else database_of(dialect, conn.engine.url))
         dialect._dbsight = engine
         self.dialects.add(dialect)
         return engine

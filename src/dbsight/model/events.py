@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dbsight.model.query import CallSite, Database
 
-PoolEventKind = Literal["checkout", "create", "close", "timeout", "failure", "leak"]
+PoolEventKind = Literal["checkout", "create", "close", "timeout", "failure", "leak", "returned"]
 
 
 class Event:
@@ -49,9 +49,11 @@ class PoolEvent(Event):
 
     Attributes:
         kind: ``checkout`` (got a connection after it waited), ``create``, ``close``, ``timeout`` (got none in time),
-             ``failure`` (a connection could not be made) or ``leak`` (never returned).
+             ``failure`` (a connection could not be made), ``leak`` (not returned), or ``returned`` (after all, when it
+             had been reported as a leak).
         pool: ``db.client.connection.pool.name``.
-        seconds: Waited for a checkout or until a timeout; taken to create; out at a leak; age at a close.
+        seconds: Waited for a checkout or until a timeout; taken to create; out when a leak was found or it was
+                returned; age at a close.
         error_type: Of a failure.
         reason: Why a connection was closed: ``recycle``, ``invalid``, ``overflow``, ``idle``, ``dispose`` …
         holders: Who holds the pool's connections at a timeout: place and age in s, oldest first.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbsight.model.events import PoolUse
     from dbsight.model.query import CallSite
 
 
@@ -62,6 +63,8 @@ class PoolState:
         wrong_loop: How often a pool was used on another event loop than the one that its connections belong to.
         call_site: Where the latest pool was made.
         holders: Who holds its connections, oldest first; bounded.
+        most: The most connections that were out at once, those of several pools added.
+        open: The uses that have not ended yet, and the requests that wait, as they are so far; bounded.
     """
 
     name: str
@@ -89,6 +92,8 @@ class PoolState:
     blocks_loop: bool = False
     call_site: CallSite | None = None
     holders: Sequence[Holder] = ()
+    most: int = 0
+    open: Sequence[PoolUse] = ()
 
 
 @dataclass(slots=True)
@@ -115,7 +120,7 @@ class PoolTotals:
     """What happened in the pools of one target over the life of the process.
 
     Attributes:
-        checkouts: Connections that were taken and given back.
+        checkouts: Connections that were taken, those that are still out included.
         waits: Requests that waited for 1 ms or longer, those that timed out included.
         wait_total: s; all waits together.
         wait_p95: s; of all requests, estimated.
@@ -124,7 +129,7 @@ class PoolTotals:
         use_max: s.
         timeouts: Requests that got none in time.
         failures: Connections that could not be made.
-        leaks: Connections that were never given back.
+        leaks: Connections that were found by the garbage collector, or are out without a query for too long.
         rate: Connections taken, a second, over the time remembered.
         needed: Connections with which nobody would have waited, over the time remembered; 0 when unknown.
         hog: Where the connections that were out the longest were taken, and the part of all use that it makes up.

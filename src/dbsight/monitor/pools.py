@@ -94,6 +94,9 @@ class Pools:
             elif kind == "leak":
                 totals.leaks += 1
                 _leaked(record.leaked, event)
+            elif kind == "returned":
+                totals.leaks = max(0, totals.leaks - 1)
+                _returned(record.leaked, event)
 
     def uses(self, event: PoolUses) -> None:
         """Count connections that were taken and given back."""
@@ -144,22 +147,29 @@ class Pools:
 
     def snapshots(self, states: Iterable[PoolState]) -> list[PoolSnapshot]:
         """Each pool with what happened in it."""
-        return [PoolSnapshot(state, *self._known(state.name)) for state in states]
+        return [PoolSnapshot(state, *self._known(state.name, state.open)) for state in states]
 
-    def _known(self, name: str) -> tuple[PoolTotals, Sequence[PoolSample]]:
+    def _known(self, name: str, still_open: Sequence[PoolUse]) -> tuple[PoolTotals, Sequence[PoolSample]]:
+        """What happened, the uses that are still open included."""
         record = self._records.get(name)
         if record is None:
-            return PoolTotals(), ()
+            if not still_open:
+                return PoolTotals(), ()
+            record = _Record()
         with record.lock:
             totals, series = record.totals, tuple(record.series)
             offset = record.offset
             recent = [
                 Borrowing(over + offset - used - served, served, used, requester, site)
-                for over, used, served, _, requester, site in record.recent
+                for over, used, served, _, requester, site in (*record.recent, *still_open)
             ]
             (wait_p95,) = quantiles(record.waits, totals.wait_max, 0.95)
-            (use_p95,) = quantiles(record.uses, totals.use_max, 0.95)
-            counted = (totals.checkouts, totals.waits, totals.wait_total, totals.wait_max, totals.use_max)
+            out = [use.used for use in still_open if use.used]
+            use_max = max([totals.use_max, *out])
+            kept = record.uses[:]
+            count_all(kept, out)
+            (use_p95,) = quantiles(kept, use_max, 0.95)
+            counted = (totals.checkouts + len(out), totals.waits, totals.wait_total, totals.wait_max, use_max)
             counts = (totals.timeouts, totals.failures, totals.leaks)
             leaked = [replace(leak) for leak in record.leaked.values()]
         checkouts, waits, wait_total, wait_max, use_max = counted
@@ -197,7 +207,7 @@ class Pools:
 
 
 def _leaked(leaks: dict[str, Leak], event: PoolEvent) -> None:
-    key = f"{event.call_site}{event.session}"
+    key = _line(event)
     leak = leaks.get(key)
     if leak is None:
         if len(leaks) >= _MAX_LEAKS:
@@ -208,6 +218,21 @@ def _leaked(leaks: dict[str, Leak], event: PoolEvent) -> None:
     leak.age = event.seconds
     if event.reason == "collected":
         leak.collected += 1
+
+
+def _returned(leaks: dict[str, Leak], event: PoolEvent) -> None:
+    """A connection that was reported as a leak came back after all."""
+    key = _line(event)
+    leak = leaks.get(key)
+    if leak is None:
+        return
+    leak.count -= 1
+    if leak.count <= 0:
+        del leaks[key]
+
+
+def _line(event: PoolEvent) -> str:
+    return f"{event.call_site}{event.session}"
 
 
 def _waited(record: _Record, seconds: float) -> None:

@@ -216,6 +216,20 @@ class Stats:
             _merge(state.findings, (finding,), request=False)
             self._forget_findings(state)
 
+    def renew(self, finding: Finding) -> None:
+        """A finding about totals says something else by now."""
+        state = self._state
+        with state.lock:
+            known = state.findings.get(finding.id)
+            if known is not None:
+                known.finding, known.count, known.impact = finding, finding.count, finding.impact
+
+    def withdraw(self, identity: str) -> None:
+        """A finding, by its id, is not true any more."""
+        state = self._state
+        with state.lock:
+            state.findings.pop(identity, None)
+
     def snapshot(
         self,
         *,

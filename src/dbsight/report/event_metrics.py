@@ -46,7 +46,10 @@ COUNTERS: dict[str, tuple[str, str]] = {
         "The number of connection timeouts that have occurred trying to obtain a connection from the pool.",
     ),
     semconv.METRIC_CONNECTION_FAILURES: ("{failure}", "Connections that could not be made."),
-    semconv.METRIC_CONNECTION_LEAKS: ("{connection}", "Connections that were not given back by whoever took them."),
+    semconv.METRIC_CONNECTION_LEAKS: (
+        "{connection}",
+        "Connections that the garbage collector found, or that were out and idle for too long.",
+    ),
 }
 """Unit and description by name."""
 
@@ -95,7 +98,7 @@ class EventMetrics:
                 semconv.METRIC_CONNECTION_FAILURES,
                 {semconv.POOL_NAME: event.pool, semconv.ERROR_TYPE: event.error_type or "_OTHER"},
             )
-        else:
+        elif kind == "leak":
             self._count(
                 semconv.METRIC_CONNECTION_LEAKS,
                 {semconv.POOL_NAME: event.pool, semconv.POOL_REASON: event.reason or "overdue"},

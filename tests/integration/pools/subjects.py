@@ -83,8 +83,6 @@ class Subject:
 
     def name(self, database):
         """``db.client.connection.pool.name``."""
-        if database.host.startswith("/"):
-            return database.name
         return f"{database.host}:{database.port}/{database.name}"
 
     def taken(self, pool):

@@ -119,10 +119,10 @@ def test_what_nobody_gives_back_is_a_leak(found, opened, subject):
     assert (leak.severity, leak.suggestion) == ("error", subject.block)
     assert TAKING.fullmatch(str(leak.call_site))
     subject.give(pool, connection)
-    reported = leak.count
+    assert found("connection_leak") == []
     run(leak.suggestion, subject, pool)
     time.sleep(1.5 * LIMITS.connection_leak_after)
-    assert [each.count for each in found("connection_leak")] == [reported]
+    assert found("connection_leak") == []
 
 
 @pools_that(lambda subject: subject.library in {"psycopg_pool", "asyncpg"})

@@ -18,9 +18,11 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.around import Making
+from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_query
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
+from dbsight.model import Database
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -35,18 +37,39 @@ _known: WeakKeyDictionary[Any, _AsyncpgPool] = WeakKeyDictionary()
 class _AsyncpgPool(Pool):
     """Its ``pool`` is the first holder, which knows the pool."""
 
-    __slots__ = ("made_at",)
+    __slots__ = ("asked", "foreign", "made_at", "unseen")
 
     library: ClassVar[str] = _LIBRARY
     made_at: dict[int, float]
+    foreign: set[int]  # holders whose connections were out when the process forked
+    unseen: set[int]  # holders that had no connection, or were making one, when it began to be watched
+    asked: bool  # a connection was asked where it leads
 
     def _asyncpg(self) -> Any:
         holder = self.pool
         return holder._pool if holder is not None else None
 
     def used(self) -> int:
+        return len(self._out())
+
+    def _out(self) -> list[int]:
+        """The holders whose connections are out."""
         pool = self._asyncpg()
-        return sum(holder.is_connected() and not holder.is_idle() for holder in pool._holders) if pool else 0
+        out = [id(holder) for holder in pool._holders if holder.is_connected() and not holder.is_idle()] if pool else []
+        return [identity for identity in out if identity not in self.foreign]
+
+    def forked(self) -> None:
+        out = self._out()
+        self.foreign.update(out)
+        for identity in out:
+            self.made_at.pop(identity, None)
+        super().forked()
+
+    def unknown_back(self, connection: Any) -> None:
+        if id(connection) in self.foreign:
+            self.foreign.discard(id(connection))
+            self.opened(connection)
+            registry.opened(self.counts)
 
     def idle(self) -> int:
         pool = self._asyncpg()
@@ -68,13 +91,17 @@ class _AsyncpgPool(Pool):
         return pool is None or pool._closed
 
     def look(self) -> None:
-        """A connection counts its queries."""
+        """A connection counts its queries when they begin."""
         pool = self._asyncpg()
         for holder in pool._holders if pool else ():
+            if id(holder) in self.unseen and holder.is_connected():
+                self.unseen.discard(id(holder))
+                self.opened(holder)
+                registry.opened(self.counts)
             held = self.held.get(id(holder))
             if held is not None:
                 queries = _queries(holder)
-                if queries != held.seen:
+                if queries != held.seen or runs_query(holder._con):
                     held.seen = queries
                     held.last = perf_counter()
 
@@ -83,6 +110,17 @@ class _AsyncpgPool(Pool):
         if id(holder) in self.made_at:
             self.gone(holder, "invalid")
         self.made_at[id(holder)] = perf_counter()
+        if not self.asked:
+            self.learn(holder._con)
+
+    def learn(self, connection: Any) -> None:
+        """Ask the first connection where it leads: the environment may say so."""
+        self.asked = True
+        pool = self._asyncpg()
+        found = database_behind(connection)
+        if found is not None and pool is not None:
+            self.configure((found.key, pool._minsize, pool._maxsize))
+            registry.rename(self, pool_name(found))
 
     def gone(self, holder: Any, reason: str) -> None:
         """A holder's connection is closed."""
@@ -104,40 +142,48 @@ def _watched(pool: Any) -> _AsyncpgPool | None:
 
 
 def _adopt(pool: Any, site: Any) -> _AsyncpgPool:
-    name = _name(pool)
-    made = _AsyncpgPool(
-        pool._holders[0],
-        name,
-        system="postgresql",
-        configuration=(name, pool._minsize, pool._maxsize),
-        site=site,
-        asynchronous=True,
-    )
-    made.kind = type(pool).__name__
-    made.made_at = {}
-    now = perf_counter()
-    for holder in pool._holders:
-        if holder.is_connected():
-            registry.opened(made.counts)
-            made.made_at[id(holder)] = now
-    _known[pool._holders[0]] = made
-    return made
+    with registry.adopting:
+        known = _known.get(pool._holders[0])
+        if known is not None:
+            return known
+        database = _database(pool)
+        made = _AsyncpgPool(
+            pool._holders[0],
+            pool_name(database),
+            system="postgresql",
+            configuration=(database.key, pool._minsize, pool._maxsize),
+            site=site,
+            asynchronous=True,
+        )
+        made.kind = type(pool).__name__
+        made.made_at = {}
+        made.foreign = set()
+        made.unseen = set()
+        made.asked = False
+        for holder in pool._holders:
+            if holder.is_connected():
+                registry.opened(made.counts)
+                made.opened(holder)
+            else:
+                made.unseen.add(id(holder))
+        _known[pool._holders[0]] = made
+        return made
 
 
-def _name(pool: Any) -> str:
-    """``host:port/database``, of what the pool was made with; libpq's defaults for the rest."""
+def _database(pool: Any) -> Database:
+    """Where it leads, of what the pool was made with; libpq's defaults for the rest."""
     arguments, named = pool._connect_args, pool._connect_kwargs
     dsn = (arguments[0] if arguments else None) or named.get("dsn") or ""
     parts = urlsplit(dsn)
     query = parse_qs(parts.query)
     host = named.get("host") or parts.hostname or query.get("host", ["localhost"])[0]
-    port = named.get("port") or parts.port or query.get("port", [5432])[0]
+    port = named.get("port") or parts.port or query.get("port", [""])[0]
     if isinstance(host, (list, tuple)):
         host = host[0]
     if isinstance(port, (list, tuple)):
         port = port[0]
     database = named.get("database") or parts.path.lstrip("/") or named.get("user") or parts.username or ""
-    return f"{host}:{port}/{database}"
+    return Database("postgresql", str(database), str(host), int(port) if str(port).isdigit() else None)
 
 
 def _queries(holder: Any) -> int:
@@ -179,11 +225,17 @@ def _connect(original: Any) -> Any:
         if watched is None:
             await original(holder)
             return
+        watched.unseen.discard(id(holder))
         with Making(watched):
             await original(holder)
-        watched.opened(holder)
+            _opened(watched, holder)
 
     return connect
+
+
+@guard
+def _opened(watched: _AsyncpgPool, holder: Any) -> None:
+    watched.opened(holder)
 
 
 def _release(original: Any) -> Any:

@@ -7,13 +7,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from dbsight import scope
-from dbsight.model import Holder
+from dbsight.model import Holder, PoolUse
 
 if TYPE_CHECKING:
     from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite, Operation
 
 _WRITES = frozenset({"insert", "update", "delete", "ddl"})
+_LEAKS = frozenset({"connection_leak", "session_leak", "all"})
 
 
 class Held:
@@ -34,7 +35,13 @@ class Held:
         connection: What identifies the connection to whoever runs queries on it, 0 when that is nobody of ours.
         session: It was taken by an ORM session.
         overdue: It was reported as never given back.
+        collected: The garbage collector found it.
         kept: Who has it keeps it on purpose, or gives it back whatever happens.
+        allowed: The rules that were allowed when it was given out.
+        ahead: Connections that were out and requests that were made before it, when it was asked for.
+        making: A connection is being made for it.
+        inside: How many calls of the driver are in progress on it, where they are counted.
+        source: The library's object of the connection, where its driver can be asked whether a query runs.
         last: When its latest query ended, on ``perf_counter``.
         busy: s of queries on it.
         queries: How many.
@@ -60,13 +67,19 @@ class Held:
     failures = 0
     session = False
     overdue = False
+    collected = False
     kept = False
     suppressed = False
+    making = False
+    inside = 0
+    source: Any = None
+    allowed: frozenset[str] = frozenset()
     site: CallSite | None = None
     transaction: Any = None
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self.ahead = len(pool.held) + len(pool.requests)
         self.asked = perf_counter()
         pool.requests[self] = None
         if scope.suppressed():
@@ -97,9 +110,19 @@ class Held:
         wait, self.wait = self.wait, 0.0
         return wait
 
+    def is_meant(self) -> bool:
+        """Whether it may be out for any time: the library gives it back, or the application allows it."""
+        return self.kept or not _LEAKS.isdisjoint(self.allowed)
+
     def holder(self, now: float) -> Holder:
         """As a record."""
-        return Holder(self.site, now - self.began, now - self.last, self.queries, self.session, self.kept)
+        return Holder(self.site, now - self.began, now - self.last, self.queries, self.session, self.is_meant())
+
+    def use(self, now: float) -> PoolUse:
+        """As the use that it is so far; of a request that still waits, the wait so far."""
+        if not self.began:
+            return PoolUse(now, 0.0, now - self.asked - self.creating, 0.0, self.requester, None)
+        return PoolUse(now, now - self.began, self.served, self.waited, self.requester, self.site)
 
 
 held_by_connection: dict[int, Held] = {}

@@ -64,7 +64,9 @@ class Pool:
         library: Name of the library.
         asynchronous: Tasks use it.
         held: The connections that are out, by identity.
-        requests: Those who wait.
+        requests: Those that were made and not served yet.
+        making: When each connection that is being made was begun, on ``perf_counter``.
+        most: The most connections that were out at once.
         counts: Connections made and closed; outlives the pool.
         uses: Those that ended and are not told yet, of all pools of this name.
         depth: How deep in the stack the place was that asked last; ``callsite.py``'s.
@@ -84,6 +86,8 @@ class Pool:
         "depth",
         "held",
         "kind",
+        "making",
+        "most",
         "moves",
         "name",
         "requests",
@@ -109,13 +113,14 @@ class Pool:
         self.name = registry.bounded(name)
         self.kind = type(pool).__name__
         self.system = system
-        self.configuration = hash((self.library, self.kind, configuration))
+        self.configure(configuration)
         self.site = site
         self.held: dict[int, Held] = {}
         self.requests: dict[Held, None] = {}
+        self.making: dict[float, None] = {}
         self.uses = registry.uses(self.name)
         self.touched = perf_counter()
-        self.depth = self.moves = 0
+        self.depth = self.moves = self.most = 0
         self.wrong_loop = 0
         self.asynchronous = asynchronous
         self._loop: ref[Any] | None = None
@@ -123,6 +128,10 @@ class Pool:
         counts = self.counts
         self._reference = ref(pool, lambda _: registry.collected(counts))
         registry.add(self, again=again)
+
+    def configure(self, configuration: Any) -> None:
+        """Remember what two pools that could be one have in common."""
+        self.configuration = hash((self.library, self.kind, configuration))
 
     # -- The state: what the library's object is asked for -------------------------------------------------------
 
@@ -156,13 +165,8 @@ class Pool:
         return 0
 
     def pending(self) -> int:
-        """Requests that wait for a connection."""
-        return len(self.requests)
-
-    def exhausted(self) -> bool:
-        """Whether all connections that it may have are out."""
-        limit = self.max()
-        return limit is not None and self.used() >= limit
+        """Requests that wait for a connection; one for which a connection is being made does not."""
+        return sum(not request.making for request in tuple(self.requests))
 
     def clients(self) -> int:
         """Engines or clients that use it."""
@@ -177,10 +181,21 @@ class Pool:
         return False
 
     def unknown_back(self, connection: Any) -> None:
-        """A connection was given back that was taken before the pool was watched."""
+        """A connection was given back that was taken before the pool was watched, or before this process forked."""
 
     def look(self) -> None:
         """Bring up to date when the connections that are out ran their latest query, where only asking tells."""
+
+    def forked(self) -> None:
+        """In a forked child: forget what the parent's threads asked for and have taken."""
+        self.requests.clear()
+        self.making.clear()
+        self.held.clear()
+        self.most = 0
+
+    def inherited(self) -> int:
+        """Open connections that a forked child begins with."""
+        return self.used() + self.idle()
 
     def loop_id(self) -> int | None:
         """Identity of the event loop that its connections belong to, None for none."""
@@ -213,8 +228,13 @@ class Pool:
                 held.site = site
             elif config.current().code_location != "off":
                 held.site = callsite.find_near(self)
-            if len(self.held) < _MAX_HELD:
-                self.held[id(connection)] = held
+            allowed = scope.allowed()
+            if allowed:
+                held.allowed = allowed
+            out = self.held
+            if len(out) < _MAX_HELD:
+                out[id(connection)] = held
+            self.most = max(self.most, len(out))
             if key:
                 held.connection = key
                 held_by_connection[key] = held
@@ -224,16 +244,25 @@ class Pool:
                 held.requester = thread or get_ident()
             if held.suppressed:
                 return held
-            # Whoever waits is served by one that is given back. Without, or with connections left, it was the machine
-            # that was busy: a pool of one is always exhausted once its connection is out.
-            if served >= WAITED and self.touched > held.asked and self.exhausted():
+            if served >= WAITED and self._had_none_left(held):
                 held.wait = held.waited = served
-                parent, allowed = current_parent(), scope.allowed()
+                parent = current_parent()
                 self._tell("checkout", served, held.site, parent=parent, allowed=allowed, requester=held.requester)
         except Exception:
             failed("pools.got")
             return None
         return held
+
+    def _had_none_left(self, held: Held) -> bool:
+        """Whether a request had to wait until a connection came back, rather than for a busy machine.
+
+        Decided by what was ahead of it when it began: when it ends, several may have come back together.
+        """
+        limit = self.max()
+        if limit is None or self.touched <= held.asked:
+            return False
+        unseen = max(0, self.used() - len(self.held))  # out since before the pool was watched
+        return held.ahead + unseen >= limit
 
     def _look_at_loop(self, held: Held) -> None:
         loop = asyncio._get_running_loop()
@@ -275,6 +304,8 @@ class Pool:
         if held is None:
             self.unknown_back(connection)
             return
+        if held.overdue and not held.collected:
+            self._tell("returned", now - held.began, held.site, session=held.session)
         if held.transaction is not None:
             held.transaction.abandoned(held)
         if held.connection:
@@ -289,9 +320,13 @@ class Pool:
     def lost(self, identity: int, reason: str = "collected") -> None:
         """A connection that is out, by its identity, was found by the garbage collector: nobody gave it back."""
         held = self.held.get(identity)
-        if held is None or held.overdue or held.suppressed:
+        if held is None or held.suppressed or held.is_meant():
             return
+        known = held.overdue
         held.overdue = True
+        held.collected = held.collected or reason == "collected"
+        if known:
+            return
         self._tell(
             "leak",
             perf_counter() - held.began,
@@ -304,18 +339,20 @@ class Pool:
     def connecting(self, request: Held | None) -> float:
         """A connection is about to be made: whoever asked does not wait meanwhile. Gives ``connected`` its begin."""
         if request is not None:
-            request.pool.requests.pop(request, None)
-        return perf_counter()
+            request.making = True
+        began = perf_counter()
+        self.making[began] = None
+        return began
 
     def connected(
         self, began: float, error: BaseException | None, request: Held | None, *, cancelled: bool = False
     ) -> None:
         """A connection was made, could not be made (``error``), or was given up while it was made (``cancelled``)."""
         seconds = perf_counter() - began
+        self.making.pop(began, None)
         if request is not None:
             request.creating += seconds
-            if error is None and not cancelled:
-                request.pool.requests[request] = None
+            request.making = False
         if error is not None:
             kind = type(error)
             self._tell_here("failure", seconds, None, error_type=f"{kind.__module__}.{kind.__qualname__}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import time
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -19,8 +19,10 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.around import Asking, Making
+from dbsight.instrument.pools.drivers import database_behind, pool_name
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
+from dbsight.model import Database
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -29,19 +31,19 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.held import Held
 
 _LIBRARY = "psycopg_pool"
-_ACTIVE: Final = 1
-"""libpq's status of a connection that runs a query."""
 
 
 class _PsycopgPool(Pool):
-    __slots__ = ("given", "strangers")
+    __slots__ = ("asked", "foreign", "given", "strangers")
 
     library: ClassVar[str] = _LIBRARY
     given: dict[int, ref[Any]]
-    strangers: int  # out since before it was watched
+    strangers: set[int]  # out since before it was watched
+    foreign: int  # out when the process forked
+    asked: bool  # a connection was asked where it leads
 
     def used(self) -> int:
-        return len(self.held) + self.strangers
+        return len(self.held) + sum(each not in self.held for each in tuple(self.strangers))
 
     def idle(self) -> int:
         pool = self.pool
@@ -66,11 +68,40 @@ class _PsycopgPool(Pool):
         return pool is None or bool(pool.closed and pool._opened)
 
     def look(self) -> None:
-        """A query that runs now has no end yet."""
-        for identity, reference in list(self.given.items()):
-            connection, held = reference(), self.held.get(identity)
-            if connection is not None and held is not None and connection.pgconn.transaction_status == _ACTIVE:
+        """A query that runs now, or a wait for notifications, has no end yet."""
+        for held in tuple(self.held.values()):
+            if held.inside:
                 held.last = perf_counter()
+
+    def unknown_back(self, connection: Any) -> None:
+        if id(connection) in self.strangers:
+            self.strangers.discard(id(connection))
+        elif self.foreign:
+            self.foreign -= 1
+            registry.opened(self.counts)
+
+    def forked(self) -> None:
+        self.foreign += self.used()
+        self.strangers.clear()
+        self.given.clear()
+        super().forked()
+
+    def find_strangers(self, connections: list[Any]) -> None:
+        """Remember which connections are out already: they know their pool until they are given back."""
+        pool = self.pool
+        for connection in connections:
+            if getattr(connection, "_pool", None) is pool:
+                self.strangers.add(id(connection))
+                if connection._pool is not pool:  # given back meanwhile
+                    self.strangers.discard(id(connection))
+
+    def learn(self, connection: Any) -> None:
+        """Ask the first connection where it leads: a service file or the environment may say so."""
+        self.asked = True
+        found = database_behind(connection)
+        if found is not None:
+            self.configure((found.key, self.pool.min_size, self.pool.max_size))
+            registry.rename(self, pool_name(found))
 
     def give(self, connection: Any, held: Held | None) -> None:
         """Watch what a connection that is out does, and whether it is ever given back: the pool would not know."""
@@ -100,33 +131,40 @@ def _watched(pool: Any) -> _PsycopgPool | None:
 
 
 def _adopt(pool: Any, site: Any) -> _PsycopgPool:
-    name = _name(pool)
-    options = (name, pool.min_size, pool.max_size)
-    made = _PsycopgPool(
-        pool,
-        name,
-        system="postgresql",
-        configuration=options,
-        site=site,
-        asynchronous="Async" in type(pool).__name__,
-    )
-    made.given = {}
-    made.strangers = 0
-    pool._dbsight = made
-    return made
+    with registry.adopting:
+        known: _PsycopgPool | None = pool.__dict__.get("_dbsight")
+        if known is not None:
+            return known
+        database = _database(pool)
+        made = _PsycopgPool(
+            pool,
+            pool_name(database) if database is not None else str(pool.name),
+            system="postgresql",
+            configuration=(database.key if database is not None else pool.name, pool.min_size, pool.max_size),
+            site=site,
+            asynchronous="Async" in type(pool).__name__,
+        )
+        made.given = {}
+        made.strangers = set()
+        made.foreign = 0
+        made.asked = False
+        pool._dbsight = made
+        return made
 
 
-def _name(pool: Any) -> str:
-    """``host:port/dbname``, by libpq's defaults; the pool's own name where only connecting tells the target."""
+def _database(pool: Any) -> Database | None:
+    """Where it leads as far as its arguments say; None where only connecting tells."""
     from psycopg.conninfo import conninfo_to_dict
 
     if callable(pool.conninfo) or callable(pool.kwargs):
-        return str(pool.name)
+        return None
     wanted = ("host", "hostaddr", "port", "dbname", "user")
     keywords = {key: value for key, value in (pool.kwargs or {}).items() if key in wanted}
     parts = conninfo_to_dict(pool.conninfo or "", **keywords)
     host = parts.get("host") or parts.get("hostaddr") or "localhost"
-    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
+    port = str(parts.get("port") or "")
+    namespace = parts.get("dbname") or parts.get("user") or ""
+    return Database("postgresql", str(namespace), str(host), int(port) if port.isdigit() else None)
 
 
 def _close(watched: _PsycopgPool, connection: Any, reason: str) -> None:
@@ -144,10 +182,7 @@ def _returned(watched: _PsycopgPool, connection: Any) -> None:
     try:
         watched.given.pop(id(connection), None)
         connection.__dict__.pop("wait", None)
-        if id(connection) in watched.held:
-            watched.gave_back(connection)
-        elif watched.strangers:
-            watched.strangers -= 1
+        watched.gave_back(connection)
     except Exception:
         failed("pools.psycopg.returned")
 
@@ -166,15 +201,19 @@ def _wait(original: Any, connection: ref[Any], held: Held) -> Any:
     """In the place of ``wait``, in which everything happens that a connection does, while it is out."""
 
     def wait(*arguments: Any, **named: Any) -> Any:
+        held.inside += 1
         try:
             return original(connection(), *arguments, **named)
         finally:
+            held.inside -= 1
             held.last = perf_counter()
 
     async def wait_async(*arguments: Any, **named: Any) -> Any:
+        held.inside += 1
         try:
             return await original(connection(), *arguments, **named)
         finally:
+            held.inside -= 1
             held.last = perf_counter()
 
     return wait_async if inspect.iscoroutinefunction(original) else wait
@@ -229,16 +268,27 @@ def _connect(original: Any) -> Any:
         if watched is None:
             return original(pool, *arguments, **named)
         with Making(watched):
-            return original(pool, *arguments, **named)
+            connection = original(pool, *arguments, **named)
+            if not watched.asked:
+                _learn(watched, connection)
+        return connection
 
     async def connect_async(pool: Any, *arguments: Any, **named: Any) -> Any:
         watched = _watched(pool)
         if watched is None:
             return await original(pool, *arguments, **named)
         with Making(watched):
-            return await original(pool, *arguments, **named)
+            connection = await original(pool, *arguments, **named)
+            if not watched.asked:
+                _learn(watched, connection)
+        return connection
 
     return connect_async if inspect.iscoroutinefunction(original) else connect
+
+
+@guard
+def _learn(watched: _PsycopgPool, connection: Any) -> None:
+    watched.learn(connection)
 
 
 def _close_connection(original: Any) -> Any:
@@ -316,6 +366,7 @@ class PsycopgPoolInstrumentor(BaseInstrumentor):
         import psycopg_pool
 
         classes = (psycopg_pool.ConnectionPool, psycopg_pool.AsyncConnectionPool)
+        adopted = _adopt_existing(classes) or []
         nulls = (psycopg_pool.NullConnectionPool, psycopg_pool.AsyncNullConnectionPool)
         undo: list[Callable[[], None]] = []
         for cls in (*classes, *nulls):
@@ -337,7 +388,7 @@ class PsycopgPoolInstrumentor(BaseInstrumentor):
                 undo.append(_restore(cls, name, cls.__dict__[name], original))
         self._undo = tuple(undo)
         instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
-        _adopt_existing(classes)
+        _recount(adopted)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         for undo in self._undo:
@@ -359,17 +410,20 @@ def _restore(cls: Any, name: str, wrapper: Any, original: Any) -> Callable[[], N
 
 
 @guard
-def _adopt_existing(classes: tuple[type, ...]) -> None:
-    """Pools that were made before: found among all objects, once; their connections too, which know their pool."""
+def _adopt_existing(classes: tuple[type, ...]) -> list[_PsycopgPool]:
+    """Pools that were made before: found among all objects, once."""
+    return [_adopt(pool, None) for pool in existing(*classes) if not pool.closed]
+
+
+@guard
+def _recount(pools: list[_PsycopgPool]) -> None:
+    """What they have, now that all is wrapped; connections that are out know their pool."""
     import psycopg
 
-    found = existing(*classes, psycopg.Connection, psycopg.AsyncConnection)
-    pools: list[Any] = [each for each in found if isinstance(each, classes)]
-    connections = [each for each in found if not isinstance(each, classes)]
-    for pool in pools:
-        if pool.closed:
-            continue
-        made = _adopt(pool, None)
-        made.strangers = sum(getattr(connection, "_pool", None) is pool for connection in connections)
-        for _ in range(made.used() + made.idle()):
-            registry.opened(made.counts)
+    connections = existing(psycopg.Connection, psycopg.AsyncConnection) if pools else []
+    for made in pools:
+        made.find_strangers(connections)
+        idle = list(made.pool._pool)
+        registry.recount(made, made.used() + len(idle))
+        if idle and not made.asked:
+            made.learn(idle[0])

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
 from dbsight.instrument import callsite
+from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.around import Making
 from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
@@ -57,6 +59,11 @@ class LatePool(Pool):
         """One of those that were out already."""
         self.strangers.discard(id(connection))
 
+    def forked(self) -> None:
+        """Those are the parent's."""
+        super().forked()
+        self.strangers.clear()
+
 
 class RedisPool(LatePool):
     """One pool.
@@ -64,17 +71,31 @@ class RedisPool(LatePool):
     Attributes:
         users: The clients that share it.
         disposing: It is being disconnected as a whole.
+        since: When the process forked, on ``perf_counter``, where the pool then forgets its connections; else 0.
     """
 
-    __slots__ = ("disposing", "users")
+    __slots__ = ("disposing", "since", "users")
 
     users: WeakSet[Any]
     disposing: bool
+    since: float
 
     def idle(self) -> int:
         """Connections with a socket that wait."""
         pool = self.pool
-        return sum(map(is_open, available(pool))) if pool is not None else 0
+        if pool is None or self._is_inherited(pool):
+            return 0
+        return sum(map(is_open, available(pool)))
+
+    def forked(self) -> None:
+        """A pool for threads begins anew when it is next used."""
+        super().forked()
+        if self._is_inherited(self.pool):
+            self.since = perf_counter()
+
+    @staticmethod
+    def _is_inherited(pool: Any) -> bool:
+        return getattr(pool, "pid", None) not in {None, os.getpid()}
 
     def max(self) -> int | None:
         """``max_connections``, which is a very large number where nobody limited it."""
@@ -124,7 +145,13 @@ def _watched(pool: Any, package: str) -> RedisPool | None:
 
 
 def adopt(pool: Any, package: str, site: Any) -> RedisPool:
-    """Watch a pool from now on."""
+    """Watch a pool from now on; one that is watched already stays as it is."""
+    with registry.adopting:
+        known: RedisPool | None = pool.__dict__.get("_dbsight")
+        return known if known is not None else _adopt(pool, package, site)
+
+
+def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
     database = database_of(pool, package)
     where = database.address if database.port is None else f"{database.address}:{database.port}"
     role = getattr(pool, "dbsight_role", "")  # of redis_pools: the same server may be asked in several roles
@@ -142,6 +169,7 @@ def adopt(pool: Any, package: str, site: Any) -> RedisPool:
     )
     made.users = WeakSet()
     made.disposing = False
+    made.since = 0.0
     pool.__dict__["_dbsight"] = made
     return made
 
@@ -231,7 +259,7 @@ def _closing(connection: Any) -> None:
     try:
         opened = connection.__dict__.pop("_dbsight_opened", None)
         pool = connection.__dict__.get("_dbsight_pool")
-        if opened is not None and pool is not None:
+        if opened is not None and pool is not None and opened >= getattr(pool, "since", 0.0):
             pool.closed("dispose" if getattr(pool, "disposing", False) else "invalid", perf_counter() - opened)
     except Exception:
         failed("pools.redis.closing")

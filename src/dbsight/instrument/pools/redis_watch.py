@@ -102,8 +102,10 @@ def _adopt_existing(package: str) -> None:
             inner = [getattr(connection, "_conn", connection) for connection in [*available(each), *out]]
             if not any(map(has_socket, inner)):
                 continue  # closed, or not used yet: the first request will tell
+            if "_dbsight" in each.__dict__:
+                continue  # another thread asked it meanwhile
             made = adopt(each, package, None)
-            made.strangers = {id(connection) for connection in out}
+            made.strangers = {id(connection) for connection in out if id(connection) not in made.held}
             for connection in inner:
                 connection.__dict__["_dbsight_pool"] = made
                 if has_socket(connection):

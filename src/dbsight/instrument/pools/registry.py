@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from dbsight import bus, safety, semconv
+from dbsight.instrument.pools.held import held_by_connection
 from dbsight.model import PoolState, PoolUses
 from dbsight.safety import failed
 
@@ -28,6 +29,7 @@ MANY: Final = 250
 """Uses of a connection that are told at once, at the latest; before each collection and examination in any case."""
 
 _MAX_HOLDERS = 20
+_MAX_OPEN = 1000
 
 
 class Counts:
@@ -45,8 +47,7 @@ class Counts:
         self.name = name
         self.opened = 0
         self.gone = 0
-        for _ in range(max(0, opened)):
-            _opened(self)
+        _opened(self, opened)
 
 
 class Totals:
@@ -62,6 +63,9 @@ class Totals:
         self.site: CallSite | None = None
         self.uses: deque[Any] = deque()
 
+
+adopting = threading.RLock()
+"""Held while a pool begins to be watched: two threads may come to the same one."""
 
 _lock = threading.RLock()  # re-entrant: a pool may be collected while its thread is counting
 _pools: WeakSet[Pool] = WeakSet()
@@ -89,6 +93,38 @@ def add(pool: Pool, *, again: bool = False) -> None:
         totals.made += not again
         totals.library, totals.kind, totals.system = pool.library, pool.kind, pool.system
         totals.site = pool.site
+
+
+def rename(pool: Pool, name: str) -> None:
+    """It turned out where a pool leads: count what it has under the right name."""
+    name = bounded(name)
+    before = pool.name
+    if name == before:
+        return
+    tell_uses(before)
+    with _lock:
+        counts = pool.counts
+        left, totals = _totals[before], _totals[name]
+        for each, sign in ((left, -1), (totals, 1)):
+            each.made += sign
+            each.opened += sign * counts.opened
+            each.gone += sign * counts.gone
+        totals.library, totals.kind, totals.system, totals.site = pool.library, pool.kind, pool.system, pool.site
+        pool.name = counts.name = name
+        pool.uses = totals.uses
+        if left.made <= 0:
+            _totals.pop(before, None)
+
+
+def recount(pool: Pool, number: int) -> None:
+    """A pool has so many open connections: it was in use while its library's functions were wrapped."""
+    with _lock:
+        counts = pool.counts
+        more = number - (counts.opened - counts.gone)
+        if more < 0:
+            gone(counts, -more)
+        else:
+            opened(counts, more)
 
 
 def uses(name: str) -> deque[Any]:
@@ -127,12 +163,13 @@ def describe(name: str, library: str, kind: str, system: str) -> None:
             totals.library, totals.kind, totals.system = library, kind, system
 
 
-def _opened(counts: Counts) -> None:
+def _opened(counts: Counts, number: int = 1) -> None:
+    number = max(0, number)
     with _lock:
-        counts.opened += 1
+        counts.opened += number
         totals = _totals.get(counts.name)
         if totals is not None:
-            totals.opened += 1
+            totals.opened += number
 
 
 opened = _opened
@@ -169,8 +206,6 @@ def pools() -> list[Pool]:
 
 def forget(library: str) -> None:
     """Watch the pools of one library no more."""
-    from dbsight.instrument.pools.held import held_by_connection
-
     with _lock:
         for pool in [pool for pool in _pools if pool.library == library]:
             _pools.discard(pool)
@@ -208,7 +243,7 @@ def overdue(limit: float) -> None:
     for pool in pools():
         pool.look()
         for identity, held in list(pool.held.items()):
-            if not held.kept and now - held.began > limit and now - held.last > limit / 2:
+            if now - held.began > limit and now - held.last > limit / 2:
                 pool.lost(identity, "overdue")
 
 
@@ -251,7 +286,10 @@ def _state(name: str, group: list[Pool], now: float) -> PoolState:
     live = [pool for pool in group if not pool.retired()]
     first = (live or group)[-1]
     totals = _totals[name]
+    for pool in group:
+        pool.look()
     held = sorted((held for pool in group for held in tuple(pool.held.values())), key=lambda each: each.began)
+    waiting = [request for pool in group for request in tuple(pool.requests) if not request.began]
     configurations = [pool.configuration for pool in live]
     used = sum(max(0, pool.used()) for pool in group)
     return PoolState(
@@ -281,6 +319,8 @@ def _state(name: str, group: list[Pool], now: float) -> PoolState:
         blocks_loop=any(pool.blocks_loop() for pool in live),
         call_site=first.site,
         holders=tuple(each.holder(now) for each in held[:_MAX_HOLDERS]),
+        most=max(sum(pool.most for pool in live), len(held)),
+        open=tuple(each.use(now) for each in (*held[:_MAX_OPEN], *waiting[:_MAX_OPEN]) if not each.suppressed),
     )
 
 
@@ -290,29 +330,35 @@ def _sum(limits: Sequence[int | None]) -> int | None:
 
 
 def infos() -> dict[str, list[dict[str, Any]]]:
-    """Of every pool the event loop and the configuration that it shares with others, by name."""
+    """Of every pool in use the event loop and the configuration that it shares with others, by name."""
     found: dict[str, list[dict[str, Any]]] = {}
     for pool in pools():
+        if pool.retired():
+            continue
         about = {"loop_id": pool.loop_id(), "config_hash": f"{pool.configuration & 0xFFFFFFFF:08x}"}
         found.setdefault(pool.name, []).append(about)
     return found
 
 
 def _after_fork() -> None:
-    """In a forked child: what is open was inherited, what was closed was the parent's, and nobody waits any more."""
-    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    """In a forked child: what is idle was inherited; what is out belongs to threads that only the parent has."""
+    global _lock, adopting  # noqa: PLW0603 - one that another thread held at the fork would never be released
     _lock = threading.RLock()
+    adopting = threading.RLock()
+    held_by_connection.clear()
     for totals in _totals.values():
         totals.opened = totals.gone = totals.made = 0
         totals.uses.clear()
     for pool in list(_pools):
         counts = pool.counts
-        counts.opened -= counts.gone
-        counts.gone = 0
+        counts.opened = counts.gone = 0
         totals = _totals.setdefault(pool.name, Totals())
-        totals.opened += counts.opened
         totals.made += 1
-        pool.requests.clear()
+        try:
+            pool.forked()
+            _opened(counts, pool.inherited())
+        except Exception:
+            failed("pools.after_fork")
 
 
 if hasattr(os, "register_at_fork"):

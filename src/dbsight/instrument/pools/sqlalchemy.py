@@ -17,6 +17,7 @@ from dbsight import bus, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.drivers import database_behind, pool_name
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.held import Held, held_by_connection
 from dbsight.instrument.pools.sqlalchemy_kinds import (
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from dbsight.instrument.pools.pool import Pool
-    from dbsight.model import CallSite, Database
+    from dbsight.model import CallSite
 
 _R = TypeVar("_R")
 _LIBRARY = "sqlalchemy"
@@ -48,17 +49,6 @@ _CONNECT = "_ConnectionRecord__connect"
 _POOL_OF_RECORD = "_ConnectionRecord__pool"
 _DEPTH = 30
 """Frames between a request for a connection and its making, at most."""
-
-
-def pool_name(database: Database) -> str:
-    """``host:port/namespace`` as the semantic conventions recommend for a pool that has no name of its own.
-
-    Of SQLite the name of the file.
-    """
-    if database.address is None:
-        return database.namespace or database.system
-    port = f":{database.port}" if database.port is not None else ""
-    return f"{database.address}{port}/{database.namespace or ''}"
 
 
 class PoolWatcher(Generic[_R]):
@@ -95,6 +85,8 @@ class PoolWatcher(Generic[_R]):
         patches = self._patches
         patches.wrap(self._engine_class, "__init__", after=self._engine_made)
         patches.wrap(self._base.Pool, "__init__", after=self._pool_made)
+        # Before anything else is wrapped: what other threads do meanwhile is then known by its right name.
+        self._adopt_existing()
         record: Any = self._base._ConnectionRecord
         patches.wrap(record, "checkout", begin=self._asking)
         self._checkout_code = record.checkout.__func__.__code__
@@ -109,9 +101,10 @@ class PoolWatcher(Generic[_R]):
         patches.listen(self._base.Pool, "close", self.close)
         patches.listen(self._base.Pool, "detach", self.detach)
         patches.listen(self._base.Pool, "invalidate", self.invalidate)
+        patches.listen(self._base.Pool, "soft_invalidate", self.invalidate)
         patches.listen(self._engine_class, "engine_disposed", self.engine_disposed)
         instruments.observe(_LIBRARY, provider)
-        self._adopt_existing()
+        self._recount()
 
     def uninstall(self) -> None:
         """Leave nothing behind."""
@@ -166,40 +159,35 @@ class PoolWatcher(Generic[_R]):
 
     def _adopt(self, pool: Any, *, again: bool = False) -> SQLAlchemyPool | None:
         """Watch one pool; None for those of a kind that is not known."""
-        known: SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
-        if known is not None:
-            return known
-        adapter = next((adapter for kind, adapter in self._kinds if isinstance(pool, kind)), SQLAlchemyPool)
         target: Target | None = pool._dialect.__dict__.get("_dbsight_target")
-        name = pool._orig_logging_name or (pool_name(target.database) if target is not None else type(pool).__name__)
-        system = target.database.system if target is not None else "other_sql"
-        limits = (pool.size(), pool._max_overflow) if adapter is Queue else ()
-        configuration = (*target.configuration, *limits) if target is not None else id(pool)
-        asynchronous = bool(getattr(pool._dialect, "is_async", False))
-        site = target.site if target is not None else None
-        made = adapter(
-            pool,
-            name,
-            system=system,
-            configuration=configuration,
-            site=site,
-            asynchronous=asynchronous,
-            again=again,
-        )
-        made.target = target
-        for _ in range(made.used() + made.idle()):
-            registry.opened(made.counts)
-        pool._dbsight = made
-        return made
+        with registry.adopting:
+            known: SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
+            if known is not None:
+                if known.target is None and target is not None:
+                    known.aim(target)
+                return known
+            adapter = next((adapter for kind, adapter in self._kinds if isinstance(pool, kind)), SQLAlchemyPool)
+            asynchronous = bool(getattr(pool._dialect, "is_async", False))
+            made = adapter(pool, target, running=self._running, asynchronous=asynchronous, again=again)
+            registry.recount(made, made.open_now())
+            pool._dbsight = made
+            return made
+
+    @guard
+    def _recount(self) -> None:
+        """Connections that other threads made or closed while the functions were wrapped one by one."""
+        for pool in registry.pools():
+            if isinstance(pool, SQLAlchemyPool):
+                registry.recount(pool, pool.open_now() - len(pool.making))
 
     @guard
     def engine_disposed(self, engine: Any) -> None:
         """Another pool took the place of the engine's."""
         self._adopt(engine.pool, again=True)
 
-    def _pool_of(self, pool: Any) -> Pool | None:
+    def _pool_of(self, pool: Any) -> SQLAlchemyPool | None:
         try:
-            known: Pool | None = pool.__dict__.get("_dbsight")
+            known: SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
             return known if known is not None else self._adopt(pool)
         except Exception:
             failed("pools.sqlalchemy")
@@ -222,7 +210,8 @@ class PoolWatcher(Generic[_R]):
             self._lost(record)
 
     def _finalizing(self, dbapi_connection: Any, record: Any, _: Any, reference: Any) -> None:
-        if dbapi_connection is None:  # the collector, which has no connection left to give
+        # The collector alone names the reference; a connection that was invalidated is None here too.
+        if dbapi_connection is None and reference is not None:
             self._lost(record, reference)
 
     @guard
@@ -271,7 +260,7 @@ class PoolWatcher(Generic[_R]):
 
     @guard
     def invalidate(self, dbapi_connection: Any, record: Any, exception: Any) -> None:
-        """A connection is about to be closed because it is broken."""
+        """A connection is about to be closed because it is broken, at once or before it is used again."""
         record.__dict__["_dbsight_reason"] = "invalid"
 
 
@@ -283,7 +272,8 @@ class _Checkout(Held):
         self._timeout = timeout
 
     def returned(self, fairy: Any) -> None:
-        self.pool.got(self, fairy._connection_record, id(fairy.dbapi_connection))
+        record = self.source = fairy._connection_record
+        self.pool.got(self, record, id(fairy.dbapi_connection))
 
     def raised(self, error: BaseException) -> None:
         self.pool.gave_up(self, timed_out=isinstance(error, self._timeout))
@@ -294,7 +284,7 @@ class _Connecting:
 
     __slots__ = ("_began", "_pool", "_record", "_request")
 
-    def __init__(self, pool: Pool, record: Any, request: Held | None) -> None:
+    def __init__(self, pool: SQLAlchemyPool, record: Any, request: Held | None) -> None:
         self._pool = pool
         self._record = record
         self._request = request
@@ -302,6 +292,7 @@ class _Connecting:
 
     def returned(self, _: None) -> None:
         pool = self._pool
+        _learn(pool, self._record)
         pool.connected(self._began, None, self._request)
         held = pool.held.get(id(self._record))
         if held is not None:
@@ -337,3 +328,25 @@ def _request(frame: FrameType | None, checkout: CodeType) -> Held | None:
             return request
         frame = frame.f_back
     return None
+
+
+def aim_pool(pool: Any, target: Target) -> None:
+    """Name a pool after what was learnt of its engine."""
+    known = pool.__dict__.get("_dbsight")
+    if known is not None:
+        known.aim(target)
+
+
+@guard
+def _learn(pool: SQLAlchemyPool, record: Any) -> None:
+    """Of its first connection a pool learns where it leads."""
+    target = pool.target
+    if target is None:
+        if pool.system == "other_sql":  # a pool without an engine
+            found = database_behind(record)
+            pool.system = found.system if found is not None else "unknown"
+            if found is not None:
+                registry.rename(pool, pool.pool._orig_logging_name or pool_name(found))
+    elif not target.asked:
+        target.learn(record)
+        pool.aim(target)

@@ -3,36 +3,115 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 from dbsight.instrument.dialects import database_of
+from dbsight.instrument.pools import registry
+from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_query, sqlite_behind
 from dbsight.instrument.pools.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dbsight.instrument.pools.held import Held
     from dbsight.model import CallSite, Database
 
 
 class Target:
     """Where the connections of an engine lead; kept on its dialect, which all its pools share."""
 
-    __slots__ = ("configuration", "database", "engine", "site")
+    __slots__ = ("_user", "asked", "database", "engine", "site")
 
     def __init__(self, engine: Any, site: CallSite | None) -> None:
         url = engine.url
         self.engine = ref(engine)
         self.site = site
+        self.asked = False
         self.database: Database = database_of(engine.dialect, url)
-        self.configuration = (self.database.key, url.username, url.drivername)
+        self._user = (url.username, url.drivername)
+
+    def configuration(self, pool: Any) -> tuple[Any, ...]:
+        """What two pools that could be one have in common."""
+        limits = (pool.size(), pool._max_overflow) if hasattr(pool, "_max_overflow") else ()
+        return (self.database.key, *self._user, *limits)
+
+    def learn(self, connection: Any) -> None:
+        """Ask the first connection where it leads, once: the URL need not say it, nor which server it is."""
+        self.asked = True
+        engine = self.engine()
+        if engine is None:
+            return
+        dialect = engine.dialect
+        said = database_of(dialect, engine.url)
+        found = database_behind(connection, said)
+        if said.system == "sqlite":
+            found = sqlite_behind(connection, engine.pool, said)
+        if found is None or found.key == self.database.key:
+            return
+        self.database = found
+        known = dialect.__dict__.get("_dbsight")
+        if known is not None:
+            known.database = found
 
 
 class SQLAlchemyPool(Pool):
     """What all of SQLAlchemy's pools share; without more, connections that are out are all that it has: NullPool."""
 
-    __slots__ = ("target",)
+    __slots__ = ("foreign", "running", "target")
 
     library: ClassVar[str] = "sqlalchemy"
     target: Target | None
+    running: Mapping[int, Any]
+    foreign: int
+
+    def __init__(
+        self, pool: Any, target: Target | None, *, running: Mapping[int, Any], asynchronous: bool, again: bool
+    ) -> None:
+        self.running = running
+        self.target = target
+        self.foreign = 0
+        super().__init__(
+            pool,
+            pool._orig_logging_name or (pool_name(target.database) if target is not None else type(pool).__name__),
+            system=target.database.system if target is not None else "other_sql",
+            configuration=target.configuration(pool) if target is not None else id(pool),
+            site=target.site if target is not None else None,
+            asynchronous=asynchronous,
+            again=again,
+        )
+
+    def open_now(self) -> int:
+        """Open connections, those that are being made included."""
+        return self.used() + self.idle()
+
+    def aim(self, target: Target) -> None:
+        """Take the name, system and place of the engine that it belongs to."""
+        pool = self.pool
+        self.target = target
+        self.system = target.database.system
+        self.site = target.site
+        self.configure(target.configuration(pool))
+        registry.rename(self, pool._orig_logging_name or pool_name(target.database))
+
+    def look(self) -> None:
+        """A query that runs now has no end yet."""
+        for held in tuple(self.held.values()):
+            running = self.running.get(held.connection)
+            if (running is not None and not running.executed) or runs_query(held.source):
+                held.last = perf_counter()
+
+    def forked(self) -> None:
+        """The library goes on counting what the parent's threads have."""
+        self.foreign += self.used()
+        super().forked()
+
+    def unknown_back(self, connection: Any) -> None:
+        """After a fork: the thread that forked gives back what it had, and the child has it from now on."""
+        if self.foreign:
+            self.foreign -= 1
+            registry.opened(self.counts)
 
     def retired(self) -> bool:
         """``engine.dispose()`` put another in its place, or the engine is gone."""
@@ -53,8 +132,13 @@ class Queue(SQLAlchemyPool):
         pool = self.pool
         if pool is None:
             return 0
-        out: int = pool.size() - waiting(pool) + pool.overflow()
+        out: int = pool.size() - waiting(pool) + pool.overflow() - self.foreign
         return max(out, len(self.held))
+
+    def open_now(self) -> int:
+        # One number: other threads take and give back between two.
+        pool = self.pool
+        return pool.size() + pool.overflow() - self.foreign if pool is not None else 0
 
     def idle(self) -> int:
         pool = self.pool
@@ -64,7 +148,7 @@ class Queue(SQLAlchemyPool):
         pool = self.pool
         if pool is None or pool._max_overflow < 0:
             return None
-        return pool.size() + pool._max_overflow  # type: ignore[no-any-return]
+        return pool.size() + pool._max_overflow - self.foreign  # type: ignore[no-any-return]
 
     def idle_max(self) -> int | None:
         pool = self.pool
@@ -102,13 +186,18 @@ class Static(SQLAlchemyPool):
         # Whoever gives it back first makes it free: what is remembered of the others is not true any more.
         record = self._record()
         if record is not None and record.in_use:
-            return 1
+            return int(not self.foreign or bool(self.held))
         self.held.clear()
         return 0
 
     def idle(self) -> int:
-        record = self._record()
-        return int(record is not None and not record.in_use)
+        return int(self._record() is not None and not self.used())
+
+    def unknown_back(self, connection: Any) -> None:
+        self.foreign = 0
+
+    def _had_none_left(self, held: Held) -> bool:
+        return False  # nobody waits for what all share
 
     def max(self) -> int | None:
         return 1
@@ -132,6 +221,9 @@ class SingletonThread(SQLAlchemyPool):
     def idle_max(self) -> int | None:
         pool = self.pool
         return pool.size if pool is not None else None
+
+    def unknown_back(self, connection: Any) -> None:
+        """It was counted as idle all the time."""
 
 
 class Assertion(SQLAlchemyPool):
