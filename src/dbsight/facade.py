@@ -32,8 +32,8 @@ def pool_stats() -> dict[str, dict[str, Any]]:
     Returns:
         For each: ``total`` (open connections), ``active`` (out), ``idle``, ``waiting`` (requests), ``max`` (None for no
         limit), ``checkout_time_ms`` (mean wait for a connection, ms); the same as ``pool_size``, ``checked_out``,
-        ``checked_in`` and ``overflow``; ``pools``, how many there are, and of each its ``loop_id`` and ``config_hash``
-        in ``pool_info``.
+        ``checked_in`` and ``overflow``; ``leaked``, connections that are reported as leaks and did not come back;
+        ``pools``, how many are in use, and of each its ``loop_id`` and ``config_hash`` in ``pool_info``.
     """
     totals = total_pools()
     infos = pools.infos()
@@ -53,6 +53,7 @@ def pool_stats() -> dict[str, dict[str, Any]]:
             "checked_out": state.used,
             "checked_in": state.idle,
             "overflow": state.overflow,
+            "leaked": known.leaks if known is not None else 0,
             "pools": state.pools,
             "pool_info": infos.get(state.name, []),
         }

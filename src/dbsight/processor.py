@@ -256,6 +256,8 @@ class DbsightSpanProcessor(Wrapping):
         operation = foreign.read_span(span)
         if operation is None:
             return without_values(span, foreign.error_type(span), self.analyzer.settings)
+        if scope.connecting.get():  # an application's connect listener, or the dialect's own: no query of anybody
+            return enriched(span, operation, None, self.analyzer.settings)
         if span.parent is None:
             span = self._below_a_root(span)
             operation.context, operation.parent = span.context, span.parent

@@ -44,6 +44,9 @@ An instrumentor may leave with it (``keep``) what can wait to be told with more 
 root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
 """The root drawn for operations that run outside any span; ``span.py`` sets and reads it."""
 
+connecting: ContextVar[bool] = ContextVar("dbsight_connecting", default=False)
+"""A pool is making a connection: what is sent meanwhile sets it up, and is no query of the unit of work."""
+
 _NOTHING: frozenset[str] = frozenset()
 
 # What is allowed, and the sets that make it up. No tokens: those of an instance that two tasks share,

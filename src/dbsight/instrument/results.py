@@ -9,10 +9,12 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import Callable, Sized
 
     from dbsight.instrument.sqlalchemy import Running
 
@@ -22,13 +24,19 @@ _kinds: dict[type, type[Followed]] = {}
 """By the class of the strategy that is followed; SQLAlchemy has four."""
 
 
-def follow(inner: Any, running: Running) -> Followed:
-    """A fetch strategy around another one, and an instance of the same class."""
+def follow(inner: Any, running: Running, *, quiet: bool = False) -> Followed:
+    """A fetch strategy around another one, and an instance of the same class.
+
+    Args:
+        inner: The other one.
+        running: The statement whose result it is.
+        quiet: The fetches call an instrumented driver, whose spans are suppressed as those of the execution were.
+    """
     kind = _kinds.get(type(inner))
     if kind is None:
         base = type(inner)
         names = {
-            "__slots__": ("_closing", "_fetching", "_inner", "_running"),
+            "__slots__": ("_closing", "_fetching", "_inner", "_quiet", "_running"),
             "__module__": base.__module__,
             "__qualname__": base.__qualname__,
             "__doc__": base.__doc__,
@@ -38,6 +46,7 @@ def follow(inner: Any, running: Running) -> Followed:
     followed._inner = inner
     followed._running = running
     followed._closing = followed._fetching = False
+    followed._quiet = quiet
     return followed
 
 
@@ -53,6 +62,7 @@ class Followed:
     _closing: bool
     _fetching: bool
     _inner: Any
+    _quiet: bool
     _running: Running
 
     def __getattr__(self, name: str) -> Any:
@@ -63,7 +73,7 @@ class Followed:
         """As the inner strategy's; one row, or None at the end."""
         self._fetching = True
         began = perf_counter()
-        row = self._inner.fetchone(result, dbapi_cursor, hard_close)
+        row = self._fetch(self._inner.fetchone, result, dbapi_cursor, hard_close)
         self._fetched(began, (row,) if row is not None else ())
         return row
 
@@ -71,7 +81,7 @@ class Followed:
         """As the inner strategy's; a list of rows."""
         self._fetching = True
         began = perf_counter()
-        rows = self._inner.fetchmany(result, dbapi_cursor, size)
+        rows = self._fetch(self._inner.fetchmany, result, dbapi_cursor, size)
         self._fetched(began, rows)
         return rows
 
@@ -79,9 +89,18 @@ class Followed:
         """As the inner strategy's; a list of rows."""
         self._fetching = True
         began = perf_counter()
-        rows = self._inner.fetchall(result, dbapi_cursor)
+        rows = self._fetch(self._inner.fetchall, result, dbapi_cursor)
         self._fetched(began, rows)
         return rows
+
+    def _fetch(self, fetch: Callable[..., Any], *arguments: Any) -> Any:
+        if not self._quiet:
+            return fetch(*arguments)
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        try:
+            return fetch(*arguments)
+        finally:
+            detach(token)
 
     @guard
     def _fetched(self, began: float, rows: Sized) -> None:
@@ -121,4 +140,4 @@ class Followed:
 
     @guard
     def _replace(self, result: Any) -> None:
-        result.cursor_strategy = follow(result.cursor_strategy, self._running)
+        result.cursor_strategy = follow(result.cursor_strategy, self._running, quiet=self._quiet)

@@ -266,6 +266,8 @@ class Watcher:
             running.finish()
         elif context._is_server_side or context.execution_options.get("stream_results"):
             running.streams = True  # the fetch strategy is made later: see after_execute
+            if "do_execute" in context.dialect.__dict__:
+                _suppress_first_fetch(context)
         elif running.engine.buffers:
             count = cursor.rowcount
             running.operation.rows = count if count is not None and count >= 0 else None
@@ -283,7 +285,8 @@ class Watcher:
         running = getattr(getattr(result, "context", None), "_dbsight", None)
         if running is not None and running.streams and not running.over:
             running.streams = False
-            result.cursor_strategy = follow(result.cursor_strategy, running)
+            quiet = "do_execute" in conn.dialect.__dict__
+            result.cursor_strategy = follow(result.cursor_strategy, running, quiet=quiet)
 
     @guard
     def handle_error(self, exception_context: Any) -> None:
@@ -385,6 +388,21 @@ def _parameter_attributes(parameters: Any) -> dict[str, str]:
     """``db.query.parameter.<key>``, for those who asked for it."""
     pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters or ())
     return {f"{semconv.DB_QUERY_PARAMETER}{key}": str(value) for key, value in pairs}
+
+
+def _suppress_first_fetch(context: Any) -> None:
+    """Suppress the driver's spans while the result of a server-side cursor is made: that fetches the first row."""
+    make = context._setup_result_proxy
+
+    def shadow() -> Any:
+        del context._setup_result_proxy
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        try:
+            return make()
+        finally:
+            detach(token)
+
+    context._setup_result_proxy = shadow
 
 
 def _shadow(dialect: Any) -> None:

@@ -65,7 +65,8 @@ class Pool:
         asynchronous: Tasks use it.
         held: The connections that are out, by identity.
         requests: Those that were made and not served yet.
-        making: When each connection that is being made was begun, on ``perf_counter``.
+        making: When each connection that is being made was begun, on ``perf_counter``, and whether that happens while
+                another one is made, as that of a sentinel.
         most: The most connections that were out at once.
         counts: Connections made and closed; outlives the pool.
         uses: Those that ended and are not told yet, of all pools of this name.
@@ -117,7 +118,7 @@ class Pool:
         self.site = site
         self.held: dict[int, Held] = {}
         self.requests: dict[Held, None] = {}
-        self.making: dict[float, None] = {}
+        self.making: dict[float, bool] = {}
         self.uses = registry.uses(self.name)
         self.touched = perf_counter()
         self.depth = self.moves = self.most = 0
@@ -341,7 +342,8 @@ class Pool:
         if request is not None:
             request.making = True
         began = perf_counter()
-        self.making[began] = None
+        self.making[began] = scope.connecting.get()
+        scope.connecting.set(True)
         return began
 
     def connected(
@@ -349,7 +351,7 @@ class Pool:
     ) -> None:
         """A connection was made, could not be made (``error``), or was given up while it was made (``cancelled``)."""
         seconds = perf_counter() - began
-        self.making.pop(began, None)
+        scope.connecting.set(self.making.pop(began, False))
         if request is not None:
             request.creating += seconds
             request.making = False
