@@ -81,6 +81,8 @@ class PoolChurn(SnapshotRule):
     def _connections(self, pool: PoolSnapshot) -> Finding:
         state, totals = pool.state, pool.totals
         unpooled = state.idle_max == 0 or "Null" in state.kind  # one that is closed has no limits any more
+        # What it keeps is enough: they are closed for another reason, such as their age.
+        enough = state.idle_max is not None and totals.needed <= state.idle_max
         return Finding(
             rule=self.name,
             id=identity("pn", self.name, state.name, "connections"),
@@ -88,7 +90,7 @@ class PoolChurn(SnapshotRule):
             category=self.category,
             title=f"Connections of {state.name} are made over and over",
             description=f"{state.created} connections were opened for {totals.checkouts} uses.",
-            suggestion=pooled(state) if unpooled else resized(state, max(totals.needed, 1)),
+            suggestion=pooled(state) if unpooled else "" if enough else resized(state, max(totals.needed, 1)),
             count=state.created,
             metric="connections",
             current_value=float(state.created),

@@ -168,7 +168,7 @@ class PoolWait(WindowRule, SnapshotRule):
     def _too_large(self, pool: PoolSnapshot) -> Finding:
         state, totals = pool.state, pool.totals
         opened = state.used + state.idle
-        most = max([totals.needed, *(point.used for point in pool.series)])
+        most = _most(pool)
         return Finding(
             rule=self.name,
             id=identity("po", self.name, state.name, "oversized"),
@@ -176,7 +176,7 @@ class PoolWait(WindowRule, SnapshotRule):
             category=self.category,
             title=f"The pool {state.name} is larger than it needs to be",
             description=f"{opened} connections are open, and never more than {most} are out at once.",
-            suggestion=resized(state, max(1, -(-most * 2 // max(1, state.pools)))),
+            suggestion=resized(state, max(1, -(-max(most, totals.needed) * 2 // max(1, state.pools)))),
             metric="connections",
             current_value=float(opened),
             threshold=float(most),
@@ -201,10 +201,15 @@ def _give_back(
     return ""
 
 
+def _most(pool: PoolSnapshot) -> int:
+    """The most connections that were ever out at once."""
+    return max([pool.state.most, *(point.used for point in pool.series)])
+
+
 def _is_oversized(pool: PoolSnapshot) -> bool:
     state, totals = pool.state, pool.totals
     opened = state.used + state.idle
-    most = max([totals.needed, *(point.used for point in pool.series)])
+    most = max(_most(pool), totals.needed)
     return (
         opened >= _SPARE_CONNECTIONS
         and totals.checkouts >= _SPARE_REQUESTS
