@@ -19,7 +19,7 @@ from conftest import until
 from dbsight import semconv
 from dbsight.config import Settings
 
-LIMIT = 0.3
+LIMIT = 0.5
 
 
 @pytest.fixture
@@ -173,7 +173,8 @@ def test_a_connection_whose_query_runs_is_no_leak(leaks, opened, subject):
     """For several times the limit; it is none afterwards either."""
     pool = opened()
     connection = subject.take(pool)
-    query = sleep(subject, 5 * LIMIT)
+    query = sleep(subject, 3 * LIMIT)
+    over = threading.Event()
 
     def work():
         if subject.library == "sqlalchemy":
@@ -185,13 +186,15 @@ def test_a_connection_whose_query_runs_is_no_leak(leaks, opened, subject):
             subject.loop(pool).run(connection.execute(query))
         else:
             connection.execute(query)
+        over.set()
 
     thread = threading.Thread(target=work)
     thread.start()
     found = []
-    while thread.is_alive():
-        time.sleep(LIMIT / 3)
-        found += leaks()
+    while not over.wait(LIMIT / 3):
+        seen = leaks()
+        if not over.is_set():
+            found += seen
     thread.join()
     subject.give(pool, connection)
     assert found == []
