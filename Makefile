@@ -7,7 +7,7 @@ ARGS ?=
 REDIS_ARGS ?=
 POOL_ARGS ?=
 
-.PHONY: demo test matrix lint types bench clean
+.PHONY: demo test matrix peers lint types bench clean
 
 # The limits of the demo: low enough for a demonstration that lasts seconds.
 DEMO_ENVIRONMENT := \
@@ -23,10 +23,13 @@ demo: $(VENV)/.installed-demo $(VENV)/.redis  ## the shop, its requests, and wha
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
-	$(BIN)/python -m pytest --ignore=tests/matrix --numprocesses=auto --dist=worksteal $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/matrix --ignore=tests/peers --numprocesses=auto --dist=worksteal $(ARGS)
 
 matrix: $(VENV)/.installed-test  ## other distributions, versions, servers and frameworks, each in an environment of its own
 	$(BIN)/python -m pytest tests/matrix $(ARGS)
+
+peers: $(VENV)/.installed-test  ## the suites of other libraries, without and with dbsight; ARGS="--full sqlalchemy-2.0"
+	PYTHONPATH=tests $(BIN)/python -m peers.run $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -1,0 +1,55 @@
+"""What two runs of one suite differ in."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matrix.environments import tomllib
+
+DIFFERENCES = Path(__file__).parent / "differences.toml"
+
+
+@dataclass
+class Run:
+    """What the plugin wrote of one run.
+
+    Attributes:
+        results: ``passed``, ``failed``, ``skipped`` or ``xfailed`` by node id.
+        tails: The ends of the tracebacks of those that failed.
+        swallowed: How often each place of dbsight failed.
+        operations: How many operations dbsight saw.
+    """
+
+    results: dict[str, str]
+    tails: dict[str, str] = field(default_factory=dict)
+    swallowed: dict[str, int] = field(default_factory=dict)
+    operations: int = 0
+
+
+def broken(plain: Run, watched: Run) -> list[str]:
+    """Tests that pass plainly and do not with dbsight, or are not even there."""
+    return sorted(
+        node
+        for node, outcome in plain.results.items()
+        if outcome == "passed" and watched.results.get(node, "absent") != "passed"
+    )
+
+
+def compared(plain: Run) -> int:
+    """How many tests pass plainly, so that they can show a difference."""
+    return sum(outcome == "passed" for outcome in plain.results.values())
+
+
+def known(suite: str) -> list[dict[str, Any]]:
+    """Differences of a suite that are as they must be: tables with ``suites``, ``test`` and ``reason``."""
+    listed: list[dict[str, Any]] = tomllib.loads(DIFFERENCES.read_text(encoding="utf-8")).get("difference", [])
+    return [entry for entry in listed if any(fnmatch.fnmatchcase(suite, pattern) for pattern in entry["suites"])]
+
+
+def matches(entry: dict[str, Any], node: str) -> bool:
+    """Whether a known difference is about this test; its ``test`` is a pattern of node ids with ``*`` alone."""
+    parts = [part.replace("[", "[[]").replace("?", "[?]") for part in entry["test"].split("*")]
+    return fnmatch.fnmatchcase(node, "*".join(parts))

@@ -1,0 +1,70 @@
+"""A pytest plugin for the suites of other libraries: switches everything of dbsight on, and writes down each result.
+
+It is loaded with ``-p`` into environments that know nothing of the tests here. ``DBSIGHT_PEERS_RESULTS`` is the file
+that it writes; with ``DBSIGHT_PEERS_WATCH`` set it does first what ``opentelemetry-instrument`` does, in this process.
+"""
+
+import json
+import os
+from pathlib import Path
+
+TAIL = 3000
+"""Characters kept of a traceback."""
+
+RANK = {"passed": 0, "xfailed": 1, "skipped": 2, "failed": 3}
+"""What counts when a test has several reports: the highest."""
+
+if os.environ.get("DBSIGHT_PEERS_WATCH"):
+    from opentelemetry.instrumentation.auto_instrumentation import initialize
+
+    initialize(swallow_exceptions=False)
+
+
+class Recorder:
+    """Results of one session, by node id."""
+
+    def __init__(self):
+        self.results = {}
+        self.tails = {}
+
+    def _note(self, node, outcome, text):
+        known = self.results.get(node)
+        if known is None or RANK[outcome] > RANK[known]:
+            self.results[node] = outcome
+        if outcome == "failed":
+            self.tails[node] = str(text)[-TAIL:]
+
+    def pytest_runtest_logreport(self, report):
+        """Setup, call and teardown of a test each have one; that of a call alone says that it passed."""
+        if report.outcome == "passed":
+            if report.when == "call":
+                self._note(report.nodeid, "passed", "")
+        else:
+            outcome = "xfailed" if report.skipped and hasattr(report, "wasxfail") else report.outcome
+            self._note(report.nodeid, outcome, report.longrepr)
+
+    def pytest_collectreport(self, report):
+        """A module that cannot be imported counts as a test that failed."""
+        if report.failed:
+            self._note(report.nodeid, "failed", report.longrepr)
+
+    def pytest_sessionfinish(self):
+        """Write the file."""
+        written = {"results": self.results, "tails": self.tails, **watching()}
+        Path(os.environ["DBSIGHT_PEERS_RESULTS"]).write_text(json.dumps(written), encoding="utf-8")
+
+
+def watching():
+    """What dbsight did in this process: exceptions that it swallowed, operations that it saw."""
+    if not os.environ.get("DBSIGHT_PEERS_WATCH"):
+        return {}
+    from dbsight import distro, safety
+
+    processor = distro._runtime.processor
+    snapshot = distro._snapshot(processor, exporting=True)
+    return {"swallowed": safety.errors(), "operations": snapshot.calls}
+
+
+def pytest_configure(config):
+    """Listen to the session."""
+    config.pluginmanager.register(Recorder(), "dbsight-peers")

@@ -1,0 +1,305 @@
+"""Run the suites of other libraries without and with dbsight, and compare them test by test: ``make peers``.
+
+A test that passes without dbsight and fails with it is a failure; so is an exception that dbsight's guard swallowed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from embedded import Unavailable
+from matrix.environments import CACHE, RUNNING, Environment, Missing
+from peers import comparison, sources
+from peers.comparison import Run
+from peers.suites import SUITES, Suite, selected
+from servers import Database, fresh, mariadb_says, postgresql_says, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+RECORD = HERE / "compared.json"
+KEPT = CACHE.parent / "peers"
+APPLICATIONS = "applications"
+SECONDS = {False: 420, True: 3000}
+"""s that one run of a suite may take: of its default selection, and of all of it."""
+
+EVERYTHING = {
+    "OTEL_DBSIGHT_PRESET": "development",
+    "OTEL_DBSIGHT_PARAMETERS": "full",
+    "OTEL_DBSIGHT_CODE_LOCATION": "on",
+    "OTEL_DBSIGHT_REPORT": "off",
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+    "OTEL_METRIC_EXPORT_INTERVAL": "5000",
+}
+"""Variables of a run with dbsight, but for where it exports to."""
+
+
+@dataclass
+class Verdict:
+    """What came of one suite.
+
+    Attributes:
+        suite: Which.
+        trouble: Why it could not be run; empty when it was.
+        compared: Tests that pass without dbsight.
+        seconds: Of the run with dbsight.
+        operations: What dbsight saw.
+        broken: Tests that pass without dbsight alone, with the ends of their tracebacks.
+        expected: Node ids of known differences.
+        stale: Known differences that are none any more.
+        swallowed: Places of dbsight that failed, and how often.
+    """
+
+    suite: Suite
+    trouble: str = ""
+    compared: int = 0
+    seconds: float = 0.0
+    operations: int = 0
+    broken: dict[str, str] = field(default_factory=dict)
+    expected: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    swallowed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def bad(self) -> bool:
+        """Whether ``make peers`` fails by it."""
+        return bool(self.trouble or self.broken or self.swallowed)
+
+
+@contextlib.contextmanager
+def sink() -> Iterator[str]:
+    """An OTLP endpoint that throws away what it is sent."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(200)
+            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Not a line per request."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def database_of(suite: Suite) -> Iterator[dict[str, str]]:
+    """What its arguments are filled with: where an empty database of the server that it needs is."""
+    if not suite.server:
+        yield {}
+        return
+    with serving(suite.server) as server, fresh(server) as database:
+        says = {"postgresql": postgresql_says, "mariadb": mariadb_says}.get(suite.server)
+        if says and suite.prepare:
+            says(database, *suite.prepare)
+        yield filling(database)
+
+
+def filling(database: Database) -> dict[str, str]:
+    """By name, what stands for ``{host}`` and the others."""
+    auth = f"{database.user}:{database.password}" if database.password else database.user
+    known = ("host", "port", "user", "password", "name")
+    return {**{name: str(getattr(database, name)) for name in known}, "auth": auth}
+
+
+def run_once(suite: Suite, python: Path, paths: tuple[str, ...], *, endpoint: str, seconds: int) -> Run:
+    """Run a suite on a server of its own; with dbsight when there is an ``endpoint``.
+
+    Raises:
+        Missing: It did not get to its end; the message ends as its output does.
+    """
+    with tempfile.TemporaryDirectory(prefix="dbsight-peers-") as directory, database_of(suite) as values:
+        results = Path(directory) / "results.json"
+        source = sources.unpack(suite.package, suite.version, Path(directory) / "source", suite.shadows)
+        foreign = ("OTEL_", "PYTHON", "PYTEST", "DBSIGHT", "PG")
+        env = {name: value for name, value in os.environ.items() if not name.startswith(foreign) and name != "CI"}
+        env |= {name: value.format(**values) for name, value in suite.environment.items()}
+        env |= {"PYTHONPATH": str(HERE / "plugin"), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": directory}
+        env["DBSIGHT_PEERS_RESULTS"] = str(results)
+        if endpoint:
+            env |= {**EVERYTHING, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "DBSIGHT_PEERS_WATCH": "1"}
+        command = [str(python), "-m", "pytest", "-p", "dbsight_peers", "-p", "no:cacheprovider", "-q", "--tb=short"]
+        command += [word.format(**values) for word in suite.arguments]
+        try:
+            done = subprocess.run(
+                [*command, *paths],
+                cwd=source,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as expired:
+            raise Missing(f"not at its end after {seconds} s: {str(expired.output)[-1500:]}") from None
+        if not results.exists():
+            raise Missing(f"ended with {done.returncode} before its end: {done.stdout[-3000:]}")
+        run = Run(**json.loads(results.read_text(encoding="utf-8")))
+        if not run.results:
+            raise Missing(f"no test was run: {done.stdout[-3000:]}")
+        return run
+
+
+def plain_run(suite: Suite, python: Path, paths: tuple[str, ...], *, again: bool, seconds: int) -> Run:
+    """The results without dbsight; from an earlier run where there was one of the same release, Python and selection.
+
+    Raises:
+        Missing: It did not get to its end.
+    """
+    described = repr((suite.requirements, suite.arguments, sorted(suite.environment.items()), paths, str(python)))
+    kept = KEPT / f"{suite.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
+    if kept.exists() and not again:
+        return Run(**json.loads(kept.read_text(encoding="utf-8")))
+    run = run_once(suite, python, paths, endpoint="", seconds=seconds)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps({"results": run.results, "tails": run.tails}), encoding="utf-8")
+    return run
+
+
+def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
+    """Run a suite twice and compare; what differs is run twice more, since some tests pass by luck alone."""
+    verdict = Verdict(suite)
+    paths = (full and suite.full) or suite.paths
+    seconds = SECONDS[full]
+    try:
+        python = Environment(suite.requirements if "pytest" in str(suite.needs) else (*suite.requirements, "pytest"))
+        interpreter = python.build()
+        plain = plain_run(suite, interpreter, paths, again=again, seconds=seconds)
+        began = time.monotonic()
+        watched = run_once(suite, interpreter, paths, endpoint=endpoint, seconds=seconds)
+        verdict.seconds = time.monotonic() - began
+        broken = comparison.broken(plain, watched)
+        if broken:
+            files = tuple(sorted({node.partition("::")[0] for node in broken}))
+            second = run_once(suite, interpreter, files, endpoint=endpoint, seconds=seconds)
+            still = set(comparison.broken(plain, second)).intersection(broken)
+            lucky = run_once(suite, interpreter, files, endpoint="", seconds=seconds) if still else plain
+            broken = [node for node in broken if node in still and lucky.results.get(node) == "passed"]
+    except (Missing, Unavailable) as reason:
+        verdict.trouble = str(reason)
+        return verdict
+    verdict.compared = comparison.compared(plain)
+    verdict.operations = watched.operations
+    verdict.swallowed = watched.swallowed
+    if suite.calls and not watched.operations:
+        verdict.trouble = "dbsight saw no operation"
+    listed = comparison.known(suite.name)
+    for node in broken:
+        if any(comparison.matches(entry, node) for entry in listed):
+            verdict.expected.append(node)
+        else:
+            verdict.broken[node] = watched.tails.get(node, watched.results.get(node, "was not run"))
+    verdict.stale = [
+        entry["test"] for entry in listed if not any(comparison.matches(entry, node) for node in verdict.expected)
+    ]
+    return verdict
+
+
+def tell(verdict: Verdict) -> None:
+    """Print what came of a suite."""
+    suite = verdict.suite
+    known = f", {len(verdict.expected)} known differences" if verdict.expected else ""
+    mark = "FAILED" if verdict.bad else "ok"
+    print(
+        f"{suite.name} {suite.version}: {mark}: {verdict.compared} tests compared{known}, "
+        f"{verdict.operations} operations seen, {verdict.seconds:.0f} s with dbsight",
+        flush=True,
+    )
+    if verdict.trouble:
+        print(f"  {verdict.trouble}")
+    for place, count in verdict.swallowed.items():
+        print(f"  swallowed in {place}: {count} times")
+    for node, tail in verdict.broken.items():
+        print(f"  only with dbsight: {node}\n    " + "\n    ".join(tail.splitlines()[-25:]))
+    for entry in verdict.stale:
+        print(f"  differs no longer, remove it from {comparison.DIFFERENCES.name}: {entry}", flush=True)
+
+
+def record(verdicts: list[Verdict]) -> None:
+    """Write down how many tests were compared, for the documentation."""
+    kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    names = {suite.name for suite in SUITES}
+    kept = {name: counted for name, counted in kept.items() if name in names}
+    for verdict in verdicts:
+        if not verdict.trouble:
+            kept[verdict.suite.name] = {
+                "version": verdict.suite.version,
+                "compared": verdict.compared,
+                "different": len(verdict.expected) + len(verdict.broken),
+            }
+    RECORD.write_text(json.dumps(dict(sorted(kept.items())), indent=2) + "\n", encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(prog="make peers", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"suites by the beginnings of their names, or {APPLICATIONS}")
+    parser.add_argument("--ci", action="store_true", help="the selection of continuous integration")
+    parser.add_argument("--full", action="store_true", help="all of each suite, not a part that takes a minute")
+    parser.add_argument("--again", action="store_true", help="run what is kept of runs without dbsight anew")
+    parser.add_argument("--record", action="store_true", help=f"write the numbers into {RECORD.name}")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="suites at the same time")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run what is selected; 1 when something fails only with dbsight, or could not be run."""
+    given = arguments()
+    failed = 0
+    names = [name for name in given.names if name != APPLICATIONS]
+    if names or not given.names:
+        try:
+            suites = selected(names, ci=given.ci)
+        except LookupError as error:
+            sys.exit(str(error))
+        verdicts = []
+        with sink() as endpoint, ThreadPoolExecutor(given.jobs) as pool:
+            running = [
+                pool.submit(judge, suite, endpoint=endpoint, full=given.full, again=given.again) for suite in suites
+            ]
+            for future in running:
+                verdicts.append(future.result())
+                tell(verdicts[-1])
+        if given.record:
+            record(verdicts)
+        bad = [verdict.suite.name for verdict in verdicts if verdict.bad]
+        total = sum(verdict.compared for verdict in verdicts)
+        print(f"{total} tests of {len(suites)} suites on Python {RUNNING}; failed: {', '.join(bad) or 'none'}")
+        failed |= bool(bad)
+    if (APPLICATIONS in given.names or not given.names) and (HERE / APPLICATIONS).exists() and not given.ci:
+        command = [sys.executable, "-m", "pytest", "-q", str(HERE / APPLICATIONS)]
+        failed |= bool(subprocess.run(command, check=False).returncode)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""The table of suites: which releases, what of each is run, and what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A library's own tests, taken from its source distribution.
+
+    In ``arguments`` and ``environment``, ``{host}``, ``{port}``, ``{user}``, ``{password}``, ``{name}`` and
+    ``{auth}`` (user and password as in a URL) are those of the server's database.
+
+    Attributes:
+        name: By which it is selected, and which the lists of results use.
+        package: The library, as it is called by its registry.
+        version: Of both the installed release and the source distribution.
+        paths: What is run by default, below the source distribution.
+        full: What is run with ``--full``; the same by default.
+        needs: Further requirements.
+        arguments: Further arguments of pytest.
+        environment: Further variables.
+        server: ``postgresql``, ``mariadb`` or ``redis``, or empty.
+        prepare: Statements for the new database, before the tests.
+        shadows: Directories of the source distribution that would be imported instead of the installed package.
+        calls: Whether it talks to a database or Redis in the test's process, so that operations must be seen.
+        ci: Whether continuous integration runs it.
+        what: What of the library that is, for the documentation.
+    """
+
+    name: str
+    package: str
+    version: str
+    paths: tuple[str, ...] = ("tests",)
+    full: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    server: str = ""
+    prepare: tuple[str, ...] = ()
+    shadows: tuple[str, ...] = ()
+    calls: bool = True
+    ci: bool = False
+    what: str = "everything"
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """What is installed beside dbsight."""
+        return (f"{self.package}=={self.version}", *self.needs)
+
+
+SCHEMAS = ("CREATE SCHEMA test_schema", "CREATE SCHEMA test_schema_2")
+DATABASES = ("CREATE DATABASE IF NOT EXISTS test_schema", "CREATE DATABASE IF NOT EXISTS test_schema_2")
+"""What SQLAlchemy's dialect suite expects to find; MariaDB calls schemas databases."""
+
+AT = "{auth}@{host}:{port}/{name}"
+
+_SQLALCHEMY_PATHS = (
+    *("test/base", "test/engine", "test/ext/asyncio", "test/dialect/test_suite.py"),
+    *("test/orm/test_session.py", "test/orm/test_unitofworkv2.py", "test/orm/test_query.py", "test/orm/test_events.py"),
+)
+_SQLALCHEMY_FULL = ("test/base", "test/engine", "test/ext", "test/orm", "test/sql", "test/dialect/test_suite.py")
+
+
+def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
+    """SQLAlchemy's own suite, and its dialect suite on each server."""
+    series = version.rpartition(".")[0]
+    common = {"package": "sqlalchemy", "version": version, "shadows": ("lib",)}
+
+    def dialect(driver: str, scheme: str, requirement: str, server: str, *, ci: bool = False) -> Suite:
+        return Suite(
+            name=f"sqlalchemy-{series}-{driver}",
+            paths=("test/dialect/test_suite.py",),
+            needs=(*needs, requirement),
+            arguments=("--dburi", f"{scheme}://{AT}"),
+            server=server,
+            prepare={"postgresql": SCHEMAS, "mariadb": DATABASES}.get(server, ()),
+            what=f"dialect suite on {'PostgreSQL' if server == 'postgresql' else 'MariaDB'} through {driver}",
+            ci=ci,
+            **common,
+        )
+
+    newest = series == "2.0"
+    suites = [
+        Suite(
+            name=f"sqlalchemy-{series}",
+            paths=_SQLALCHEMY_PATHS,
+            full=_SQLALCHEMY_FULL,
+            needs=(*needs, "aiosqlite"),
+            ci=newest,
+            what="base, engine, sql, orm, ext and the dialect suite on SQLite",
+            **common,
+        ),
+        Suite(
+            name=f"sqlalchemy-{series}-aiosqlite",
+            paths=("test/dialect/test_suite.py", "test/engine/test_execute.py", "test/ext/asyncio"),
+            needs=(*needs, "aiosqlite"),
+            arguments=("--dburi", "sqlite+aiosqlite:///:memory:"),
+            what="dialect suite, execution and ext.asyncio on SQLite through aiosqlite",
+            **common,
+        ),
+        dialect("asyncpg", "postgresql+asyncpg", "asyncpg", "postgresql", ci=newest),
+        dialect("pymysql", "mariadb+pymysql", "pymysql", "mariadb"),
+        dialect("mysqlclient", "mariadb+mysqldb", "mysqlclient", "mariadb"),
+    ]
+    if series != "1.4":
+        suites.append(dialect("psycopg", "postgresql+psycopg", "psycopg[binary]", "postgresql", ci=newest))
+    return tuple(suites)
+
+
+def _redis(version: str, *needs: str) -> tuple[Suite, ...]:
+    major = version.partition(".")[0]
+    sync = ("test_commands", "test_connection_pool", "test_pipeline", "test_pubsub", "test_lock", "test_scripting")
+    paths = tuple(f"tests/{name}.py" for name in (*sync, "test_connection", "test_encoding", "test_monitor"))
+    common = {
+        "package": "redis",
+        "version": version,
+        "needs": ("pytest<9", "pytest-asyncio", "pytest-timeout", "numpy", "ujson", *needs),
+        "arguments": ("--redis-url", "redis://{host}:{port}/0"),
+        "server": "redis",
+        "shadows": ("redis",),
+    }
+    asynchronous = ("test_commands", "test_connection_pool", "test_pipeline", "test_pubsub", "test_lock")
+    return (
+        Suite(name=f"redis-{major}", paths=paths, ci=major == "8", what="the client, on one server", **common),
+        Suite(
+            name=f"redis-{major}-asyncio",
+            paths=tuple(
+                f"tests/test_asyncio/{name}.py" for name in (*asynchronous, "test_connection", "test_scripting")
+            ),
+            what="the asynchronous client, on one server",
+            **common,
+        ),
+    )
+
+
+SUITES: tuple[Suite, ...] = (Suite("cachetools", "cachetools", "8.0.2", shadows=("src",), calls=False, ci=True),)
+
+
+def selected(names: list[str], *, ci: bool) -> list[Suite]:
+    """Suites of these names, or whose names begin so; all, or those of continuous integration, without names.
+
+    Raises:
+        LookupError: There is none of one of the names.
+    """
+    for name in names:
+        if not any(suite.name.startswith(name) for suite in SUITES):
+            raise LookupError(f"no suite {name}: {', '.join(suite.name for suite in SUITES)}")
+    return [
+        suite
+        for suite in SUITES
+        if (suite.ci or not ci) and (not names or any(suite.name.startswith(name) for name in names))
+    ]
