@@ -22,6 +22,7 @@ from opentelemetry.trace import SpanKind, get_current_span
 from dbsight import bus, config, scope, semconv, span
 from dbsight.instrument import callsite
 from dbsight.instrument.advisory_locks import AdvisoryLocks
+from dbsight.instrument.wrap import Patches
 from dbsight.model import LockEvent
 from dbsight.safety import failed
 from dbsight.statement.keys import templates
@@ -71,9 +72,11 @@ class Trying:
         self.count += 1
         self.paces = lock.sleep
 
-    def end(self) -> None:
-        """It is over."""
+    def returned(self, _: Any) -> None:
+        """The try is over."""
         self.ended = perf_counter()
+
+    raised = returned
 
 
 class Held:
@@ -143,33 +146,69 @@ def _publish(
         failed("locks.publish")
 
 
+class _Acquiring:
+    """One call of ``acquire``, from its begin to its end."""
+
+    __slots__ = ("_before", "_began", "_lock", "_token", "_trying", "_watcher")
+
+    def __init__(self, watcher: Watcher, lock: Any, trying: Trying, began: float) -> None:
+        self._watcher = watcher
+        self._lock = lock
+        self._trying = trying
+        self._began = began
+        self._before = trying.count
+        self._token = _trying.set(trying)
+
+    def returned(self, got: Any) -> None:
+        _trying.reset(self._token)
+        self._watcher.end(self._lock, self._trying, self._began, self._before, bool(got))
+
+    def raised(self, _: BaseException) -> None:
+        self.returned(False)
+
+
+class _Releasing:
+    """One call of ``do_release``."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def returned(self, _: Any) -> None:
+        _released(self._lock, None)
+
+    def raised(self, error: BaseException) -> None:
+        _released(self._lock, error)
+
+
 class Watcher:
-    """What the wrappers of one instrumentor share."""
+    """The hooks of one instrumentor, sync and async."""
 
     def __init__(self, pipeline: span.Pipeline) -> None:
         self.pipeline = pipeline
 
-    def begin(self, lock: Any) -> tuple[Trying | None, float]:
-        """Somebody wants a lock; no ``Trying`` while instrumentation is suppressed."""
+    def acquiring(self, lock: Any) -> _Acquiring | None:
+        """Somebody wants a lock; None while instrumentation is suppressed."""
         if scope.suppressed():
-            return None, 0.0
+            return None
         earlier: Trying | None = lock.__dict__.get("_dbsight_trying")
         now = perf_counter()
         if earlier is None or now - earlier.ended > SEQUENCE:
             earlier = lock.__dict__["_dbsight_trying"] = Trying()
         earlier.paces = None
-        return earlier, now
+        return _Acquiring(self, lock, earlier, now)
 
-    def end(self, lock: Any, trying: Trying | None, began: float, before: int, acquired: bool) -> None:
-        """It was got, or given up. Never raises."""
-        if trying is None:
-            return
-        try:
-            self._end(lock, trying, began, before, acquired)
-        except Exception:
-            failed("locks.end")
+    @staticmethod
+    def trying(lock: Any) -> Trying | None:
+        """The library asks the server for it."""
+        trying = _trying.get()
+        if trying is not None:
+            trying.begin(lock)
+        return trying
 
-    def _end(self, lock: Any, trying: Trying, began: float, before: int, acquired: bool) -> None:
+    def end(self, lock: Any, trying: Trying, began: float, before: int, acquired: bool) -> None:
+        """It was got, or given up."""
         seconds = perf_counter() - began
         name = templates.of(_text(lock.name))
         site = callsite.find()
@@ -238,109 +277,10 @@ def _released(lock: Any, error: BaseException | None) -> None:
     _publish("release", held.name, seconds, held.call_site, held.parent)
 
 
-# -- The wrappers -------------------------------------------------------------------------------------------------
-def _acquire(watcher: Watcher, original: Any) -> Any:
-    @functools.wraps(original)
-    def acquire(self: Any, *args: Any, **options: Any) -> Any:
-        trying, began = watcher.begin(self)
-        before = trying.count if trying is not None else 0
-        token = _trying.set(trying)
-        got = False
-        try:
-            got = original(self, *args, **options)
-        finally:
-            _trying.reset(token)
-            watcher.end(self, trying, began, before, bool(got))
-        return got
-
-    return acquire
-
-
-def _async_acquire(watcher: Watcher, original: Any) -> Any:
-    @functools.wraps(original)
-    async def acquire(self: Any, *args: Any, **options: Any) -> Any:
-        trying, began = watcher.begin(self)
-        before = trying.count if trying is not None else 0
-        token = _trying.set(trying)
-        got = False
-        try:
-            got = await original(self, *args, **options)
-        finally:
-            _trying.reset(token)
-            watcher.end(self, trying, began, before, bool(got))
-        return got
-
-    return acquire
-
-
-def _try(watcher: Watcher, original: Any) -> Any:
-    @functools.wraps(original)
-    def do_acquire(self: Any, *args: Any, **options: Any) -> Any:
-        trying = _trying.get()
-        if trying is None:
-            return original(self, *args, **options)
-        trying.begin(self)
-        try:
-            return original(self, *args, **options)
-        finally:
-            trying.end()
-
-    return do_acquire
-
-
-def _async_try(watcher: Watcher, original: Any) -> Any:
-    @functools.wraps(original)
-    async def do_acquire(self: Any, *args: Any, **options: Any) -> Any:
-        trying = _trying.get()
-        if trying is None:
-            return await original(self, *args, **options)
-        trying.begin(self)
-        try:
-            return await original(self, *args, **options)
-        finally:
-            trying.end()
-
-    return do_acquire
-
-
-def _release(watcher: Watcher, original: Any) -> Any:
-    @functools.wraps(original)
-    def do_release(self: Any, *args: Any, **options: Any) -> Any:
-        try:
-            done = original(self, *args, **options)
-        except BaseException as error:
-            _released(self, error)
-            raise
-        _released(self, None)
-        return done
-
-    return do_release
-
-
-def _async_release(watcher: Watcher, original: Any) -> Any:
-    @functools.wraps(original)
-    async def do_release(self: Any, *args: Any, **options: Any) -> Any:
-        try:
-            done = await original(self, *args, **options)
-        except BaseException as error:
-            _released(self, error)
-            raise
-        _released(self, None)
-        return done
-
-    return do_release
-
-
-_METHODS: Final = {
-    "lock": {"acquire": _acquire, "do_acquire": _try, "do_release": _release},
-    "asyncio.lock": {"acquire": _async_acquire, "do_acquire": _async_try, "do_release": _async_release},
-}
-
-
 class LockInstrumentor(BaseInstrumentor):
     """Watches the locks of redis-py and valkey-py, and PostgreSQL's advisory locks."""
 
-    _wrapped: tuple[tuple[Any, str, Any], ...] = ()
+    _patches: Patches | None = None
     _advisory: AdvisoryLocks | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -349,24 +289,22 @@ class LockInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         watcher = Watcher(span.Pipeline(kwargs.get("tracer_provider")))
-        wrapped = []
+        patches = self._patches = Patches()
         for package in ("redis", "valkey"):
             if importlib.util.find_spec(package) is None:
                 continue
-            for module, methods in _METHODS.items():
-                owner = importlib.import_module(f"{package}.{module}").Lock
-                for name, wrap in methods.items():
-                    original = vars(owner)[name]
-                    setattr(owner, name, wrap(watcher, original))
-                    wrapped.append((owner, name, original))
-        self._wrapped = tuple(wrapped)
+            for module in ("lock", "asyncio.lock"):
+                lock = importlib.import_module(f"{package}.{module}").Lock
+                patches.wrap(lock, "acquire", begin=watcher.acquiring)
+                patches.wrap(lock, "do_acquire", begin=watcher.trying)
+                patches.wrap(lock, "do_release", begin=_Releasing)
         self._advisory = AdvisoryLocks()
         bus.subscribe(self._advisory.observe, self._advisory.observe_all)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        for owner, name, original in self._wrapped:
-            setattr(owner, name, original)
-        self._wrapped = ()
+        if self._patches is not None:
+            self._patches.undo()
+            self._patches = None
         if self._advisory is not None:
             bus.unsubscribe(self._advisory.observe)
             self._advisory = None
