@@ -6,7 +6,6 @@ span, a pipeline or transaction one too; an empty pipeline sends nothing and get
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import sys
@@ -23,26 +22,25 @@ from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
 from dbsight.instrument.redis_clients import WATCHING, database_of, queued, running
 from dbsight.instrument.redis_running import Running
+from dbsight.instrument.wrap import Patches
 from dbsight.model import Operation
-from dbsight.safety import failed
 from dbsight.statement.redis import read_command, read_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection, Iterator, Sequence
 
     from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
+    from dbsight.instrument.wrap import Hook
     from dbsight.statement.redis_command import Command
-
-    Wrapper = Callable[["Watcher", Any], Any]
 
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192
 
 
 class Watcher:
-    """What the wrappers share.
+    """The hooks of one instrumentor.
 
     Args:
         system: ``redis`` or ``valkey``.
@@ -53,27 +51,27 @@ class Watcher:
         self.system = system
         self.pipeline = span.Pipeline(provider)
 
-    def begin(self, client: Any, args: Any, *, asynchronous: bool, keeps: bool = False) -> Running | None:
-        """A command is about to be sent; None when nobody watches it. Never raises.
+    def command(self, *, asynchronous: bool, keeps: bool = False) -> Hook:
+        """The hook around a method that sends one command.
 
         Args:
-            client: Whose.
-            args: The command and its arguments.
             asynchronous: It is awaited.
             keeps: It keeps its connection after the reply.
         """
-        try:
-            if not bus.listeners and not self.pipeline.live():
-                return None
-            return self._start(client, read_command(args, self.system), 0, args, asynchronous, keeps)
-        except Exception:
-            failed("redis.begin")
-            return None
+        live, start, system = self.pipeline.live, self._start, self.system
 
-    def begin_pipeline(self, pipe: Any, *, asynchronous: bool) -> Running | None:
-        """A pipeline is about to be sent; None when it is empty, or when nobody watches. Never raises."""
-        try:
-            if not bus.listeners and not self.pipeline.live():
+        def begin(client: Any, args: Any) -> Running | None:
+            if not args or not (bus.listeners or live()):
+                return None
+            return start(client, read_command(args, system), 0, args, asynchronous, keeps)
+
+        return begin
+
+    def batch(self, *, asynchronous: bool) -> Hook:
+        """The hook around a method that sends a pipeline; an empty one sends nothing."""
+
+        def begin(pipe: Any) -> Running | None:
+            if not (bus.listeners or self.pipeline.live()):
                 return None
             commands, transaction = queued(pipe)
             if not commands and not (transaction and getattr(pipe, "watching", False)):
@@ -81,9 +79,8 @@ class Watcher:
             command = read_pipeline(commands, self.system, transaction=transaction)
             batch = len(commands) if len(commands) > 1 else 0
             return self._start(pipe, command, batch, None, asynchronous, False)
-        except Exception:
-            failed("redis.begin_pipeline")
-            return None
+
+        return begin
 
     @staticmethod
     def _unseen(current: Context) -> bool:
@@ -154,127 +151,48 @@ class Watcher:
         sending.started = self.pipeline.start(prepared.name, known, sending.operation.start_ns, current)
 
 
-# -- The wrappers -------------------------------------------------------------------------------------------------
-def _command(watcher: Watcher, send: Any) -> Any:
-    keeps = send.__name__ in WATCHING
-
-    @functools.wraps(send)
-    def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        sending = watcher.begin(self, args, asynchronous=False, keeps=keeps)
-        if sending is None:
-            return send(self, *args, **options)
-        try:
-            reply = send(self, *args, **options)
-        except BaseException as error:
-            sending.raised(error)
-            raise
-        sending.replied(reply)
-        return reply
-
-    return execute_command
-
-
-def _async_command(watcher: Watcher, send: Any) -> Any:
-    keeps = send.__name__ in WATCHING
-
-    @functools.wraps(send)
-    async def execute_command(self: Any, *args: Any, **options: Any) -> Any:
-        sending = watcher.begin(self, args, asynchronous=True, keeps=keeps)
-        if sending is None:
-            return await send(self, *args, **options)
-        try:
-            reply = await send(self, *args, **options)
-        except BaseException as error:
-            sending.raised(error)
-            raise
-        sending.replied(reply)
-        return reply
-
-    return execute_command
-
-
-def _pipeline(watcher: Watcher, send: Any) -> Any:
-    @functools.wraps(send)
-    def execute(self: Any, *args: Any, **options: Any) -> Any:
-        sending = watcher.begin_pipeline(self, asynchronous=False)
-        if sending is None:
-            return send(self, *args, **options)
-        try:
-            reply = send(self, *args, **options)
-        except BaseException as error:
-            sending.raised(error)
-            raise
-        sending.replied(reply)
-        return reply
-
-    return execute
-
-
-def _async_pipeline(watcher: Watcher, send: Any) -> Any:
-    @functools.wraps(send)
-    async def execute(self: Any, *args: Any, **options: Any) -> Any:
-        sending = watcher.begin_pipeline(self, asynchronous=True)
-        if sending is None:
-            return await send(self, *args, **options)
-        try:
-            reply = await send(self, *args, **options)
-        except BaseException as error:
-            sending.raised(error)
-            raise
-        sending.replied(reply)
-        return reply
-
-    return execute
-
-
-def _failure(watcher: Watcher, close: Any) -> Any:
+def _attempt_failed(client: Any) -> None:
     """A connection is closed before the next attempt: count the attempt that failed."""
-    # Where it may be told of an error, without one it is no failure but a reconnection that was due.
-    always = "error" not in inspect.signature(close).parameters
-
-    @functools.wraps(close)
-    def closing(self: Any, *args: Any, **options: Any) -> Any:
-        if always or len(args) > 1 or "error" in options:
-            sending = running.get()
-            if sending is not None and not sending.over:
-                sending.failures += 1
-        return close(self, *args, **options)
-
-    return closing
+    sending = running.get()
+    if sending is not None and not sending.over:
+        sending.failures += 1
 
 
-_SENDING: Final[tuple[tuple[str, str, str, Wrapper], ...]] = (
-    ("client", "Redis", "execute_command", _command),
-    ("client", "Pipeline", "immediate_execute_command", _command),
-    ("client", "Pipeline", "execute", _pipeline),
-    ("client", "PubSub", "execute_command", _command),
-    ("cluster", "RedisCluster", "execute_command", _command),
-    ("cluster", "ClusterPipeline", "execute", _pipeline),
-    ("cluster", "TransactionStrategy", "_immediate_execute_command", _command),
-    ("cluster", "ClusterPubSub", "execute_command", _command),
-    ("asyncio.client", "Redis", "execute_command", _async_command),
-    ("asyncio.client", "Pipeline", "immediate_execute_command", _async_command),
-    ("asyncio.client", "Pipeline", "execute", _async_pipeline),
-    ("asyncio.client", "PubSub", "execute_command", _async_command),
-    ("asyncio.cluster", "RedisCluster", "execute_command", _async_command),
-    ("asyncio.cluster", "ClusterPipeline", "execute", _async_pipeline),
-    ("asyncio.cluster", "TransactionStrategy", "_immediate_execute_command", _async_command),
-    ("asyncio.cluster", "ClusterPubSub", "execute_command", _async_command),
-    *(
-        (module, name, method, _failure)
-        for module in ("client", "asyncio.client")
-        for name in ("Redis", "Pipeline")
-        for method in (
-            "_close_connection",  # redis-py 6 and newer
-            "_disconnect_raise",  # redis-py 5
-            "_disconnect_raise_on_watching",
-            "_disconnect_reset_raise",
-            "_disconnect_raise_reset",
-            "_disconnect_reset_raise_on_watching",
-        )
-    ),
+def _closed_for(client: Any, connection: Any, error: Any) -> None:
+    """The same where the error is passed on; without one it is no failure but a reconnection that was due."""
+    if error is not None:
+        _attempt_failed(client)
+
+
+_COMMANDS: Final = (
+    ("client", "Redis", "execute_command"),
+    ("client", "Pipeline", "immediate_execute_command"),
+    ("client", "PubSub", "execute_command"),
+    ("cluster", "RedisCluster", "execute_command"),
+    ("cluster", "TransactionStrategy", "_immediate_execute_command"),
+    ("cluster", "ClusterPubSub", "execute_command"),
 )
-"""Module, class and method of everything that sends, with what it becomes; where a release has it."""
+"""Module, class and method of everything that sends a command; asynchronous ones are called the same."""
+
+_BATCHES: Final = (
+    ("client", "Pipeline", "execute"),
+    ("cluster", "ClusterPipeline", "execute"),
+)
+"""The same for what sends a pipeline."""
+
+_CLOSING: Final = tuple(
+    ("client", name, method)
+    for name in ("Redis", "Pipeline")
+    for method in (
+        "_close_connection",  # redis-py 6 and newer
+        "_disconnect_raise",  # redis-py 5
+        "_disconnect_raise_on_watching",
+        "_disconnect_reset_raise",
+        "_disconnect_raise_reset",
+        "_disconnect_reset_raise_on_watching",
+    )
+)
+"""The same for what closes a connection after a failed attempt; where a release has it."""
 
 
 class _ClientInstrumentor(BaseInstrumentor):
@@ -282,7 +200,7 @@ class _ClientInstrumentor(BaseInstrumentor):
 
     package = ""
     requirement = ""
-    _wrapped: tuple[tuple[Any, str, Any], ...] = ()
+    _patches: Patches | None = None
     _pools: PoolWatch | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -291,30 +209,39 @@ class _ClientInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         watcher = Watcher(self.package, kwargs.get("tracer_provider"))
-        wrapped = []
-        for module, name, method, wrap in _SENDING:
-            try:
-                owner = getattr(importlib.import_module(f"{self.package}.{module}"), self._named(name), None)
-            except ImportError:
-                continue
-            # Its own method alone: one that it inherits is wrapped where it is.
-            original = vars(owner).get(method) if owner is not None else None
-            if original is not None:
-                setattr(owner, method, wrap(watcher, original))
-                wrapped.append((owner, method, original))
-        self._wrapped = tuple(wrapped)
+        patches = self._patches = Patches()
+        for asynchronous in (False, True):
+            for owner, method in self._methods(_COMMANDS, asynchronous):
+                keeps = method in WATCHING
+                patches.wrap(owner, method, begin=watcher.command(asynchronous=asynchronous, keeps=keeps))
+            for owner, method in self._methods(_BATCHES, asynchronous):
+                patches.wrap(owner, method, begin=watcher.batch(asynchronous=asynchronous))
+            for owner, method in self._methods(_CLOSING, asynchronous):
+                told = "error" in inspect.signature(vars(owner)[method]).parameters
+                patches.wrap(owner, method, before=_closed_for if told else _attempt_failed)
         self._pools = PoolWatch(self.package, self._named)
         self._pools.observe(kwargs.get("meter_provider"))
         redis_server.poll(kwargs.get("meter_provider"))
+
+    def _methods(self, methods: Sequence[tuple[str, str, str]], asynchronous: bool) -> Iterator[tuple[Any, str]]:
+        """Those that a class of this release defines itself; one that it inherits is wrapped where it is defined."""
+        package = f"{self.package}.asyncio" if asynchronous else self.package
+        for module, name, method in methods:
+            try:
+                owner = getattr(importlib.import_module(f"{package}.{module}"), self._named(name), None)
+            except ImportError:
+                continue
+            if owner is not None and method in vars(owner):
+                yield owner, method
 
     @staticmethod
     def _named(name: str) -> str:
         return name
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        for owner, method, original in reversed(self._wrapped):
-            setattr(owner, method, original)
-        self._wrapped = ()
+        if self._patches is not None:
+            self._patches.undo()
+            self._patches = None
         if self._pools is not None:
             self._pools.stop()
             self._pools = None

@@ -93,7 +93,7 @@ class Running:
         if self.started is not None and self.started.span is not None:
             self.started.span.set_attributes(self.prepared.attributes)
 
-    def replied(self, reply: Any) -> None:
+    def returned(self, reply: Any) -> None:
         """It is over, and this came back. Never raises."""
         duration = perf_counter() - self.began
         command = self.command
@@ -103,7 +103,7 @@ class Running:
             if command.effect or command.parts:
                 self.looks = looks(command, reply)
         except Exception:  # what an application makes of replies may be anything
-            failed("redis.replied")
+            failed("redis.returned")
         self._end(duration)
 
     def raised(self, error: BaseException) -> None:

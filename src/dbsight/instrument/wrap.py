@@ -240,8 +240,8 @@ def call_of(frame: Any) -> Any:
 
 
 def _names(hook: Hook) -> dict[str, Any]:
-    module = hook.__module__.removeprefix("dbsight.")
-    return {"_dbsight_hook": hook, "_dbsight_failed": failed, "_dbsight_place": f"{module}.{hook.__qualname__}"}
+    place = f"{hook.__module__}.{hook.__qualname__}".removeprefix("dbsight.").replace(".<locals>", "")
+    return {"_dbsight_hook": hook, "_dbsight_failed": failed, "_dbsight_place": place}
 
 
 def _compiled(source: str, original: Any, names: dict[str, Any]) -> FunctionType:

@@ -1,4 +1,4 @@
-"""Context managers around what a pool library does: giving out a connection, and making one."""
+"""What runs around the functions of a pool library: those that give out a connection, and those that make one."""
 
 from __future__ import annotations
 
@@ -7,48 +7,37 @@ from typing import TYPE_CHECKING
 from dbsight.instrument.pools.held import asking
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any
-
-    from typing_extensions import Self
 
     from dbsight.instrument.pools.held import Held
     from dbsight.instrument.pools.pool import Pool
 
 
 class Asking:
-    """Around a library's function that gives out a connection, sync or async: ``with Asking(pool) as asked: …``.
-
-    ``asked.got(connection)`` is called once there is one; leaving without it means that there was none.
+    """One call of a function that gives out a connection; what a ``begin`` hook returns.
 
     Args:
         pool: Whose function it is.
         timeouts: Exceptions by which it says that the time was over.
     """
 
-    __slots__ = ("_held", "_pool", "_served", "_timeouts", "_token")
+    __slots__ = ("_timeouts", "_token", "held", "pool")
 
     def __init__(self, pool: Pool, *timeouts: type[BaseException]) -> None:
-        self._pool = pool
+        self.pool = pool
         self._timeouts = timeouts
-        self._served = False
+        self.held = pool.ask()
+        self._token = asking.set(self.held)
 
-    def __enter__(self) -> Self:
-        self._held = self._pool.ask()
-        self._token = asking.set(self._held)
-        return self
-
-    def got(self, connection: Any) -> Held | None:
+    def returned(self, connection: Any) -> None:
         """It was given a connection."""
-        self._served = True
-        return self._pool.got(self._held, connection)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
         asking.reset(self._token)
-        if not self._served:
-            self._pool.gave_up(self._held, timed_out=self.timed_out(error))
+        self.pool.got(self.held, connection)
+
+    def raised(self, error: BaseException) -> None:
+        """There was none."""
+        asking.reset(self._token)
+        self.pool.gave_up(self.held, timed_out=self.timed_out(error))
 
     def timed_out(self, error: BaseException | None) -> bool:
         """Whether this is how the library says that the time was over."""
@@ -56,7 +45,7 @@ class Asking:
 
 
 class Making:
-    """Around a library's function that makes a connection, sync or async.
+    """One call of a function that makes a connection; what a ``begin`` hook returns.
 
     Args:
         pool: Whose connection it will be.
@@ -67,16 +56,14 @@ class Making:
 
     def __init__(self, pool: Pool, request: Held | None = None) -> None:
         self._pool = pool
-        self._request = request
+        self._request = request if request is not None else asking.get()
+        self._began = pool.connecting(self._request)
 
-    def __enter__(self) -> Self:
-        if self._request is None:
-            self._request = asking.get()
-        self._began = self._pool.connecting(self._request)
-        return self
+    def returned(self, _: Any) -> None:
+        """It was made."""
+        self._pool.connected(self._began, None, self._request)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def raised(self, error: BaseException) -> None:
+        """It could not be made, or was given up."""
         failure = error if isinstance(error, Exception) else None
-        self._pool.connected(self._began, failure, self._request, cancelled=error is not None and failure is None)
+        self._pool.connected(self._began, failure, self._request, cancelled=failure is None)

@@ -17,16 +17,16 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
-from dbsight.instrument.pools.around import Making
+from dbsight.instrument.pools.around import Asking, Making
 from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_query
 from dbsight.instrument.pools.existing import existing
-from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
+from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
 _LIBRARY = "asyncpg"
 
@@ -191,46 +191,51 @@ def _queries(holder: Any) -> int:
     return getattr(getattr(holder._con, "_protocol", None), "queries_count", 0)
 
 
-def _acquire(original: Any) -> Any:
-    async def acquire(pool: Any, timeout: Any) -> Any:
-        watched = _watched(pool)
-        if watched is None:
-            return await original(pool, timeout)
-        request = watched.ask()
-        token = asking.set(request)
-        proxy = None
-        timed_out = False
-        try:
-            proxy = await original(pool, timeout)
-        except asyncio.TimeoutError:
-            # Connecting may time out too, and is a failure then.
-            timed_out = timeout is not None and perf_counter() - request.asked >= timeout * 0.9
-            raise
-        finally:
-            asking.reset(token)
-            if proxy is None:
-                watched.gave_up(request, timed_out=timed_out)
-            else:
-                held = watched.got(request, proxy._holder)
-                if held is not None:
-                    held.seen = _queries(proxy._holder)
-        return proxy
-
-    return acquire
+# -- The hooks --------------------------------------------------------------------------------------------------------
 
 
-def _connect(original: Any) -> Any:
-    async def connect(holder: Any) -> None:
-        watched = _watched(holder._pool)
-        if watched is None:
-            await original(holder)
-            return
-        watched.unseen.discard(id(holder))
-        with Making(watched):
-            await original(holder)
-            _opened(watched, holder)
+class _Acquiring(Asking):
+    """One call of a pool's ``_acquire``."""
 
-    return connect
+    __slots__ = ("_timeout",)
+
+    def __init__(self, pool: Pool, timeout: float | None) -> None:
+        super().__init__(pool, asyncio.TimeoutError)
+        self._timeout = timeout
+
+    def returned(self, proxy: Any) -> None:
+        super().returned(proxy._holder)
+        self.held.seen = _queries(proxy._holder)
+
+    def timed_out(self, error: BaseException | None) -> bool:
+        # Connecting may time out too, and is a failure then.
+        return (
+            super().timed_out(error)
+            and self._timeout is not None
+            and perf_counter() - self.held.asked >= self._timeout * 0.9
+        )
+
+
+def _acquiring(pool: Any, timeout: Any) -> _Acquiring | None:
+    watched = _watched(pool)
+    return _Acquiring(watched, timeout) if watched is not None else None
+
+
+class _Connecting(Making):
+    """One call of a holder's ``connect``."""
+
+    __slots__ = ("_holder",)
+
+    _pool: _AsyncpgPool
+
+    def __init__(self, pool: _AsyncpgPool, holder: Any) -> None:
+        pool.unseen.discard(id(holder))
+        super().__init__(pool)
+        self._holder = holder
+
+    def returned(self, result: Any) -> None:
+        _opened(self._pool, self._holder)
+        super().returned(result)
 
 
 @guard
@@ -238,30 +243,42 @@ def _opened(watched: _AsyncpgPool, holder: Any) -> None:
     watched.opened(holder)
 
 
-def _release(original: Any) -> Any:
-    def release(holder: Any) -> None:
-        watched = _watched(holder._pool) if holder._in_use is not None else None
-        original(holder)
-        if watched is not None:
-            watched.gave_back(holder)
-
-    return release
+def _connecting(holder: Any) -> _Connecting | None:
+    watched = _watched(holder._pool)
+    return _Connecting(watched, holder) if watched is not None else None
 
 
-def _release_on_close(original: Any) -> Any:
-    def release(holder: Any) -> None:
-        watched = _watched(holder._pool)
-        original(holder)
-        if watched is not None:
-            watched.gone(holder, "dispose" if holder._pool.is_closing() else "invalid")
+class _Releasing:
+    """One call of a holder's ``_release``."""
 
-    return release
+    __slots__ = ("_holder", "_pool")
+
+    def __init__(self, pool: _AsyncpgPool, holder: Any) -> None:
+        self._pool = pool
+        self._holder = holder
+
+    def returned(self, _: Any) -> None:
+        self._pool.gave_back(self._holder)
+
+    def raised(self, _: BaseException) -> None:
+        """It is still out."""
+
+
+def _releasing(holder: Any) -> _Releasing | None:
+    watched = _watched(holder._pool) if holder._in_use is not None else None
+    return _Releasing(watched, holder) if watched is not None else None
+
+
+def _closed(_: Any, holder: Any) -> None:
+    watched = _watched(holder._pool)
+    if watched is not None:
+        watched.gone(holder, "dispose" if holder._pool.is_closing() else "invalid")
 
 
 class AsyncpgPoolInstrumentor(BaseInstrumentor):
     """Watches every asyncpg.Pool of the process; ``instrument(meter_provider=…)`` sends their states there."""
 
-    _undo: tuple[Callable[[], None], ...] = ()
+    _patches: Patches | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Versions of asyncpg that this works with."""
@@ -270,34 +287,20 @@ class AsyncpgPoolInstrumentor(BaseInstrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         from asyncpg import pool
 
-        undo = []
-        for cls, name, wrap in (
-            (pool.Pool, "_acquire", _acquire),
-            (pool.PoolConnectionHolder, "connect", _connect),
-            (pool.PoolConnectionHolder, "_release", _release),
-            (pool.PoolConnectionHolder, "_release_on_close", _release_on_close),
-        ):
-            original = cls.__dict__[name]
-            setattr(cls, name, wrap(original))
-            undo.append(_restore(cls, name, cls.__dict__[name], original))
-        self._undo = tuple(undo)
+        patches = self._patches = Patches()
+        patches.wrap(pool.Pool, "_acquire", begin=_acquiring)
+        patches.wrap(pool.PoolConnectionHolder, "connect", begin=_connecting)
+        patches.wrap(pool.PoolConnectionHolder, "_release", begin=_releasing)
+        patches.wrap(pool.PoolConnectionHolder, "_release_on_close", after=_closed)
         instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
         _adopt_existing(pool.PoolConnectionHolder)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        for undo in self._undo:
-            undo()
-        self._undo = ()
+        if self._patches is not None:
+            self._patches.undo()
+            self._patches = None
         _known.clear()
         instruments.stop_observing(_LIBRARY)
-
-
-def _restore(cls: Any, name: str, wrapper: Any, original: Any) -> Callable[[], None]:
-    def undo() -> None:
-        if cls.__dict__.get(name) is wrapper:
-            setattr(cls, name, original)
-
-    return undo
 
 
 @guard

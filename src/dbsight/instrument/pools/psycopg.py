@@ -1,14 +1,13 @@
 """psycopg_pool: ConnectionPool, AsyncConnectionPool, and their null variants.
 
 ``getconn`` and ``putconn`` are public; making and closing connections are not: ``_connect``, ``_close_connection``,
-``_return_connection`` and ``check`` of psycopg_pool 3.1 to 3.3. Sync and async classes have the same names; a method is
-wrapped by its kind. Connections are made by the pool's own workers, so that a request that waits until one was made
-has waited. Nothing is read from ``pop_stats``, which would take it from the application.
+``_return_connection`` and ``check`` of psycopg_pool 3.1 to 3.3. Sync and async classes have the same names and the same
+hooks. The pool's own workers open connections, so a request that waits until one was opened has waited. Nothing is read
+from ``pop_stats``, which would take it from the application.
 """
 
 from __future__ import annotations
 
-import inspect
 import time
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,11 +21,12 @@ from dbsight.instrument.pools.around import Asking, Making
 from dbsight.instrument.pools.drivers import database_behind, pool_name
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
+from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from dbsight.instrument.pools.held import Held
 
@@ -107,7 +107,7 @@ class _PsycopgPool(Pool):
         """Watch what a connection that is out does, and whether it is ever given back: the pool would not know."""
         identity = id(connection)
         if held is not None:
-            connection.wait = _wait(type(connection).wait, ref(connection), held)
+            connection.__dict__["_dbsight_use"] = _Use(held)
 
         def collected(_: ref[Any]) -> None:
             try:
@@ -169,22 +169,10 @@ def _database(pool: Any) -> Database | None:
 
 def _close(watched: _PsycopgPool, connection: Any, reason: str) -> None:
     """Count a connection as closed, once."""
-    try:
-        if connection.__dict__.setdefault("_dbsight_closed", False) is False:
-            connection.__dict__["_dbsight_closed"] = True
-            created = getattr(connection, "_created_at", None)
-            watched.closed(reason, max(0.0, time.monotonic() - created) if created is not None else 0.0)
-    except Exception:
-        failed("pools.psycopg.close")
-
-
-def _returned(watched: _PsycopgPool, connection: Any) -> None:
-    try:
-        watched.given.pop(id(connection), None)
-        connection.__dict__.pop("wait", None)
-        watched.gave_back(connection)
-    except Exception:
-        failed("pools.psycopg.returned")
+    if connection.__dict__.setdefault("_dbsight_closed", False) is False:
+        connection.__dict__["_dbsight_closed"] = True
+        created = getattr(connection, "_created_at", None)
+        watched.closed(reason, max(0.0, time.monotonic() - created) if created is not None else 0.0)
 
 
 def _reason(pool: Any, connection: Any) -> str:
@@ -197,93 +185,70 @@ def _reason(pool: Any, connection: Any) -> str:
     return "unpooled" if "Null" in type(pool).__name__ else "idle"
 
 
-def _wait(original: Any, connection: ref[Any], held: Held) -> Any:
-    """In the place of ``wait``, in which everything happens that a connection does, while it is out."""
-
-    def wait(*arguments: Any, **named: Any) -> Any:
-        held.inside += 1
-        try:
-            return original(connection(), *arguments, **named)
-        finally:
-            held.inside -= 1
-            held.last = perf_counter()
-
-    async def wait_async(*arguments: Any, **named: Any) -> Any:
-        held.inside += 1
-        try:
-            return await original(connection(), *arguments, **named)
-        finally:
-            held.inside -= 1
-            held.last = perf_counter()
-
-    return wait_async if inspect.iscoroutinefunction(original) else wait
+# -- The hooks --------------------------------------------------------------------------------------------------------
 
 
-# -- The wrappers; the second of each pair is the first with ``await`` ------------------------------------------------
+class _Use:
+    """What a connection that is out does: everything happens in its ``wait``."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+
+    def returned(self, _: Any) -> None:
+        self.held.inside -= 1
+        self.held.last = perf_counter()
+
+    raised = returned
 
 
-def _getconn(original: Any, timeout_class: type[BaseException]) -> Any:
-    def getconn(pool: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is None:
-            return original(pool, *arguments, **named)
-        with Asking(watched, timeout_class) as asked:
-            connection = original(pool, *arguments, **named)
-            held = asked.got(connection)
-        watched.give(connection, held)
-        return connection
-
-    async def getconn_async(pool: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is None:
-            return await original(pool, *arguments, **named)
-        with Asking(watched, timeout_class) as asked:
-            connection = await original(pool, *arguments, **named)
-            held = asked.got(connection)
-        watched.give(connection, held)
-        return connection
-
-    return getconn_async if inspect.iscoroutinefunction(original) else getconn
+def _waiting(connection: Any) -> _Use | None:
+    use: _Use | None = connection.__dict__.get("_dbsight_use")
+    if use is not None:
+        use.held.inside += 1
+    return use
 
 
-def _putconn(original: Any) -> Any:
-    def putconn(pool: Any, conn: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is not None and getattr(conn, "_pool", None) is pool:
-            _returned(watched, conn)
-        return original(pool, conn, *arguments, **named)
+class _Getting(Asking):
+    """One call of ``getconn``."""
 
-    async def putconn_async(pool: Any, conn: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is not None and getattr(conn, "_pool", None) is pool:
-            _returned(watched, conn)
-        return await original(pool, conn, *arguments, **named)
+    pool: _PsycopgPool
 
-    return putconn_async if inspect.iscoroutinefunction(original) else putconn
+    __slots__ = ()
+
+    def returned(self, connection: Any) -> None:
+        super().returned(connection)
+        self.pool.give(connection, self.held)
 
 
-def _connect(original: Any) -> Any:
-    def connect(pool: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is None:
-            return original(pool, *arguments, **named)
-        with Making(watched):
-            connection = original(pool, *arguments, **named)
-            if not watched.asked:
-                _learn(watched, connection)
-        return connection
+def _getting(pool: Any) -> _Getting | None:
+    import psycopg_pool
 
-    async def connect_async(pool: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is None:
-            return await original(pool, *arguments, **named)
-        with Making(watched):
-            connection = await original(pool, *arguments, **named)
-            if not watched.asked:
-                _learn(watched, connection)
-        return connection
+    watched = _watched(pool)
+    return _Getting(watched, psycopg_pool.PoolTimeout) if watched is not None else None
 
-    return connect_async if inspect.iscoroutinefunction(original) else connect
+
+def _putting(pool: Any, connection: Any) -> None:
+    watched = _watched(pool)
+    if watched is None or getattr(connection, "_pool", None) is not pool:
+        return
+    watched.given.pop(id(connection), None)
+    connection.__dict__.pop("_dbsight_use", None)
+    watched.gave_back(connection)
+
+
+class _Connecting(Making):
+    """One call of ``_connect``."""
+
+    __slots__ = ()
+
+    _pool: _PsycopgPool
+
+    def returned(self, connection: Any) -> None:
+        if not self._pool.asked:
+            _learn(self._pool, connection)
+        super().returned(connection)
 
 
 @guard
@@ -291,20 +256,15 @@ def _learn(watched: _PsycopgPool, connection: Any) -> None:
     watched.learn(connection)
 
 
-def _close_connection(original: Any) -> Any:
-    def close(pool: Any, conn: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is not None:
-            _close(watched, conn, _reason(pool, conn))
-        return original(pool, conn, *arguments, **named)
+def _connecting(pool: Any) -> _Connecting | None:
+    watched = _watched(pool)
+    return _Connecting(watched) if watched is not None else None
 
-    async def close_async(pool: Any, conn: Any, *arguments: Any, **named: Any) -> Any:
-        watched = _watched(pool)
-        if watched is not None:
-            _close(watched, conn, _reason(pool, conn))
-        return await original(pool, conn, *arguments, **named)
 
-    return close_async if inspect.iscoroutinefunction(original) else close
+def _closing(pool: Any, connection: Any) -> None:
+    watched = _watched(pool)
+    if watched is not None:
+        _close(watched, connection, _reason(pool, connection))
 
 
 def _drop_broken(pool: Any, connections: Collection[Any]) -> None:
@@ -315,98 +275,78 @@ def _drop_broken(pool: Any, connections: Collection[Any]) -> None:
                 _close(watched, connection, "invalid")
 
 
-def _return_connection(original: Any) -> Any:
-    def give_back(pool: Any, conn: Any, *arguments: Any, **named: Any) -> Any:
-        result = original(pool, conn, *arguments, **named)
-        _drop_broken(pool, (conn,))
-        return result
-
-    async def give_back_async(pool: Any, conn: Any, *arguments: Any, **named: Any) -> Any:
-        result = await original(pool, conn, *arguments, **named)
-        _drop_broken(pool, (conn,))
-        return result
-
-    return give_back_async if inspect.iscoroutinefunction(original) else give_back
+def _returned(_: Any, pool: Any, connection: Any) -> None:
+    _drop_broken(pool, (connection,))
 
 
-def _check(original: Any) -> Any:
-    def check(pool: Any) -> Any:
-        connections = list(pool._pool)
-        result = original(pool)
-        _drop_broken(pool, connections)
-        return result
+class _Checking:
+    """One call of ``check``, which drops what is broken."""
 
-    async def check_async(pool: Any) -> Any:
-        connections = list(pool._pool)
-        result = await original(pool)
-        _drop_broken(pool, connections)
-        return result
+    __slots__ = ("_connections", "_pool")
 
-    return check_async if inspect.iscoroutinefunction(original) else check
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+        self._connections = list(pool._pool)
+
+    def returned(self, _: Any) -> None:
+        _drop_broken(self._pool, self._connections)
+
+    def raised(self, _: BaseException) -> None:
+        """Nothing is known of it."""
 
 
-def _init(original: Any) -> Any:
-    def __init__(pool: Any, *arguments: Any, **named: Any) -> None:  # noqa: N807 - it takes the place of one
-        original(pool, *arguments, **named)
-        _watched(pool)
+def _made(_: None, pool: Any) -> None:
+    _watched(pool)
 
-    return __init__
+
+_HOOKS: Final[dict[str, Any]] = {
+    "__init__": {"after": _made},
+    "getconn": {"begin": _getting},
+    "putconn": {"before": _putting},
+    "_connect": {"begin": _connecting},
+    "_close_connection": {"before": _closing},
+    "_return_connection": {"after": _returned},
+    "check": {"begin": _Checking},
+}
+"""The hook around each method of a pool."""
 
 
 class PsycopgPoolInstrumentor(BaseInstrumentor):
     """Watches every psycopg_pool of the process; ``instrument(meter_provider=…)`` sends their states there."""
 
-    _undo: tuple[Callable[[], None], ...] = ()
+    _patches: Patches | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """psycopg_pool's versions that this works with."""
         return ("psycopg_pool >= 3.1",)
 
     def _instrument(self, **kwargs: Any) -> None:
+        import psycopg
         import psycopg_pool
 
         classes = (psycopg_pool.ConnectionPool, psycopg_pool.AsyncConnectionPool)
         adopted = _adopt_existing(classes) or []
         nulls = (psycopg_pool.NullConnectionPool, psycopg_pool.AsyncNullConnectionPool)
-        undo: list[Callable[[], None]] = []
+        patches = self._patches = Patches()
         for cls in (*classes, *nulls):
-            wrappers = {
-                "__init__": _init,
-                "getconn": lambda original: _getconn(original, psycopg_pool.PoolTimeout),
-                "putconn": _putconn,
-                "_connect": _connect,
-                "_close_connection": _close_connection,
-                "_return_connection": _return_connection,
-                "check": _check,
-            }
-            for name, wrap in wrappers.items():
+            for name, hook in _HOOKS.items():
                 # The null variants inherit most of them; their own __init__ calls that of the other class.
-                original = cls.__dict__.get(name)
-                if original is None or (cls in nulls and name in {"__init__", "check"}):
-                    continue
-                setattr(cls, name, wrap(original))
-                undo.append(_restore(cls, name, cls.__dict__[name], original))
-        self._undo = tuple(undo)
+                if name in vars(cls) and (cls not in nulls or name not in {"__init__", "check"}):
+                    patches.wrap(cls, name, **hook)
+        for connection in (psycopg.Connection, psycopg.AsyncConnection):
+            patches.wrap(connection, "wait", begin=_waiting)
         instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
         _recount(adopted)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        for undo in self._undo:
-            undo()
-        self._undo = ()
+        if self._patches is not None:
+            self._patches.undo()
+            self._patches = None
         for pool in registry.pools():
             if isinstance(pool, _PsycopgPool):
                 pool.given.clear()
                 pool.pool.__dict__.pop("_dbsight", None)
         instruments.stop_observing(_LIBRARY)
-
-
-def _restore(cls: Any, name: str, wrapper: Any, original: Any) -> Callable[[], None]:
-    def undo() -> None:
-        if cls.__dict__.get(name) is wrapper:
-            setattr(cls, name, original)
-
-    return undo
 
 
 @guard

@@ -8,8 +8,6 @@ an asynchronous cluster keep their connections themselves: ``redis_nodes.py``.
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import sys
 from time import perf_counter
@@ -22,10 +20,10 @@ from dbsight.instrument.pools.around import Making
 from dbsight.instrument.pools.held import asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
-from dbsight.safety import failed, guard
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import FrameType
 
     from dbsight.instrument.pools.held import Held
     from dbsight.instrument.redis_clients import Sending
@@ -174,11 +172,6 @@ def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
     return made
 
 
-def _is_asynchronous(original: Any) -> bool:
-    """Whether a method is awaited: decorators of redis-py 5 and 6 hide it behind a plain function."""
-    return inspect.iscoroutinefunction(inspect.unwrap(original))
-
-
 # -- Connections --------------------------------------------------------------------------------------------------
 def _asked() -> Held | None:
     """What this thread or task asks a pool for."""
@@ -212,73 +205,33 @@ class _Connecting(Making):
         self._connection = connection.__dict__
         self._connection["_dbsight_connecting"] = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def returned(self, result: Any) -> None:
+        """It has a socket."""
         self._connection.pop("_dbsight_connecting", None)
-        if error is None:
-            self._connection["_dbsight_opened"] = perf_counter()
-        super().__exit__(kind, error, trace)
+        self._connection["_dbsight_opened"] = perf_counter()
+        super().returned(result)
+
+    def raised(self, error: BaseException) -> None:
+        """It has none."""
+        self._connection.pop("_dbsight_connecting", None)
+        super().raised(error)
 
 
-def _to_be_connected(connection: Any) -> RedisPool | None:
-    """The pool of a connection that has no socket, and that nobody connects already."""
-    if has_socket(connection) or "_dbsight_connecting" in connection.__dict__:
+def connecting(connection: Any) -> _Connecting | None:
+    """The hook around its ``connect``, which is called for each checkout: nearly always there is a socket."""
+    about = connection.__dict__
+    if about.get("_sock") is not None or about.get("_reader") is not None or "_dbsight_connecting" in about:
         return None
-    return _pool_of(connection)
+    pool = _pool_of(connection)
+    return _Connecting(pool, connection) if pool is not None else None
 
 
-def around_connect(original: Any) -> Any:
-    """In the place of a connection's ``connect``."""
-
-    @functools.wraps(original)
-    def connect(self: Any, *args: Any, **options: Any) -> Any:
-        if self.__dict__.get("_sock") is not None:  # nearly always: it is asked each time when one is taken
-            return original(self, *args, **options)
-        pool = _to_be_connected(self)
-        if pool is None:
-            return original(self, *args, **options)
-        with _Connecting(pool, self):
-            return original(self, *args, **options)
-
-    @functools.wraps(original)
-    async def connect_async(self: Any, *args: Any, **options: Any) -> Any:
-        if self.__dict__.get("_reader") is not None:
-            return await original(self, *args, **options)
-        pool = _to_be_connected(self)
-        if pool is None:
-            return await original(self, *args, **options)
-        with _Connecting(pool, self):
-            return await original(self, *args, **options)
-
-    return connect_async if _is_asynchronous(original) else connect
-
-
-def _closing(connection: Any) -> None:
+def closing(connection: Any) -> None:
     """A socket that was made is closed."""
-    try:
-        opened = connection.__dict__.pop("_dbsight_opened", None)
-        pool = connection.__dict__.get("_dbsight_pool")
-        if opened is not None and pool is not None and opened >= getattr(pool, "since", 0.0):
-            pool.closed("dispose" if getattr(pool, "disposing", False) else "invalid", perf_counter() - opened)
-    except Exception:
-        failed("pools.redis.closing")
-
-
-def around_disconnect(original: Any) -> Any:
-    """In the place of its ``disconnect``."""
-
-    @functools.wraps(original)
-    def disconnect(self: Any, *args: Any, **options: Any) -> Any:
-        _closing(self)
-        return original(self, *args, **options)
-
-    @functools.wraps(original)
-    async def disconnect_async(self: Any, *args: Any, **options: Any) -> Any:
-        _closing(self)
-        return await original(self, *args, **options)
-
-    return disconnect_async if _is_asynchronous(original) else disconnect
+    opened = connection.__dict__.pop("_dbsight_opened", None)
+    pool = connection.__dict__.get("_dbsight_pool")
+    if opened is not None and pool is not None and opened >= getattr(pool, "since", 0.0):
+        pool.closed("dispose" if getattr(pool, "disposing", False) else "invalid", perf_counter() - opened)
 
 
 # -- Pools --------------------------------------------------------------------------------------------------------
@@ -305,15 +258,11 @@ class _Others:
     def request(self, request: Held | None) -> None:
         asking.set(request)
 
-    @guard
-    def _given(self, request: Held, connection: Any, frame: FrameType) -> None:
+    def given(self, request: Held, connection: Any) -> None:
+        """As ``Sending.given``; called by a hook around a pool's method, for it looks who called that."""
         held = request.pool.got(request, connection)
         if held is not None:
-            held.kept = gives_back(frame)
-
-    def given(self, request: Held, connection: Any) -> None:
-        """As ``Sending.given``; called by what takes the place of a pool's method, for it looks who called that."""
-        self._given(request, connection, sys._getframe(2))
+            held.kept = gives_back(sys._getframe(3))
 
 
 _OTHERS: Final = _Others()
@@ -325,17 +274,6 @@ def asker() -> Sending | _Others:
     return sending if sending is not None and not sending.over else _OTHERS
 
 
-def reached(connection: Any) -> Any:
-    """A command has this connection, of a pool that is not watched: the library measures it itself."""
-    try:
-        sending = running.get()
-        if sending is not None and not sending.over and sending.operation.database.several:
-            sending.reached(connection)
-    except Exception:
-        failed("pools.redis.reached")
-    return connection
-
-
 def gives_back(frame: FrameType | None) -> bool:
     """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need."""
     while frame is not None and frame.f_globals.get("__name__") == _SHARED_POOLS:
@@ -345,119 +283,92 @@ def gives_back(frame: FrameType | None) -> bool:
     return str(frame.f_globals.get("__name__")).startswith(_PACKAGES)
 
 
-def around_get_connection(original: Any, package: str) -> Any:
-    """In the place of a pool's ``get_connection``."""
+class _Asking:
+    """One call of ``get_connection``."""
 
-    @functools.wraps(original)
-    def get_connection(self: Any, *args: Any, **options: Any) -> Any:
-        pool = self.__dict__.get("_dbsight") or _watched(self, package)
-        if pool is None:
-            return reached(original(self, *args, **options))
-        who = asker()
-        before = who.request
-        who.request = request = pool.ask()
-        try:
-            connection = original(self, *args, **options)
-        except BaseException as error:
-            pool.gave_up(request, timed_out=timed_out(error))
-            raise
-        finally:
-            who.request = before
-        who.given(request, connection)
-        return connection
+    __slots__ = ("_before", "_pool", "_request", "_who")
 
-    @functools.wraps(original)
-    async def get_connection_async(self: Any, *args: Any, **options: Any) -> Any:
-        pool = self.__dict__.get("_dbsight") or _watched(self, package)
-        if pool is None:
-            return reached(await original(self, *args, **options))
-        who = asker()
-        before = who.request
-        who.request = request = pool.ask()
-        try:
-            connection = await original(self, *args, **options)
-        except BaseException as error:
-            pool.gave_up(request, timed_out=timed_out(error))
-            raise
-        finally:
-            who.request = before
-        who.given(request, connection)
-        return connection
+    def __init__(self, pool: RedisPool) -> None:
+        self._pool = pool
+        self._who = who = asker()
+        self._before = who.request
+        who.request = self._request = pool.ask()
 
-    return get_connection_async if _is_asynchronous(original) else get_connection
+    def returned(self, connection: Any) -> None:
+        self._who.request = self._before
+        self._who.given(self._request, connection)
+
+    def raised(self, error: BaseException) -> None:
+        self._who.request = self._before
+        self._pool.gave_up(self._request, timed_out=timed_out(error))
 
 
-def around_release(original: Any, package: str) -> Any:
-    """In the place of its ``release``. Whoever waits for the connection is served before this returns."""
+class Unwatched:
+    """One call of ``get_connection`` of a pool that is not watched, because the library measures it itself."""
 
-    @functools.wraps(original)
-    def release(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        pool = self.__dict__.get("_dbsight") or _watched(self, package)
-        if pool is not None:
-            pool.gave_back(connection)
-        return original(self, connection, *args, **options)
+    __slots__ = ()
 
-    @functools.wraps(original)
-    async def release_async(self: Any, connection: Any, *args: Any, **options: Any) -> Any:
-        pool = self.__dict__.get("_dbsight") or _watched(self, package)
-        if pool is not None:
-            pool.gave_back(connection)
-        return await original(self, connection, *args, **options)
+    def returned(self, connection: Any) -> None:
+        """A command has this connection."""
+        sending = running.get()
+        if sending is not None and not sending.over and sending.operation.database.several:
+            sending.reached(connection)
 
-    return release_async if _is_asynchronous(original) else release
+    def raised(self, _: BaseException) -> None:
+        """It has none."""
 
 
-def around_dispose(original: Any, package: str) -> Any:
-    """In the place of its ``disconnect``."""
+UNWATCHED: Final = Unwatched()
 
-    @functools.wraps(original)
-    def disconnect(self: Any, *args: Any, **options: Any) -> Any:
-        pool = self.__dict__.get("_dbsight")
-        if pool is None:
-            return original(self, *args, **options)
+
+class _Disposing:
+    """One call of a pool's ``disconnect``."""
+
+    __slots__ = ("_pool",)
+
+    def __init__(self, pool: RedisPool) -> None:
+        self._pool = pool
         pool.disposing = True
-        try:
-            return original(self, *args, **options)
-        finally:
-            pool.disposing = False
 
-    @functools.wraps(original)
-    async def disconnect_async(self: Any, *args: Any, **options: Any) -> Any:
-        pool = self.__dict__.get("_dbsight")
-        if pool is None:
-            return await original(self, *args, **options)
-        pool.disposing = True
-        try:
-            return await original(self, *args, **options)
-        finally:
-            pool.disposing = False
+    def returned(self, _: Any) -> None:
+        self._pool.disposing = False
 
-    return disconnect_async if _is_asynchronous(original) else disconnect
+    raised = returned
 
 
-def around_init(original: Any, package: str) -> Any:
-    """In the place of its ``__init__``."""
+class PoolHooks:
+    """The hooks around the pools and clients of one package, sync and async.
 
-    @functools.wraps(original)
-    def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - it takes the place of one
-        original(self, *args, **options)
-        if not hasattr(type(self), "get_master_address"):  # a sentinel's learns only then which service it leads to
-            _watched(self, package)
+    Args:
+        package: ``redis`` or ``valkey``.
+    """
 
-    return __init__
+    def __init__(self, package: str) -> None:
+        self.package = package
 
+    def asking(self, pool: Any) -> _Asking | Unwatched:
+        """A connection is asked for."""
+        watched = pool.__dict__.get("_dbsight") or _watched(pool, self.package)
+        return _Asking(watched) if watched is not None else UNWATCHED
 
-def around_client_init(original: Any, package: str) -> Any:
-    """In the place of a client's ``__init__``."""
+    def releasing(self, pool: Any, connection: Any) -> None:
+        """A connection is given back; before the pool has it, because it serves a waiting request at once."""
+        watched = pool.__dict__.get("_dbsight") or _watched(pool, self.package)
+        if watched is not None:
+            watched.gave_back(connection)
 
-    @functools.wraps(original)
-    def __init__(self: Any, *args: Any, **options: Any) -> None:  # noqa: N807 - as above
-        original(self, *args, **options)
-        try:
-            pool = _watched(self.connection_pool, package)
-            if pool is not None:
-                pool.users.add(self)
-        except Exception:
-            failed("pools.redis.client")
+    def disposing(self, pool: Any) -> _Disposing | None:
+        """A pool is disconnected as a whole."""
+        watched = pool.__dict__.get("_dbsight")
+        return _Disposing(watched) if watched is not None else None
 
-    return __init__
+    def made(self, _: None, pool: Any) -> None:
+        """A pool was made."""
+        if not hasattr(type(pool), "get_master_address"):  # a sentinel's learns only later which service it leads to
+            _watched(pool, self.package)
+
+    def client_made(self, _: None, client: Any) -> None:
+        """A client was made."""
+        watched = _watched(client.connection_pool, self.package)
+        if watched is not None:
+            watched.users.add(client)

@@ -7,7 +7,6 @@ of our own, which tells what is put into it, lives as long as the node, and is w
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -17,18 +16,20 @@ from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.redis import (
     NO_LIMIT,
+    UNWATCHED,
     LatePool,
+    Unwatched,
     asker,
     has_socket,
     is_open,
     note_open,
-    reached,
     timed_out,
 )
 from dbsight.instrument.redis_clients import pools_measure_themselves
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
+    from dbsight.instrument.wrap import Hook
     from dbsight.model import CallSite
 
 
@@ -98,25 +99,31 @@ def _adopt(node: Any, package: str, site: CallSite | None) -> NodePool:
     return pool
 
 
-def around_acquire(original: Any, package: str) -> Any:
-    """In the place of ``ClusterNode.acquire_connection``."""
+class _Acquiring:
+    """One call of ``acquire_connection``."""
 
-    @functools.wraps(original)
-    def acquire_connection(self: Any, *args: Any, **options: Any) -> Any:
-        pool = _watched(self, package)
-        if pool is None:
-            return reached(original(self, *args, **options))
-        request = pool.ask()
-        try:
-            connection = original(self, *args, **options)
-        except BaseException as error:
-            pool.gave_up(request, timed_out=timed_out(error))
-            raise
-        connection.__dict__["_dbsight_pool"] = pool  # it is connected later, when it is first used
-        asker().given(request, connection)
-        return connection
+    __slots__ = ("_pool", "_request")
 
-    return acquire_connection
+    def __init__(self, pool: NodePool) -> None:
+        self._pool = pool
+        self._request = pool.ask()
+
+    def returned(self, connection: Any) -> None:
+        connection.__dict__["_dbsight_pool"] = self._pool  # it is connected later, when it is first used
+        asker().given(self._request, connection)
+
+    def raised(self, error: BaseException) -> None:
+        self._pool.gave_up(self._request, timed_out=timed_out(error))
+
+
+def acquiring(package: str) -> Hook:
+    """The hook around ``ClusterNode.acquire_connection``."""
+
+    def begin(node: Any) -> _Acquiring | Unwatched:
+        pool = _watched(node, package)
+        return _Acquiring(pool) if pool is not None else UNWATCHED
+
+    return begin
 
 
 def adopt_nodes(package: str) -> None:

@@ -2,57 +2,61 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
+import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.redis import (
+    PoolHooks,
     RedisPool,
     adopt,
-    around_client_init,
-    around_connect,
-    around_disconnect,
-    around_dispose,
-    around_get_connection,
-    around_init,
-    around_release,
     available,
+    closing,
+    connecting,
     has_socket,
     note_open,
 )
-from dbsight.instrument.pools.redis_nodes import NodePool, adopt_nodes, around_acquire
+from dbsight.instrument.pools.redis_nodes import NodePool, acquiring, adopt_nodes
+from dbsight.instrument.wrap import Patches
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbsight.instrument.wrap import Hook
 
-def _methods(package: str) -> list[tuple[str, str, str, Callable[[Any], Any]]]:
-    """Module, class, method, and what it becomes."""
-    named = functools.partial
-    methods: list[tuple[str, str, str, Callable[[Any], Any]]] = []
+
+def _methods(package: str) -> list[tuple[str, str, str, dict[str, Hook]]]:
+    """Module, class, method, and the hook around it."""
+    hooks = PoolHooks(package)
+    methods: list[tuple[str, str, str, dict[str, Hook]]] = []
     for prefix in ("", "asyncio."):
         connection = f"{prefix}connection"
         methods += [
-            (connection, "AbstractConnection", "connect", around_connect),
+            (connection, "AbstractConnection", "connect", {"begin": connecting}),
             # What connects at its first command goes there at once, in newer releases.
-            (connection, "AbstractConnection", "connect_check_health", around_connect),
-            (connection, "AbstractConnection", "disconnect", around_disconnect),
-            (f"{prefix}sentinel", "SentinelManagedConnection", "connect", around_connect),
-            (connection, "ConnectionPool", "__init__", named(around_init, package=package)),
-            (f"{prefix}client", "Redis", "__init__", named(around_client_init, package=package)),
+            (connection, "AbstractConnection", "connect_check_health", {"begin": connecting}),
+            (connection, "AbstractConnection", "disconnect", {"before": closing}),
+            (f"{prefix}sentinel", "SentinelManagedConnection", "connect", {"begin": connecting}),
+            (connection, "ConnectionPool", "__init__", {"after": hooks.made}),
+            (f"{prefix}client", "Redis", "__init__", {"after": hooks.client_made}),
         ]
         for name in ("ConnectionPool", "BlockingConnectionPool"):
             methods += [
-                (connection, name, "get_connection", named(around_get_connection, package=package)),
-                (connection, name, "release", named(around_release, package=package)),
-                (connection, name, "disconnect", named(around_dispose, package=package)),
+                (connection, name, "get_connection", {"begin": hooks.asking}),
+                (connection, name, "release", {"before": hooks.releasing}),
+                (connection, name, "disconnect", {"begin": hooks.disposing}),
             ]
     # Only its own: where it is released differs from release to release, but not what it is put into.
-    return [*methods, ("asyncio.cluster", "ClusterNode", "acquire_connection", named(around_acquire, package=package))]
+    return [*methods, ("asyncio.cluster", "ClusterNode", "acquire_connection", {"begin": acquiring(package)})]
+
+
+def _awaited(function: Any) -> bool:
+    """Whether a decorator, as redis-py 5 and 6 have, hides a coroutine function behind a plain one."""
+    return inspect.iscoroutinefunction(inspect.unwrap(function)) and not inspect.iscoroutinefunction(function)
 
 
 class PoolWatch:
@@ -65,13 +69,12 @@ class PoolWatch:
 
     def __init__(self, package: str, named: Callable[[str], str]) -> None:
         self._package = package
-        self._undo: list[tuple[Any, str, Any]] = []
-        for module, name, method, wrap in _methods(package):
+        self._patches = Patches()
+        for module, name, method, hook in _methods(package):
             owner = getattr(importlib.import_module(f"{package}.{module}"), named(name), None)
             original = vars(owner).get(method) if owner is not None else None
             if original is not None:
-                setattr(owner, method, wrap(original))
-                self._undo.append((owner, method, original))
+                self._patches.wrap(owner, method, awaited=_awaited(original), **hook)  # type: ignore[arg-type]
         _adopt_existing(package)
 
     def observe(self, meter_provider: Any) -> None:
@@ -80,9 +83,7 @@ class PoolWatch:
 
     def stop(self) -> None:
         """Leave nothing behind."""
-        for owner, method, original in reversed(self._undo):
-            setattr(owner, method, original)
-        self._undo = []
+        self._patches.undo()
         for pool in registry.pools():
             if isinstance(pool, (RedisPool, NodePool)) and pool.system == self._package:
                 pool.pool.__dict__.pop("_dbsight", None)
