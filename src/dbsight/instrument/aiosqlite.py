@@ -9,36 +9,36 @@ aiosqlite 0.17 to 0.22.
 from __future__ import annotations
 
 import functools
-import inspect
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Final
 
-from dbsight.safety import guard
+from dbsight.instrument.wrap import Patches
+
+_patches: Final = Patches()
 
 
-@guard
+class _Carried:
+    """One call: ``fn`` takes the place of the function that is queued."""
+
+    __slots__ = ("fn",)
+
+    def __init__(self, connection: Any, fn: Any) -> None:
+        self.fn = functools.partial(copy_context().run, fn)
+
+    def returned(self, _: Any) -> None:
+        """It ran."""
+
+    raised = returned
+
+
 def carry_context() -> None:
     """From now on every call of every aiosqlite connection runs in its caller's context. Doing it twice is once."""
-    from aiosqlite.core import Connection
+    if not _patches:
+        from aiosqlite.core import Connection
 
-    original = Connection._execute
-    if hasattr(original, "_dbsight_original") or not inspect.iscoroutinefunction(original):
-        return
-
-    @functools.wraps(original)
-    async def _execute(self: Any, fn: Any, *args: Any, **kwargs: Any) -> Any:
-        return await original(self, copy_context().run, fn, *args, **kwargs)
-
-    _execute._dbsight_original = original  # type: ignore[attr-defined]
-    Connection._execute = _execute  # type: ignore[method-assign]
+        _patches.wrap(Connection, "_execute", begin=_Carried, changes=("fn",))
 
 
-@guard
 def leave_context() -> None:
     """Undo ``carry_context``."""
-    import sys
-
-    core = sys.modules.get("aiosqlite.core")
-    original = getattr(getattr(getattr(core, "Connection", None), "_execute", None), "_dbsight_original", None)
-    if core is not None and original is not None:
-        core.Connection._execute = original
+    _patches.undo()

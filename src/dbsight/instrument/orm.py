@@ -15,8 +15,6 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from dbsight.safety import guard
-
 
 class Loading(NamedTuple):
     """How the ORM came to load something.
@@ -161,7 +159,6 @@ def _made_by_the_database(mapper: Any, name: str) -> bool:
     return any(column.server_default is not None or column.server_onupdate is not None for column in columns)
 
 
-@guard
 def before_flush(session: Any, flush_context: Any, instances: Any) -> None:
     """Give the flush that begins a number, and find out whether a read triggered it."""
     frame = sys._getframe(1)
@@ -182,7 +179,6 @@ def number_of(context: Any) -> int:
     return int(number)
 
 
-@guard
 def after_flush(session: Any, *_: Any) -> None:
     """The flush is over, for good or for bad."""
     flush.set(None)

@@ -22,8 +22,9 @@ from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.results import follow
+from dbsight.instrument.wrap import Patches, bound
 from dbsight.model import Operation
-from dbsight.safety import failed, guard
+from dbsight.safety import failed
 from dbsight.statement import read
 from dbsight.statement.parameters import VALUES_MATTER, hash_parameters, separate_values
 
@@ -178,16 +179,9 @@ class Watcher:
     # -- What SQLAlchemy tells ----------------------------------------------------------------------------------
 
     def before_cursor_execute(
-        self, conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
-    ) -> tuple[str, Any]:
+        self, conn: Any, cursor: Any, text: str, parameters: Any, context: Any, executemany: bool
+    ) -> None:
         """A statement is about to be given to the driver."""
-        try:
-            self._begin(conn, statement, parameters, context, executemany)
-        except Exception:
-            failed("sqlalchemy.before_cursor_execute")
-        return statement, parameters
-
-    def _begin(self, conn: Any, text: str, parameters: Any, context: Any, executemany: bool) -> None:
         if context is None:
             return
         context._dbsight = None
@@ -278,7 +272,6 @@ class Watcher:
             running.operation.rows = 0
             context.cursor_fetch_strategy = follow(context.cursor_fetch_strategy, running)
 
-    @guard
     def after_execute(self, conn: Any, *arguments: Any) -> None:
         """A result exists: follow the fetches of a server-side cursor."""
         result = arguments[-1]
@@ -288,7 +281,6 @@ class Watcher:
             quiet = "do_execute" in conn.dialect.__dict__
             result.cursor_strategy = follow(result.cursor_strategy, running, quiet=quiet)
 
-    @guard
     def handle_error(self, exception_context: Any) -> None:
         """The driver, another listener or the event loop raised: the query is over."""
         running = getattr(exception_context.execution_context, "_dbsight", None)
@@ -302,12 +294,10 @@ class Watcher:
                 running.claim = claims.claim(execution, running.operation, running.prepared.attributes)
             running.finish(exception_context.original_exception)
 
-    @guard
     def engine_connect(self, conn: Any, *_: Any) -> None:
         """A connection is used: from now on the spans of its driver are suppressed."""
         self._suppress_driver(conn.dialect)
 
-    @guard
     def do_connect(self, dialect: Any, *_: Any) -> None:
         """A connection is about to be made: what the dialect asks its database first is no query of anybody."""
         self._suppress_driver(dialect)
@@ -408,22 +398,25 @@ def _suppress_first_fetch(context: Any) -> None:
 def _shadow(dialect: Any) -> None:
     """Run the driver calls of this dialect with instrumentation suppressed.
 
-    A ``with`` around the call itself, never a token carried from one event to another: that leaks when a listener of
-    the application raises.
+    Around the call itself, never by a token carried from one event to another: that leaks when a listener of the
+    application raises.
     """
-
-    def suppressed(call: Any) -> Any:
-        def shadow(*args: Any, **kwargs: Any) -> Any:
-            token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-            try:
-                return call(*args, **kwargs)
-            finally:
-                detach(token)
-
-        return shadow
-
     for name in _SHADOWED:
-        setattr(dialect, name, suppressed(getattr(dialect, name)))
+        setattr(dialect, name, bound(getattr(dialect, name), _Suppressing))
+
+
+class _Suppressing:
+    """One driver call, in which instrumentation is suppressed."""
+
+    __slots__ = ("_token",)
+
+    def __init__(self, _: Any) -> None:
+        self._token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+
+    def returned(self, _: Any) -> None:
+        detach(self._token)
+
+    raised = returned
 
 
 class SQLAlchemyInstrumentor(BaseInstrumentor):
@@ -435,40 +428,38 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
 
     _watcher: Watcher | None = None
     _pools: PoolWatcher[Running] | None = None
-    _listeners: tuple[tuple[Any, str, Any, dict[str, Any]], ...] = ()
+    _patches: Patches | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """SQLAlchemy's versions that this works with."""
         return ("sqlalchemy >= 1.4",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        from sqlalchemy import event
         from sqlalchemy.engine import Engine as SQLAlchemyEngine
         from sqlalchemy.orm import Session
 
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
-        self._listeners = (
-            (SQLAlchemyEngine, "before_cursor_execute", watcher.before_cursor_execute, {"retval": True}),
-            (SQLAlchemyEngine, "after_cursor_execute", watcher.after_cursor_execute, {}),
-            (SQLAlchemyEngine, "after_execute", watcher.after_execute, {}),
-            (SQLAlchemyEngine, "handle_error", watcher.handle_error, {}),
-            (SQLAlchemyEngine, "engine_connect", watcher.engine_connect, {}),
-            (SQLAlchemyEngine, "do_connect", watcher.do_connect, {}),
-            (Session, "before_flush", orm.before_flush, {}),
-            (Session, "after_flush", orm.after_flush, {}),
-            (Session, "after_soft_rollback", orm.after_flush, {}),
-            (Session, "after_begin", transactions.session_began, {}),
-            *((SQLAlchemyEngine, name, listener, {}) for name, listener in transactions.LISTENERS),
-        )
-        for target, name, listener, options in self._listeners:
-            event.listen(target, name, listener, **options)
+        patches = self._patches = Patches()
+        for name in (
+            "before_cursor_execute",
+            "after_cursor_execute",
+            "after_execute",
+            "handle_error",
+            "engine_connect",
+            "do_connect",
+        ):
+            patches.listen(SQLAlchemyEngine, name, getattr(watcher, name))
+        for name, listener in transactions.LISTENERS:
+            patches.listen(SQLAlchemyEngine, name, listener)
+        patches.listen(Session, "before_flush", orm.before_flush)
+        patches.listen(Session, "after_flush", orm.after_flush)
+        patches.listen(Session, "after_soft_rollback", orm.after_flush)
+        patches.listen(Session, "after_begin", transactions.session_began)
         bus.on_root_ending(watcher.root_ending)
         self._pools = PoolWatcher(watcher.open, Running.finish)
         self._pools.install(kwargs.get("meter_provider"))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        from sqlalchemy import event
-
         watcher = self._watcher
         if watcher is None:
             return
@@ -476,8 +467,8 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         if self._pools is not None:
             self._pools.uninstall()
             self._pools = None
-        for target, name, listener, _ in self._listeners:
-            event.remove(target, name, listener)
+        if self._patches is not None:
+            self._patches.undo()
+            self._patches = None
         watcher.forget()
         self._watcher = None
-        self._listeners = ()

@@ -15,7 +15,6 @@ from dbsight.instrument import callsite
 from dbsight.instrument.pools import held_by_connection, open_connections
 from dbsight.instrument.pools.pool import current_parent
 from dbsight.model import OpenTransaction, TransactionEvent
-from dbsight.safety import guard
 
 if TYPE_CHECKING:
     from dbsight.instrument.pools import Held
@@ -67,7 +66,6 @@ def _held(connection: Any) -> Held | None:
     return held_by_connection.get(id(proxy.dbapi_connection)) if proxy is not None else None
 
 
-@guard
 def begin(connection: Any) -> None:
     """A transaction begins."""
     if not bus.listening() or scope.suppressed():
@@ -88,7 +86,6 @@ def _autocommits(connection: Any) -> bool:
     return asked is not None and bool(asked())
 
 
-@guard
 def commit(connection: Any, *_: Any) -> None:
     """It was committed."""
     held = _held(connection)
@@ -96,7 +93,6 @@ def commit(connection: Any, *_: Any) -> None:
         _end(held, "commit")
 
 
-@guard
 def rollback(connection: Any, *_: Any) -> None:
     """It was rolled back, by the application or because its connection was given back."""
     held = _held(connection)
@@ -125,7 +121,6 @@ def _end(held: Held, result: Any) -> None:
     )
 
 
-@guard
 def session_began(session: Any, transaction: Any, connection: Any) -> None:
     """An ORM session took the connection."""
     held = _held(connection)

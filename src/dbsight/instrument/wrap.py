@@ -107,6 +107,9 @@ class Patches:
         self._replaced: list[Replacement] = []
         self._listeners: list[tuple[Any, str, Any]] = []
 
+    def __bool__(self) -> bool:
+        return bool(self._replaced or self._listeners)
+
     def wrap(
         self,
         owner: Any,
@@ -244,9 +247,14 @@ def _names(hook: Hook) -> dict[str, Any]:
     return {"_dbsight_hook": hook, "_dbsight_failed": failed, "_dbsight_place": place}
 
 
+@functools.lru_cache(maxsize=200)  # each engine has a dialect of its own, whose methods are wrapped
+def _code(source: str) -> CodeType:
+    return compile(source, _FILE, "exec")
+
+
 def _compiled(source: str, original: Any, names: dict[str, Any]) -> FunctionType:
     namespace = {**names, "__name__": __name__}
-    exec(compile(source, _FILE, "exec"), namespace)  # noqa: S102 - nothing of it comes from outside
+    exec(_code(source), namespace)  # noqa: S102 - nothing of it comes from outside
     made: FunctionType = namespace.pop("wrapper")
     functools.update_wrapper(made, original)
     made.__defaults__ = original.__defaults__
@@ -301,6 +309,8 @@ class _Parameters:
         self._args = next(rest) if code.co_flags & inspect.CO_VARARGS else None
         self._kwargs = next(rest) if code.co_flags & inspect.CO_VARKEYWORDS else None
         self.names = (*self._positional, *self._named)
+        decorated = self._args and self._kwargs and not self.names and not bound and hasattr(function, "__wrapped__")
+        self._inner = _Parameters(inspect.unwrap(function)) if decorated else None
 
     @property
     def declared(self) -> str:
@@ -326,7 +336,7 @@ class _Parameters:
 
     def leading(self, hook: Hook, skip: int = 0) -> str:
         """The first of them, as many as a hook takes beyond the first ``skip`` of its own."""
-        every = [*self._positional, *filter(None, (self._args,)), *self._named, *filter(None, (self._kwargs,))]
+        every = self._every() if self._inner is None else self._within(self._inner)
         wanted = [
             each
             for each in inspect.signature(hook).parameters.values()
@@ -336,3 +346,19 @@ class _Parameters:
         if needed > len(every):
             raise TypeError(f"a hook needs {needed} parameters, the function has {len(every)}")
         return ", ".join(every[: len(wanted)])
+
+    def _every(self) -> list[str]:
+        return [*self._positional, *filter(None, (self._args,)), *self._named, *filter(None, (self._kwargs,))]
+
+    def _within(self, inner: _Parameters) -> list[str]:
+        """Those of a decorated function, as expressions of the arguments that its decorator takes for them."""
+        found = [f"{self._args}[0]"]
+        for place, name in list(enumerate(inner._positional))[1:]:
+            value = f"{self._args}[{place}] if len({self._args}) > {place} else {self._kwargs}.get({name!r})"
+            found.append(f"({value})")
+        if inner._args:
+            found.append(f"{self._args}[{len(inner._positional)}:]")
+        found += [f"{self._kwargs}.get({name!r})" for name in inner._named]
+        if inner._kwargs:
+            found.append(str(self._kwargs))
+        return found

@@ -180,7 +180,6 @@ class PoolWatcher(Generic[_R]):
             if isinstance(pool, SQLAlchemyPool):
                 registry.recount(pool, pool.open_now() - len(pool.making))
 
-    @guard
     def engine_disposed(self, engine: Any) -> None:
         """Another pool took the place of the engine's."""
         self._adopt(engine.pool, again=True)
@@ -214,7 +213,6 @@ class PoolWatcher(Generic[_R]):
         if dbapi_connection is None and reference is not None:
             self._lost(record, reference)
 
-    @guard
     def _lost(self, record: Any, reference: Any = None) -> None:
         """The connection of a record was garbage collected; with a reference, if that is of the latest checkout."""
         if record is None or (reference is not None and record.fairy_ref is not reference):
@@ -231,7 +229,6 @@ class PoolWatcher(Generic[_R]):
         if watched is not None:
             watched.gave_back(record)
 
-    @guard
     def close(self, dbapi_connection: Any, record: Any) -> None:
         """A connection is closed by its pool."""
         pool = getattr(record, _POOL_OF_RECORD)
@@ -250,7 +247,6 @@ class PoolWatcher(Generic[_R]):
                 reason = "dispose"
         watched.closed(reason, time.time() - record.starttime)
 
-    @guard
     def detach(self, dbapi_connection: Any, record: Any) -> None:
         """A connection leaves its pool for good, still open."""
         watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
@@ -258,7 +254,6 @@ class PoolWatcher(Generic[_R]):
             watched.gave_back(record)
             watched.closed("detach", time.time() - record.starttime)
 
-    @guard
     def invalidate(self, dbapi_connection: Any, record: Any, exception: Any) -> None:
         """A connection is about to be closed because it is broken, at once or before it is used again."""
         record.__dict__["_dbsight_reason"] = "invalid"
