@@ -1,6 +1,7 @@
 """Whatever SQLAlchemy reads from its own constructors and results is the same while it is instrumented."""
 
 import asyncio
+import gc
 
 import pytest
 import sqlalchemy
@@ -19,6 +20,13 @@ OPTIONS = {
     "pool_recycle": 60,
     "pool_reset_on_return": "commit",
 }
+
+
+@pytest.fixture(autouse=True)
+def _no_engine_stays():
+    """Other tests ask for all pools of the process."""
+    yield
+    gc.collect()
 
 
 @pytest.mark.parametrize("name", OPTIONS)

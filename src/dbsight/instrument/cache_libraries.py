@@ -1,123 +1,129 @@
-"""How the caches of libraries are counted: for each, a function that wraps it and returns how to undo that."""
+"""How the caches of libraries are counted: for each, a function that puts hooks around its look-ups."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 from typing import TYPE_CHECKING, Any, Final
-
-from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MISSING: Final = object()
+    from dbsight.instrument.wrap import Patches
+
+    Counting = Callable[[str], Any]
 
 
-def _count(found: bool, counting: Any, number: int = 1) -> None:
-    try:
-        if found:
-            counting.hit(number)
-        else:
-            counting.missed(number)
-    except Exception:
-        failed("caches.count")
+def _count(counting: Any, hits: int, misses: int) -> None:
+    if hits:
+        counting.hit(hits)
+    if misses:
+        counting.missed(misses)
 
 
-def dogpile(module: Any, counter: Callable[[str], Any]) -> Callable[[], None]:
-    """``CacheRegion``: ``get``, ``get_multi``, ``get_or_create`` and the decorators that use it."""
-    region = module.CacheRegion
-    missing = _attribute("dogpile.cache.api", "NO_VALUE")
-    originals = {name: vars(region)[name] for name in ("get", "get_multi", "get_or_create", "set", "delete")}
+def dogpile(module: Any, counter: Counting, patches: Patches) -> None:
+    """``CacheRegion``: look-ups of one key and of several, with and without a creator, and the decorators."""
+    missing = importlib.import_module("dogpile.cache.api").__dict__["NO_VALUE"]
 
-    def named(self: Any) -> Any:
-        return counter(self.name or "dogpile.cache")
+    def named(region: Any) -> Any:
+        return counter(region.name or "dogpile.cache")
 
-    @functools.wraps(originals["get"])
-    def get(self: Any, key: Any, *args: Any, **options: Any) -> Any:
-        value = originals["get"](self, key, *args, **options)
-        _count(value is not missing, named(self))
-        return value
+    def got(value: Any, region: Any) -> None:
+        _count(named(region), int(value is not missing), int(value is missing))
 
-    @functools.wraps(originals["get_multi"])
-    def get_multi(self: Any, keys: Any, *args: Any, **options: Any) -> Any:
-        values = originals["get_multi"](self, keys, *args, **options)
+    def got_several(values: Any, region: Any) -> None:
         misses = sum(value is missing for value in values)
-        if len(values) > misses:
-            _count(True, named(self), len(values) - misses)
-        if misses:
-            _count(False, named(self), misses)
-        return values
+        _count(named(region), len(values) - misses, misses)
 
-    @functools.wraps(originals["get_or_create"])
-    def get_or_create(self: Any, key: Any, creator: Any, *args: Any, **options: Any) -> Any:
-        created = []
+    def stored(_: Any, region: Any) -> None:
+        named(region).stored()
+
+    def removed(_: Any, region: Any) -> None:
+        named(region).removed()
+
+    def creating(region: Any, key: Any, creator: Any) -> _Creating:
+        return _Creating(named(region), creator, 1, lambda _: 1)
+
+    def creating_several(region: Any, keys: Any, creator: Any) -> _Creating:
+        return _Creating(named(region), creator, len(keys), len)
+
+    region = module.CacheRegion
+    patches.wrap(region, "get", after=got)
+    patches.wrap(region, "get_multi", after=got_several)
+    patches.wrap(region, "get_or_create", begin=creating, changes=("creator",))
+    patches.wrap(region, "get_or_create_multi", begin=creating_several, changes=("creator",))
+    patches.wrap(region, "set", after=stored)
+    patches.wrap(region, "delete", after=removed)
+
+
+class _Creating:
+    """One look-up that makes what is missing.
+
+    Args:
+        counting: The counter of the cache.
+        creator: What makes it; ``self.creator`` takes its place.
+        number: Keys that are looked up.
+        made: Tells from the positional arguments of ``creator`` for how many keys it is called.
+    """
+
+    __slots__ = ("_counting", "_made", "_number", "_stored", "creator")
+
+    def __init__(self, counting: Any, creator: Any, number: int, made: Callable[[Any], int]) -> None:
+        self._counting = counting
+        self._number = number
+        self._made = 0
+        self._stored = 0
 
         @functools.wraps(creator)
-        def create(*made_of: Any, **more: Any) -> Any:
-            created.append(True)
-            return creator(*made_of, **more)
+        def create(*args: Any, **kwargs: Any) -> Any:
+            number = made(args)
+            self._made += number
+            value = creator(*args, **kwargs)
+            self._stored += number
+            return value
 
-        value = originals["get_or_create"](self, key, create, *args, **options)
-        counting = named(self)
-        _count(not created, counting)
-        if created:
-            counting.stored()
-        return value
+        self.creator = create
 
-    @functools.wraps(originals["set"])
-    def set_(self: Any, *args: Any, **options: Any) -> Any:
-        named(self).stored()
-        return originals["set"](self, *args, **options)
+    def returned(self, _: Any) -> None:
+        _count(self._counting, max(0, self._number - self._made), self._made)
+        if self._stored:
+            self._counting.stored(self._stored)
 
-    @functools.wraps(originals["delete"])
-    def delete(self: Any, *args: Any, **options: Any) -> Any:
-        named(self).removed()
-        return originals["delete"](self, *args, **options)
-
-    replaced = {"get": get, "get_multi": get_multi, "get_or_create": get_or_create, "set": set_, "delete": delete}
-    return _replace(region, originals, replaced)
+    def raised(self, _: BaseException) -> None:
+        """A creator that raises was called for a miss."""
+        _count(self._counting, 0, self._made)
 
 
-def aiocache(module: Any, counter: Callable[[str], Any]) -> Callable[[], None]:
+def aiocache(module: Any, counter: Counting, patches: Patches) -> None:
     """``BaseCache``: ``get``, ``multi_get``, ``set``, ``delete``, and the decorators that use them."""
-    base = module.BaseCache
-    originals = {name: vars(base)[name] for name in ("get", "multi_get", "set", "delete")}
 
-    def named(self: Any) -> Any:
-        return counter(getattr(self, "namespace", "") or f"aiocache.{type(self).__name__}")
+    def named(cache: Any) -> Any:
+        return counter(getattr(cache, "namespace", "") or f"aiocache.{type(cache).__name__}")
 
-    @functools.wraps(originals["get"])
-    async def get(self: Any, key: Any, default: Any = None, *args: Any, **options: Any) -> Any:
-        value = await originals["get"](self, key, _MISSING, *args, **options)
-        _count(value is not _MISSING, named(self))
-        return default if value is _MISSING else value
+    def got(value: Any, cache: Any, key: Any, default: Any) -> None:
+        # It takes None for nothing, too.
+        found = value is not None and value is not default
+        _count(named(cache), int(found), int(not found))
 
-    @functools.wraps(originals["multi_get"])
-    async def multi_get(self: Any, *args: Any, **options: Any) -> Any:
-        values = await originals["multi_get"](self, *args, **options)
+    def got_several(values: Any, cache: Any) -> None:
         misses = sum(value is None for value in values)
-        if len(values) > misses:
-            _count(True, named(self), len(values) - misses)
-        if misses:
-            _count(False, named(self), misses)
-        return values
+        _count(named(cache), len(values) - misses, misses)
 
-    @functools.wraps(originals["set"])
-    async def set_(self: Any, *args: Any, **options: Any) -> Any:
-        named(self).stored()
-        return await originals["set"](self, *args, **options)
+    def stored(_: Any, cache: Any) -> None:
+        named(cache).stored()
 
-    @functools.wraps(originals["delete"])
-    async def delete(self: Any, *args: Any, **options: Any) -> Any:
-        named(self).removed()
-        return await originals["delete"](self, *args, **options)
+    def removed(_: Any, cache: Any) -> None:
+        named(cache).removed()
 
-    return _replace(base, originals, {"get": get, "multi_get": multi_get, "set": set_, "delete": delete})
+    base = module.BaseCache
+    patches.wrap(base, "get", after=got)
+    patches.wrap(base, "multi_get", after=got_several)
+    patches.wrap(base, "set", after=stored)
+    patches.wrap(base, "delete", after=removed)
 
 
-def sqlalchemy(module: Any, counter: Callable[[str], Any]) -> Callable[[], None]:
+def sqlalchemy(module: Any, counter: Counting, patches: Patches) -> None:
     """The cache of compiled statements: a miss is a statement that was compiled."""
-    event = _attribute("sqlalchemy", "event")
     counting = counter("sqlalchemy.compiled")
 
     def after_cursor_execute(conn: Any, cursor: Any, text: Any, parameters: Any, context: Any, many: Any) -> None:
@@ -125,33 +131,15 @@ def sqlalchemy(module: Any, counter: Callable[[str], Any]) -> Callable[[], None]
         if outcome == "CACHE_HIT":
             counting.hit()
         elif outcome == "CACHE_MISS":
-            _count(False, counting)
+            counting.missed()
             counting.stored()
 
-    event.listen(module.Engine, "after_cursor_execute", after_cursor_execute)
-    return functools.partial(event.remove, module.Engine, "after_cursor_execute", after_cursor_execute)
+    patches.listen(module.Engine, "after_cursor_execute", after_cursor_execute)
 
 
-def _attribute(module: str, name: str) -> Any:
-    """An attribute of a module that is imported for it."""
-    import importlib
-
-    return getattr(importlib.import_module(module), name)
-
-
-def _replace(owner: Any, originals: dict[str, Any], replaced: dict[str, Any]) -> Callable[[], None]:
-    def undo() -> None:
-        for name, original in originals.items():
-            setattr(owner, name, original)
-
-    for name, function in replaced.items():
-        setattr(owner, name, function)
-    return undo
-
-
-LIBRARIES: Final[tuple[tuple[str, Callable[[Any, Callable[[str], Any]], Callable[[], None]]], ...]] = (
+LIBRARIES: Final[tuple[tuple[str, Callable[[Any, Counting, Patches], None]], ...]] = (
     ("dogpile.cache.region", dogpile),
     ("aiocache.base", aiocache),
     ("sqlalchemy.engine", sqlalchemy),
 )
-"""Module that has to be there, and what wraps it."""
+"""Module that has to be there, and what puts the hooks around it."""

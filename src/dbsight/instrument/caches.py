@@ -21,6 +21,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from dbsight import bus, safety, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.cache_libraries import LIBRARIES
+from dbsight.instrument.wrap import Patches
 from dbsight.model import CacheEvent
 from dbsight.safety import failed, guard
 
@@ -295,7 +296,7 @@ def _counting(kind: Any, counting: Counter) -> Any:
 class CacheInstrumentor(BaseInstrumentor):
     """Counts look-ups in dogpile.cache, aiocache and SQLAlchemy's compiled cache, where they are installed."""
 
-    _undo: tuple[Callable[[], None], ...] = ()
+    _patches: Patches | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """None: what is not installed is left out."""
@@ -303,25 +304,18 @@ class CacheInstrumentor(BaseInstrumentor):
 
     @guard
     def _instrument(self, **kwargs: Any) -> None:
-        undo = [_wrapped(library, wrap) for library, wrap in LIBRARIES]
-        self._undo = tuple(each for each in undo if each is not None)
+        patches = self._patches = Patches()
+        for library, wrap in LIBRARIES:
+            if importlib.util.find_spec(library.partition(".")[0]) is not None:
+                try:
+                    wrap(importlib.import_module(library), counter, patches)
+                except Exception:  # a release that we do not know, or one that is broken
+                    failed(f"caches.{library}")
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        for undo in self._undo:
-            undo()
-        self._undo = ()
-
-
-def _wrapped(library: str, wrap: Any) -> Callable[[], None] | None:
-    """Wrap the caches of one library; how to undo that, None where there is none."""
-    if importlib.util.find_spec(library.partition(".")[0]) is None:
-        return None
-    try:
-        undo: Callable[[], None] = wrap(importlib.import_module(library), counter)
-    except (ImportError, KeyError):  # a release that we do not know, or one that is broken
-        failed(f"caches.{library}")
-        return None
-    return undo
+        if self._patches is not None:
+            self._patches.undo()
+            self._patches = None
 
 
 def _after_fork() -> None:

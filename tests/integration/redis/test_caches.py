@@ -181,3 +181,17 @@ def test_the_statistics_are_there_for_programs(counted):
         "removals": 0,
         "evictions": 0,
     }
+
+
+def test_a_region_of_dogpile_counts_several_keys_and_creators_that_raise(counted):
+    """Each key that is made is a miss and, if it could be made, stored."""
+    region = pytest.importorskip("dogpile.cache").make_region(name="pages").configure("dogpile.cache.memory")
+    region.set("a", 1)
+
+    def squares(*keys):
+        return [f"made {key}" for key in keys]
+
+    assert region.get_or_create_multi(["a", "b", "c"], squares) == [1, "made b", "made c"]
+    with pytest.raises(ZeroDivisionError):
+        region.get_or_create("d", lambda: 1 // 0)
+    assert totals(counted, "pages") == (1, 3, 3, 0, 0)

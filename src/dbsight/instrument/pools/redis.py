@@ -220,7 +220,7 @@ class _Connecting(Making):
 def connecting(connection: Any) -> _Connecting | None:
     """The hook around its ``connect``, which is called for each checkout: nearly always there is a socket."""
     about = connection.__dict__
-    if about.get("_sock") is not None or about.get("_reader") is not None or "_dbsight_connecting" in about:
+    if about.get("_sock") is not None or has_socket(connection) or "_dbsight_connecting" in about:
         return None
     pool = _pool_of(connection)
     return _Connecting(pool, connection) if pool is not None else None
