@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import bus, safety, scope
-from dbsight.instrument import callsite
+from dbsight.instrument import callsite, mappings
 from dbsight.instrument.cache_libraries import LIBRARIES
 from dbsight.instrument.wrap import Patches
 from dbsight.model import CacheEvent
@@ -197,6 +197,7 @@ def collect() -> None:
             if not poll():
                 with _lock:
                     _polls.remove(poll)
+        mappings.forget_collected()
         for each in tuple(_counters.values()):
             each.publish()
     except Exception:
@@ -209,7 +210,7 @@ def watch_cache(name: str, cache: Any, *, layer: str = "", model: str = "") -> A
     Args:
         name: ``dbsight.cache.name`` of its metrics and findings.
         cache: A function decorated with ``functools.lru_cache``, ``functools.cache`` or ``cachetools.cached``, or a
-            mapping such as ``cachetools.TTLCache`` (whose class is replaced by a subclass of its own that counts).
+            mapping such as ``cachetools.TTLCache``. Its type stays the same; copies of it are not watched.
         layer: Where the cache stands when there are several behind each other: ``l1``, ``l2``.
         model: The ORM model that it keeps.
 
@@ -226,9 +227,9 @@ def watch_cache(name: str, cache: Any, *, layer: str = "", model: str = "") -> A
         return cache
     inner = getattr(cache, "cache", None)
     target = inner if callable(cache) and inner is not None else cache
-    if not hasattr(type(target), "__getitem__") or not hasattr(target, "__dict__"):
+    if not mappings.can_be_watched(target):
         raise TypeError(f"watch_cache() cannot watch a {type(cache).__name__}: it takes cached functions and mappings")
-    target.__class__ = _counting(type(target), counting)
+    mappings.watch(target, counting)
     return cache
 
 
@@ -254,43 +255,6 @@ def _poll(cache: Any, counting: Counter) -> None:
 
     with _lock:
         _polls.append(poll)
-
-
-def _counting(kind: Any, counting: Counter) -> Any:
-    """A subclass of a mapping's class that counts."""
-
-    class Watched(kind):
-        def __getitem__(self, key: Any) -> Any:
-            try:
-                value = super().__getitem__(key)
-            except KeyError:
-                counting.missed()
-                raise
-            counting.hit()
-            return value
-
-        def get(self, key: Any, default: Any = None) -> Any:
-            # ``get`` of a mapping looks whether the key is there before it asks: a miss would not be seen.
-            if key not in self:
-                counting.missed()
-                return default
-            try:
-                return self[key]
-            except KeyError:
-                return default
-
-        def __setitem__(self, key: Any, value: Any) -> None:
-            super().__setitem__(key, value)
-            counting.stored()
-
-        def popitem(self) -> Any:
-            # How caches of cachetools make room; an application hardly calls it.
-            item = super().popitem()
-            counting.evicted()
-            return item
-
-    Watched.__name__, Watched.__qualname__, Watched.__module__ = kind.__name__, kind.__qualname__, kind.__module__
-    return Watched
 
 
 class CacheInstrumentor(BaseInstrumentor):

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     Hook = Callable[..., Any]
 
@@ -144,7 +144,7 @@ class Patches:
             replacement = _rebuilt(
                 original, owner, lambda function: around(function, template, hook, changes=changes, awaited=awaited)
             )
-        except (AttributeError, TypeError):
+        except (AttributeError, TypeError, ValueError):
             failed(f"instrument.wrap.{getattr(owner, '__name__', owner)}.{name}")
             return False
         self.replace(owner, name, replacement)
@@ -257,13 +257,34 @@ def _compiled(source: str, original: Any, names: dict[str, Any]) -> FunctionType
     exec(_code(source), namespace)  # noqa: S102 - nothing of it comes from outside
     made: FunctionType = namespace.pop("wrapper")
     functools.update_wrapper(made, original)
-    made.__defaults__ = original.__defaults__
-    made.__kwdefaults__ = original.__kwdefaults__
-    renamed = {"co_name": made.__name__}
+    made.__defaults__, made.__kwdefaults__ = _defaults(original)
+    if not hasattr(original, "__code__"):
+        return made
+    renamed: dict[str, Any] = {"co_name": original.__code__.co_name}
     if hasattr(CodeType, "co_qualname"):  # Python 3.11 and newer
-        renamed["co_qualname"] = made.__qualname__
-    made.__code__ = made.__code__.replace(**renamed)  # type: ignore[arg-type]
+        renamed["co_qualname"] = original.__code__.co_qualname
+    made.__code__ = made.__code__.replace(**renamed)
     return made
+
+
+def _signature(function: Any) -> inspect.Signature:
+    """That of a method that is written in C."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        if getattr(function, "__name__", "") != "__getitem__":  # that of ``dict`` does not say
+            raise
+        names = ("self", "key")
+        return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names])
+
+
+def _defaults(function: Any) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:
+    """Those of positional parameters, and of those that are passed by name; also of a method that is written in C."""
+    if hasattr(function, "__code__"):
+        return function.__defaults__, function.__kwdefaults__
+    known = [each for each in _signature(function).parameters.values() if each.default is not each.empty]
+    named = {each.name: each.default for each in known if each.kind is each.KEYWORD_ONLY}
+    return tuple(each.default for each in known if each.name not in named) or None, named or None
 
 
 def _rebuilt(descriptor: Any, owner: Any, make: Callable[[Any], FunctionType]) -> Any:
@@ -293,24 +314,42 @@ def _nothing(*_: Any) -> None:
 class _Parameters:
     """The parameters of a function as its code has them; of what wraps it, not of what is wrapped."""
 
+    _before_slash: tuple[str, ...]
+    _positional: tuple[str, ...]
+    _named: tuple[str, ...]
+    _args: str | None
+    _kwargs: str | None
+
     def __init__(self, function: Any, *, bound: bool = False) -> None:
         code: Any = getattr(function, "__code__", None)
-        if code is None:
-            raise TypeError(f"{function} is not made of Python code")
-        names = code.co_varnames
-        count, named = code.co_argcount, code.co_kwonlyargcount
-        rest = iter(names[count + named :])
         skip = int(bound)
-        self._optional = set(names[count - len(function.__defaults__ or ()) : count])
-        self._optional.update(function.__kwdefaults__ or ())
-        self._before_slash = names[skip : code.co_posonlyargcount]
-        self._positional = names[skip:count]
-        self._named = names[count : count + named]
-        self._args = next(rest) if code.co_flags & inspect.CO_VARARGS else None
-        self._kwargs = next(rest) if code.co_flags & inspect.CO_VARKEYWORDS else None
+        if code is None:
+            self._read(_signature(function).parameters.values())
+        else:
+            names = code.co_varnames
+            count, named = code.co_argcount, code.co_kwonlyargcount
+            rest = iter(names[count + named :])
+            self._before_slash = names[skip : code.co_posonlyargcount]
+            self._positional = names[skip:count]
+            self._named = names[count : count + named]
+            self._args = next(rest) if code.co_flags & inspect.CO_VARARGS else None
+            self._kwargs = next(rest) if code.co_flags & inspect.CO_VARKEYWORDS else None
+        defaults, named_defaults = _defaults(function)
+        self._optional = {*self._positional[len(self._positional) - len(defaults or ()) :], *(named_defaults or ())}
         self.names = (*self._positional, *self._named)
         decorated = self._args and self._kwargs and not self.names and not bound and hasattr(function, "__wrapped__")
         self._inner = _Parameters(inspect.unwrap(function)) if decorated else None
+
+    def _read(self, parameters: Iterable[inspect.Parameter]) -> None:
+        """Of a method that is written in C and says what it takes."""
+        kinds: dict[Any, list[str]] = {}
+        for each in parameters:
+            kinds.setdefault(each.kind, []).append(each.name)
+        self._before_slash = tuple(kinds.get(inspect.Parameter.POSITIONAL_ONLY, ()))
+        self._positional = (*self._before_slash, *kinds.get(inspect.Parameter.POSITIONAL_OR_KEYWORD, ()))
+        self._named = tuple(kinds.get(inspect.Parameter.KEYWORD_ONLY, ()))
+        self._args = next(iter(kinds.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
+        self._kwargs = next(iter(kinds.get(inspect.Parameter.VAR_KEYWORD, ())), None)
 
     @property
     def declared(self) -> str:

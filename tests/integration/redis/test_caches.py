@@ -1,7 +1,11 @@
 """Caches in the process: the known hits and misses of each library, and what is said of a low ratio."""
 
 import asyncio
+import copy
 import functools
+import gc
+import inspect
+import pickle
 
 import pytest
 from sqlalchemy import create_engine, select
@@ -76,6 +80,36 @@ def test_a_mapping_of_cachetools_is_counted(counted):
     assert totals(counted, "products") == (2, 2, 3, 0, 1)
     (only,) = [each for each in counted.processor.analyzer.snapshot().caches if each.cache == "products"]
     assert (only.layer, only.model, only.hit_ratio) == ("l1", "Product", 0.5)
+
+
+class Settings(dict):
+    """A dictionary of the application."""
+
+
+@pytest.mark.parametrize("kind", [lambda: cachetools.TTLCache(2, 60), Settings], ids=["cachetools", "dict"])
+def test_a_watched_mapping_stays_what_it_is(counted, kind):
+    """Its type, copies, pickles and attributes; others of its class are not counted; its class is put back."""
+    other = kind()
+    methods = {name: inspect.getattr_static(type(other), name) for name in ("__getitem__", "get", "__setitem__")}
+    cache = dbsight.watch_cache("products", kind())
+    assert type(cache) is type(other)
+    assert vars(cache).keys() == vars(other).keys()
+    for each in (other, copy.copy(cache), copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))):
+        each["a"] = 1
+        assert (each["a"], each.get("b", 2), each.get("a")) == (1, 2, 1)
+        assert type(each) is type(cache)
+    assert counted.processor.analyzer.snapshot().caches == []
+    cache["a"] = 1
+    with pytest.raises(KeyError):
+        cache["b"]
+    assert (cache["a"], cache.get("b", 2), cache.get("a")) == (1, 2, 1)
+    with pytest.raises(TypeError, match="unhashable"):
+        cache.get([])
+    assert totals(counted, "products")[:3] == (2, 2, 1)
+    del cache, each
+    gc.collect()
+    instrument.collect()
+    assert {name: inspect.getattr_static(type(other), name) for name in methods} == methods
 
 
 def test_a_function_cached_by_cachetools_is_counted(counted):
