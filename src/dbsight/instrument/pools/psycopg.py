@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import ref
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
