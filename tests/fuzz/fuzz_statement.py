@@ -18,7 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from dbsight import safety, statement
-from dbsight.statement.reader import SUMMARY_LIMIT, TEXT_LIMIT
+from dbsight.statement.identity import SUMMARY_LIMIT
+from dbsight.statement.reader import TEXT_LIMIT
 from dbsight.statement.spelling import unwrap
 from fuzz.reference import hidden_spans
 

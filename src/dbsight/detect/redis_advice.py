@@ -101,13 +101,13 @@ def together(repetition: Repetition) -> Advice:
     """Many commands for different keys or members, or many writes."""
     statement = repetition.statement
     operation = statement.operation or statement.summary.partition(" ")[0].upper()
-    literals = {each.statement.literals for each in repetition.operations}
-    table = _ONE_KEY if len(literals) == 1 else _OTHER_KEYS
+    one_key = not repetition.unknown and len({each.statement.literals for each in repetition.operations}) == 1
+    table = _ONE_KEY if one_key else _OTHER_KEYS
     suggestion = table.get(operation)
     if suggestion is None:
         more = "" if statement.kind == "select" else ", …"
         suggestion = _PIPELINE.format(method=_method(operation), more=more)
-    what = "different keys" if len(literals) > 1 else "one key"
+    what = "one key" if one_key else "different keys"
     return Advice(
         "loop",
         f"{statement.summary} is sent one at a time",

@@ -110,10 +110,14 @@ class RedisChatter(WindowRule):
         if len(part) < THRESHOLD:
             return None
         repetition = Repetition(part)
-        several = repetition.distinct == len(part) or repetition.distinct >= 3
+        # Spans of others may not tell their keys: then many from one line are taken for different ones.
+        unknown = repetition.unknown and part[0].statement.kind == "select" and repetition.one_place
+        if repetition.unknown and not unknown:
+            return None
+        several = bool(unknown) or repetition.distinct == len(part) or repetition.distinct >= 3
         # Tasks of a request have no line of the application above them; neither have the threads of a scheduler.
         nowhere = repetition.call_site is None and not (several and window.request)
-        if repetition.unknown or nowhere or _waits(repetition):
+        if nowhere or _waits(repetition):
             return None
         if not several and (part[0].statement.kind == "select" and _written_between(part, window)):
             return None

@@ -12,7 +12,10 @@ from dbsight.instrument import callsite
 from dbsight.model import CallSite, Database, Operation
 from dbsight.statement import read
 from dbsight.statement.parameters import hash_parameters
+from dbsight.statement.redis_command import Command
+from dbsight.statement.redis_text import SYSTEMS
 from dbsight.statement.spelling import ELLIPSIS
+from dbsight.statement.vocabulary_redis import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,14 +53,15 @@ def read_span(span: ReadableSpan) -> Operation | None:
         The operation; None for a span without a statement, such as a ``connect``.
     """
     attributes: Mapping[str, Any] = span.attributes or {}
-    text = attributes.get(semconv.DB_QUERY_TEXT) or attributes.get(semconv.DB_STATEMENT)
+    text = attributes.get(semconv.DB_QUERY_TEXT) or attributes.get(semconv.DB_STATEMENT) or _redis_text(span)
     if not text or span.start_time is None or span.end_time is None:
         return None
     system = str(attributes.get(semconv.DB_SYSTEM_NAME) or attributes.get(semconv.DB_SYSTEM))
     system = _OLD_SYSTEMS.get(system, system)
     statement = read(_marked(str(text), span), system)
     rows = attributes.get(semconv.DB_RESPONSE_RETURNED_ROWS)
-    batch = attributes.get(semconv.DB_OPERATION_BATCH_SIZE)
+    parts = statement.parts if isinstance(statement, Command) else ()
+    batch = attributes.get(semconv.DB_OPERATION_BATCH_SIZE) or len(parts)
     error = error_type(span)
     code = attributes.get(semconv.DB_RESPONSE_STATUS_CODE)
     return Operation(
@@ -73,12 +77,20 @@ def read_span(span: ReadableSpan) -> Operation | None:
         call_site=_call_site(attributes),
         context=span.context,
         parent=span.parent,
-        parameters=_parameters(attributes),
+        parameters=statement.parameters if isinstance(statement, Command) else _parameters(attributes),
         thread=threading.get_ident(),
         allowed=scope.allowed(),
         foreign=True,
         cursor=span.name.startswith(_CURSOR),
     )
+
+
+def _redis_text(span: ReadableSpan) -> str | None:
+    """The command of a span of Redis that has no text: the name of the span, where it is one."""
+    attributes: Mapping[str, Any] = span.attributes or {}
+    if (attributes.get(semconv.DB_SYSTEM_NAME) or attributes.get(semconv.DB_SYSTEM)) not in SYSTEMS:
+        return None
+    return span.name if span.name.partition(" ")[0] in KNOWN else None
 
 
 def error_type(span: ReadableSpan) -> str | None:

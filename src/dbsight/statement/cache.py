@@ -9,7 +9,8 @@ from typing import Final
 
 from dbsight.model import Statement
 from dbsight.safety import failed
-from dbsight.statement.reader import LENGTH_LIMIT, fingerprint, read_text
+from dbsight.statement.identity import fingerprint
+from dbsight.statement.reader import LENGTH_LIMIT, read_text
 from dbsight.statement.salt import SALT
 
 CACHE_LIMIT: Final = 2_000

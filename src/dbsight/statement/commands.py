@@ -1,4 +1,4 @@
-"""Texts that are no SQL: commands of key-value stores and JSON of document stores."""
+"""Texts that are no SQL: commands of memcached and JSON of document stores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from hashlib import blake2b
 from typing import Final
 
 from dbsight.model import Statement
-from dbsight.statement.vocabulary import words
 
-COMMANDS: Final = frozenset(("redis", "valkey", "memcached"))
+COMMANDS: Final = frozenset(("memcached",))
 DOCUMENTS: Final = frozenset(
     ("elasticsearch", "opensearch", "mongodb", "couchdb", "aws.dynamodb", "dynamodb", "geode", "hbase")
 )
@@ -19,12 +18,6 @@ _OPERATION = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]{0,31})(?=\s|\Z)(\s+\S)?")
 _KEY_OR_VALUE = re.compile(r'("(?:[^"\\]|\\.)*"(?=\s*:))|"(?:[^"\\]|\\.)*(?:"|\Z)|(?:[^\s\[\]{}:,"]+)', re.DOTALL)
 _KEEP = 8_192  # characters
 
-_PINGS = frozenset(("PING",))
-_SETUP = frozenset(("AUTH", "HELLO", "CLIENT", "SELECT", "RESET"))
-_BLOCKING = words(
-    "BLPOP BRPOP BLMOVE BLMPOP BRPOPLPUSH BZPOPMIN BZPOPMAX BZMPOP WAIT WAITAOF SUBSCRIBE PSUBSCRIBE SSUBSCRIBE MONITOR"
-)
-
 
 def read_command(text: str, system: str) -> Statement:
     """The first word is the operation; everything after it is hidden."""
@@ -32,12 +25,7 @@ def read_command(text: str, system: str) -> Statement:
     if found is None:
         return _statement(system, "?" if text.strip() else "", "")
     operation = found[1]
-    name = operation.upper()
-    statement = _statement(system, f"{operation} ?" if found[2] else operation, operation)
-    statement.ping = name in _PINGS
-    statement.setup = name in _SETUP
-    statement.blocking = name in _BLOCKING
-    return statement
+    return _statement(system, f"{operation} ?" if found[2] else operation, operation)
 
 
 def read_document(text: str, system: str) -> Statement:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from dbsight.model import Statement
 from dbsight.statement.commands import COMMANDS, DOCUMENTS, read_command, read_document
 from dbsight.statement.dialects import ANSI, MYSQL, ORACLE, OTHER, POSTGRESQL, SQL_SERVER, SQLITE
+from dbsight.statement.identity import SUMMARY_LIMIT, fingerprint
+from dbsight.statement.redis_text import SYSTEMS, read_redis_text
 from dbsight.statement.salt import SALT
 from dbsight.statement.scanner import Scanner
 from dbsight.statement.spelling import ELLIPSIS, unwrap
@@ -26,9 +27,6 @@ LENGTH_LIMIT: Final = 4_194_304
 
 TEXT_LIMIT: Final = 8_192
 """Characters of the sanitised text that are kept; a longer one ends in an ellipsis."""
-
-SUMMARY_LIMIT: Final = 255
-"""Characters; the limit that the semantic conventions set for ``db.query.summary``."""
 
 _DIALECTS: Final[dict[str, Dialect]] = {
     **dict.fromkeys(("postgresql", "cockroachdb", "aws.redshift", "cockroach", "redshift"), POSTGRESQL),
@@ -62,6 +60,10 @@ def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
         The statement. Its text holds no literal.
     """
     text, cut = unwrap(text)
+    if system in SYSTEMS:
+        statement: Statement = read_redis_text(text, system)
+        statement.truncated = statement.truncated or longer or cut
+        return statement
     if system in COMMANDS or system in DOCUMENTS:
         statement = (read_command if system in COMMANDS else read_document)(text, system)
         statement.truncated = longer or cut
@@ -103,11 +105,6 @@ def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
         literals=hash((SALT, *literals)) or 1 if literals else 0,
         allowed=frozenset(scanner.allowed) if scanner.allowed else _NOTHING,
     )
-
-
-def fingerprint(identity: str) -> str:
-    """16 hexadecimal digits of what makes a query the query that it is."""
-    return blake2b(identity.encode(), digest_size=8).hexdigest()
 
 
 def _shortened(text: str, *, cut: bool) -> str:

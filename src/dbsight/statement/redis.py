@@ -12,12 +12,12 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.safety import failed
+from dbsight.statement.identity import SUMMARY_LIMIT
 from dbsight.statement.keys import templates
 from dbsight.statement.parameters import hash_parameters
-from dbsight.statement.reader import SUMMARY_LIMIT
 from dbsight.statement.redis_command import Command
 from dbsight.statement.salt import SALT
-from dbsight.statement.vocabulary_redis import CONTAINERS, PINGS, SETUP, SHAPES, UNKNOWN, Shape
+from dbsight.statement.vocabulary_redis import CONTAINERS, KNOWN, PINGS, SETUP, SHAPES, UNKNOWN, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,6 +40,8 @@ MAX_FORMS: Final = 2_000
 """Forms of commands and pipelines that are remembered."""
 
 NAME_LIMIT: Final = 40
+_HASH_LENGTH: Final = 40
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _ELLIPSIS: Final = "…"
 _SCRIPTS: Final = frozenset(("EVALSHA", "EVALSHA_RO", "FCALL", "FCALL_RO"))
 _STREAMS: Final = frozenset(("XREAD", "XREADGROUP"))
@@ -104,7 +106,7 @@ def read_pipeline(commands: Sequence[Sequence[Any]], system: str = "redis", *, t
     found = _recent.get(key)
     if found is None:
         found = _older.get(key)
-        found = _remember(key, found if found is not None else _pipeline(parts, system, transaction=transaction))
+        found = _remember(key, found if found is not None else pipeline(parts, system, transaction=transaction))
     return found
 
 
@@ -136,7 +138,7 @@ _shapes_as_sent: dict[Any, Shape] = dict(SHAPES)
 
 
 def _shape_of(name: Any) -> Shape:
-    operation, arguments = _named((name,))
+    operation, arguments = name_of((name,))
     if arguments or (" " in operation and operation not in SHAPES):
         return UNKNOWN
     shape = SHAPES.get(operation, UNKNOWN)
@@ -198,12 +200,24 @@ def _read_safely(args: Sequence[Any], system: str) -> Command:
 
 # -- One command --------------------------------------------------------------------------------------------------
 def _read(args: Sequence[Any], system: str) -> Command:
-    operation, arguments = _named(args)
+    operation, arguments = name_of(args)
     shape = SHAPES.get(operation, UNKNOWN)
-    keys = _keys(shape.keys, arguments)
+    return build(system, operation, arguments, _keys(shape.keys, arguments))
+
+
+def build(system: str, operation: str, arguments: Sequence[Any], keys: Sequence[Any]) -> Command:
+    """The statement of one command.
+
+    Args:
+        system: ``db.system.name``.
+        operation: Its name, in capitals.
+        arguments: What stands behind the name; hidden, but for its keys.
+        keys: Those that are known.
+    """
+    shape = SHAPES.get(operation, UNKNOWN)
     script = ""
     if operation in _SCRIPTS and arguments:
-        script = _text(arguments[0])[:NAME_LIMIT]  # the name of what runs, or its hash
+        script = _script(operation, _text(arguments[0]))
     shown = [_text(key) for key in keys[:KEYS_SHOWN]]
     shapes = tuple(dict.fromkeys([templates.of(key) for key in shown]))
     known = (system, operation, script, shapes)
@@ -225,6 +239,13 @@ def _read(args: Sequence[Any], system: str) -> Command:
     if operation in _STREAMS:
         command.blocking = any(_text(argument).upper() == "BLOCK" for argument in arguments[:8])
     return command
+
+
+def _script(operation: str, name: str) -> str:
+    """The hash of a script, or the name of a function; anything else may be a value."""
+    if operation.startswith("EVALSHA"):
+        return name if len(name) == _HASH_LENGTH and set(name.lower()) <= _HEXADECIMAL else ""
+    return name[:NAME_LIMIT] if name.isidentifier() else ""
 
 
 def _form(system: str, operation: str, script: str, shapes: tuple[str, ...], shape: Shape) -> Command:
@@ -254,8 +275,10 @@ def _keep_form(known: Any, form: Command) -> Command:
     return _forms.setdefault(known, form)
 
 
-def _named(args: Sequence[Any]) -> tuple[str, list[Any]]:
+def name_of(args: Sequence[Any]) -> tuple[str, list[Any]]:
     """The command's name in capitals, of two words where a container has it, and the arguments behind it."""
+    if not args:
+        return "?", []
     first = _text(args[0])
     arguments = list(args[1:])
     if " " in first:  # redis-py sends ``CONFIG GET`` as one, and would send a whole command that is written so
@@ -263,12 +286,10 @@ def _named(args: Sequence[Any]) -> tuple[str, list[Any]]:
         arguments = [*more, *arguments]
     operation = first.upper()
     if operation in CONTAINERS and arguments:
-        second = _text(arguments[0]).upper()
-        if second.replace("-", "").isalpha() and len(second) < NAME_LIMIT:
-            return f"{operation} {second}", arguments[1:]
-    if not operation.replace(".", "").replace("_", "").isalnum() or len(operation) > NAME_LIMIT:
-        return "?", arguments
-    return operation, arguments
+        both = f"{operation} {_text(arguments[0]).upper()}"
+        if both in KNOWN:
+            return both, arguments[1:]
+    return (operation if operation in KNOWN else "?"), arguments
 
 
 def _keys(where: str, arguments: list[Any]) -> list[Any]:
@@ -327,22 +348,23 @@ def _cut(key: str) -> str:
 
 
 # -- A pipeline ---------------------------------------------------------------------------------------------------
-def _pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> Command:
+def pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> Command:
+    """The statement of a pipeline, or of a transaction, of these commands."""
     forms = tuple(dict.fromkeys([part.form or part for part in parts]))
     known = (system, transaction, forms)
     form = _forms.get(known) or _keep_form(known, _form_of_pipeline(forms, system, transaction=transaction))
     lines = [part.text for part in parts[:COMMANDS_SHOWN]]
     if len(parts) > COMMANDS_SHOWN:
         lines.append(_ELLIPSIS)
-    pipeline = form.of(
+    made = form.of(
         "\n".join(lines),
         sum([part.keys for part in parts]),
         hash((SALT, *[part.literals for part in parts])) or 1,
         hash_parameters(tuple([part.parameters for part in parts])) if parts else None,
     )
-    pipeline.blocking = any([part.blocking for part in parts])  # noqa: C419 - twice as fast as a generator
-    pipeline.parts = parts
-    return pipeline
+    made.blocking = any([part.blocking for part in parts])  # noqa: C419 - twice as fast as a generator
+    made.parts = parts
+    return made
 
 
 def _form_of_pipeline(parts: tuple[Command, ...], system: str, *, transaction: bool) -> Command:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dbsight.model import Statement
-from dbsight.statement.reader import fingerprint
+from dbsight.statement.identity import fingerprint
 
 
 class Command(Statement):

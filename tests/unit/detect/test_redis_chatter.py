@@ -112,7 +112,7 @@ def test_each_command_has_its_own_remedy(make, suggestion):
         loop(30, get_price, allowed=frozenset({"redis_chatter"})),
         loop(30, get_price, error_type="redis.exceptions.ConnectionError"),
         [
-            make_operation("GET ?", database=REDIS, at=number / 1000, parameters=None, foreign=True)
+            make_operation("SET ? ?", database=REDIS, at=number / 1000, parameters=None, foreign=True)
             for number in range(30)
         ],
     ],

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from dbsight import safety
 from dbsight.statement.cache import read
-from dbsight.statement.reader import SUMMARY_LIMIT, TEXT_LIMIT, read_text
+from dbsight.statement.identity import SUMMARY_LIMIT
+from dbsight.statement.reader import TEXT_LIMIT, read_text
 from unit.statement.grown import LIST, MARK, NUMBER, SHAPES, SYSTEMS, VALUE, written
 
 GROWN = settings(
