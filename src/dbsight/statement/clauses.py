@@ -54,6 +54,12 @@ def _clause(grammar: Grammar, token: str = "", low: str = "") -> None:
     """Any word that ends a list of tables."""
     grammar.listed = grammar.expect = grammar.want = NOTHING
     grammar.rows = 0
+    grammar.names = False
+
+
+def _returning(grammar: Grammar, token: str, low: str) -> None:
+    _clause(grammar)
+    grammar.names = True
 
 
 def _select(grammar: Grammar, token: str, low: str) -> None:
@@ -166,8 +172,11 @@ def truth(grammar: Grammar, token: str, low: str) -> bool:
 
 def by(grammar: Grammar, token: str, low: str) -> None:
     """``IDENTIFIED BY tiger``: Oracle takes a password without quotes."""
-    if grammar.identity and grammar.identity[-1] == "identified":
+    before = grammar.identity[-1] if grammar.identity else ""
+    if before == "identified":
         grammar.expect = SECRET
+    else:
+        grammar.names = before in ("order", "group", "partition")
 
 
 _TOP_DIALECTS = frozenset({"sql_server", "ansi", "other"})
@@ -185,12 +194,13 @@ KEYWORDS: Final[dict[str, Handler]] = {
     ),
     **dict.fromkeys(
         words(
-            "where set group order having window qualify returning output option union intersect except minus for"
+            "where set group order having window qualify output option union intersect except minus for"
             " connect model pivot unpivot prewhere settings"
         ),
         _clause,
     ),
     "select": _select,
+    "returning": _returning,
     "from": _from,
     "join": _join,
     "straight_join": _join,

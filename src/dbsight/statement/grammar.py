@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from dbsight.statement.clauses import OPENERS, by, truth
 from dbsight.statement.definitions import read_command_target, read_explained, read_object, read_transaction
+from dbsight.statement.secret_words import is_secret
 from dbsight.statement.states import (
     ALIAS,
     COMMAND,
@@ -21,6 +22,7 @@ from dbsight.statement.states import (
     EXPLAINING,
     HINT,
     INDEXED,
+    INSERT,
     INTO,
     LIMIT,
     LIMITED,
@@ -38,6 +40,7 @@ from dbsight.statement.states import (
 )
 from dbsight.statement.vocabulary import (
     ALIASED,
+    DEFINING,
     HINTS,
     INTO_OPTIONS,
     NAMELESS,
@@ -75,6 +78,7 @@ class Grammar:
     Attributes:
         expect: What the next word means (``states``); the scanner asks ``expected`` while it is not NOTHING.
         want: What the next value means.
+        names: Whether the words of a list are names, whatever their quotes: the columns of ORDER BY, or of a table.
         rows: 1 right after VALUES, 2 once its first row is over.
         listed: What a comma makes expected.
         identity: The normalised tokens so far; shared with the scanner.
@@ -100,6 +104,7 @@ class Grammar:
         "listed",
         "mark",
         "named",
+        "names",
         "object",
         "offset",
         "op",
@@ -130,7 +135,7 @@ class Grammar:
         self.limit: int | None = None
         self.offset = False
         self.block = False
-        self.stack: list[tuple[str, int, bool, int, bool, int, bool]] = []
+        self.stack: list[tuple[str, int, bool, int, bool, int, bool, bool]] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -147,6 +152,7 @@ class Grammar:
         self.want: int = NOTHING
         self.rows = 0
         self.named = ""
+        self.names = False
         self.kind: Kind | None = None
         self.parts: list[str] = []
         self.aliases: dict[str, str] = {}
@@ -174,6 +180,8 @@ class Grammar:
                 return handler(self, token, low) if handler else None
             return None
         if expect == OPAQUE:
+            if is_secret(self, low):
+                return True
             return handler(self, token, low) if handler in (truth, by) else None
         return _STATES[expect](self, token, low, handler)
 
@@ -185,6 +193,8 @@ class Grammar:
         self.expect = NOTHING
         if opener is not None:
             return opener(self, token, low)
+        if self.dialect.name == "sql_server" and low.startswith(("sp_", "xp_")):
+            self.opener, self.expect = "exec", OPAQUE  # a batch may begin with the name of a procedure
         if self.op != WITH and not self.parts and token.isalpha() and token.isascii() and len(token) <= 32:
             self.parts.append(token)  # a command that is not known: its first word
             self.kind = "other"
@@ -274,16 +284,31 @@ class Grammar:
             within, after = OPAQUE, EXPLAINING
         elif expect in (OBJECT, COMMAND):
             after = expect
-        self.stack.append((self.op, self.listed, self.top, self.rows, self.inner, after, self.joining))
+        names = self._holds_names(before)
+        self.stack.append((self.op, self.listed, self.top, self.rows, self.inner, after, self.joining, self.names))
+        self.names = names
         self.op, self.listed, self.top, self.inner = op, listed, top, inner
         self.expect = within
         self.rows = 0
         self.body = self.joining = False
 
+    def _holds_names(self, before: str) -> bool:
+        """Whether a parenthesis holds nothing but names: of the columns of a table, mostly."""
+        if before in ("using", "conflict"):
+            return True
+        if self.kind == "ddl" and (self.names or self.op in DEFINING):
+            return before not in ("check", "default")
+        if self.op == INSERT:
+            return bool(self.named) and not self.rows and bare(before).lower() == self.named.lower()
+        if self.opener == "pragma":
+            return not before.endswith("key")
+        return self.op == WITH and not self.body
+
     def close(self) -> None:
         """Leave a parenthesis; one that was never opened is passed by."""
         if self.stack:
-            self.op, self.listed, self.top, self.rows, self.inner, self.expect, self.joining = self.stack.pop()
+            outer = self.stack.pop()
+            self.op, self.listed, self.top, self.rows, self.inner, self.expect, self.joining, self.names = outer
         if self.want == LIMITED:
             self.want = NOTHING
 

@@ -40,8 +40,8 @@ from dbsight.statement.lists import (
     skip_list,
 )
 from dbsight.statement.openers import is_ambiguous, read_letter, read_opener
-from dbsight.statement.states import COMMAND, COPY, DELETING, INSERT, INTO, OBJECT, SELECT, TABLE
-from dbsight.statement.vocabulary import words
+from dbsight.statement.quoted import is_name
+from dbsight.statement.states import COMMAND, COPY, DELETING, INSERT, INTO, SELECT, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +57,8 @@ _NAME_LIMIT: Final = 130  # characters; no database has longer names
 _COMPARISONS: Final = frozenset("=<>!|&+-*/%")
 _SIGNS: Final = frozenset("+-")
 _NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"}
-_COMPARING: Final = words("like glob match regexp between then else limit offset")
 _COMMA = re.compile(r"\s*,\s*")
 _MODIFIER = re.compile(r"(?<!\w)\d+", re.ASCII)
-_PLAIN_NAME = re.compile(r"[\w $-]+")
 _DIGIT_NAME = re.compile(r"\d+(?![eE]\d+\Z|[xX])\w*[A-Za-z_]\w*")
 _ALLOW = re.compile(r"dbsight:\s*allow\s+(\w+(?:\s*,\s*\w+){0,31})", re.IGNORECASE)
 
@@ -89,6 +87,7 @@ class Scanner:
         doubt: Where the first string begins that ends elsewhere if a backslash means something else than it should; -1
             without.
         bare_until: Where a line ends that is known to hold no quote.
+        names: Words in double quotes that are known to be names (SQLite).
         executable: How many ``/*! … */`` are open.
         stopped: The text is longer than what is read of it.
         truncated: The end is missing, or was hidden because it could be read in two ways.
@@ -109,6 +108,7 @@ class Scanner:
         "in_length",
         "limit",
         "literals",
+        "names",
         "nesting",
         "out",
         "skips",
@@ -134,6 +134,7 @@ class Scanner:
         self.in_length = 0
         self.allowed: set[str] = set()
         self.truncated = False
+        self.names: set[str] = set()
         self.stopped = False
         self.executable = 0
         self.doubt = -1
@@ -264,23 +265,9 @@ class Scanner:
         return end
 
     def _quoted(self, start: int, end: int) -> int:
-        if self.dialect.double == "either" and self.text[start] == '"' and self._is_value(start, end):
+        if self.dialect.double == "either" and self.text[start] == '"' and not is_name(self, start, end):
             return self.hide(start, end)
         return self._name(start, end)
-
-    def _is_value(self, start: int, end: int) -> bool:
-        """SQLite takes ``"bob"`` for a string when no column has that name: ``name = "bob"``."""
-        token = self.text[start:end]
-        if self.grammar.expect in _NAMING or token.find('"', 1) != len(token) - 1:
-            return False  # a table, or a chain of names
-        before = self.identity[-1] if self.identity else ""
-        if before == "as":
-            return False
-        if not _PLAIN_NAME.fullmatch(token, 1, len(token) - 1):
-            return self.grammar.expect not in (OBJECT, COMMAND)
-        if before in _COMPARING or before[-1:] in "=<>!|":
-            return bool(before)
-        return self.frame is not None and before in ("(", ",")
 
     def _string(self, start: int, end: int) -> int:
         text = self.text

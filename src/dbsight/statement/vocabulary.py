@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dbsight.statement.states import DELETE, MERGE, SELECT, UPDATE
+from dbsight.statement.states import CREATE, DELETE, MERGE, SELECT, UPDATE
 
 
 def words(text: str) -> frozenset[str]:
@@ -14,6 +14,9 @@ def words(text: str) -> frozenset[str]:
 
 ALIASED: Final = frozenset({SELECT, UPDATE, DELETE, MERGE})
 """Operations whose tables may go by another name."""
+
+DEFINING: Final = frozenset({CREATE, *["alter", "drop", "rename", "reindex", "analyze"]})
+"""DDL in which a word is a name unless it is compared with something."""
 
 RESERVED: Final = words(
     "select from where join on using set values with lateral only left right inner outer full cross natural group order"
