@@ -54,7 +54,9 @@ def _is_told(grammar: Grammar, before: str) -> bool:
     identity = grammar.identity
     if before in _ASSIGNING:
         key = identity[-2] if len(identity) > 1 else ""
-        return "." in key or _KEY.search(key) is not None or "password" in identity[-5:]
+        return (
+            ("." in key and grammar.opener != "pragma") or _KEY.search(key) is not None or "password" in identity[-5:]
+        )
     # SET app.k = a, b; elsewhere a comma separates assignments.
     return (
         before == "," and grammar.opener == "set" and identity[-2:-1] == ["?"] and grammar.dialect.name == "postgresql"

@@ -94,7 +94,7 @@ def test_a_text_of_a_megabyte_costs_no_more_than_what_is_read_of_it(pattern):
     assert len(statement.text) <= TEXT_LIMIT
     assert "SECRET" not in statement.text
     assert "424242" not in statement.text
-    assert statement.truncated
+    assert statement.truncated or pattern.isspace()  # blanks at the end are no part of a statement
 
 
 def test_a_long_list_is_read_faster_than_its_elements():
