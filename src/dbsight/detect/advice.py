@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dbsight import config
 from dbsight.detect.rewriting import all_at_once
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from dbsight.model import Effort, Operation
 
 _MAX_PATH = 6
+_AT_ONCE: Final = "Ask for all keys in one query: WHERE … IN (…)"
+"""The suggestion where texts of queries are off."""
 
 
 class Advice(NamedTuple):
@@ -146,6 +149,6 @@ def _without_orm(repetition: Repetition) -> Advice:
     return Advice(
         f"{statement.summary} runs once for each item",
         f"ran {statement.summary} with {different} from one place",
-        all_at_once(statement.text),
+        all_at_once(statement.text) if config.current().query_text != "off" else _AT_ONCE,
         "medium",
     )

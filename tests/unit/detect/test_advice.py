@@ -2,6 +2,7 @@
 
 import pytest
 
+from dbsight import config
 from dbsight.detect.rewriting import all_at_once
 from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_LINES, judge, loop, one
 
@@ -150,6 +151,14 @@ def test_parents_from_a_query_of_their_own_are_the_root():
 def test_a_query_for_one_key_becomes_one_for_all(text, rewritten):
     """Table and column are those of the statement."""
     assert all_at_once(text) == rewritten
+
+
+def test_a_suggestion_quotes_no_query_where_texts_are_off():
+    """``OTEL_DBSIGHT_QUERY_TEXT=off``: not even a part of one."""
+    operations = loop(6, "SELECT bio FROM authors WHERE country = ?")
+    assert "bio" in str(suggestions(operations))
+    config.use(config.Settings(query_text="off"))
+    assert suggestions(operations) == {"SELECT authors": "Ask for all keys in one query: WHERE … IN (…)"}
 
 
 def test_a_long_query_is_cut_to_the_condition():
