@@ -18,13 +18,16 @@ _MAX_PATH = 6
 _AT_ONCE: Final = "Ask for all keys in one query: WHERE … IN (…)"
 """The suggestion where texts of queries are off."""
 
+DIFFERENT = "{different}"
+
 
 class Advice(NamedTuple):
     """What to say about a repetition.
 
     Attributes:
         title: One line, the same in every run.
-        seen: What was seen, to follow a number of queries: ``loaded Order.customer one row at a time``.
+        seen: What was seen, to follow a number of queries: ``loaded Order.customer one row at a time``; ``DIFFERENT``
+            stands for the number of different parameters.
         suggestion: Code that can be pasted, empty when none can be told.
         effort: How much work that is.
     """
@@ -145,10 +148,9 @@ def _loads_of(model: str, history: History) -> Iterator[Operation]:
 # -- Without it ---------------------------------------------------------------------------------------------------
 def _without_orm(repetition: Repetition) -> Advice:
     statement = repetition.statement
-    different = f"{repetition.distinct} different parameters" if repetition.distinct > 1 else "unknown parameters"
     return Advice(
         f"{statement.summary} runs once for each item",
-        f"ran {statement.summary} with {different} from one place",
+        f"ran {statement.summary} with {DIFFERENT} from one place",
         all_at_once(statement.text) if config.current().query_text != "off" else _AT_ONCE,
         "medium",
     )

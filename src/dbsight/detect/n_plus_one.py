@@ -6,7 +6,7 @@ from math import fsum
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
-from dbsight.detect.advice import advise
+from dbsight.detect.advice import DIFFERENT, Advice, advise
 from dbsight.detect.controls import Overrides
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import parts, where
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Operation, Severity
 
 _MAX_FINDINGS = 50
+_MAX_ADVICE = 500
 
 
 class NPlusOne(WindowRule):
@@ -65,6 +66,7 @@ class NPlusOne(WindowRule):
         super().__init__(settings)
         self._threshold = settings.n_plus_one_threshold
         self._overrides = Overrides(settings)
+        self._advice: dict[tuple[str, ...], Advice] = {}
         self._located = settings.code_location == "on"
 
     def complete(self, window: Window) -> Iterable[Finding]:
@@ -206,8 +208,9 @@ class NPlusOne(WindowRule):
         main = max((candidate.repetition for _, candidate in cases), key=lambda each: (len(each), each.duration))
         count = sum(len(candidate.repetition) for _, candidate in cases)
         followers = [follower for _, candidate in cases for follower in candidate.followers]
-        advice = advise(main, history, siblings.get(main.entity or "", ()))
-        description = f"{count} queries {advice.seen}{where(main.call_site)}."
+        advice = self._advise(found, main, history, siblings.get(main.entity or "", ()))
+        different = f"{main.distinct} different parameters" if main.distinct > 1 else "unknown parameters"
+        description = f"{count} queries {advice.seen.replace(DIFFERENT, different)}{where(main.call_site)}."
         if followers:
             names = sorted({follower.relationship or follower.statement.summary for follower in followers})
             description += f" Each brought its eager loads along ({', '.join(names)}): {len(followers)} queries more."
@@ -240,6 +243,16 @@ class NPlusOne(WindowRule):
             route=window.name,
             details=details,
         )
+
+    def _advise(self, found: str, repetition: Repetition, history: History, siblings: Sequence[str]) -> Advice:
+        """The advice about a finding; that about one which was made before is used again."""
+        key = (found, *siblings)
+        advice = self._advice.get(key)
+        if advice is None:
+            if len(self._advice) >= _MAX_ADVICE:
+                self._advice.clear()
+            advice = self._advice[key] = advise(repetition, history, siblings)
+        return advice
 
 
 class _Candidate:

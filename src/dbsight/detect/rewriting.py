@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from dbsight.detect.repetition import PLACEHOLDER
 
@@ -24,8 +25,11 @@ _COUNTED = re.compile(r"^SELECT\s+count\([^()]*\)[^()]*\sFROM\s*$", re.IGNORECAS
 _MAX_READ = 5_000
 _MAX_COLUMNS = 60
 _MAX_REWRITTEN = 500
+_MAX_KEPT = 500
+"""Texts whose rewriting is kept: the same finding is made for every request."""
 
 
+@lru_cache(maxsize=_MAX_KEPT)
 def all_at_once(text: str) -> str:
     """Rewrite a query for one key as one for all keys.
 
@@ -64,6 +68,7 @@ def all_at_once(text: str) -> str:
     return next((each for each in (rewritten, many) if many in each and len(each) <= _MAX_REWRITTEN), "")
 
 
+@lru_cache(maxsize=_MAX_KEPT)
 def key_of(text: str) -> str:
     """The column by which a statement finds its one row, without table and quotes; empty when none is compared.
 

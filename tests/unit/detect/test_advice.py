@@ -3,8 +3,12 @@
 import pytest
 
 from dbsight import config
+from dbsight.config import Settings
+from dbsight.detect import n_plus_one
+from dbsight.detect.advice import advise
+from dbsight.detect.n_plus_one import NPlusOne
 from dbsight.detect.rewriting import all_at_once
-from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_LINES, judge, loop, one
+from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_LINES, judge, loop, make_window, one
 
 
 def suggestions(operations):
@@ -165,3 +169,18 @@ def test_a_long_query_is_cut_to_the_condition():
     """Nobody pastes five hundred characters from an event."""
     text = f"SELECT a FROM t JOIN {' JOIN '.join(f'table_{number} USING (x)' for number in range(60))} WHERE t.id = ?"
     assert all_at_once(text) == "t.id IN (…)"
+
+
+def test_the_advice_about_a_finding_that_recurs_is_used_again(monkeypatch):
+    """Its number of parameters is its own; another query has advice of its own."""
+    asked = []
+    monkeypatch.setattr(
+        n_plus_one, "advise", lambda repetition, *rest: asked.append(repetition) or advise(repetition, *rest)
+    )
+    rule = NPlusOne(Settings())
+    for count in (6, 8):
+        (found,) = rule.complete(make_window(loop(count)))
+        assert found.description.startswith(f"{count} queries ran SELECT customers with {count} different parameters")
+    assert len(asked) == 1
+    list(rule.complete(make_window(loop(6, SELECT_LINES))))
+    assert len(asked) == 2
