@@ -11,7 +11,7 @@ from operator import attrgetter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from dbsight.detect.history import MIGRATION_TABLES, RANGE
+from dbsight.detect.history import MIGRATION_TABLES, moves_a_bound
 from dbsight.detect.pages import pages
 from dbsight.detect.placeholders import placeholders
 from dbsight.detect.repetition import LOADED_ONCE, PLACEHOLDER
@@ -83,7 +83,7 @@ def chunks(repetition: Repetition) -> bool:
     if not _all_but_one(operation.rows or 0 for operation in operations):
         return False
     text = repetition.statement.text
-    return _ANY.search(text) is not None or (RANGE.search(text) is not None and _EQUAL.search(text) is None)
+    return _ANY.search(text) is not None or (moves_a_bound(text) and _EQUAL.search(text) is None)
 
 
 def _all_but_one(sizes: Iterable[int]) -> bool:
@@ -100,7 +100,7 @@ def polling(repetition: Repetition, window: Window) -> bool:
 
     A loop over items asks by equality, and is none however evenly it runs.
     """
-    return RANGE.search(repetition.statement.text) is not None and steady(repetition, window)
+    return moves_a_bound(repetition.statement.text) and steady(repetition, window)
 
 
 def steady(repetition: Repetition, window: Window) -> bool:

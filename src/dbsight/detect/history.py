@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from dbsight.detect.repetition import PLACEHOLDER
+from dbsight.detect.repetition import MAX_TEXTS, PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dbsight.model import Operation
 
-RANGE = re.compile(
+_RANGE = re.compile(
     rf"(?<![<>=@-])[<>]=?\s*(?:{PLACEHOLDER}|\()|{PLACEHOLDER}\s*[<>]=?(?![<>@-])|\bBETWEEN\b",
     re.IGNORECASE,
 )
@@ -47,6 +48,12 @@ MIGRATION_TABLES = frozenset(
 """Where migration tools write down what was done."""
 
 _MAX_LOOK_BACK = 200
+
+
+@lru_cache(maxsize=MAX_TEXTS)
+def moves_a_bound(text: str) -> bool:
+    """Whether a sanitised text compares something with a value by less or greater."""
+    return _RANGE.search(text) is not None
 
 
 class History:
@@ -123,7 +130,7 @@ class History:
         if statement.limit is None and (statement.kind == "select" or not _LIMIT.search(statement.text)):
             return False
         asked = {(operation.parameters, operation.statement.literals) for operation in group}
-        if len(asked) > len(group) // 2 and not RANGE.search(statement.text):
+        if len(asked) > len(group) // 2 and not moves_a_bound(statement.text):
             return False
         return statement.kind != "select" or self._taken(group)
 

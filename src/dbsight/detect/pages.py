@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from dbsight.detect.history import RANGE
+from dbsight.detect.history import moves_a_bound
 from dbsight.detect.placeholders import BOUND, OFFSET, SIZE, placeholders
 from dbsight.statement.parameters import INTEGERS_FROM
 
@@ -150,7 +150,7 @@ def _look_like_pages(repetition: Repetition, full: int | None) -> bool:
     statement = repetition.statement
     rows = [operation.rows for operation in repetition.operations if operation.rows is not None]
     if full is None:
-        return statement.offset or RANGE.search(statement.text) is not None
+        return statement.offset or moves_a_bound(statement.text)
     if statement.offset:
         return sum(count == full for count in rows) * 2 >= len(rows)
-    return all(count == full for count in rows[:-1]) and RANGE.search(statement.text) is not None
+    return all(count == full for count in rows[:-1]) and moves_a_bound(statement.text)

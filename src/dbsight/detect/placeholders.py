@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from dbsight.detect.repetition import PLACEHOLDER
+from dbsight.detect.repetition import MAX_TEXTS, PLACEHOLDER
 
 _FIND: Final = re.compile(PLACEHOLDER)
 _NUMBERED: Final = re.compile(r"\$(\d+)")
@@ -43,7 +43,7 @@ class Placeholder(NamedTuple):
     filters: bool
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=MAX_TEXTS)
 def placeholders(text: str) -> tuple[Placeholder, ...]:
     """The bound values of a sanitised text, in order.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import fsum
 from operator import attrgetter
 from statistics import median
@@ -12,7 +13,7 @@ from dbsight.detect import exempt
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
-from dbsight.detect.repetition import PLACEHOLDER, Repetition
+from dbsight.detect.repetition import MAX_TEXTS, Repetition, binds_values
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MATTERS
 from dbsight.model import Finding, TransactionEvent
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
 
-_PLACEHOLDER = re.compile(PLACEHOLDER)
 _CHANGES = re.compile(
     r"\b(?:FOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY\s+SHARE)|LOCK\s+IN\s+SHARE\s+MODE"
     r"|(?:random|rand|newid|uuid|uuid_generate_v4|gen_random_uuid|nextval|now|clock_timestamp|sysdate|getdate)\s*\("
@@ -174,14 +174,19 @@ def _reads(operation: Operation) -> bool:
         return False
     if statement.ping or statement.setup or statement.catalogue or statement.blocking:
         return False
-    return _CHANGES.search(statement.text) is None
+    return not _changes(statement.text)
+
+
+@lru_cache(maxsize=MAX_TEXTS)
+def _changes(text: str) -> bool:
+    return _CHANGES.search(text) is not None
 
 
 def _is_known(operation: Operation) -> bool:
     """Whether it succeeded, was asked for by itself, and its parameters are known."""
     if operation.error_type is not None or operation.load in _READ_AGAIN:
         return False
-    return operation.parameters is not None or _PLACEHOLDER.search(operation.statement.text) is None
+    return operation.parameters is not None or not binds_values(operation.statement.text)
 
 
 def _barriers(operation: Operation, operations: Iterable[Operation], failures: Sequence[int]) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from math import fsum
 from statistics import median
@@ -18,11 +19,20 @@ PLACEHOLDER = r"(?:\?|\$\d+|%s|%\(\w+\)s|(?<!:):\w+|@\w+)"
 
 _PLACEHOLDER = re.compile(PLACEHOLDER)
 
+MAX_TEXTS = 500
+"""Texts of which it is kept what the rules read in them."""
+
 KEY_VALUE = frozenset({"redis", "valkey", "memcached", "dragonfly"})
 """Systems that have commands and keys instead of queries and tables."""
 
 LOADED_ONCE = frozenset({"lazy", "deferred", "inherited"})
 """How an ORM loads what it then keeps: each execution is for another object, so the parameters are distinct."""
+
+
+@lru_cache(maxsize=MAX_TEXTS)
+def binds_values(text: str) -> bool:
+    """Whether a sanitised text has placeholders, or literals that were taken out."""
+    return _PLACEHOLDER.search(text) is not None
 
 
 class Repetition:
@@ -127,9 +137,9 @@ def _tell_apart(operations: Sequence[Operation]) -> tuple[int, int]:
         statement = operation.statement
         parameters = operation.parameters
         key = (parameters, statement.literals)
-        if key not in seen and (parameters is not None or key[1] or not _PLACEHOLDER.search(statement.text)):
+        if key not in seen and (parameters is not None or key[1] or not binds_values(statement.text)):
             seen.add(key)
-        elif statement.truncated or (parameters is None and _PLACEHOLDER.search(statement.text)):
+        elif statement.truncated or (parameters is None and binds_values(statement.text)):
             if operation.load in LOADED_ONCE:
                 loaded_once += 1
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from dbsight.detect.repetition import PLACEHOLDER
+from dbsight.detect.repetition import MAX_TEXTS, PLACEHOLDER
 
 _NAME = r'(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[A-Za-z_]\w*)'
 _COLUMN = rf"{_NAME}(?:\.{_NAME})*"
@@ -25,11 +25,9 @@ _COUNTED = re.compile(r"^SELECT\s+count\([^()]*\)[^()]*\sFROM\s*$", re.IGNORECAS
 _MAX_READ = 5_000
 _MAX_COLUMNS = 60
 _MAX_REWRITTEN = 500
-_MAX_KEPT = 500
-"""Texts whose rewriting is kept: the same finding is made for every request."""
 
 
-@lru_cache(maxsize=_MAX_KEPT)
+@lru_cache(maxsize=MAX_TEXTS)
 def all_at_once(text: str) -> str:
     """Rewrite a query for one key as one for all keys.
 
@@ -68,7 +66,7 @@ def all_at_once(text: str) -> str:
     return next((each for each in (rewritten, many) if many in each and len(each) <= _MAX_REWRITTEN), "")
 
 
-@lru_cache(maxsize=_MAX_KEPT)
+@lru_cache(maxsize=MAX_TEXTS)
 def key_of(text: str) -> str:
     """The column by which a statement finds its one row, without table and quotes; empty when none is compared.
 
