@@ -15,7 +15,7 @@ from builders import NOW_NS, make_operation, make_span_context, make_statement
 from dbsight import config, span
 from dbsight.config.surroundings import Surroundings
 from dbsight.model import CallSite, Database, Finding, Statement, Verdict
-from dbsight.statement.redis import clear, read_command
+from dbsight.statement.redis.reader import clear, read_command
 from dbsight.version import __version__
 from pipelines import Starts
 

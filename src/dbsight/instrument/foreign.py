@@ -12,10 +12,10 @@ from dbsight.instrument import callsite
 from dbsight.model import CallSite, Database, Operation
 from dbsight.statement import read
 from dbsight.statement.parameters import hash_parameters
-from dbsight.statement.redis_command import Command
-from dbsight.statement.redis_text import SYSTEMS
+from dbsight.statement.redis.command import Command
+from dbsight.statement.redis.text import SYSTEMS
+from dbsight.statement.redis.vocabulary import KNOWN
 from dbsight.statement.spelling import ELLIPSIS
-from dbsight.statement.vocabulary_redis import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,7 +25,7 @@ from dbsight.instrument.advisory_locks import AdvisoryLocks
 from dbsight.instrument.wrap import Patches
 from dbsight.model import LockEvent
 from dbsight.safety import failed
-from dbsight.statement.keys import templates
+from dbsight.statement.redis.keys import templates
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -24,7 +24,7 @@ from dbsight.instrument.redis_clients import WATCHING, database_of, queued, runn
 from dbsight.instrument.redis_running import Running
 from dbsight.instrument.wrap import Patches
 from dbsight.model import Operation
-from dbsight.statement.redis import read_command, read_pipeline
+from dbsight.statement.redis.reader import read_command, read_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from dbsight.instrument.wrap import Hook
-    from dbsight.statement.redis_command import Command
+    from dbsight.statement.redis.command import Command
 
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.caches import Look
     from dbsight.model import Operation
-    from dbsight.statement.redis_command import Command
+    from dbsight.statement.redis.command import Command
 
 _TEXTS = frozenset((bytes, str))
 _SIZED = (list, dict, set, frozenset, tuple)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.caches import Look
     from dbsight.instrument.pools.held import Held
     from dbsight.model import Operation, Verdict
-    from dbsight.statement.redis_command import Command
+    from dbsight.statement.redis.command import Command
 
 
 class Running:

@@ -22,7 +22,7 @@ from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.redis import RedisPool
 from dbsight.instrument.redis_clients import database_of
 from dbsight.safety import failed
-from dbsight.statement.redis import read_command
+from dbsight.statement.redis.reader import read_command
 from dbsight.version import __version__
 
 if TYPE_CHECKING:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dbsight.model import Statement
-from dbsight.statement.commands import COMMANDS, DOCUMENTS, read_command, read_document
-from dbsight.statement.dialects import ANSI, MYSQL, ORACLE, OTHER, POSTGRESQL, SQL_SERVER, SQLITE
 from dbsight.statement.identity import SUMMARY_LIMIT, fingerprint
-from dbsight.statement.redis_text import SYSTEMS, read_redis_text
+from dbsight.statement.non_sql import COMMANDS, DOCUMENTS, read_command, read_document
+from dbsight.statement.redis.text import SYSTEMS, read_redis_text
 from dbsight.statement.salt import SALT
-from dbsight.statement.scanner import Scanner
 from dbsight.statement.spelling import ELLIPSIS, unwrap
-from dbsight.statement.traits import is_catalogue, is_ping, is_setup, is_waiting
-from dbsight.statement.vocabulary import words
+from dbsight.statement.sql.dialects import ANSI, MYSQL, ORACLE, OTHER, POSTGRESQL, SQL_SERVER, SQLITE
+from dbsight.statement.sql.scanner import Scanner
+from dbsight.statement.sql.traits import is_catalogue, is_ping, is_setup, is_waiting
+from dbsight.statement.sql.vocabulary import words
 
 if TYPE_CHECKING:
     from dbsight.model import Kind
-    from dbsight.statement.dialects import Dialect
+    from dbsight.statement.sql.dialects import Dialect
 
 READ_LIMIT: Final = 65_536
 """Characters of a text that are read, long lists apart; what comes after is unknown, the statement ``truncated``."""

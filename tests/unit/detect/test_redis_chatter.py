@@ -6,7 +6,7 @@ from builders import make_operation
 from dbsight.config import Settings
 from dbsight.detect.redis_chatter import RedisChatter
 from dbsight.model import CallSite, Database
-from dbsight.statement.redis import read_command, read_pipeline
+from dbsight.statement.redis.reader import read_command, read_pipeline
 from unit.detect.loops import make_window
 
 REDIS = Database("redis", "0", "localhost", 6379)

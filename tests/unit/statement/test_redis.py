@@ -2,8 +2,8 @@
 
 import pytest
 
-from dbsight.statement import redis as reader
-from dbsight.statement.redis import read_command, read_pipeline
+from dbsight.statement.redis import reader
+from dbsight.statement.redis.reader import read_command, read_pipeline
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from dbsight.statement.scanner import Scanner
+    from dbsight.statement.sql.scanner import Scanner
 
 _WITHOUT_ESCAPES: Final = frozenset(("sqlite", "sql_server", "oracle"))
 _CLOSING: Final = {"[": "]", "(": ")", "{": "}", "<": ">"}

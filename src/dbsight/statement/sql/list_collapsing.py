@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from dbsight.statement.scanner import Scanner
+    from dbsight.statement.sql.scanner import Scanner
 
 IN: Final = 1
 ARRAY: Final = 2

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbsight.statement.clauses import EXPLAINED, OPENERS
-from dbsight.statement.states import CREATE, NOTHING, OBJECT, OPAQUE
-from dbsight.statement.vocabulary import (
+from dbsight.statement.sql.clauses import EXPLAINED, OPENERS
+from dbsight.statement.sql.states import CREATE, NOTHING, OBJECT, OPAQUE
+from dbsight.statement.sql.vocabulary import (
     BEGIN_MODES,
     BETWEEN,
     BODIES,
@@ -24,8 +24,8 @@ from dbsight.statement.vocabulary import (
 )
 
 if TYPE_CHECKING:
-    from dbsight.statement.clauses import Handler
-    from dbsight.statement.grammar import Grammar
+    from dbsight.statement.sql.clauses import Handler
+    from dbsight.statement.sql.grammar import Grammar
 
 
 def read_object(grammar: Grammar, token: str, low: str, handler: Handler | None) -> bool | None:

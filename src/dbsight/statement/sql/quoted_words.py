@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.clauses import KEYWORDS
-from dbsight.statement.states import (
+from dbsight.statement.sql.clauses import KEYWORDS
+from dbsight.statement.sql.states import (
     ALIAS,
     CTE,
     DELETING,
@@ -22,11 +22,11 @@ from dbsight.statement.states import (
     TABLE,
     UPDATE,
 )
-from dbsight.statement.vocabulary import DEFINING, words
+from dbsight.statement.sql.vocabulary import DEFINING, words
 
 if TYPE_CHECKING:
-    from dbsight.statement.grammar import Grammar
-    from dbsight.statement.scanner import Scanner
+    from dbsight.statement.sql.grammar import Grammar
+    from dbsight.statement.sql.scanner import Scanner
 
 _NAMED: Final = frozenset({TABLE, INTO, DELETING, OBJECT, INDEXED, CTE})
 _IN_DEFINITIONS: Final = frozenset(("constraint", "references", "collate"))

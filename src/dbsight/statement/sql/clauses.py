@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.states import (
+from dbsight.statement.sql.states import (
     COMMAND,
     COPY,
     CREATE,
@@ -34,13 +34,13 @@ from dbsight.statement.states import (
     UPDATE,
     WITH,
 )
-from dbsight.statement.vocabulary import words
+from dbsight.statement.sql.vocabulary import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbsight.model import Kind
-    from dbsight.statement.grammar import Grammar
+    from dbsight.statement.sql.grammar import Grammar
 
     Handler = Callable[[Grammar, str, str], bool | None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from dbsight.statement.vocabulary import words
+from dbsight.statement.sql.vocabulary import words
 
 if TYPE_CHECKING:
     from dbsight.model import Kind

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.clauses import KEYWORDS
-from dbsight.statement.dialects import (
+from dbsight.statement.sql.ambiguous_tokens import is_ambiguous, read_letter, read_opener
+from dbsight.statement.sql.clauses import KEYWORDS
+from dbsight.statement.sql.dialects import (
     BESIDE,
     CAST,
     COMMA,
@@ -27,8 +28,8 @@ from dbsight.statement.dialects import (
     STRING,
     WORD,
 )
-from dbsight.statement.grammar import Grammar
-from dbsight.statement.lists import (
+from dbsight.statement.sql.grammar import Grammar
+from dbsight.statement.sql.list_collapsing import (
     EXTRA,
     ROW,
     Frame,
@@ -39,14 +40,13 @@ from dbsight.statement.lists import (
     leave_list,
     skip_list,
 )
-from dbsight.statement.openers import is_ambiguous, read_letter, read_opener
-from dbsight.statement.quoted import is_name
-from dbsight.statement.states import COMMAND, COPY, DELETING, INSERT, INTO, SELECT, TABLE
+from dbsight.statement.sql.quoted_words import is_name
+from dbsight.statement.sql.states import COMMAND, COPY, DELETING, INSERT, INTO, SELECT, TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dbsight.statement.dialects import Dialect
+    from dbsight.statement.sql.dialects import Dialect
 
 _NAMING: Final = frozenset({TABLE, INTO, DELETING})
 _BEFORE_COLUMNS: Final = frozenset(("select", "distinct"))

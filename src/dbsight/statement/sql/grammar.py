@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.clauses import OPENERS, by, truth
-from dbsight.statement.definitions import read_command_target, read_explained, read_object, read_transaction
-from dbsight.statement.secret_words import is_secret
-from dbsight.statement.states import (
+from dbsight.statement.sql.clauses import OPENERS, by, truth
+from dbsight.statement.sql.ddl import read_command_target, read_explained, read_object, read_transaction
+from dbsight.statement.sql.secret_words import is_secret
+from dbsight.statement.sql.states import (
     ALIAS,
     COMMAND,
     CTE,
@@ -38,7 +38,7 @@ from dbsight.statement.states import (
     UPDATE,
     WITH,
 )
-from dbsight.statement.vocabulary import (
+from dbsight.statement.sql.vocabulary import (
     ALIASED,
     DEFINING,
     HINTS,
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbsight.model import Kind
-    from dbsight.statement.clauses import Handler
-    from dbsight.statement.dialects import Dialect
+    from dbsight.statement.sql.clauses import Handler
+    from dbsight.statement.sql.dialects import Dialect
 
 _BARE: Final = str.maketrans(dict.fromkeys("\"'`[]"))
 _QUOTED: Final = re.compile(r"""(["'`])((?:(?!\1).|\1\1)*)\1|\[((?:[^\]]|\]\])*)\]""", re.DOTALL)

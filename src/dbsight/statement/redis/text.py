@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.redis import build, name_of, pipeline
-from dbsight.statement.vocabulary_redis import SHAPES, UNKNOWN
+from dbsight.statement.redis.reader import build, name_of, pipeline
+from dbsight.statement.redis.vocabulary import SHAPES, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.statement.redis_command import Command
+    from dbsight.statement.redis.command import Command
 
 SYSTEMS: Final = frozenset({"redis", "valkey"})
 

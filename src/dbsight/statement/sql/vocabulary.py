@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dbsight.statement.states import CREATE, DELETE, MERGE, SELECT, UPDATE
+from dbsight.statement.sql.states import CREATE, DELETE, MERGE, SELECT, UPDATE
 
 
 def words(text: str) -> frozenset[str]:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.safety import failed
 from dbsight.statement.identity import SUMMARY_LIMIT
-from dbsight.statement.keys import templates
 from dbsight.statement.parameters import hash_parameters
-from dbsight.statement.redis_command import Command
+from dbsight.statement.redis.command import Command
+from dbsight.statement.redis.keys import templates
+from dbsight.statement.redis.vocabulary import CONTAINERS, KNOWN, PINGS, SETUP, SHAPES, UNKNOWN, Shape
 from dbsight.statement.salt import SALT
-from dbsight.statement.vocabulary_redis import CONTAINERS, KNOWN, PINGS, SETUP, SHAPES, UNKNOWN, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.vocabulary import SETUP_FUNCTIONS, WAITING_FUNCTIONS, words
+from dbsight.statement.sql.vocabulary import SETUP_FUNCTIONS, WAITING_FUNCTIONS, words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.statement.grammar import Grammar
+    from dbsight.statement.sql.grammar import Grammar
 
 _PING_LENGTH: Final = 12  # tokens; a longer statement does more than ask whether anybody is there
 _PING_WORDS: Final = words(

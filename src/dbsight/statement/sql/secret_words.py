@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from dbsight.statement.vocabulary import words
+from dbsight.statement.sql.vocabulary import words
 
 if TYPE_CHECKING:
-    from dbsight.statement.grammar import Grammar
+    from dbsight.statement.sql.grammar import Grammar
 
 _ASSIGNING: Final = frozenset(("=", "to", ":=", "("))
 _SETTING: Final = words("set alter create grant pragma declare change")

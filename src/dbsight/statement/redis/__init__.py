@@ -1,0 +1,1 @@
+"""Reading Redis: commands as the client sends them, and texts of them that others made."""

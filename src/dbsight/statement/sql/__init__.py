@@ -1,0 +1,1 @@
+"""Reading SQL: ``reader`` makes a Statement, with everything else here behind it."""
