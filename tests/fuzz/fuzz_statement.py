@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from dbsight import safety, statement
 from dbsight.statement.identity import SUMMARY_LIMIT
-from dbsight.statement.reader import TEXT_LIMIT
 from dbsight.statement.spelling import unwrap
+from dbsight.statement.sql.reader import TEXT_LIMIT
 from fuzz.reference import hidden_spans
 
 SYSTEMS = ("postgresql", "mysql", "sqlite", "microsoft.sql_server", "oracle.db", "other_sql")

@@ -1,51 +1,19 @@
-"""From one text to one Statement."""
+"""From one text to one Statement: SQL, commands of Redis, and what is neither."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from dbsight.model import Statement
-from dbsight.statement.identity import SUMMARY_LIMIT, fingerprint
 from dbsight.statement.non_sql import COMMANDS, DOCUMENTS, read_command, read_document
 from dbsight.statement.redis.text import SYSTEMS, read_redis_text
-from dbsight.statement.salt import SALT
-from dbsight.statement.spelling import ELLIPSIS, unwrap
-from dbsight.statement.sql.dialects import ANSI, MYSQL, ORACLE, OTHER, POSTGRESQL, SQL_SERVER, SQLITE
-from dbsight.statement.sql.scanner import Scanner
-from dbsight.statement.sql.traits import is_catalogue, is_ping, is_setup, is_waiting
-from dbsight.statement.sql.vocabulary import words
+from dbsight.statement.spelling import unwrap
+from dbsight.statement.sql.reader import read_sql
 
 if TYPE_CHECKING:
-    from dbsight.model import Kind
-    from dbsight.statement.sql.dialects import Dialect
-
-READ_LIMIT: Final = 65_536
-"""Characters of a text that are read, long lists apart; what comes after is unknown, the statement ``truncated``."""
+    from dbsight.model import Statement
 
 LENGTH_LIMIT: Final = 4_194_304
 """Characters of a text that are looked at, lists included."""
-
-TEXT_LIMIT: Final = 8_192
-"""Characters of the sanitised text that are kept; a longer one ends in an ellipsis."""
-
-_DIALECTS: Final[dict[str, Dialect]] = {
-    **dict.fromkeys(("postgresql", "cockroachdb", "aws.redshift", "cockroach", "redshift"), POSTGRESQL),
-    **dict.fromkeys(("mysql", "mariadb"), MYSQL),
-    "sqlite": SQLITE,
-    **dict.fromkeys(("microsoft.sql_server", "mssql"), SQL_SERVER),
-    **dict.fromkeys(("oracle.db", "oracle"), ORACLE),
-    **dict.fromkeys(
-        words(
-            "ibm.db2 db2 derby firebirdsql firebird h2database h2 hsqldb actian.ingres sap.hana hanadb sap.maxdb maxdb"
-            " teradata trino snowflake vertica duckdb"
-        ),
-        ANSI,
-    ),
-}
-
-_WRITING: Final = frozenset(("insert", "update", "delete", "ddl"))
-
-_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
@@ -53,81 +21,21 @@ def read_text(text: str, system: str, *, longer: bool = False) -> Statement:
 
     Args:
         text: The query, at most ``LENGTH_LIMIT`` characters.
-        system: ``db.system.name``; one that is not known is read as the union of all dialects.
+        system: ``db.system.name``; one that is not known is read as the union of all dialects of SQL.
         longer: Whether the query goes on behind the text.
 
     Returns:
         The statement. Its text holds no literal.
     """
     text, cut = unwrap(text)
+    statement: Statement
     if system in SYSTEMS:
-        statement: Statement = read_redis_text(text, system)
-        statement.truncated = statement.truncated or longer or cut
-        return statement
-    if system in COMMANDS or system in DOCUMENTS:
-        statement = (read_command if system in COMMANDS else read_document)(text, system)
-        statement.truncated = longer or cut
-        return statement
-    return _read_sql(text, system, longer=longer or cut)
-
-
-def _read_sql(text: str, system: str, *, longer: bool) -> Statement:
-    dialect = _DIALECTS.get(system, OTHER)
-    scanner = Scanner(text, dialect, READ_LIMIT)
-    scanner.scan()
-    if scanner.truncated and scanner.doubt >= 0:
-        # A quote was left open behind a string that a backslash may or may not have ended: believe neither reading.
-        doubt = scanner.doubt
-        scanner = Scanner(text[:doubt], dialect, doubt)
-        scanner.scan(rest=text[doubt:])
-    grammar = scanner.grammar
-    identity = scanner.identity
-    if identity and identity[-1] == ";":
-        identity.pop()
-    literals = scanner.literals
-    idle = not grammar.targets  # what names a table neither pings nor sets up
-    return Statement(
-        system,
-        _shortened(scanner.sanitised(), cut=longer or scanner.stopped),
-        _summary(grammar.summaries),
-        fingerprint(" ".join(identity)),
-        kind=_kind(grammar.kinds),
-        targets=_distinct(grammar.targets),
-        written=_distinct(grammar.written),
-        limit=grammar.limit,
-        offset=grammar.offset,
-        in_length=scanner.in_length,
-        ping=idle and is_ping(grammar, identity),
-        setup=idle and is_setup(grammar),
-        catalogue=is_catalogue(grammar, identity),
-        blocking=is_waiting(grammar),
-        truncated=longer or scanner.truncated,
-        literals=hash((SALT, *literals)) or 1 if literals else 0,
-        allowed=frozenset(scanner.allowed) if scanner.allowed else _NOTHING,
-    )
-
-
-def _shortened(text: str, *, cut: bool) -> str:
-    if len(text) <= TEXT_LIMIT - len(ELLIPSIS) or (len(text) <= TEXT_LIMIT and not cut):
-        return text + ELLIPSIS if cut else text
-    return text[: TEXT_LIMIT - len(ELLIPSIS)] + ELLIPSIS
-
-
-def _distinct(names: list[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names)) if len(names) > 1 else tuple(names)
-
-
-def _summary(summaries: list[str]) -> str:
-    summary = "; ".join(summaries)
-    if len(summary) <= SUMMARY_LIMIT:
-        return summary
-    # Cut where a token ends; a name in quotes may hold blanks and is cut at one of them.
-    return summary[: SUMMARY_LIMIT + 1].rpartition(" ")[0].rstrip(";")
-
-
-def _kind(kinds: list[Kind]) -> Kind:
-    """Of several statements, the first that writes tells what they are for, else the first that reads."""
-    for kind in kinds:
-        if kind in _WRITING:
-            return kind
-    return "select" if "select" in kinds else kinds[0] if kinds else "other"
+        statement = read_redis_text(f"{text}…" if cut else text, system)  # a key that was cut is no key
+    elif system in COMMANDS:
+        statement = read_command(text, system)
+    elif system in DOCUMENTS:
+        statement = read_document(text, system)
+    else:
+        return read_sql(text, system, longer=longer or cut)
+    statement.truncated = statement.truncated or longer or cut
+    return statement

@@ -8,6 +8,7 @@ import pytest
 
 from dbsight import safety, statement
 from dbsight.statement import cache, reader
+from dbsight.statement.sql import reader as sql_reader
 from forking import in_child
 
 
@@ -54,7 +55,7 @@ def test_what_is_remembered_is_bounded():
 def test_a_long_text_is_remembered_by_its_hash():
     """It gives the same object again and again, but is not kept; what differs behind the part that is read is one."""
     text = "SELECT a FROM t WHERE b IN (" + ", ".join(map(str, range(10_000))) + ")"
-    assert cache.KEY_LIMIT < len(text) < reader.READ_LIMIT
+    assert cache.KEY_LIMIT < len(text) < sql_reader.READ_LIMIT
     assert statement.read(text, "sqlite") is statement.read(text, "sqlite")
     longer = text + " " * reader.LENGTH_LIMIT
     assert statement.read(longer, "sqlite") is statement.read(longer + " AND c = 1", "sqlite")

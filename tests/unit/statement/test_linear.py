@@ -5,7 +5,8 @@ import time
 import pytest
 
 from dbsight.statement.cache import read
-from dbsight.statement.reader import READ_LIMIT, TEXT_LIMIT, read_text
+from dbsight.statement.reader import read_text
+from dbsight.statement.sql.reader import READ_LIMIT, TEXT_LIMIT
 
 SYSTEMS = ("postgresql", "mysql", "other_sql")
 

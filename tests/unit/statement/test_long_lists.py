@@ -5,7 +5,8 @@ import time
 import pytest
 
 from dbsight.statement.cache import read
-from dbsight.statement.reader import READ_LIMIT, read_text
+from dbsight.statement.reader import read_text
+from dbsight.statement.sql.reader import READ_LIMIT
 
 LENGTHS = (3, 300, 9_000, 11_000, 13_000, 30_000)
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from dbsight import safety
 from dbsight.statement.cache import read
 from dbsight.statement.identity import SUMMARY_LIMIT
-from dbsight.statement.reader import TEXT_LIMIT, read_text
+from dbsight.statement.reader import read_text
+from dbsight.statement.sql.reader import TEXT_LIMIT
 from unit.statement.grown import LIST, MARK, NUMBER, SHAPES, SYSTEMS, VALUE, written
 
 GROWN = settings(
