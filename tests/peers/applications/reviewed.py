@@ -1,0 +1,125 @@
+"""The findings of each application that a person has looked at, in ``findings.toml``.
+
+One table per finding::
+
+    [[finding]]
+    application = "optuna"
+    rule = "n_plus_one"
+    place = "optuna/storages/_rdb/storage.py:get_trial"   # file from its package or script on, and function
+    query = "SELECT trials"                                # the summary of its query
+    severity = ["warning", "error"]                        # each that is right; the clock decides between them
+    verdict = "true"                                       # true, false or arguable
+    reason = "A SELECT per trial; the storage has no call that reads many."
+    sometimes = true                                       # where it depends on the clock whether it is found at all
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otlp.records import Event, LogRecord
+
+FILE = Path(__file__).parent / "findings.toml"
+VERDICTS = frozenset({"true", "false", "arguable"})
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """What tells one finding of an application from another.
+
+    Attributes:
+        rule: Its name.
+        place: ``file:function``, the file from its package or script on; empty where a finding has no place.
+        query: The summary of its query; empty where it is about none.
+    """
+
+    rule: str
+    place: str
+    query: str
+
+
+@dataclass(frozen=True)
+class Review:
+    """What somebody thinks of a finding.
+
+    Attributes:
+        severity: Each that is right.
+        verdict: ``true``, ``false`` or ``arguable``.
+        reason: In a sentence.
+        sometimes: Whether a run without it is right, too.
+    """
+
+    severity: frozenset[str]
+    verdict: str
+    reason: str
+    sometimes: bool
+
+
+def place_of(record: Event | LogRecord) -> Place:
+    """Where a finding's event says that it is."""
+    attributes = record.attributes
+    file = attributes.get("code.file.path", "")
+    file = file.rpartition("site-packages/")[2].rpartition("workloads/")[2]
+    function = attributes.get("code.function.name", "")
+    return Place(
+        attributes["dbsight.finding.rule"],
+        f"{file}:{function}" if file else "",
+        attributes.get("db.query.summary", ""),
+    )
+
+
+def reviews(application: str) -> dict[Place, Review]:
+    """What is written about one application."""
+    found = {}
+    for entry in tomllib.loads(FILE.read_text(encoding="utf-8")).get("finding", []):
+        if entry["application"] != application:
+            continue
+        place = Place(entry["rule"], entry["place"], entry["query"])
+        assert place not in found, f"{place} is written down twice"
+        assert entry["verdict"] in VERDICTS, f"{place}: the verdict is one of {sorted(VERDICTS)}"
+        severity = entry["severity"]
+        found[place] = Review(
+            frozenset([severity] if isinstance(severity, str) else severity),
+            entry["verdict"],
+            entry["reason"],
+            entry.get("sometimes", False),
+        )
+    return found
+
+
+def table(application: str, place: Place, severity: str) -> str:
+    """What to write into the file, but for the verdict and its reason."""
+    values = {"application": application, "rule": place.rule, "place": place.place, "query": place.query}
+    lines = [f'{name} = "{value}"' for name, value in {**values, "severity": severity}.items()]
+    return "\n".join(["[[finding]]", *lines, 'verdict = ""', 'reason = ""', ""])
+
+
+def differences(application: str, records: Iterable[Event | LogRecord]) -> list[str]:
+    """What was found and is not written down, or the other way round; one line each."""
+    known = reviews(application)
+    seen: set[Place] = set()
+    told = []
+    for record in records:
+        place, severity = place_of(record), record.attributes["dbsight.finding.severity"]
+        seen.add(place)
+        if place not in known:
+            told.append(
+                f"not reviewed; {record.attributes['dbsight.finding.description']}\n{table(application, place, severity)}"
+            )
+        elif severity not in known[place].severity:
+            told.append(f"{severity} instead of {'/'.join(sorted(known[place].severity))}: {place}")
+    told += [
+        f"not found any more: {place}" for place, review in known.items() if place not in seen and not review.sometimes
+    ]
+    return told

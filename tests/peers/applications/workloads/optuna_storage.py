@@ -1,0 +1,46 @@
+# /// script
+# dependencies = ["optuna"]
+# [tool.application]
+# about = "hyperparameter search, its trials in SQL (RDBStorage)"
+# ///
+"""A study with its trials in SQLite: sampled, reported, pruned, imported in a batch, and read again."""
+
+import json
+
+import optuna
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+storage = optuna.storages.RDBStorage("sqlite:///study.db")
+
+
+def objective(trial):
+    """A parabola."""
+    x = trial.suggest_float("x", -10, 10)
+    kind = trial.suggest_categorical("kind", ["a", "b"])
+    for step in range(3):
+        trial.report(x * x + step, step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    trial.set_user_attr("kind", kind)
+    return x * x
+
+
+study = optuna.create_study(
+    study_name="parabola", storage=storage, sampler=optuna.samplers.RandomSampler(seed=1), direction="minimize"
+)
+study.set_user_attr("owner", "tests")
+study.optimize(objective, n_trials=12)
+
+imported = optuna.create_study(study_name="imported", storage=storage)
+imported.add_trials(study.trials)
+
+again = optuna.load_study(study_name="imported", storage=optuna.storages.RDBStorage("sqlite:///study.db"))
+print(
+    json.dumps(
+        {
+            "best": round(again.best_value, 6),
+            "states": sorted(trial.state.name for trial in again.trials),
+            "studies": sorted(summary.study_name for summary in optuna.get_all_study_summaries(storage)),
+        }
+    )
+)

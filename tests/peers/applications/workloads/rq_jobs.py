@@ -1,0 +1,57 @@
+# /// script
+# dependencies = ["rq", "rq-scheduler"]
+# [tool.application]
+# about = "job queue on Redis, with rq-scheduler"
+# redis = true
+# ///
+"""Jobs that succeed, fail and wait for others, run by a worker in this process; some are scheduled before."""
+
+import datetime
+import json
+import logging
+import os
+import sys
+
+import redis
+import rq
+from rq_scheduler import Scheduler
+
+logging.disable(logging.CRITICAL)
+
+
+def add(a, b):
+    """A job."""
+    return a + b
+
+
+def fail():
+    """A job that fails."""
+    raise ValueError("meant")
+
+
+if __name__ == "__main__":
+    sys.modules["rq_jobs"] = sys.modules["__main__"]
+    add.__module__ = fail.__module__ = "rq_jobs"
+    connection = redis.Redis.from_url(os.environ["REDIS_URL"])
+    queue = rq.Queue("work", connection=connection)
+    jobs = [queue.enqueue(add, number, 1) for number in range(12)]
+    failing = queue.enqueue(fail)
+    after = queue.enqueue(add, 1, 1, depends_on=jobs[0])
+    many = queue.enqueue_many([rq.Queue.prepare_data(add, (number, 2)) for number in range(5)])
+
+    scheduler = Scheduler(queue=queue, connection=connection)
+    scheduler.enqueue_at(datetime.datetime(2020, 1, 1), add, 3, 4)  # noqa: DTZ001 - naive UTC is what it takes
+    scheduler.enqueue_jobs()
+
+    rq.SimpleWorker([queue], connection=connection).work(burst=True)
+    print(
+        json.dumps(
+            {
+                "results": [job.return_value() for job in [*jobs, after, *many]],
+                "failing": failing.get_status().value,
+                "finished": len(queue.finished_job_registry.get_job_ids()),
+                "failed": queue.failed_job_registry.count,
+                "left": queue.count,
+            }
+        )
+    )
