@@ -57,7 +57,9 @@ class Watch:
                 count=event[semconv.FINDING_COUNT],
                 relationship=event.get(semconv.ORM_RELATIONSHIP),
                 suggestion=event.get(semconv.FINDING_SUGGESTION, ""),
-                line=linecache.getline(event[semconv.CODE_FILE_PATH], event[semconv.CODE_LINE_NUMBER]).strip(),
+                line=linecache.getline(
+                    event.get(semconv.CODE_FILE_PATH, ""), event.get(semconv.CODE_LINE_NUMBER, 0)
+                ).strip(),
                 id=event[semconv.FINDING_ID],
                 description=event[semconv.FINDING_DESCRIPTION],
             )
