@@ -114,9 +114,8 @@ def differences(application: str, records: Iterable[Event | LogRecord]) -> list[
         place, severity = place_of(record), record.attributes["dbsight.finding.severity"]
         seen.add(place)
         if place not in known:
-            told.append(
-                f"not reviewed; {record.attributes['dbsight.finding.description']}\n{table(application, place, severity)}"
-            )
+            description = record.attributes["dbsight.finding.description"]
+            told.append(f"not reviewed; {description}\n{table(application, place, severity)}")
         elif severity not in known[place].severity:
             told.append(f"{severity} instead of {'/'.join(sorted(known[place].severity))}: {place}")
     told += [

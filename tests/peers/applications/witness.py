@@ -9,6 +9,7 @@ import json
 import os
 import runpy
 import sys
+from pathlib import Path
 
 
 def note_statements(journal):
@@ -28,5 +29,5 @@ def note_statements(journal):
 if __name__ == "__main__":
     note_statements(sys.argv[1])
     del sys.argv[:2]
-    sys.path[0] = os.path.dirname(os.path.abspath(sys.argv[0]))
+    sys.path[0] = str(Path(sys.argv[0]).parent)
     runpy.run_path(sys.argv[0], run_name="__main__")

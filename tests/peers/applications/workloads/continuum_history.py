@@ -31,7 +31,7 @@ MIGRATIONS = {
     "two": 'op.add_column("people", sa.Column("first", sa.String))\n'
     "    connection = op.get_bind()\n"
     '    for number, name in connection.execute(sa.text("SELECT id, name FROM people")).all():\n'
-    '        connection.execute(sa.text("UPDATE people SET first = :f WHERE id = :i"), {"f": name.split()[0], "i": number})',
+    '        connection.execute(sa.text("UPDATE people SET first = :f WHERE id = :i"), {"f": name[0], "i": number})',
     "three": 'with op.batch_alter_table("people") as batch:\n        batch.alter_column("first", nullable=False)',
 }
 

@@ -11,11 +11,12 @@ import asyncio
 import json
 import os
 
-import limits
 import limits.aio
 import redis
 import walrus
 from pottery import RedisDict, RedisSet, Redlock
+
+import limits
 
 URL = os.environ["REDIS_URL"]
 told = {}

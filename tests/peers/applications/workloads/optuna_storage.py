@@ -25,22 +25,29 @@ def objective(trial):
     return x * x
 
 
-study = optuna.create_study(
-    study_name="parabola", storage=storage, sampler=optuna.samplers.RandomSampler(seed=1), direction="minimize"
-)
-study.set_user_attr("owner", "tests")
-study.optimize(objective, n_trials=12)
+def search():
+    """Twelve trials."""
+    sampler = optuna.samplers.RandomSampler(seed=1)
+    study = optuna.create_study(study_name="parabola", storage=storage, sampler=sampler, direction="minimize")
+    study.set_user_attr("owner", "tests")
+    study.optimize(objective, n_trials=12)
+    return study
 
-imported = optuna.create_study(study_name="imported", storage=storage)
-imported.add_trials(study.trials)
 
-again = optuna.load_study(study_name="imported", storage=optuna.storages.RDBStorage("sqlite:///study.db"))
-print(
-    json.dumps(
-        {
-            "best": round(again.best_value, 6),
-            "states": sorted(trial.state.name for trial in again.trials),
-            "studies": sorted(summary.study_name for summary in optuna.get_all_study_summaries(storage)),
-        }
-    )
-)
+def imported(trials):
+    """All of them in another study, by the method that takes many."""
+    optuna.create_study(study_name="imported", storage=storage).add_trials(trials)
+
+
+def read():
+    """The other study by a storage of its own, and a summary of all."""
+    again = optuna.load_study(study_name="imported", storage=optuna.storages.RDBStorage("sqlite:///study.db"))
+    return {
+        "best": round(again.best_value, 6),
+        "states": sorted(trial.state.name for trial in again.trials),
+        "studies": sorted(summary.study_name for summary in optuna.get_all_study_summaries(storage)),
+    }
+
+
+imported(search().trials)
+print(json.dumps(read()))

@@ -5,7 +5,7 @@
 # redis = true
 # asynchronous = true
 # ///
-"""Jobs enqueued, applied, mapped and retried, with a worker beside them on the same loop."""
+"""Jobs applied, mapped and retried, with a worker beside them on the same loop."""
 
 import asyncio
 import json
@@ -41,10 +41,6 @@ async def main():
     told = [await queue.apply("add", a=1, b=2, timeout=20)]
     told += await queue.map("add", [{"a": number, "b": 1} for number in range(10)], timeout=20)
     told.append(await queue.apply("shaky", retries=3, timeout=20))
-    jobs = [await queue.enqueue("add", a=number, b=5) for number in range(8)]
-    for job in jobs:
-        await job.refresh(20)
-        told.append(job.result)
     print(json.dumps(told))
     await worker.stop()
     working.cancel()
