@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbsight.config import Settings
-from dbsight.detect import connection_growth, lock_contention, memory_growth, pool_churn
+from dbsight.detect.rules import connection_growth, lock_contention, memory_growth, pool_churn
 
 HERE = Path(__file__).parent
 

@@ -5,13 +5,13 @@ import inspect
 import textwrap
 
 from dbsight.config import SETTINGS
-from dbsight.detect import RULES
 from dbsight.detect.rule import Rule
+from dbsight.detect.rules import RULES
 
 INTRODUCTION = """\
 # Rules
 
-<!-- Made by `python docs/generate.py` from the docstrings in `src/dbsight/detect/`: edit there. -->
+<!-- Made by `python docs/generate.py` from the docstrings in `src/dbsight/detect/rules/`: edit there. -->
 
 A rule looks at database operations and makes findings. What it looks at is a *window*: everything that one unit of
 work did, which is a request, a task, or one thread of a script. A finding about one query stands on the query's own

@@ -11,8 +11,8 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import bus, config, scope
-from dbsight.detect.judge import Judge, merge
-from dbsight.detect.limits import Limits
+from dbsight.detect.runner import RuleRunner, merge
+from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.windows import Windows
 from dbsight.instrument import caches, locks, pools, process, transactions
 from dbsight.model import (
@@ -114,11 +114,11 @@ class Analyzer:
 
     def use(self, settings: Settings) -> None:
         """Judge by these settings from now on; what was found before stays."""
-        self.judge = Judge(settings)
+        self.judge = RuleRunner(settings)
         self.settings = settings
         self.windows.most = settings.max_windows
         self._most = settings.max_operations_per_window
-        self._limits = Limits(settings)
+        self._limits = SlowThresholds(settings)
         self._max_age_ns = int(settings.max_window_age * _SECOND)
 
     def subscribe(self) -> None:
@@ -401,7 +401,7 @@ class Analyzer:
         snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
         snapshot.memory = process.history()
         snapshot.transactions = transactions.open_transactions()
-        snapshot.unused = self.judge.controls.complaints()
+        snapshot.unused = self.judge.suppressions.complaints()
         snapshot.transaction_totals = self.pools.transactions()
         snapshot.caches = self.caches.totals()
         snapshot.locks = self.locks.totals()

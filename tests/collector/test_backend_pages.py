@@ -15,7 +15,7 @@ import dbsight
 from collector.services import CONFIGURATIONS
 from dbsight import semconv
 from dbsight.config import SETTINGS
-from dbsight.detect import RULES
+from dbsight.detect.rules import RULES
 
 ROOT = CONFIGURATIONS.parent
 BACKENDS = ROOT / "docs" / "backends"

@@ -76,7 +76,7 @@ def test_a_child_speaks_of_itself():
 
 def growth(*megabytes):
     """What the rule says of a point a minute."""
-    from dbsight.detect.memory_growth import MemoryGrowth
+    from dbsight.detect.rules.memory_growth import MemoryGrowth
 
     points = [MemorySample(minute * 60_000_000_000, size * MB, size * MB) for minute, size in enumerate(megabytes)]
     return [found.title for found in MemoryGrowth(Settings()).examine(Snapshot(memory=points))]

@@ -7,7 +7,7 @@ import pytest
 
 from builders import NOW_NS, TRACE_ID, make_operation, make_span_context
 from dbsight import scope
-from dbsight.detect import judge
+from dbsight.detect import runner
 from dbsight.model import Finding
 from engine import SECOND, Engine, Roots, draw_root, run_loop
 
@@ -232,7 +232,7 @@ def test_findings_of_one_id_add_up_and_the_one_with_the_largest_impact_speaks():
     """Counts and impacts; description and severity are the speaker's."""
     merged = {}
     for count, impact, said in ((1, 0.1, "a"), (2, 0.5, "b"), (4, 0.3, "c")):
-        judge.merge(merged, finding(count=count, impact=impact, description=said))
+        runner.merge(merged, finding(count=count, impact=impact, description=said))
     assert merged == {"sq-1": finding(count=7, impact=pytest.approx(0.9), description="b")}
 
 

@@ -16,7 +16,7 @@ from dbsight.cli import diagnosis
 from dbsight.cli.inside import VARIABLE
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
-from dbsight.detect.controls import DEFAULT_BASELINE, write_baseline
+from dbsight.detect.suppressions import DEFAULT_BASELINE, write_baseline
 from dbsight.figures import counted
 from dbsight.report import json as saved
 from dbsight.report.terminal import print_report

@@ -1,13 +1,13 @@
-"""The rules at work: each is asked at its moments, and one that raises is switched off while the others go on."""
+"""Runs the rules; one that raises is disabled while the others go on."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dbsight.detect import RULES, make_rules
-from dbsight.detect.controls import Controls
 from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.detect.rules import RULES, make_rules
+from dbsight.detect.suppressions import Suppressions
 from dbsight.safety import dropped, failed
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 _MAX_FINDINGS_PER_WINDOW: Final = 100
 
 
-class Judge:
-    """The rules of one engine by the moments at which they are asked, and the controls that their findings must pass.
+class RuleRunner:
+    """Runs the rules of one engine, and drops the findings that were suppressed.
 
     Args:
-        settings: Which rules there are, their limits, and the controls; a rule that there is not is one warning.
+        settings: Enabled rules, their thresholds, and suppressions; an unknown rule is one warning.
 
     Attributes:
-        controls: Overrides, the ignore list and the baseline.
+        suppressions: Overrides, the ignore list and the baseline.
         visitors: Rules that look at each operation that may be slow.
         completers: Those that look at a window, or at a part of one that grew too large.
         closers: Those that look at the totals of a window.
@@ -45,7 +45,7 @@ class Judge:
         self.visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
-        self.controls = Controls(settings)
+        self.suppressions = Suppressions(settings)
 
     def visit(self, operation: Operation, window: Window | None) -> tuple[Finding, ...]:
         """What is to be said of one operation that may be slow."""
@@ -56,12 +56,12 @@ class Judge:
             except Exception:
                 self._switch_off(rule)
                 continue
-            if found is not None and self.controls.passes(_placed(found, operation.context, window)):
+            if found is not None and self.suppressions.passes(_placed(found, operation.context, window)):
                 findings = (*findings, found)
         return findings
 
     def complete(self, window: Window, part: Window) -> None:
-        """Judge a window, or the part of it that came together, and note in it what was found."""
+        """RuleRunner a window, or the part of it that came together, and note in it what was found."""
         if not part.operations and not part.events:
             return
         events, repeats = part.events, part.repeats()
@@ -74,11 +74,11 @@ class Judge:
                 self._switch_off(rule)
                 continue
             for finding in found:
-                if self.controls.passes(finding):
+                if self.suppressions.passes(finding):
                     merge(window.findings, finding)
 
     def conclude(self, window: Window, route: str) -> None:
-        """Judge the totals of a window; its route is known now, and what is ignored there goes."""
+        """RuleRunner the totals of a window; its route is known now, and what is ignored there goes."""
         for rule in tuple(self.closers):
             try:
                 found = list(rule.conclude(window, route))
@@ -90,8 +90,8 @@ class Judge:
         for findings in (window.findings, window.singles):
             for finding in findings.values():
                 finding.route = route
-            if not self.controls.idle:
-                for each in [each for each, finding in findings.items() if not self.controls.passes(finding)]:
+            if not self.suppressions.idle:
+                for each in [each for each, finding in findings.items() if not self.suppressions.passes(finding)]:
                     del findings[each]
 
     def examine(self, snapshot: Snapshot) -> Iterator[Finding]:
@@ -103,7 +103,7 @@ class Judge:
                 self._switch_off(rule)
                 continue
             for found in findings:
-                if self.controls.passes(found):
+                if self.suppressions.passes(found):
                     yield found
 
     def _switch_off(self, rule: Rule) -> None:

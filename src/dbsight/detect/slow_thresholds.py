@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbsight.detect.controls import Overrides
+from dbsight.detect.suppressions import Overrides
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _MAX_SYSTEMS = 100
 
 
-class Limits:
+class SlowThresholds:
     """The slow and very slow limits in force.
 
     Attributes:

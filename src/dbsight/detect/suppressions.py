@@ -1,7 +1,4 @@
-"""What people said about findings beforehand: other limits here, ignored there, known for long.
-
-Everything that rules find passes ``Controls``; what is not to be reported ends there.
-"""
+"""Suppressions: overrides per fingerprint, table or route, the ignore list, and the baseline."""
 
 from __future__ import annotations
 
@@ -73,7 +70,7 @@ class Overrides:
         return [table[name] for table in self._tables.values() if name in table]
 
 
-class Controls:
+class Suppressions:
     """Decides which findings are reported.
 
     Args:

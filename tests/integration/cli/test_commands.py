@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from builders import make_statement
 from dbsight.cli.main import main
 from dbsight.config import SETTINGS
-from dbsight.detect.controls import read_baseline
+from dbsight.detect.suppressions import read_baseline
 from dbsight.model import Finding, MergedFinding, Snapshot
 from dbsight.report import json as saved
 

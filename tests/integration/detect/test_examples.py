@@ -9,10 +9,10 @@ from sqlalchemy import orm
 from sqlalchemy.orm import Session
 
 from dbsight.config import Settings
-from dbsight.detect.n_plus_one import NPlusOne
-from dbsight.detect.redundant_query import RedundantQuery
-from dbsight.detect.row_by_row_write import RowByRowWrite
-from dbsight.detect.slow_query import SlowQuery
+from dbsight.detect.rules.n_plus_one import NPlusOne
+from dbsight.detect.rules.redundant_query import RedundantQuery
+from dbsight.detect.rules.row_by_row_write import RowByRowWrite
+from dbsight.detect.rules.slow_query import SlowQuery
 from integration.detect import shop
 
 NAMES = {

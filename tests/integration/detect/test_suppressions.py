@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 import dbsight
 from dbsight.config import Settings
-from dbsight.detect.controls import write_baseline
+from dbsight.detect.suppressions import write_baseline
 from integration.detect.shop import Order
 
 

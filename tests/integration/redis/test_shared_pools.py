@@ -11,7 +11,7 @@ import redis
 
 import dbsight
 from dbsight import config, semconv
-from dbsight.detect.connection_growth import ConnectionGrowth
+from dbsight.detect.rules.connection_growth import ConnectionGrowth
 from dbsight.model import PoolSample, PoolSnapshot, PoolState, Snapshot
 from forking import in_child
 from suggested import applied

@@ -2,7 +2,7 @@
 
 from builders import NOW_NS, TRACE_ID, make_operation
 from dbsight.config import Settings
-from dbsight.detect.n_plus_one import NPlusOne
+from dbsight.detect.rules.n_plus_one import NPlusOne
 from dbsight.detect.window import Window
 from dbsight.model import CallSite, Database
 

@@ -4,10 +4,10 @@ import pytest
 
 from dbsight import config
 from dbsight.config import Settings
-from dbsight.detect import n_plus_one
 from dbsight.detect.advice import advise
-from dbsight.detect.n_plus_one import NPlusOne
 from dbsight.detect.rewriting import all_at_once
+from dbsight.detect.rules import n_plus_one
+from dbsight.detect.rules.n_plus_one import NPlusOne
 from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_LINES, judge, loop, make_window, one
 
 

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from dbsight.config import SETTINGS, Settings
-from dbsight.detect import RULES, make_rules
-from dbsight.detect.n_plus_one import NPlusOne
 from dbsight.detect.rule import WindowRule
-from dbsight.detect.slow_query import SlowQuery
+from dbsight.detect.rules import RULES, make_rules
+from dbsight.detect.rules.n_plus_one import NPlusOne
+from dbsight.detect.rules.slow_query import SlowQuery
 from dbsight.model import Category
 from unit.detect.loops import LOADS_CUSTOMER, loop, make_window, one
 
@@ -43,7 +43,7 @@ def test_a_rule_has_a_name_a_category_and_settings_that_exist(rule):
     assert re.fullmatch(r"[a-z][a-z0-9_]*", rule.name)
     assert rule.category in Category.__args__
     assert set(rule.settings) <= set(SETTINGS)
-    assert rule.__module__ == f"dbsight.detect.{rule.name}", "a rule is one file, named after it"
+    assert rule.__module__ == f"dbsight.detect.rules.{rule.name}", "a rule is one file, named after it"
 
 
 @by_name

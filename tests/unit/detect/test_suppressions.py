@@ -7,9 +7,9 @@ import pytest
 
 from builders import make_statement
 from dbsight.config import Settings
-from dbsight.detect.controls import Controls, Overrides, read_baseline, write_baseline
-from dbsight.detect.limits import Limits
-from dbsight.detect.row_by_row_write import RowByRowWrite
+from dbsight.detect.rules.row_by_row_write import RowByRowWrite
+from dbsight.detect.slow_thresholds import SlowThresholds
+from dbsight.detect.suppressions import Overrides, Suppressions, read_baseline, write_baseline
 from dbsight.model import CallSite, Finding
 from unit.detect.loops import SELECT_CUSTOMER, judge, loop, make_window, one
 
@@ -34,9 +34,9 @@ def finding(**fields):
 
 
 def ignoring(today="2030-01-01", **entry):
-    """Controls with one entry in the ignore list."""
+    """Suppressions with one entry in the ignore list."""
     settings = Settings(ignore=({"rule": "n_plus_one", "reason": "known", **entry},))
-    return Controls(settings, today=lambda: dt.date.fromisoformat(today))
+    return Suppressions(settings, today=lambda: dt.date.fromisoformat(today))
 
 
 @pytest.mark.parametrize(
@@ -74,20 +74,20 @@ def test_an_entry_ends_on_its_day():
 
 def test_an_entry_that_ignored_nothing_is_named():
     """Until it ignores something."""
-    controls = ignoring(route="GET /orders")
-    assert controls.complaints() == [
+    suppressions = ignoring(route="GET /orders")
+    assert suppressions.complaints() == [
         "ignore n_plus_one (route GET /orders) matched nothing: take it out when that stays so"
     ]
-    controls.passes(finding())
-    assert controls.complaints() == []
+    suppressions.passes(finding())
+    assert suppressions.complaints() == []
 
 
 @pytest.mark.parametrize("pattern", [FINGERPRINT, "customers", "GET /orders", "GET /*"])
 def test_a_rule_is_taken_away_in_one_place(pattern):
     """By fingerprint, table or route."""
-    controls = Controls(Settings(overrides={pattern: {"rules": ("all", "-n_plus_one")}}))
+    suppressions = Suppressions(Settings(overrides={pattern: {"rules": ("all", "-n_plus_one")}}))
     elsewhere = finding(statement=make_statement("SELECT id FROM carts WHERE id = ?"), route="POST /cart")
-    assert [controls.passes(each) for each in (finding(), finding(rule="slow_query"), elsewhere)] == [
+    assert [suppressions.passes(each) for each in (finding(), finding(rule="slow_query"), elsewhere)] == [
         False,
         True,
         True,
@@ -131,7 +131,7 @@ def test_a_threshold_of_a_table_holds_for_it_alone():
 def test_slow_limits_differ_in_one_place(override, route, expected):
     """Lower or higher than everywhere else."""
     operation = one(SELECT_CUSTOMER, duration=0.2)
-    assert Limits(Settings(overrides=override)).classify(operation, route) == expected
+    assert SlowThresholds(Settings(overrides=override)).classify(operation, route) == expected
 
 
 def test_a_baseline_holds_back_what_it_names(tmp_path):
@@ -147,8 +147,8 @@ def test_a_baseline_holds_back_what_it_names(tmp_path):
         }
     ]
     assert [each.name for each in tmp_path.iterdir()] == ["known.json"]
-    controls = Controls(Settings(baseline=str(path)))
-    assert [controls.passes(each) for each in (finding(), finding(id="n1-00000002"))] == [False, True]
+    suppressions = Suppressions(Settings(baseline=str(path)))
+    assert [suppressions.passes(each) for each in (finding(), finding(id="n1-00000002"))] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_what_is_no_baseline_is_one_warning(tmp_path, caplog, content, message):
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         read_baseline(path)
-    assert Controls(Settings(baseline=str(path))).passes(finding())
+    assert Suppressions(Settings(baseline=str(path))).passes(finding())
     (record,) = caplog.records
     assert message in record.getMessage()
 
@@ -174,7 +174,7 @@ def test_what_is_no_baseline_is_one_warning(tmp_path, caplog, content, message):
 def test_a_baseline_that_is_missing_is_one_warning(tmp_path, caplog):
     """It names the file."""
     path = tmp_path / "none.json"
-    assert Controls(Settings(baseline=str(path))).passes(finding())
+    assert Suppressions(Settings(baseline=str(path))).passes(finding())
     assert [record.getMessage() for record in caplog.records] == [
         f"dbsight: the baseline {path} is not used: No such file or directory"
     ]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from builders import NOW_NS
 from dbsight.config import Settings
-from dbsight.detect.pool_churn import PoolChurn
-from dbsight.detect.pool_wait import PoolWait
+from dbsight.detect.rules.pool_churn import PoolChurn
+from dbsight.detect.rules.pool_wait import PoolWait
 from dbsight.model import PoolEvent, PoolSample, PoolSnapshot, PoolState, PoolTotals, PoolUse, PoolUses, Snapshot
 from dbsight.monitor.pools import Borrowing, Pools, needed
 

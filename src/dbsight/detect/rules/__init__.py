@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbsight.detect.async_engine_sync_pool import AsyncEngineSyncPool
-from dbsight.detect.blocking_call import BlockingCall
-from dbsight.detect.budget_exceeded import BudgetExceeded
-from dbsight.detect.cache_miss import CacheMiss
-from dbsight.detect.connection_growth import ConnectionGrowth
-from dbsight.detect.connection_leak import ConnectionLeak
-from dbsight.detect.duplicate_pools import DuplicatePools
-from dbsight.detect.invalidation_storm import InvalidationStorm
-from dbsight.detect.lock_contention import LockContention
-from dbsight.detect.lock_fixed_retry import LockFixedRetry
-from dbsight.detect.lock_leak import LockLeak
-from dbsight.detect.long_transaction import LongTransaction
-from dbsight.detect.memory_growth import MemoryGrowth
-from dbsight.detect.n_plus_one import NPlusOne
-from dbsight.detect.pool_churn import PoolChurn
-from dbsight.detect.pool_role_size import PoolRoleSize
-from dbsight.detect.pool_wait import PoolWait
-from dbsight.detect.redis_chatter import RedisChatter
-from dbsight.detect.redundant_query import RedundantQuery
-from dbsight.detect.rollback_rate import RollbackRate
-from dbsight.detect.row_by_row_write import RowByRowWrite
-from dbsight.detect.session_leak import SessionLeak
-from dbsight.detect.slow_query import SlowQuery
+from dbsight.detect.rules.async_engine_sync_pool import AsyncEngineSyncPool
+from dbsight.detect.rules.blocking_call import BlockingCall
+from dbsight.detect.rules.budget_exceeded import BudgetExceeded
+from dbsight.detect.rules.cache_miss import CacheMiss
+from dbsight.detect.rules.connection_growth import ConnectionGrowth
+from dbsight.detect.rules.connection_leak import ConnectionLeak
+from dbsight.detect.rules.duplicate_pools import DuplicatePools
+from dbsight.detect.rules.invalidation_storm import InvalidationStorm
+from dbsight.detect.rules.lock_contention import LockContention
+from dbsight.detect.rules.lock_fixed_retry import LockFixedRetry
+from dbsight.detect.rules.lock_leak import LockLeak
+from dbsight.detect.rules.long_transaction import LongTransaction
+from dbsight.detect.rules.memory_growth import MemoryGrowth
+from dbsight.detect.rules.n_plus_one import NPlusOne
+from dbsight.detect.rules.pool_churn import PoolChurn
+from dbsight.detect.rules.pool_role_size import PoolRoleSize
+from dbsight.detect.rules.pool_wait import PoolWait
+from dbsight.detect.rules.redis_chatter import RedisChatter
+from dbsight.detect.rules.redundant_query import RedundantQuery
+from dbsight.detect.rules.rollback_rate import RollbackRate
+from dbsight.detect.rules.row_by_row_write import RowByRowWrite
+from dbsight.detect.rules.session_leak import SessionLeak
+from dbsight.detect.rules.slow_query import SlowQuery
 
 if TYPE_CHECKING:
     from dbsight.config import Settings

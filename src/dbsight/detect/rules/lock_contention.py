@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
-from dbsight.detect.lock_leak import named
 from dbsight.detect.rule import SnapshotRule
+from dbsight.detect.rules.lock_leak import named
 from dbsight.figures import seconds
 from dbsight.model import Finding
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
 from dbsight.detect.advice import DIFFERENT, Advice, advise
-from dbsight.detect.controls import Overrides
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import parts, where
 from dbsight.detect.identity import identity
 from dbsight.detect.repetition import KEY_VALUE, Repetition
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
+from dbsight.detect.suppressions import Overrides
 from dbsight.model import SEVERITIES, Finding
 from dbsight.safety import dropped
 

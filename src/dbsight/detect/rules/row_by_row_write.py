@@ -6,7 +6,6 @@ from math import fsum
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
-from dbsight.detect.controls import Overrides
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
@@ -14,6 +13,7 @@ from dbsight.detect.repetition import Repetition
 from dbsight.detect.rewriting import key_of
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MANY, is_negligible, matters
+from dbsight.detect.suppressions import Overrides
 from dbsight.model import Finding
 
 if TYPE_CHECKING:

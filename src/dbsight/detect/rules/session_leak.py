@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.connection_leak import described
 from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back
 from dbsight.detect.rule import SnapshotRule
+from dbsight.detect.rules.connection_leak import described
 from dbsight.model import Finding
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
-from dbsight.detect.limits import Limits
 from dbsight.detect.rule import WindowRule
+from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.figures import seconds
 from dbsight.model import Finding
 
@@ -47,7 +47,7 @@ class SlowQuery(WindowRule):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._limits = Limits(settings)
+        self._limits = SlowThresholds(settings)
         self._lowest = self._limits.lowest
 
     def visit(self, operation: Operation, window: Window | None) -> Finding | None:

@@ -8,7 +8,7 @@ import pytest
 
 from builders import TRACE_ID, make_statement
 from dbsight.config import Settings
-from dbsight.detect.n_plus_one import NPlusOne
+from dbsight.detect.rules.n_plus_one import NPlusOne
 from dbsight.model import CallSite, Database, Finding
 from unit.detect.loops import (
     HERE,

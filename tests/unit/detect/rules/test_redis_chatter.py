@@ -4,7 +4,7 @@ import pytest
 
 from builders import make_operation
 from dbsight.config import Settings
-from dbsight.detect.redis_chatter import RedisChatter
+from dbsight.detect.rules.redis_chatter import RedisChatter
 from dbsight.model import CallSite, Database
 from dbsight.statement.redis.reader import read_command, read_pipeline
 from unit.detect.loops import make_window

@@ -4,8 +4,8 @@ import pytest
 
 from builders import NOW_NS, TRACE_ID, make_statement
 from dbsight.config import Settings
-from dbsight.detect.n_plus_one import NPlusOne
-from dbsight.detect.redundant_query import RedundantQuery
+from dbsight.detect.rules.n_plus_one import NPlusOne
+from dbsight.detect.rules.redundant_query import RedundantQuery
 from dbsight.model import CallSite, Finding, TransactionEvent
 from unit.detect.loops import HERE, LOADS_CUSTOMER, SELECT_CUSTOMER, SHOP, loop, make_window, one
 

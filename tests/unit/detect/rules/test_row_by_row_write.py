@@ -4,7 +4,7 @@ import pytest
 
 from builders import TRACE_ID, make_statement
 from dbsight.config import Settings
-from dbsight.detect.row_by_row_write import RowByRowWrite
+from dbsight.detect.rules.row_by_row_write import RowByRowWrite
 from dbsight.model import Finding
 from unit.detect.loops import HERE, SHOP, loop, make_window, one
 

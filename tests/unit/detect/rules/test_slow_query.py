@@ -4,7 +4,7 @@ import pytest
 
 from builders import TRACE_ID, make_statement
 from dbsight.config import Settings
-from dbsight.detect.slow_query import SlowQuery
+from dbsight.detect.rules.slow_query import SlowQuery
 from dbsight.model import Database, Finding
 from unit.detect.loops import HERE, SHOP, make_window, one
 
