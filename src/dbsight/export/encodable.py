@@ -15,7 +15,7 @@ import dataclasses
 import importlib
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import Event, ReadableSpan
     from opentelemetry.trace import Link
+
+_T = TypeVar("_T")
 
 LONGEST: Final = 1_048_576
 """Characters, bytes or elements of one value that are sent: collectors take four megabytes for all spans of a batch."""
@@ -104,7 +106,15 @@ def _text_of(value: Any) -> str:
 def _are_encodable(attributes: Any, depth: int = 0) -> bool:
     if not attributes:
         return True
-    return all(type(key) is str and is_encodable(key) and is_encodable(each, depth) for key, each in attributes.items())
+    # Of bounded attributes the mapping inside: to ask them takes a lock for each.
+    for key, value in getattr(attributes, "_dict", attributes).items():
+        if type(key) is not str or not (key.isascii() or is_encodable(key)):
+            return False
+        if type(value) is str and len(value) <= LONGEST and value.isascii():
+            continue
+        if not is_encodable(value, depth):
+            return False
+    return True
 
 
 def _attributes(attributes: Any) -> Any:
@@ -167,22 +177,35 @@ def _changed(record: Any, fields: Mapping[str, Any]) -> Any:
     return made
 
 
-def clean_resource(resource: Resource) -> Resource:
+_clean: dict[int, Any] = {}
+"""Resources and scopes that were found clean, by their identity; each comes with many spans."""
+
+_MAX_CLEAN: Final = 200
+
+
+def _noted(record: _T) -> _T:
+    if len(_clean) >= _MAX_CLEAN:
+        _clean.clear()
+    _clean[id(record)] = record
+    return record
+
+
+def clean_resource(resource: Resource) -> Any:
     """The resource as OTLP can carry it."""
-    if resource is None or (_are_encodable(resource.attributes) and is_encodable(resource.schema_url)):
+    if _clean.get(id(resource)) is resource:
         return resource
+    if _are_encodable(resource.attributes) and is_encodable(resource.schema_url):
+        return _noted(resource)
     return Resource(encodable(dict(resource.attributes)), encodable(resource.schema_url))
 
 
 def clean_scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
     """The scope as OTLP can carry it."""
-    if scope is None or (
-        is_encodable(scope.name)
-        and is_encodable(scope.version)
-        and is_encodable(scope.schema_url)
-        and _are_encodable(scope.attributes)
-    ):
+    if scope is None or _clean.get(id(scope)) is scope:
         return scope
+    texts = (scope.name, scope.version, scope.schema_url)
+    if is_encodable(texts) and _are_encodable(scope.attributes):
+        return _noted(scope)
     return InstrumentationScope(
         encodable(scope.name), encodable(scope.version), encodable(scope.schema_url), _attributes(scope.attributes)
     )

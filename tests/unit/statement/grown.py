@@ -111,6 +111,8 @@ def literals(draw, system):
     forms += [NUMBER, f"-{NUMBER}", f"{NUMBER}.5", f"1e{NUMBER}", f".{NUMBER}", f"0x{NUMBER}", "TRUE", "false"]
     if system in ("mysql", "mariadb", "other_sql"):
         forms.append('"' + content.replace("\\", "\\\\").replace('"', '""') + '"')
+    if system == "sqlite":
+        forms += [f'"{MARK}"', '"' + content.replace('"', '""') + '"']
     if system == "postgresql":
         escaped = content.replace("\\", "\\\\").replace("'", "\\'")
         forms += [f"E'{escaped}'", f"$${content.replace('$', '')}$$", f"$q_1${content.replace('$', '')}$q_1$"]

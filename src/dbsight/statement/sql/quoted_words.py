@@ -81,6 +81,8 @@ def _is_selected(grammar: Grammar, text: str, end: int) -> bool:
         return False
     before = grammar.identity[-1]
     if before in _BEFORE_COLUMN:
+        if grammar.identity[-3:-2] == ["exists"]:
+            return False  # EXISTS (SELECT "x" FROM t): any value does
         return _COLUMN_FOLLOWS.match(text, end) is not None
     is_operand = before in (")", "?") or (before[-1:].isalnum() and before not in KEYWORDS)
     return is_operand and _LABEL_FOLLOWS.match(text, end) is not None
