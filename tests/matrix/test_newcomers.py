@@ -33,6 +33,8 @@ OLD_PIP = "22.3.1"
 HOST = {"OTEL_PYTHON_DISTRO": "dbsight", "OTEL_PYTHON_CONFIGURATOR": "dbsight", "OTEL_SERVICE_NAME": "shop"}
 
 PROGRAM = """
+import time
+
 from opentelemetry import trace
 
 CLIENT, SERVER = trace.SpanKind.CLIENT, trace.SpanKind.SERVER
@@ -42,6 +44,7 @@ with tracer.start_as_current_span("GET /orders", kind=SERVER):
         text = f"SELECT name FROM customers WHERE id = {number}"
         with tracer.start_as_current_span("SELECT", kind=CLIENT) as span:
             span.set_attributes({"db.system.name": "postgresql", "db.query.text": text})
+            time.sleep(0.002)
 print("served")
 """
 """A request with eight queries, as an instrumentation of a driver tells them: no set brings a database."""
