@@ -16,7 +16,7 @@ LAYERS = (
     ("instrument", "detect", "plans", "monitor", "report"),
     ("analyzer",),
     ("processor",),
-    ("ending",),
+    ("ending", "sigterm"),
     ("distro",),
     ("facade", "redis_pools", "profiler", "bench", "serve"),
     ("pytest_plugin", "cli"),

@@ -15,10 +15,11 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
+from opentelemetry._logs import get_logger_provider
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
-from dbsight import config, statement
+from dbsight import config, sigterm, statement
 from dbsight.ending import FailOn, report
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
@@ -134,6 +135,8 @@ class DbsightConfigurator(_OTelSDKConfigurator):
             if _runtime.outlet is not None:
                 _runtime.outlet.fit(metrics.get_meter_provider())
         _attach()
+        if settings.flush_on_sigterm and not settings.surroundings.sdk_disabled:
+            sigterm.watch(_finish)
 
 
 @guard
@@ -176,7 +179,29 @@ def _attach() -> None:
 
 
 @guard
+def _finish() -> None:
+    """Export everything, as Python's exit handlers do, where a signal ends the process without them."""
+    processor, outlet = _runtime.processor, _runtime.outlet
+    if processor is not None:
+        processor.analyzer.finish()
+    if outlet is not None:
+        outlet.closing()
+    exporting = outlet.exporting if outlet is not None else True
+    for provider in (trace.get_tracer_provider(), get_logger_provider(), metrics.get_meter_provider()):
+        _shut_down(provider)
+    if processor is not None:
+        report(_snapshot(processor, exporting=exporting))
+
+
+@guard
+def _shut_down(provider: Any) -> None:
+    if hasattr(provider, "shutdown"):  # those of the API have nothing to export
+        provider.shutdown()
+
+
+@guard
 def _at_exit() -> None:
+    sigterm.disarm()
     processor, outlet = _runtime.processor, _runtime.outlet
     if processor is not None:
         processor.analyzer.finish()

@@ -89,6 +89,12 @@ class Settings:
         parsers.path,
         unset="dbsight.toml, else [tool.dbsight] in pyproject.toml",
     )
+    flush_on_sigterm: bool = setting(
+        True,
+        "Export what is pending, for at most 5 s, before SIGTERM ends the process; only where the application leaves"
+        " SIGTERM its default action, and dbsight set OpenTelemetry up.",
+        parsers.boolean,
+    )
 
     slow_query_threshold: float = setting(
         1.0,
