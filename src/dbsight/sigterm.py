@@ -47,6 +47,7 @@ class Sigterm:
         self._flush = flush
         self._flushed = threading.Event()
         self._pid = os.getpid()
+        self._asked = False
         self._wakes, self._woken = socket.socketpair()
         self._wakes.setblocking(False)
         self._waiting = threading.Thread(target=self._wait, name="dbsight-sigterm", daemon=True)
@@ -82,6 +83,7 @@ class Sigterm:
     def _handle(self, signum: int, frame: object) -> None:
         """Wait for the flush in the main thread, so that the application does nothing more, and end."""
         if os.getpid() == self._pid:  # not in a child of a fork that Python did not notice
+            self._asked = True  # an application's own handler may have called this one
             with contextlib.suppress(OSError):
                 self._wakes.send(bytes([signum]))
             self._flushed.wait(PATIENCE)
@@ -91,7 +93,7 @@ class Sigterm:
     def _wait(self) -> None:
         """Flush and end the process at the first SIGTERM that this handler is there for."""
         signals = b"."
-        while signal.SIGTERM not in signals or not self.installed:
+        while signal.SIGTERM not in signals or not (self._asked or self.installed):
             signals = self._woken.recv(64)
             if not signals:  # uninstalled
                 return

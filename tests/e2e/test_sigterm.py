@@ -129,11 +129,16 @@ def test_the_signal_twice_is_the_signal_once(started, receiver):
 
 def test_the_report_is_printed_where_nothing_is_exported(started, default_ports):
     """As at any other end."""
-    query = "import sqlalchemy\nsqlalchemy.create_engine('sqlite://').connect().exec_driver_sql('SELECT 1').all()\n"
+    query = (
+        "import sqlalchemy\n"
+        "with sqlalchemy.create_engine('sqlite://').connect() as connection:\n"
+        "    connection.exec_driver_sql('CREATE TABLE things (id INTEGER)')\n"
+        "    connection.exec_driver_sql('SELECT id FROM things').all()\n"
+    )
     process = started(SPANS + query + WAITS["sleeping"], exporting=False)
     ready(process)
     assert terminated(process)[0] == -signal.SIGTERM
-    assert process.communicate() == ("", "dbsight: no findings in 1 query\n")
+    assert process.communicate() == ("", "dbsight: no findings in 2 queries\n")
 
 
 def test_a_collector_that_does_not_answer_delays_the_end_by_five_seconds_at_most(started):
@@ -171,11 +176,13 @@ def test_an_application_that_handles_the_signal_keeps_its_handler(handler, statu
 def test_a_handler_that_calls_the_one_before_ends_by_the_signal(started, receiver):
     """As one does that finds the default action, restores it and raises the signal."""
     program = f"""{SPANS}
+import os
+
 before = signal.getsignal(signal.SIGTERM)
 
 
 def chained(signum, frame):
-    print("cleaned up", flush=True)
+    os.write(1, b"cleaned up\\n")
     before(signum, frame)
 
 
@@ -183,8 +190,9 @@ signal.signal(signal.SIGTERM, chained)
 {WAITS["sleeping"]}"""
     process = started(program)
     ready(process)
-    assert terminated(process)[0] == -signal.SIGTERM
-    assert process.communicate()[0] == "cleaned up\n"
+    status, _ = terminated(process)
+    assert process.communicate() == ("cleaned up\n", "")
+    assert (status, names(receiver)) == (-signal.SIGTERM, EVERY)
 
 
 FORKED = f"""{SPANS}
