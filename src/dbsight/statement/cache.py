@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from hashlib import blake2b
 from typing import Final
 
 from dbsight.model import Statement
 from dbsight.safety import failed
+from dbsight.statement.generations import Generations
 from dbsight.statement.identity import fingerprint
 from dbsight.statement.reader import LENGTH_LIMIT, read_text
 from dbsight.statement.salt import SALT
@@ -19,11 +18,7 @@ CACHE_LIMIT: Final = 2_000
 KEY_LIMIT: Final = 16_384
 """Characters; a longer text is remembered by its hash, not kept."""
 
-# Two generations: what is asked for moves into the recent one; when that is full, it becomes the older one and what was
-# the older one is forgotten. A hit takes no lock, and nothing is ever sorted.
-_recent: dict[tuple[str, str | bytes], Statement] = {}
-_older: dict[tuple[str, str | bytes], Statement] = {}
-_lock = threading.Lock()
+_statements: Generations[tuple[str, str | bytes], Statement] = Generations()
 
 
 def read(text: str | bytes, system: str) -> Statement:
@@ -40,30 +35,28 @@ def read(text: str | bytes, system: str) -> Statement:
         The statement. Never raises; of a text that cannot be read, nothing but a fingerprint is kept.
     """
     try:
-        return _recent[system, text]
+        return _statements.recent[system, text]
     except Exception:  # KeyError as a rule; anything when the text is no text
         return _look_further(text, system)
 
 
 def clear() -> None:
     """Forget every statement. The salt of the hashes stays."""
-    global _recent, _older  # noqa: PLW0603 - the cache is this module
-    with _lock:
-        _recent = {}
-        _older = {}
+    _statements.clear()
 
 
 def size() -> int:
     """How many statements are remembered."""
-    return len(_recent) + len(_older)
+    return len(_statements)
 
 
 def _look_further(text: object, system: str) -> Statement:
     """Look again, among the older statements and the long ones; then read."""
     try:
         key, start, longer = _key(text)
-        statement = _recent.get((system, key))
-        return statement or _remember((system, key), _older.get((system, key)) or _read(start, system, longer=longer))
+        found = _statements.find((system, key))
+        statement = found if found is not None else _read(start, system, longer=longer)
+        return _statements.keep((system, key), statement, CACHE_LIMIT)
     except Exception:
         failed("statement.read")
         return Statement(str(system), "", "", fingerprint("unreadable"), truncated=True)
@@ -99,25 +92,3 @@ def _read(text: str, system: str, *, longer: bool) -> Statement:
         failed("statement.read")
         # Salted: an unsalted hash of a text would let its literals be guessed.
         return Statement(system, "", "", fingerprint(f"{SALT}{text!a}"), truncated=True)
-
-
-def _remember(key: tuple[str, str | bytes], statement: Statement) -> Statement:
-    global _recent, _older  # noqa: PLW0603 - the cache is this module
-    with _lock:
-        # Another thread may have been faster: all get the same object.
-        statement = _recent.get(key) or _older.get(key) or statement
-        if len(_recent) >= CACHE_LIMIT // 2:
-            _older = _recent
-            _recent = {}
-        _recent[key] = statement
-    return statement
-
-
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603 - the cache is this module
-    _lock = threading.Lock()  # another thread of the parent may have held it
-    clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

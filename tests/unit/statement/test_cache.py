@@ -61,7 +61,7 @@ def test_a_long_text_is_remembered_by_its_hash():
     assert statement.read(longer, "sqlite") is statement.read(longer + " AND c = 1", "sqlite")
     assert statement.read(longer, "sqlite") is not statement.read(text, "sqlite")
     assert (statement.read(text, "sqlite").truncated, statement.read(longer, "sqlite").truncated) == (False, True)
-    assert all(len(key) <= cache.KEY_LIMIT for _, key in cache._recent)
+    assert all(len(key) <= cache.KEY_LIMIT for _, key in cache._statements.recent)
 
 
 def test_many_threads_get_one_object():
@@ -106,7 +106,7 @@ def test_a_forked_child_starts_empty_with_the_same_salt():
     def work():
         return cache.size(), statement.read("SELECT a FROM t WHERE b = 'x'", "sqlite").literals
 
-    with cache._lock:
+    with cache._statements.lock:
         told = in_child(work)
     assert told == (0, before.literals)
 

@@ -14,7 +14,7 @@ def _nothing_remembered():
 
 def remembered():
     """Everything by which statements are remembered, as text."""
-    return repr([*reader._recent, *reader._older])
+    return repr([*reader._commands.recent, *reader._commands.older])
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,10 @@ which is read once: most applications hardly ever ask for the same key again.
 
 from __future__ import annotations
 
-import os
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.safety import failed
+from dbsight.statement.generations import Generations
 from dbsight.statement.identity import SUMMARY_LIMIT
 from dbsight.statement.parameters import hash_parameters
 from dbsight.statement.redis.command import Command
@@ -48,11 +47,8 @@ _STREAMS: Final = frozenset(("XREAD", "XREADGROUP"))
 """They wait only where BLOCK is among their arguments."""
 
 
-# Two generations, as in ``cache``.
-_recent: dict[Any, Command] = {}
-_older: dict[Any, Command] = {}
+_commands: Generations[Any, Command] = Generations()
 _forms: dict[Any, Command] = {}
-_lock = threading.Lock()
 _learnt = 0
 
 
@@ -74,7 +70,7 @@ def read_command(args: Sequence[Any], system: str = "redis") -> Command:
             key: Any = (system, name, args[1])
         else:
             key = _identity(shape, args, system)
-        found = _recent.get(key)
+        found = _commands.recent.get(key)
         if found is not None:
             return found
         return _look_further(key, args, system)
@@ -94,7 +90,7 @@ def read_pipeline(commands: Sequence[Sequence[Any]], system: str = "redis", *, t
     if commands and max(map(len, commands)) == 2:  # nothing but names and keys, most likely
         try:
             key = (system, transaction, tuple(commands))
-            found = _recent.get(key)
+            found = _commands.recent.get(key)
         except TypeError:  # an argument that cannot be hashed
             key = None
         else:
@@ -103,15 +99,16 @@ def read_pipeline(commands: Sequence[Sequence[Any]], system: str = "redis", *, t
     parts = tuple(_read_all(commands, system))
     if key is None or any(part.keys != 1 for part in parts):  # what is no key may be a value
         key = (system, transaction, parts)
-    found = _recent.get(key)
+    found = _commands.recent.get(key)
     if found is None:
-        found = _older.get(key)
-        found = _remember(key, found if found is not None else pipeline(parts, system, transaction=transaction))
+        found = _commands.find(key)
+        found = found if found is not None else pipeline(parts, system, transaction=transaction)
+        found = _commands.keep(key, found, CACHE_LIMIT)
     return found
 
 
 def _read_all(commands: Iterable[Sequence[Any]], system: str) -> list[Command]:
-    recent = _recent
+    recent = _commands.recent
     found: list[Command] = []
     for command in commands:
         try:  # a name and a key, as most commands are: ``read_command`` would look there, too
@@ -125,11 +122,8 @@ def _read_all(commands: Iterable[Sequence[Any]], system: str) -> list[Command]:
 
 def clear() -> None:
     """Forget every command."""
-    global _recent, _older  # noqa: PLW0603 - the cache is this module
-    with _lock:
-        _recent = {}
-        _older = {}
-        _forms.clear()
+    _commands.clear()
+    _forms.clear()
 
 
 # -- The cache ----------------------------------------------------------------------------------------------------
@@ -164,12 +158,12 @@ def _identity(shape: Shape, args: Sequence[Any], system: str) -> tuple[Any, ...]
 
 
 def _look_further(key: Any, args: Sequence[Any], system: str) -> Command:
-    found = _older.get(key) if key is not None else None
+    found = _commands.find(key) if key is not None else None
     statement = found or _read(args, system)
     if templates.learnt != _learnt:
         _forget_unlearnt()
         return _read(args, system)
-    return _remember(key, statement) if key is not None else statement
+    return _commands.keep(key, statement, CACHE_LIMIT) if key is not None else statement
 
 
 def _forget_unlearnt() -> None:
@@ -177,17 +171,6 @@ def _forget_unlearnt() -> None:
     global _learnt  # noqa: PLW0603 - the cache is this module
     _learnt = templates.learnt
     clear()
-
-
-def _remember(key: Any, statement: Command) -> Command:
-    global _recent, _older  # noqa: PLW0603 - the cache is this module
-    with _lock:
-        statement = _recent.get(key) or statement
-        if len(_recent) >= CACHE_LIMIT // 2:
-            _older = _recent
-            _recent = {}
-        _recent[key] = statement
-    return statement
 
 
 def _read_safely(args: Sequence[Any], system: str) -> Command:
@@ -386,12 +369,3 @@ def _form_of_pipeline(parts: tuple[Command, ...], system: str, *, transaction: b
     if len({(part.effect, part.template) for part in parts}) == 1:
         form.alike = parts[0].effect
     return form
-
-
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603 - the cache is this module
-    _lock = threading.Lock()  # another thread of the parent may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
