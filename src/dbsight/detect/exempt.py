@@ -187,14 +187,17 @@ def own_table_of_migrations(repetition: Repetition) -> bool:
 
 
 def housekeeping(repetition: Repetition, window: Window) -> bool:
-    """A library does it by itself: in a thread of its own, without a line of the application, outside of requests."""
+    """A library does it by itself, without a line of the application: outside of requests, in a thread of its own.
+
+    A library whose loop runs on the main thread waits in between.
+    """
     if window.request:
         return False
+    operations = repetition.operations
+    if any(each.call_site is None or not _in_a_package(each.call_site.file) for each in operations):
+        return False
     main = threading.main_thread().ident
-    return all(
-        operation.thread != main and operation.call_site is not None and _in_a_package(operation.call_site.file)
-        for operation in repetition.operations
-    )
+    return all(each.thread != main for each in operations) or waits(repetition, window)
 
 
 def _in_a_package(file: str) -> bool:

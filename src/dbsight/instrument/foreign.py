@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _OLD_SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db", "other_sql": "other_sql"}
 _NO_ERRORS: Final = frozenset({"CancelledError", "WatchError"})
-_CURSOR: Final = "CURSOR:"
-"""How asyncpg's instrumentation names each fetch of a cursor."""
+_FETCHES: Final = frozenset(("cursor", "fetch", "fetchone", "fetchmany", "fetchall", "fetchrow"))
+"""How instrumentations name the fetches of a cursor: ``CURSOR: SELECT``, ``sqlite.query.fetchall``."""
 _MAX_DATABASES = 1000
 _LENGTHS_OF_CUT_TEXTS: Final = frozenset(
     (1000, 1024, 2000, 2048, 4000, 4096, 5000, 8192, 10_000, 16_384, 32_768, 65_536)
@@ -81,7 +81,7 @@ def read_span(span: ReadableSpan) -> Operation | None:
         thread=threading.get_ident(),
         allowed=scope.allowed(),
         foreign=True,
-        cursor=span.name.startswith(_CURSOR),
+        cursor=span.name.partition(":")[0].rpartition(".")[2].lower() in _FETCHES,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
 import sqlalchemy
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+from opentelemetry.trace import SpanKind
 from sqlalchemy import text
 
 from integration.detect.conftest import Watch
@@ -74,3 +76,18 @@ def test_a_query_seen_by_two_instrumentations_counts_once(instrumented, classes,
 
     assert [found.count for found in watch(work)] == [6]
     engine.dispose()
+
+
+@pytest.mark.parametrize("name", ["CURSOR: SELECT", "sqlite.query.fetchone", "postgres.fetch"])
+def test_leaves_alone_the_fetches_of_a_cursor(instrumented, name):
+    """Spans for the rows of one statement, however an instrumentation names them; executions are a loop."""
+    watch = instrumented()
+    attributes = {"db.system": "postgresql", "db.statement": "SELECT name FROM customers WHERE id <> $1"}
+
+    def work(session, name):
+        for _ in range(58):
+            with watch.telemetry.tracer.start_as_current_span(name, kind=SpanKind.CLIENT, attributes=attributes):
+                time.sleep(0.0001)  # what comes sooner, a cache has answered
+
+    assert watch(work, name) == []
+    assert [(found.rule, found.count) for found in watch(work, "SELECT fetch")] == [("n_plus_one", 58)]

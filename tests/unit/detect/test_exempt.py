@@ -302,7 +302,9 @@ def test_leaves_alone_what_the_thread_of_a_library_does():
     operations = loop(20, call_site=SCHEDULER, thread=7)
     assert judge(operations, request=False) == []
     assert severities(operations) == ["warning"]
-    assert severities(loop(20, call_site=SCHEDULER, thread=threading.get_ident()), request=False) == ["warning"]
+    main = threading.main_thread().ident
+    assert severities(loop(20, call_site=SCHEDULER, thread=main), request=False) == ["warning"]
+    assert judge(loop(20, call_site=SCHEDULER, thread=main, every=0.1), 5.0, request=False) == []
 
 
 def test_leaves_alone_what_a_cache_answers_for_a_database():
