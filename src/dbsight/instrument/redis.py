@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from dbsight import bus, config, scope, span
 from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
-from dbsight.instrument.redis_clients import WATCHING, database_of, queued, running
+from dbsight.instrument.redis_clients import LOOK_UPS, WATCHING, database_of, queued, running, transforms
 from dbsight.instrument.redis_running import Running
 from dbsight.instrument.wrap import Patches
 from dbsight.model import Operation
@@ -133,6 +133,8 @@ class Watcher:
             sending.text = " ".join(map(str, raw))[:_TEXT_LIMIT]
         if keeps:
             sending.keeps = True
+        if command.effect in LOOK_UPS or command.parts:
+            sending.transformed = transforms(client, command)
         running.set(sending)
         sending.began = perf_counter()
         return sending

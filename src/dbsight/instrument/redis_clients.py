@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.pools.held import Held
     from dbsight.model import Operation
+    from dbsight.statement.redis_command import Command
 
 
 class Sending(Protocol):
@@ -53,6 +54,12 @@ _NOTHING: Final[Mapping[str, Any]] = {}
 _FIRST: Final = itemgetter(0)
 
 _databases: dict[tuple[Any, ...], Database] = {}
+
+LOOK_UPS: Final = frozenset(("get", "mget"))
+"""Effects of commands whose reply says whether a key was found."""
+
+_PLAIN: Final = frozenset(("GET", "HGET", "GETEX", "GETDEL", "MGET", "HMGET"))
+"""These commands, but for those of modules, whose replies the library transforms."""
 
 _PREFIXES: Final = {
     "AskError": "ASK",
@@ -185,6 +192,18 @@ def _queued_for_cluster(pipe: Any) -> tuple[Sequence[Sequence[Any]], bool]:
     if strategy is not None:  # redis-py 6 and newer
         return [each.args for each in strategy._command_queue], "Transaction" in type(strategy).__name__
     return [each.args for each in pipe._command_stack], False
+
+
+def transforms(client: Any, command: Command) -> bool:
+    """Whether a response callback of the application takes the reply: whether a key was found is not known then."""
+    callbacks = getattr(client, "response_callbacks", None)
+    if not isinstance(callbacks, dict):
+        return False
+    # The library itself has no callback for these. Asked of ``dict``: the method of its class takes twice as long.
+    if not command.parts:
+        return command.operation in _PLAIN and dict.__contains__(callbacks, command.operation)
+    own = [name for name in _PLAIN if dict.__contains__(callbacks, name)]
+    return bool(own) and any(part.operation in own for part in command.parts)
 
 
 def error_of(error: BaseException) -> tuple[str, str | None]:

@@ -44,6 +44,7 @@ class Running:
         request: The connection that it asks a pool for at the moment.
         connections: Those that it used, where its database has several servers.
         failures: Attempts to send it that failed.
+        transformed: The application makes something of its own of the reply, which may hide that there was none.
         over: The reply is there.
     """
 
@@ -61,6 +62,7 @@ class Running:
     request: Held | None = None
     connections: Sequence[Any] = ()
     failures = 0
+    transformed = False
     over = False
 
     def given(self, request: Held, connection: Any) -> None:
@@ -100,7 +102,7 @@ class Running:
         try:
             if command.collection:
                 self.operation.rows = items(command, reply)
-            if command.effect or command.parts:
+            if (command.effect or command.parts) and not self.transformed:
                 self.looks = looks(command, reply)
         except Exception:  # what an application makes of replies may be anything
             failed("redis.returned")

@@ -411,3 +411,15 @@ def test_own_metrics_of_redis_py_are_not_doubled(client, watched):
     finally:
         reset_observability_instance()
     assert metrics.get_meter_provider() is not watched.meter_provider
+
+
+def test_a_reply_that_the_application_transforms_says_nothing_of_a_cache(client, watched):
+    """A response callback may make an object of nil: neither a hit nor a miss is known, alone or in a pipeline."""
+    client.set_response_callback("GET", lambda reply, **_: reply or "nothing")
+    with watched.root():
+        assert client.get("user:1") == "nothing"
+        with client.pipeline() as pipe:
+            assert pipe.get("user:1").get("user:2").execute() == ["nothing", "nothing"]
+        client.hget("hash", "field")
+    (totals,) = watched.processor.analyzer.snapshot().caches
+    assert (totals.key_prefix, totals.hits, totals.misses) == ("hash", 0, 1)
