@@ -129,14 +129,20 @@ def once(repetition: Repetition) -> Advice:
     )
 
 
-def keys_command(operation: Operation) -> Advice:
-    """KEYS: the server looks at every key that it has, and answers nobody meanwhile."""
+def keys_command(operation: Operation, *, hidden: bool) -> Advice:
+    """KEYS: the server looks at every key that it has, and answers nobody meanwhile.
+
+    Args:
+        operation: One of them.
+        hidden: Texts of queries may not be shown, nor the pattern in them.
+    """
+    pattern = "…" if hidden else _pattern(operation)
     number = "" if operation.rows is None else f" to find {operation.rows}"
     return Advice(
         "keys",
         "KEYS looks at every key of the server",
         f"KEYS went through all keys{number}; the server answers nobody else meanwhile.",
-        f'for key in client.scan_iter(match="{_pattern(operation)}", count=1000):\n    …',
+        f'for key in client.scan_iter(match="{pattern}", count=1000):\n    …',
     )
 
 
@@ -147,6 +153,16 @@ def broad_scan(calls: int, found: int) -> Advice:
         "SCAN walks through all keys to find a few",
         f"{calls} round trips of SCAN found {found} keys.",
         "client.smembers(index)  # a set of the names, kept beside them; or scan_iter(match=…, count=1000)",
+    )
+
+
+def small_steps(calls: int, found: int) -> Advice:
+    """All keys are wanted, but a few are asked for in each call."""
+    return Advice(
+        "steps",
+        "SCAN walks through all keys in small steps",
+        f"{calls} round trips of SCAN found {found} keys, {found / calls:.0f} each.",
+        "for key in client.scan_iter(match=…, count=1000):\n    …",
     )
 
 

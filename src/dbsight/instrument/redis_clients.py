@@ -24,6 +24,7 @@ class Sending(Protocol):
         operation: Its record, not yet published: the line of the application stands there already, the name of its
             pool and what it waited there are put there.
         over: Its reply is there.
+        local: The client's own cache answered, and no server was asked.
         keeps: It keeps its connection, because it watches keys.
         failures: Attempts to send it that failed so far.
         request: The connection that it asks a pool for at the moment.
@@ -32,6 +33,7 @@ class Sending(Protocol):
     operation: Operation
     request: Held | None
     over: bool
+    local: bool
     keeps: bool
     failures: int
 

@@ -45,6 +45,7 @@ class Running:
         connections: Those that it used, where its database has several servers.
         failures: Attempts to send it that failed.
         transformed: The application makes something of its own of the reply, which may hide that there was none.
+        local: The client's own cache answered, and no server was asked.
         over: The reply is there.
     """
 
@@ -63,6 +64,7 @@ class Running:
     connections: Sequence[Any] = ()
     failures = 0
     transformed = False
+    local = False
     over = False
 
     def given(self, request: Held, connection: Any) -> None:
@@ -102,7 +104,7 @@ class Running:
         try:
             if command.collection:
                 self.operation.rows = items(command, reply)
-            if (command.effect or command.parts) and not self.transformed:
+            if (command.effect or command.parts) and not self.transformed and not self.local:
                 self.looks = looks(command, reply)
         except Exception:  # what an application makes of replies may be anything
             failed("redis.returned")
@@ -121,6 +123,8 @@ class Running:
     def _end(self, duration: float) -> None:
         """Leave it with the unit of work, to be told with others, or tell it. Never raises."""
         self.over = True
+        if self.local and (self.started is None or self.started.span is None):
+            return  # it is no call of a database
         operation = self.operation
         operation.duration = duration
         operation.end_ns = operation.start_ns + int(duration * 1e9)

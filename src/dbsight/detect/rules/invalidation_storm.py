@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
+from dbsight.detect.redis_advice import fitting
 from dbsight.detect.rule import WindowRule
 from dbsight.model import CacheEvent, Finding
 
@@ -60,7 +61,12 @@ class InvalidationStorm(WindowRule):
         site = first.call_site
         parts = [self.name, first.cache, first.key_prefix, *((site.file, site.function) if site is not None else ())]
         stem = first.key_prefix.partition("{")[0].rstrip(":/|.") or "cache"
-        time = sum(each.duration for each in window.operations if first.key_prefix in each.statement.written)
+        writing = [each for each in window.operations if first.key_prefix in each.statement.written]
+        time = sum(each.duration for each in writing)
+        suggestion = (
+            f'version = client.incr("{stem}:version")\n'
+            f'client.set(f"{stem}:{{version}}:{{key}}", value, ex=3600)  # old versions expire by themselves'
+        )
         return Finding(
             rule=self.name,
             id=identity("is", *parts),
@@ -68,10 +74,7 @@ class InvalidationStorm(WindowRule):
             category=self.category,
             title=f"{first.key_prefix or first.cache} is invalidated key by key",
             description=f"{number} keys {first.key_prefix} were removed at once; each is missed when it is asked for.",
-            suggestion=(
-                f'version = client.incr("{stem}:version")\n'
-                f'client.set(f"{stem}:{{version}}:{{key}}", value, ex=3600)  # old versions expire by themselves'
-            ),
+            suggestion=fitting(suggestion, writing[0]) if writing else suggestion,
             impact=0.95 * time,
             effort="medium",
             count=number,

@@ -18,6 +18,7 @@ from dbsight.detect.redis_advice import (
     huge_pipeline,
     keys_command,
     once,
+    small_steps,
     together,
 )
 from dbsight.detect.repetition import KEY_VALUE, Repetition, places
@@ -45,6 +46,20 @@ _WHOLE: Final = frozenset(
 )
 _BIG: Final = _WHOLE | {"KEYS", "SCAN"}
 """Commands that may do too much by themselves."""
+
+_FEW: Final = 5
+"""Keys found in a call of SCAN, half of the 10 that it looks at by default: with fewer, most do not match."""
+
+_SMALL_STEP: Final = 20
+_MANY_STEPS: Final = 100
+"""Calls of SCAN that find fewer keys than that each, and could find more."""
+
+_CHUNK: Final = 20
+"""Keys of one command from which it is one of several chunks."""
+
+_TAKES: Final = frozenset(("SET", "SETNX"))
+_GIVES_BACK: Final = frozenset(("DEL", "UNLINK", "EVAL", "EVALSHA"))
+"""How a lock is taken and given back."""
 
 _ITERATING: Final = frozenset(("SCAN", "HSCAN", "SSCAN", "ZSCAN"))
 _PACE: Final = 0.05
@@ -96,7 +111,10 @@ class RedisChatter(WindowRule):
         if repeated:
             operations = sorted([each for group in groups.values() for each in group], key=attrgetter("start_ns"))
             units = History(operations, groups).units()
+            locks = _locks(operations)
             for group in repeated:
+                if _are_locks(group, locks):
+                    continue
                 group.sort(key=attrgetter("start_ns"))
                 for part in _parts(group, units):
                     found = self._loop(part, window)
@@ -116,7 +134,7 @@ class RedisChatter(WindowRule):
             return None
         several = bool(unknown) or repetition.distinct == len(part) or repetition.distinct >= 3
         # Tasks of a request have no line of the application above them; neither have the threads of a scheduler.
-        nowhere = repetition.call_site is None and not (several and window.request)
+        nowhere = _is_housekeeping(repetition) and not (several and window.request)
         if nowhere or _waits(repetition):
             return None
         if not several and (part[0].statement.kind == "select" and _written_between(part, window)):
@@ -150,14 +168,23 @@ class RedisChatter(WindowRule):
         longest = max(group, key=attrgetter("duration"))
         grave = (longest.rows or 0) >= BIG_REPLY or self._slow(longest)
         total = sum(each.duration for each in group)
-        yield self._finding(group, keys_command(longest), "warning" if grave else "info", window, total)
+        yield self._finding(
+            group,
+            keys_command(longest, hidden=self.configuration.query_text == "off"),
+            "warning" if grave else "info",
+            window,
+            total,
+        )
 
     def _scan(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
         total = sum(each.duration for each in group)
         found = sum(each.rows or 0 for each in group)
-        grave = total >= MATTERS or len(group) >= 100
-        advice = broad_scan(len(group), found)
-        yield self._finding(group, advice, "warning" if grave else "info", window, total * 0.9, float(len(group)))
+        calls = len(group)
+        if found < _FEW * calls:
+            severity: Severity = "warning" if total >= MATTERS or calls >= _MANY_STEPS else "info"
+            yield self._finding(group, broad_scan(calls, found), severity, window, total * 0.9, float(calls))
+        elif calls >= _MANY_STEPS and found < _SMALL_STEP * calls:
+            yield self._finding(group, small_steps(calls, found), "info", window, total * 0.9, float(calls))
 
     def _whole(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
         big = [each for each in group if (each.rows or 0) >= BIG_REPLY]
@@ -219,11 +246,38 @@ def _may_be_chatter(operations: Sequence[Operation]) -> bool:
 def _may_be_joined(operation: Operation) -> bool:
     """Whether several of these could be sent at once: single commands that neither wait nor belong to a protocol."""
     statement = operation.statement
-    if statement.ping or statement.setup or statement.blocking or statement.kind == "transaction":
+    if statement.ping or statement.setup or statement.blocking or statement.kind in {"transaction", "other"}:
+        return False
+    if statement.in_length >= _CHUNK:
         return False
     if statement.operation in _ITERATING or statement.operation == "KEYS" or operation.batch_size > 1:
         return False
     return bool(statement.targets) or operation.foreign
+
+
+def _locks(operations: Sequence[Operation]) -> frozenset[int]:
+    """Keys that are written and then removed one by one: locks, by the hashes of their names."""
+    taken = {each.statement.literals for each in operations if each.statement.operation in _TAKES}
+    given_back = {each.statement.literals for each in operations if each.statement.operation in _GIVES_BACK}
+    return frozenset((taken & given_back) - {0})
+
+
+def _are_locks(group: Sequence[Operation], locks: frozenset[int]) -> bool:
+    """Whether most of these take or give back a lock: one after the other is how that has to be done."""
+    if not locks or group[0].statement.operation not in _TAKES | _GIVES_BACK:
+        return False
+    return 2 * sum([each.statement.literals in locks for each in group]) > len(group)
+
+
+def _is_housekeeping(repetition: Repetition) -> bool:
+    """Whether no line of the application asked: a library's scheduler, heartbeat or acknowledgement.
+
+    Commands that overlap are tasks of one ``gather``, which the application made.
+    """
+    site = repetition.call_site
+    if site is None:
+        return median(repetition.gaps()) >= 0
+    return "site-packages" in site.file or "dist-packages" in site.file
 
 
 def _parts(group: list[Operation], units: Mapping[int, object]) -> Iterator[list[Operation]]:

@@ -234,6 +234,15 @@ def closing(connection: Any) -> None:
         pool.closed("dispose" if getattr(pool, "disposing", False) else "invalid", perf_counter() - opened)
 
 
+def cache_asked(_: Any, connection: Any) -> None:
+    """A command was given to a connection with the client's own cache in front: note whether that answers it."""
+    sending = running.get()
+    key = connection._current_command_cache_key
+    if sending is not None and not sending.over:
+        entry = connection._cache.get(key) if key is not None else None
+        sending.local = entry is not None and entry.status.name == "VALID"
+
+
 # -- Pools --------------------------------------------------------------------------------------------------------
 def timed_out(error: BaseException | None) -> bool:
     """Whether this is how the library says that the time was over: by a text, or by an asynchronous cluster's class."""

@@ -14,6 +14,7 @@ from dbsight.instrument.pools.redis import (
     RedisPool,
     adopt,
     available,
+    cache_asked,
     closing,
     connecting,
     has_socket,
@@ -50,6 +51,7 @@ def _methods(package: str) -> list[tuple[str, str, str, dict[str, Hook]]]:
                 (connection, name, "release", {"before": hooks.releasing}),
                 (connection, name, "disconnect", {"begin": hooks.disposing}),
             ]
+    methods.append(("connection", "CacheProxyConnection", "send_command", {"after": cache_asked}))
     # Only its own: where it is released differs from release to release, but not what it is put into.
     return [*methods, ("asyncio.cluster", "ClusterNode", "acquire_connection", {"begin": acquiring(package)})]
 
