@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.pools.held import Held
     from dbsight.model import Operation
-    from dbsight.statement.redis_command import Command
+    from dbsight.statement.redis.command import Command
 
 
 class Sending(Protocol):
