@@ -238,8 +238,7 @@ def test_what_comes_back_after_all_is_withdrawn(telemetry, leaks, opened, subjec
     """The finding and the totals; the counter says how many were reported."""
     pool = opened()
     connection = subject.take(pool)
-    time.sleep(1.2 * LIMIT)
-    (found,) = leaks()
+    (found,) = until(leaks)
     assert found.count == 1
     assert dbsight.pool_stats()[subject.name(database)]["leaked"] == 1
     subject.give(pool, connection)

@@ -12,15 +12,22 @@ import pymysql
 import pytest
 import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
-from subjects import SUBJECTS, in_threads, named
+from subjects import SUBJECTS, collect, in_threads, named
 
 from conftest import until
 from dbsight import semconv
 from dbsight.instrument import pools
 
 
+@pytest.fixture(autouse=True)
+def before():
+    """Leave no engine of another test that would be found among all objects."""
+    collect()
+
+
 def names():
     """The names of all pools that are alive."""
+    collect()
     return {each.name for each in pools.snapshots()}
 
 
@@ -184,13 +191,13 @@ def test_a_pool_that_is_in_use_when_it_is_first_watched(make_telemetry, subject,
     working = threading.Thread(target=in_threads, args=(4, work))
     working.start()
     try:
-        for _ in range(3):
+        for last in (False, False, True):
             telemetry = make_telemetry()
             state = state_of(database)
-            assert [each.name for each in pools.snapshots()] == [subject.name(database)]
+            assert names() == {subject.name(database)}
             assert (state.system in {database.system, "redis", "valkey"}, state.pools) == (True, 1)
             over.wait(0.1)
-            if _ < 2:
+            if not last:
                 telemetry.close()
     finally:
         over.set()

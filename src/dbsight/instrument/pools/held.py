@@ -10,8 +10,15 @@ from dbsight import scope
 from dbsight.model import Holder, PoolUse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite, Operation
+
+
+def _nothing() -> None:
+    return None
+
 
 _WRITES = frozenset({"insert", "update", "delete", "ddl"})
 _LEAKS = frozenset({"connection_leak", "session_leak", "all"})
@@ -41,7 +48,7 @@ class Held:
         ahead: Connections that were out and requests that were made before it, when it was asked for.
         making: A connection is being made for it.
         inside: How many calls of the driver are in progress on it, where they are counted.
-        source: The library's object of the connection, where its driver can be asked whether a query runs.
+        source: Gives the library's object of the connection, or None: its driver is asked whether a query runs.
         last: When its latest query ended, on ``perf_counter``.
         busy: s of queries on it.
         queries: How many.
@@ -72,7 +79,7 @@ class Held:
     suppressed = False
     making = False
     inside = 0
-    source: Any = None
+    source: Callable[[], Any] = _nothing
     allowed: frozenset[str] = frozenset()
     site: CallSite | None = None
     transaction: Any = None

@@ -130,6 +130,6 @@ def adopt_nodes(package: str) -> None:
     """Nodes that were made before: found among all objects, once."""
     module = sys.modules.get(f"{package}.asyncio.cluster")
     if module is not None:
-        for node in existing(module.__dict__["ClusterNode"]):
+        for node in existing(module.__dict__["ClusterNode"], having=("_connections", "_free")):
             if any(map(has_socket, node._connections)):
                 _adopt(node, package, None)

@@ -104,7 +104,7 @@ def rename(pool: Pool, name: str) -> None:
     tell_uses(before)
     with _lock:
         counts = pool.counts
-        left, totals = _totals[before], _totals[name]
+        left, totals = _totals.setdefault(before, Totals()), _totals[name]
         for each, sign in ((left, -1), (totals, 1)):
             each.made += sign
             each.opened += sign * counts.opened

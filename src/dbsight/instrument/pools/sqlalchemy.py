@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import ref
 
 from dbsight import bus, scope
 from dbsight.instrument import callsite
@@ -149,13 +150,10 @@ class PoolWatcher(Generic[_R]):
         """Engines and pools that were made before: found among all objects, once."""
         if "sqlalchemy.engine" not in sys.modules:
             return
-        found = existing(self._engine_class, self._base.Pool)
-        for each in found:
-            if isinstance(each, self._engine_class):
-                self._note_engine(each, None)
-        for each in found:
-            if isinstance(each, self._base.Pool):
-                self._adopt(each)
+        for engine in existing(self._engine_class, having=("pool", "dialect", "url")):
+            self._note_engine(engine, None)
+        for pool in existing(self._base.Pool, having=("_dialect", "_orig_logging_name")):
+            self._adopt(pool)
 
     def _adopt(self, pool: Any, *, again: bool = False) -> SQLAlchemyPool | None:
         """Watch one pool; None for those of a kind that is not known."""
@@ -267,7 +265,8 @@ class _Checkout(Held):
         self._timeout = timeout
 
     def returned(self, fairy: Any) -> None:
-        record = self.source = fairy._connection_record
+        record = fairy._connection_record
+        self.source = ref(record)
         self.pool.got(self, record, id(fairy.dbapi_connection))
 
     def raised(self, error: BaseException) -> None:

@@ -99,7 +99,7 @@ class SQLAlchemyPool(Pool):
         """A query that runs now has no end yet."""
         for held in tuple(self.held.values()):
             running = self.running.get(held.connection)
-            if (running is not None and not running.executed) or runs_query(held.source):
+            if (running is not None and not running.executed) or runs_query(held.source()):
                 held.last = perf_counter()
 
     def forked(self) -> None:
