@@ -288,10 +288,11 @@ class AsyncpgPoolInstrumentor(BaseInstrumentor):
         from asyncpg import pool
 
         patches = self._patches = Patches()
-        patches.wrap(pool.Pool, "_acquire", begin=_acquiring)
-        patches.wrap(pool.PoolConnectionHolder, "connect", begin=_connecting)
+        # What ends something first: another thread may use pools meanwhile.
         patches.wrap(pool.PoolConnectionHolder, "_release", begin=_releasing)
         patches.wrap(pool.PoolConnectionHolder, "_release_on_close", after=_closed)
+        patches.wrap(pool.PoolConnectionHolder, "connect", begin=_connecting)
+        patches.wrap(pool.Pool, "_acquire", begin=_acquiring)
         instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
         _adopt_existing(pool.PoolConnectionHolder)
 
@@ -306,7 +307,7 @@ class AsyncpgPoolInstrumentor(BaseInstrumentor):
 @guard
 def _adopt_existing(holder_class: type) -> None:
     """Pools that were made before: found by their holders among all objects, once."""
-    pools = {id(holder._pool): holder._pool for holder in existing(holder_class)}
+    pools = {id(holder._pool): holder._pool for holder in existing(holder_class, having=("_pool",))}
     for pool in pools.values():
-        if not pool._closed:
+        if pool._holders and not getattr(pool, "_closed", True):
             _adopt(pool, None)

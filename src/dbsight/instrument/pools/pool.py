@@ -67,6 +67,7 @@ class Pool:
         requests: Those that were made and not served yet.
         making: When each connection that is being made was begun, on ``perf_counter``, and whether that happens while
                 another one is made, as that of a sentinel.
+        settling: It was in use when it began to be watched.
         most: The most connections that were out at once.
         counts: Connections made and closed; outlives the pool.
         uses: Those that ended and are not told yet, of all pools of this name.
@@ -92,6 +93,7 @@ class Pool:
         "moves",
         "name",
         "requests",
+        "settling",
         "site",
         "system",
         "touched",
@@ -119,6 +121,7 @@ class Pool:
         self.held: dict[int, Held] = {}
         self.requests: dict[Held, None] = {}
         self.making: dict[float, bool] = {}
+        self.settling = False
         self.uses = registry.uses(self.name)
         self.touched = perf_counter()
         self.depth = self.moves = self.most = 0
@@ -186,6 +189,16 @@ class Pool:
 
     def look(self) -> None:
         """Bring up to date when the connections that are out ran their latest query, where only asking tells."""
+
+    def open_now(self) -> int:
+        """Open connections, without those that are being made."""
+        return self.used() + self.idle()
+
+    def settle(self) -> None:
+        """Count what is open, until a moment comes at which nothing is out: it was in use when it was wrapped."""
+        if self.settling and not self.making:
+            registry.recount(self, self.open_now())
+            self.settling = self.used() > 0
 
     def forked(self) -> None:
         """In a forked child: forget what the parent's threads asked for and have taken."""

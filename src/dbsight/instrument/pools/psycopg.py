@@ -300,15 +300,15 @@ def _made(_: None, pool: Any) -> None:
 
 
 _HOOKS: Final[dict[str, Any]] = {
-    "__init__": {"after": _made},
-    "getconn": {"begin": _getting},
     "putconn": {"before": _putting},
-    "_connect": {"begin": _connecting},
     "_close_connection": {"before": _closing},
     "_return_connection": {"after": _returned},
     "check": {"begin": _Checking},
+    "_connect": {"begin": _connecting},
+    "getconn": {"begin": _getting},
+    "__init__": {"after": _made},
 }
-"""The hook around each method of a pool."""
+"""The hook around each method of a pool; what ends something first, for other threads may use pools meanwhile."""
 
 
 class PsycopgPoolInstrumentor(BaseInstrumentor):
@@ -364,6 +364,7 @@ def _recount(pools: list[_PsycopgPool]) -> None:
     for made in pools:
         made.find_strangers(connections)
         idle = list(made.pool._pool)
-        registry.recount(made, made.used() + len(idle))
+        made.settling = True
+        made.settle()
         if idle and not made.asked:
             made.learn(idle[0])

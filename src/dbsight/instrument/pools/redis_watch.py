@@ -37,19 +37,20 @@ def _methods(package: str) -> list[tuple[str, str, str, dict[str, Hook]]]:
     for prefix in ("", "asyncio."):
         connection = f"{prefix}connection"
         methods += [
+            # What ends something first: other threads may use pools meanwhile.
+            (connection, "AbstractConnection", "disconnect", {"before": closing}),
             (connection, "AbstractConnection", "connect", {"begin": connecting}),
             # What connects at its first command goes there at once, in newer releases.
             (connection, "AbstractConnection", "connect_check_health", {"begin": connecting}),
-            (connection, "AbstractConnection", "disconnect", {"before": closing}),
             (f"{prefix}sentinel", "SentinelManagedConnection", "connect", {"begin": connecting}),
             (connection, "ConnectionPool", "__init__", {"after": hooks.made}),
             (f"{prefix}client", "Redis", "__init__", {"after": hooks.client_made}),
         ]
         for name in ("ConnectionPool", "BlockingConnectionPool"):
             methods += [
-                (connection, name, "get_connection", {"begin": hooks.asking}),
                 (connection, name, "release", {"before": hooks.releasing}),
                 (connection, name, "disconnect", {"begin": hooks.disposing}),
+                (connection, name, "get_connection", {"begin": hooks.asking}),
             ]
     methods.append(("connection", "CacheProxyConnection", "send_command", {"after": cache_asked}))
     # Only its own: where it is released differs from release to release, but not what it is put into.
@@ -97,16 +98,15 @@ def _adopt_existing(package: str) -> None:
     """Pools that were made before: found among all objects, once; the same for their connections and clients."""
     adopt_nodes(package)
     modules = [sys.modules.get(f"{package}.{name}") for name in ("connection", "asyncio.connection")]
-    for each in existing(*(module.__dict__["ConnectionPool"] for module in modules if module is not None)):
-        if hasattr(each, "connection_kwargs"):
+    classes = [module.__dict__["ConnectionPool"] for module in modules if module is not None]
+    for each in existing(*classes, having=("connection_kwargs", "max_connections")):
+        if "_dbsight" not in each.__dict__:  # else another thread asked it meanwhile
             out = list(getattr(each, "_in_use_connections", ()))
             if hasattr(each, "_connections"):  # a blocking one remembers all that it made
                 out = [known for known in each._connections if known not in available(each)]
             inner = [getattr(connection, "_conn", connection) for connection in [*available(each), *out]]
             if not any(map(has_socket, inner)):
                 continue  # closed, or not used yet: the first request will tell
-            if "_dbsight" in each.__dict__:
-                continue  # another thread asked it meanwhile
             made = adopt(each, package, None)
             made.strangers = {id(connection) for connection in out if id(connection) not in made.held}
             for connection in inner:

@@ -287,6 +287,7 @@ def _state(name: str, group: list[Pool], now: float) -> PoolState:
     first = (live or group)[-1]
     totals = _totals[name]
     for pool in group:
+        pool.settle()
         pool.look()
     held = sorted((held for pool in group for held in tuple(pool.held.values())), key=lambda each: each.began)
     waiting = [request for pool in group for request in tuple(pool.requests) if not request.began]

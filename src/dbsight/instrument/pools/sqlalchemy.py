@@ -80,18 +80,16 @@ class PoolWatcher(Generic[_R]):
         )
         self._refuses = not sqlalchemy_version.startswith("1.")
         self._patches = Patches()
+        self._checkout_code: CodeType | None = None
 
     def install(self, provider: MeterProvider | None) -> None:
         """Watch every pool, those that exist already too."""
         patches = self._patches
         patches.wrap(self._engine_class, "__init__", after=self._engine_made)
         patches.wrap(self._base.Pool, "__init__", after=self._pool_made)
-        # Before anything else is wrapped: what other threads do meanwhile is then known by its right name.
+        # Other threads may use the pools meanwhile: what they take is known by its right name, and its end is seen.
         self._adopt_existing()
         record: Any = self._base._ConnectionRecord
-        patches.wrap(record, "checkout", begin=self._asking)
-        self._checkout_code = record.checkout.__func__.__code__
-        patches.wrap(record, _CONNECT, begin=self._connecting)
         if hasattr(record, "needs_gc"):
             patches.wrap(record, "needs_gc", after=self._needed_collection)
         else:
@@ -104,6 +102,9 @@ class PoolWatcher(Generic[_R]):
         patches.listen(self._base.Pool, "invalidate", self.invalidate)
         patches.listen(self._base.Pool, "soft_invalidate", self.invalidate)
         patches.listen(self._engine_class, "engine_disposed", self.engine_disposed)
+        patches.wrap(record, _CONNECT, begin=self._connecting)
+        patches.wrap(record, "checkout", begin=self._asking)
+        self._checkout_code = record.checkout.__func__.__code__
         instruments.observe(_LIBRARY, provider)
         self._recount()
 
@@ -176,7 +177,8 @@ class PoolWatcher(Generic[_R]):
         """Connections that other threads made or closed while the functions were wrapped one by one."""
         for pool in registry.pools():
             if isinstance(pool, SQLAlchemyPool):
-                registry.recount(pool, pool.open_now() - len(pool.making))
+                pool.settling = True
+                pool.settle()
 
     def engine_disposed(self, engine: Any) -> None:
         """Another pool took the place of the engine's."""
@@ -309,7 +311,7 @@ def _url_of_new_engine(frame: FrameType | None) -> Any:
     return None
 
 
-def _request(frame: FrameType | None, checkout: CodeType) -> Held | None:
+def _request(frame: FrameType | None, checkout: CodeType | None) -> Held | None:
     """The request that a connection is made or closed for: asked of our wrapper, which is among the callers.
 
     That is seldom needed; a ContextVar would have to be set for each request.

@@ -82,10 +82,6 @@ class SQLAlchemyPool(Pool):
             again=again,
         )
 
-    def open_now(self) -> int:
-        """Open connections, those that are being made included."""
-        return self.used() + self.idle()
-
     def aim(self, target: Target) -> None:
         """Take the name, system and place of the engine that it belongs to."""
         pool = self.pool
@@ -138,7 +134,7 @@ class Queue(SQLAlchemyPool):
     def open_now(self) -> int:
         # One number: other threads take and give back between two.
         pool = self.pool
-        return pool.size() + pool.overflow() - self.foreign if pool is not None else 0
+        return pool.size() + pool.overflow() - self.foreign - len(self.making) if pool is not None else 0
 
     def idle(self) -> int:
         pool = self.pool
