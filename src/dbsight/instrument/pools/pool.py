@@ -197,8 +197,10 @@ class Pool:
     def settle(self) -> None:
         """Count what is open, until a moment comes at which nothing is out: it was in use when it was wrapped."""
         if self.settling and not self.making:
-            registry.recount(self, self.open_now())
-            self.settling = self.used() > 0
+            number = self.open_now()
+            registry.recount(self, number)
+            busy = self.requests or self.making or self.used()
+            self.settling = bool(busy) or self.open_now() != number
 
     def forked(self) -> None:
         """In a forked child: forget what the parent's threads asked for and have taken."""

@@ -67,6 +67,11 @@ class _PsycopgPool(Pool):
         pool = self.pool
         return pool is None or bool(pool.closed and pool._opened)
 
+    def open_now(self) -> int:
+        # One number: a connection that is being reset is neither out nor idle.
+        pool = self.pool
+        return pool._nconns - self.foreign - len(self.making) if pool is not None else 0
+
     def look(self) -> None:
         """A query that runs now, or a wait for notifications, has no end yet."""
         for held in tuple(self.held.values()):
