@@ -303,7 +303,7 @@ def test_both_protocols_count_the_same(redis_server, watched, protocol):
 
 
 def test_a_client_with_a_cache_of_its_own_is_watched_like_any_other(redis_server, watched, monkeypatch):
-    """Client-side caching of protocol 3: one span a command, and a pool whose connections add up."""
+    """Client-side caching of protocol 3: one span for each command that is sent, and a pool that adds up."""
     if not hasattr(redis.connection, "CacheProxyConnection"):
         pytest.skip("redis-py 5.0 has no cache")
     from redis.cache import CacheConfig
@@ -322,7 +322,7 @@ def test_a_client_with_a_cache_of_its_own_is_watched_like_any_other(redis_server
         with watched.root():
             assert [cached.get("user:1"), cached.get("user:1")] == ["old", "old"]
             other.set("user:1", "new")
-        assert names(watched) == ["GET user:{}", "GET user:{}", "SET user:{}"]
+        assert names(watched) == ["GET user:{}", "SET user:{}"]
         end = time.monotonic() + 30
         while cached.get("user:1") != "new":  # the server tells, a moment later
             assert time.monotonic() < end
