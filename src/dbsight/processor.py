@@ -21,7 +21,7 @@ from dbsight.export.encoding import speed_up
 from dbsight.instrument import claims, foreign
 from dbsight.report.events import root_attributes, root_events
 from dbsight.report.spans import below, enriched, rebuilt, without_values
-from dbsight.safety import failed
+from dbsight.safety import failed, guard
 from dbsight.span import DrawnRoot, Wrapping
 
 if TYPE_CHECKING:
@@ -138,18 +138,26 @@ class DbsightSpanProcessor(Wrapping):
         """Close the windows that are left and shut the wrapped processors down."""
         if self._subscribed:
             self._subscribed = False
-            self.analyzer.tell()
-            self.analyzer.unsubscribe()
+            self._tell()
+            self._unsubscribe()
         for processor in self.processors:
             processor.shutdown()
 
     def force_flush(self, timeout_millis: int | None = 30_000) -> bool:
         """Flush the wrapped processors, one after the other; whether all of them could."""
-        self.analyzer.tell()
+        self._tell()
         flushed = True
         for processor in self.processors:
             flushed = processor.force_flush(30_000 if timeout_millis is None else timeout_millis) and flushed
         return flushed
+
+    @guard
+    def _tell(self) -> None:
+        self.analyzer.tell()
+
+    @guard
+    def _unsubscribe(self) -> None:
+        self.analyzer.unsubscribe()
 
     # -- Starts -------------------------------------------------------------------------------------------------
 
