@@ -65,10 +65,10 @@ GUARDS = {
         "Watcher.before_cursor_execute",
         "Watcher.after_cursor_execute",
         "Running.finish",
-        "_shadow.suppressed.shadow",
+        "_Suppressing.returned",
     },
     "instrument.results": {
-        *("Followed.fetchone", "Followed.fetchmany", "Followed.fetchall", "Followed.__getattr__"),
+        *("Followed.fetchone", "Followed.fetchmany", "Followed.fetchall", "Followed._fetch", "Followed.__getattr__"),
         *("Followed.soft_close", "Followed.hard_close"),
         *("Followed.handle_exception", "Followed.yield_per"),
     },
