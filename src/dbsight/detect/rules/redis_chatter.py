@@ -86,7 +86,8 @@ class RedisChatter(WindowRule):
     Left alone:
         Pipelines of a reasonable size, commands that wait for something (locks, queues, rate limits: the same key at a
         steady pace), what a queue worker does for one job after the other, subscriptions, pings, connection setup, the
-        steps of a transaction that watches its keys, fewer than 20 commands below 0.05 ms each, and what was allowed.
+        steps of a transaction that watches its keys, locks taken key by key, MSET and MGET in chunks of 20 keys, what a
+        library sends by itself outside requests, fewer than 20 commands below 0.05 ms each, and what was allowed.
     """
 
     name: ClassVar[str] = "redis_chatter"
