@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,11 @@ class Alert:
         """The rule in YAML; a string of JSON is one of YAML, too."""
         annotations = [f"          summary: {json.dumps(self.summary, ensure_ascii=False)}"]
         if self.setting:
-            moved = f"The limit is OTEL_DBSIGHT_{self.setting.upper()} of the process."
+            # Where the expression compares with zero, the process has compared with the limit before.
+            fixed = re.search(r"[<>]=? 0*\.?0*[1-9]", self.expression)
+            moved = f"The threshold is OTEL_DBSIGHT_{self.setting.upper()}, " + (
+                "as it was when this file was generated." if fixed else "as set in the process."
+            )
             annotations.append(f"          description: {json.dumps(moved)}")
         body = "\n".join(f"          {line}" for line in self.expression.splitlines())
         return "\n".join(

@@ -10,45 +10,44 @@ INTRODUCTION = """\
 
 <!-- Made by `python docs/generate.py` from the table in `src/dbsight/config/settings.py`: edit there. -->
 
-Everything has a default that suits a service; nothing has to be set. What is set comes from four places, the first
-that has a value winning:
+Every setting has a default; none is required. A value is taken from the first of these sources that has one:
 
 1. an **argument**: `dbsight.configure(slow_query_threshold=0.2)`;
-2. the **environment**: `OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD=200ms`; an empty variable counts as unset;
+2. an **environment variable**: `OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD=200ms`; an empty variable counts as unset;
 3. the **file**: `slow_query_threshold = "200ms"`, see [The file](#the-file);
-4. the **preset**: `OTEL_DBSIGHT_PRESET=production`, see [Presets](#presets).
+4. the **preset**: `OTEL_DBSIGHT_PRESET=production`, see [Presets](#presets);
+5. the default.
 
-Below them lies the default. Settings that are a mapping (`slow_query_thresholds`, `budgets`) are merged key by key:
-setting the limits of Redis leaves those of Elasticsearch as they were.
+Settings that are a mapping (`slow_query_thresholds`, `budgets`) are merged key by key: setting the thresholds of Redis
+leaves those of Elasticsearch unchanged.
 
-The name is the same everywhere: lower case in the file and as an argument; in the environment in capitals behind
-`OTEL_DBSIGHT_`.
+Names are the same everywhere: lower case in the file and as an argument; upper case with the prefix `OTEL_DBSIGHT_` in
+the environment. `dbsight config` prints every setting, its value and its source.
 
 ## Values
 
-* A **duration** is a number of seconds or carries a unit: `0.5`, `500ms`, `30 s`, `1m`, `2 min`, `1h`, `1d`, `250us`.
-  In Python a `datetime.timedelta` will do as well.
-* A **fraction** lies between 0 and 1, or is a percentage: `0.05`, `5%`.
+* A **duration** is a number of seconds, or a number with a unit: `0.5`, `500ms`, `30 s`, `1m`, `2 min`, `1h`, `1d`,
+  `250us`. In Python, a `datetime.timedelta` is accepted as well.
+* A **fraction** is a number between 0 and 1, or a percentage: `0.05`, `5%`.
 * **True** is `true`, `1`, `yes` or `on`, **false** is `false`, `0`, `no` or `off`, in any case.
-* **Words** are read in any case. **Lists** are parted by commas; in the file they may be lists.
+* **Words** are accepted in any case. **Lists** are separated by commas; in the file they may be arrays.
 
-A value that does not parse is one warning on the logger `dbsight` that names the variable, the value and what is used
-instead; so is a variable that begins with `OTEL_DBSIGHT_` but is no setting, with the name that was probably meant. The
-application starts all the same. In code, where the developer sees it, a wrong name raises `TypeError` and a wrong
-value `ValueError`.
+An invalid value is logged as a warning by the logger `dbsight`, with the variable, the value and what is used instead.
+So is an unknown variable with the prefix `OTEL_DBSIGHT_`, with a suggestion. The application starts in either case. In
+code, an unknown name raises `TypeError`, and an invalid value `ValueError`.
 
-Where one alone of `slow_query_threshold` and `very_slow_query_threshold` is set, and beyond the other, the other
-follows: very slow is never below slow.
+If only one of `slow_query_threshold` and `very_slow_query_threshold` is set, the other is adjusted so that very slow is
+never below slow.
 """
 
 FILE = """\
 ## The file
 
-One file is read, the first that is there: the one that `OTEL_DBSIGHT_CONFIG` (or the argument `config`) names, else
-`dbsight.toml` in the working directory, else the table `[tool.dbsight]` of `pyproject.toml` there.
+The first of these files that exists is read: the one named by `OTEL_DBSIGHT_CONFIG` (or the argument `config`),
+`dbsight.toml` in the working directory, the table `[tool.dbsight]` of `pyproject.toml` in the working directory.
 
 ```toml
-# dbsight.toml. In pyproject.toml every table has tool.dbsight in front: [tool.dbsight], [[tool.dbsight.ignore]] …
+# dbsight.toml. In pyproject.toml, prefix every table with tool.dbsight: [tool.dbsight], [[tool.dbsight.ignore]] …
 preset = "production"
 slow_query_threshold = "200ms"
 rules = ["all", "-redundant_query"]
@@ -66,21 +65,21 @@ slow_query_threshold = "10 s"
 [[ignore]]                          # rule and reason, and a fingerprint, route or call_site; expires is a date
 rule = "n_plus_one"
 route = "GET /legacy"
-reason = "the page goes away with version 3"
+reason = "removed in version 3"
 expires = 2030-01-31
 ```
 
-One entry of `overrides` or `ignore` that cannot be read is one warning and is left out; the others hold. What can be
-overridden: {overridable}.
+An invalid entry of `overrides` or `ignore` is logged as a warning and skipped; the other entries apply. Settings that
+can be overridden: {overridable}.
 """
 
 SURROUNDINGS = """\
 ## OpenTelemetry's own variables
 
-These are heeded as OpenTelemetry means them, and are not ours to warn about: `OTEL_SDK_DISABLED`,
-`OTEL_SEMCONV_STABILITY_OPT_IN` (`database/dup` adds the old attribute names), `OTEL_EXPORTER_OTLP_ENDPOINT` and
-its forms for one signal, `OTEL_EXPORTER_OTLP_PROTOCOL`, `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`,
-`OTEL_LOGS_EXPORTER`, `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`, `OTEL_CONFIG_FILE`.
+dbsight respects these variables of OpenTelemetry: `OTEL_SDK_DISABLED`, `OTEL_SEMCONV_STABILITY_OPT_IN` (`database/dup`
+adds the old attribute names), `OTEL_EXPORTER_OTLP_ENDPOINT` and its variants per signal, `OTEL_EXPORTER_OTLP_PROTOCOL`,
+`OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`, `OTEL_LOGS_EXPORTER`, `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`,
+`OTEL_CONFIG_FILE`.
 """
 
 
@@ -121,9 +120,9 @@ def _code(setting: Setting, value: object) -> str:
 def _presets() -> str:
     return "\n".join(
         [
-            "## Presets\n\n`OTEL_DBSIGHT_PRESET`; every single setting beats it.\n",
+            "## Presets\n\nValues of `OTEL_DBSIGHT_PRESET`; individual settings override them.\n",
             _preset_table(PRESETS),
-            "`OTEL_DBSIGHT_REDIS_PRESET`, the connections that the Redis pools of each role may have:\n",
+            "Values of `OTEL_DBSIGHT_REDIS_PRESET`, connections of the Redis pools per role:\n",
             _preset_table(REDIS_PRESETS),
         ]
     )

@@ -152,7 +152,7 @@ def _is_sub_interpreter() -> bool:
     sub: bool = interpreters.get_current() != interpreters.get_main()
     if sub and not _runtime.refused:
         _runtime.refused = True
-        logger.warning("dbsight: nothing is watched in sub-interpreters")
+        logger.warning("dbsight: sub-interpreters are not instrumented")
     return sub
 
 

@@ -43,7 +43,7 @@ def _write_json(snapshot: Snapshot, settings: Settings) -> None:
     try:
         json.write(snapshot, path)
     except OSError as error:
-        logger.warning("dbsight: the report could not be written to %s: %s", path, error.strerror)
+        logger.warning("dbsight: cannot write the report to %s: %s", path, error.strerror)
 
 
 class FailOn:
@@ -88,8 +88,8 @@ class FailOn:
         if config.current().fail_on and not self._watching and not self._told:
             self._told = True
             logger.warning(
-                "dbsight: FAIL_ON has no effect here: set OTEL_DBSIGHT_FAIL_ON in the environment or the file, and"
-                " OTEL_PYTHON_CONFIGURATOR=dbsight where another distribution sets OpenTelemetry up"
+                "dbsight: fail_on has no effect, because OpenTelemetry was configured before: set OTEL_DBSIGHT_FAIL_ON"
+                " in the environment, and OTEL_PYTHON_CONFIGURATOR=dbsight under another distribution"
             )
 
     def judge(self, snapshot: Snapshot) -> None:

@@ -38,7 +38,7 @@ def failed(place: str) -> None:
                 place = "other"
             count = _errors[place] = _errors.get(place, 0) + 1
         if count == 1:
-            logger.warning("dbsight: %s failed and was skipped: %s", place, _describe())
+            logger.warning("dbsight: internal error in %s, skipped: %s", place, _describe())
     except Exception:
         # The application's own log filter may raise, or its stack be full: nothing is left to say it with.
         _dropped["warnings"] = _dropped.get("warnings", 0) + 1

@@ -42,6 +42,6 @@ def test_a_sub_interpreter_is_left_alone(kind, observe, sqlite_url, tmp_path):
     (tmp_path / "app.py").write_text(BESIDE.lstrip("\n"))
     seen = observe(["app.py", kind], cwd=tmp_path, env={**SHOP, "DATABASE_URL": sqlite_url}, protocol="http/protobuf")
     assert (seen.run.returncode, seen.run.stdout.splitlines()[0]) == (0, "beside")
-    assert seen.run.stderr == "dbsight: nothing is watched in sub-interpreters\n"
+    assert seen.run.stderr == "dbsight: sub-interpreters are not instrumented\n"
     assert seen.span("dbsight.window").attributes["dbsight.findings.rules"] == ["n_plus_one"]
     assert len(seen.queries()) == 6

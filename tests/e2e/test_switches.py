@@ -81,7 +81,7 @@ def test_an_instrumentation_that_is_disabled_by_name_stays_off(loop, disabled):
         (
             "OTEL_DBSIGHT_SLOW_QERY_THRESHOLD",
             "1",
-            "is no setting and is ignored; did you mean OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD?",
+            "(did you mean OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD?); ignored",
         ),
     ],
     ids=["value", "name"],
@@ -90,7 +90,8 @@ def test_a_typo_is_one_warning_and_the_application_runs(loop, variable, value, w
     """It names the variable, the value and what is used instead; everything else works."""
     seen = loop(**{variable: value})
     (line,) = seen.run.check().stderr.splitlines()
-    assert line.startswith(f"dbsight: {variable} ")
+    assert line.startswith("dbsight: ")
+    assert f" {variable} " in line
     assert line.endswith(warning)
     assert len(seen.queries()) == 6
 

@@ -31,6 +31,17 @@ def headings(path):
     return {anchor(title) for title in re.findall(r"(?m)^#+ (.+)$", path.read_text(encoding="utf-8"))}
 
 
+def test_links_of_the_readme_are_absolute_and_lead_to_files_that_exist():
+    """It is the page of the package registry, too."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)\s]+)\)", page)
+    ours = "https://github.com/dbsight/dbsight/blob/main/"
+    assert [link for link in links if not link.startswith("https://")] == []
+    named = [link.removeprefix(ours).partition("#")[0] for link in links if link.startswith(ours)]
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_every_link_leads_somewhere(page):
     """Files beside the page, and headings in them."""

@@ -47,7 +47,7 @@ def test_a_hook_that_raises_returns_none_and_is_counted_each_time_and_logged_onc
     (message,) = messages(caplog)
     said = re.sub(r":\d+ ", ":N ", message)
     assert said == (
-        f"dbsight: {PLACE} failed and was skipped: ValueError at test_safety.py:N hook < safety.py:N guarded"
+        f"dbsight: internal error in {PLACE}, skipped: ValueError at test_safety.py:N hook < safety.py:N guarded"
     )
 
 

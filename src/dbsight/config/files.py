@@ -41,7 +41,7 @@ def _read(path: str, *, required: bool = False) -> File:
     try:
         # A directory, a pipe or a device never ends, or never begins.
         if not Path(path).is_file():
-            return File(path, {}, f"{path} is no file") if required else File()
+            return File(path, {}, f"{path} is not a file") if required else File()
         content = Path(path).read_bytes()
         shared = Path(path).name == PYPROJECT
         # Most applications have a pyproject.toml that says nothing to us: neither parsed nor judged.

@@ -49,7 +49,7 @@ class Setting:
     @property
     def about(self) -> str:
         """What it does, and whether it does it already."""
-        return f"{self.sentence} Planned: without effect in this version." if self.planned else self.sentence
+        return f"{self.sentence} Not implemented in this version." if self.planned else self.sentence
 
     @property
     def variable(self) -> str:
@@ -93,7 +93,7 @@ def resolve(table: Mapping[str, Setting], environ: Mapping[str, str], arguments:
     named = given.get("config") or environment.get("config")
     file = files.find(table["config"].parser.read(named) if named else None)
     if file.complaint:
-        complaints.append(f"{file.complaint}; no file is used")
+        complaints.append(f"{file.complaint}; no configuration file is used")
     layers = [
         _Layer(ARGUMENT, given, lambda setting: setting.name),
         _Layer(ENVIRONMENT, environment, lambda setting: _variable(setting, environ)),
@@ -136,9 +136,9 @@ def _environment(table: Mapping[str, Setting], environ: Mapping[str, str], compl
             continue
         meant = table.get(variable.removeprefix(PREFIX).lower())
         if meant is not None:
-            complaints.append(f"{variable} is ignored; {meant.name} is set in the file")
+            complaints.append(f"{variable} can only be set in the configuration file, as {meant.name}; ignored")
         else:
-            complaints.append(f"{variable} is no setting and is ignored{did_you_mean(variable, known)}")
+            complaints.append(f"unknown setting {variable}{did_you_mean(variable, known)}; ignored")
     return values
 
 
@@ -154,11 +154,11 @@ def _file_values(table: Mapping[str, Setting], file: files.File, complaints: lis
     values = {}
     for name, raw in file.values.items():
         if name == "config":
-            complaints.append(f"config in {file.path} is ignored; a file names no other")
+            complaints.append(f"config in {file.path} has no effect there; ignored")
         elif name in table:
             values[name] = raw
         else:
-            complaints.append(f"{name} in {file.path} is no setting and is ignored{did_you_mean(name, table)}")
+            complaints.append(f"unknown setting {name} in {file.path}{did_you_mean(name, table)}; ignored")
     return values
 
 

@@ -81,154 +81,175 @@ class Settings:
     """
 
     # `theme` holds for the settings that follow, too.
-    enabled: bool = setting(True, "Master switch: false leaves plain OpenTelemetry.", parsers.boolean, theme="General")
-    preset: Preset = setting("balanced", "Set of values to start from; every single setting beats it.", _PRESET)
+    enabled: bool = setting(
+        True, "Enable dbsight; `false` leaves plain OpenTelemetry.", parsers.boolean, theme="General"
+    )
+    preset: Preset = setting("balanced", "Set of default values; every individual setting overrides it.", _PRESET)
     config: str | None = setting(
         None,
-        "Configuration file, TOML.",
+        "Path of the TOML configuration file.",
         parsers.path,
         unset="dbsight.toml, else [tool.dbsight] in pyproject.toml",
     )
     flush_on_sigterm: bool = setting(
         True,
-        "Export what is pending, for at most 5 s, before SIGTERM ends the process; only where the application leaves"
-        " SIGTERM its default action, and dbsight set OpenTelemetry up.",
+        "Export pending telemetry, for at most 5 s, before SIGTERM ends the process. Applies where dbsight configures"
+        " OpenTelemetry and the application installs no SIGTERM handler.",
         parsers.boolean,
     )
 
     slow_query_threshold: float = setting(
         1.0,
-        "From this duration a SQL query is slow: a finding of severity warning.",
+        "Report SQL queries that take at least this long as slow (severity warning).",
         parsers.duration,
         theme="Slow queries",
         overridable=True,
     )
     very_slow_query_threshold: float = setting(
         5.0,
-        "From this duration a SQL query is very slow: a finding of severity error.",
+        "Report SQL queries that take at least this long as very slow (severity error).",
         parsers.duration,
         overridable=True,
     )
     slow_query_thresholds: Mapping[str, tuple[float, ...]] = setting(
         {"redis": (0.05, 0.25), "s3": (2.0, 10.0), "elasticsearch": (0.5, 2.0, 5.0, 10.0)},
-        "Slow and very slow for other systems, or a ladder of trace, debug, info and warn;"
-        " systems that are not named keep their limits.",
+        "Slow and very slow thresholds per database system, or four thresholds for trace, debug, info and warn;"
+        " systems that are not named keep their defaults.",
         parsers.ladders,
     )
 
     rules: tuple[str, ...] = setting(
-        ("all",), "Rules that look; a minus takes one away.", parsers.rules, theme="Rules", overridable=True
+        ("all",), "Enabled rules; prefix a rule with `-` to disable it.", parsers.rules, theme="Rules", overridable=True
     )
     n_plus_one_threshold: int = setting(
-        5, "Repetitions of one query that make an N+1 a warning.", whole(2), overridable=True
+        5, "Report an N+1 as a warning from this number of repetitions of one query.", whole(2), overridable=True
     )
     row_by_row_write_threshold: int = setting(
-        5, "Rows written one at a time from one place that are a finding.", whole(2), overridable=True
+        5, "Report row-by-row writes from this number of rows written from one place.", whole(2), overridable=True
     )
     max_rows_threshold: int = setting(
         10_000,
-        "Rows that one query may fetch at once without LIMIT or streaming.",
+        "Report a query without LIMIT or streaming that fetches more rows than this.",
         whole(1),
         overridable=True,
         planned=True,
     )
     connection_leak_after: float = setting(
-        30.0, "A connection that is out for longer counts as leaked.", parsers.duration
+        30.0,
+        "Report a connection that is checked out for longer than this, without running a query, as leaked.",
+        parsers.duration,
     )
     pool_wait_threshold: float = setting(
-        0.1, "Waiting for connections in one unit of work that is a finding.", parsers.duration
+        0.1, "Report when a request waits longer than this, in total, for pooled connections.", parsers.duration
     )
     long_transaction_threshold: float = setting(
-        5.0, "A transaction that is open for longer is a finding.", parsers.duration
+        5.0, "Report transactions that stay open longer than this.", parsers.duration
     )
     blocked_loop_threshold: float = setting(
-        0.05, "A running event loop that synchronous database calls stop for longer is a finding.", parsers.duration
+        0.05, "Report when synchronous database calls block the event loop longer than this.", parsers.duration
     )
     cache_hit_ratio_threshold: float = setting(
-        0.7, "A cache whose hit ratio is lower is a finding, once it has enough requests.", parsers.fraction
+        0.7, "Report caches with a lower hit ratio, once they have enough requests.", parsers.fraction
     )
-    pool_count_threshold: int = setting(100, "More connection pools than this are a finding.", whole(1))
+    pool_count_threshold: int = setting(100, "Report when the process has more connection pools than this.", whole(1))
 
     error_rate_threshold: float = setting(
-        0.05, "Failed queries as a share of all, above which an alert is raised.", parsers.fraction, theme="Alerts"
+        0.05,
+        "Threshold of the generated Prometheus alert `DbErrorRateHigh`: share of queries that fail.",
+        parsers.fraction,
+        theme="Prometheus alerts",
     )
     pool_usage_threshold: float = setting(
-        0.8, "Connections in use as a share of the pool, above which an alert is raised.", parsers.fraction
+        0.8,
+        "Threshold of the generated Prometheus alert `DbPoolUsageHigh`: share of a pool's connections in use.",
+        parsers.fraction,
     )
     avg_query_time_threshold: float = setting(
-        0.5, "Mean duration of a query above which an alert is raised.", parsers.duration
+        0.5, "Threshold of the generated Prometheus alert `DbAvgQueryTimeHigh`: mean query duration.", parsers.duration
     )
-    qps_threshold: float = setting(100.0, "Queries a second above which an alert is raised.", parsers.number)
-    connection_leak_threshold: int = setting(5, "Leaked connections from which an alert is raised.", whole(1))
+    qps_threshold: float = setting(
+        100.0, "Threshold of the generated Prometheus alert `DbQpsHigh`: queries per second.", parsers.number
+    )
+    connection_leak_threshold: int = setting(
+        5, "Threshold of the generated Prometheus alert `DbConnectionLeaks`: leaked connections per hour.", whole(1)
+    )
     failed_connection_threshold: int = setting(
-        10, "Failed attempts to connect above which an alert is raised.", whole(0)
+        10,
+        "Threshold of the generated Prometheus alert `DbConnectionFailures`: failed connection attempts in 5 minutes.",
+        whole(0),
     )
 
     findings: FindingsTo = setting(
         "span",
-        "Where findings go: events on spans, log events, or both; a finding that no span can carry is always a log"
-        " event.",
+        "Export findings as span events, as log events, or both; findings that belong to no exported span are always"
+        " log events.",
         _FINDINGS_TO,
         theme="Findings and reports",
     )
     report: tuple[str, ...] | None = setting(
         None,
-        "Reports made when the process ends; html is planned, and makes nothing in this version.",
+        "Reports written when the process exits; `html` has no effect in this version.",
         parsers.reports,
-        unset="terminal where stderr is one, or where nothing is exported",
+        unset="terminal if stderr is a terminal or nothing is exported",
     )
     report_file: str | None = setting(
-        None, "Where a report that is a file is written.", parsers.path, unset="dbsight-report.html, .json"
+        None, "Path of the report file.", parsers.path, unset="dbsight-report.html, .json"
     )
     fail_on: tuple[FailOn, ...] = setting(
         (),
-        "Findings that turn exit code 0 into 3: a rule, a severity, or a rule from a severity upward.",
+        "Exit with code 3 on matching findings: `rule`, `severity`, or `rule:minimum-severity`.",
         parsers.fail_on,
     )
     budgets: Mapping[str, Mapping[str, float]] = setting(
-        {}, "Queries, and time in the database, that one request of a route may use.", parsers.budgets
+        {}, "Maximum number of queries, and maximum time in the database, per request of a route.", parsers.budgets
     )
 
     query_text: QueryText = setting(
         "sanitized",
-        "`db.query.text` without literals, as it was sent (raw), or not at all.",
+        "Content of `db.query.text`: without literals (`sanitized`), as executed (`raw`), or omitted (`off`).",
         _QUERY_TEXT,
         theme="What is recorded",
     )
     parameters: Parameters = setting(
         "hash",
-        "Bound values: unread (off), told apart by a salted hash that never leaves the process, or exported (full).",
+        "Bound parameters: ignored (`off`), compared by a salted hash that is never exported (`hash`), or exported"
+        " (`full`).",
         _PARAMETERS,
     )
     code_location: CodeLocation = setting(
-        "on", "Line of code on every query span, on slow queries and findings alone, or nowhere.", _CODE_LOCATION
+        "on",
+        "Record the line of code on every query span (`on`), on slow queries and findings only (`slow`), or never"
+        " (`off`).",
+        _CODE_LOCATION,
     )
     explain: Explain = setting(
         "off",
-        "Query plans: never, of slow SELECTs, or once for every SELECT.",
+        "Explain SELECT statements: never, when they are slow, or once each.",
         _EXPLAIN,
         planned=True,
     )
     sqlcommenter: bool = setting(
-        False, "Append a comment with the trace context to every statement.", parsers.boolean, planned=True
+        False, "Append the trace context to every statement as a SQL comment.", parsers.boolean, planned=True
     )
     suppress_driver_spans: bool = setting(
-        True, "Leave out the driver's own span of a query that already has one.", parsers.boolean
+        True, "Suppress spans of the driver's instrumentation for queries that already have a span.", parsers.boolean
     )
-    process_metrics: bool = setting(True, "Memory and garbage collector of the process as metrics.", parsers.boolean)
+    process_metrics: bool = setting(
+        True, "Export metrics about the memory and the garbage collector of the process.", parsers.boolean
+    )
 
     log_min_duration: float | None = setting(
         None,
-        "Queries from this duration on are written to the query log.",
+        "Log queries that take at least this long.",
         parsers.duration,
-        theme="Other ways out",
+        theme="Query log and Prometheus",
         planned=True,
     )
     log_file: str | None = setting(
         None,
-        "File of the query log, one JSON object a line.",
+        "Path of the query log, one JSON object per line.",
         parsers.path,
-        unset="the logger dbsight.queries",
+        unset="logger dbsight.queries",
         planned=True,
     )
     prometheus_port: int | None = setting(
@@ -236,57 +257,59 @@ class Settings:
     )
 
     redis_preset: RedisPreset = setting(
-        "balanced", "Sizes of the Redis pools to start from.", _REDIS_PRESET, theme="Redis pools"
+        "balanced", "Default sizes of the Redis pools.", _REDIS_PRESET, theme="Redis pools"
     )
     redis_master_pool_size: int = setting(
-        10, "Connections to a master that a process may hold.", whole(1), also="REDIS_MASTER_POOL_SIZE"
+        10, "Maximum connections to a master, per process.", whole(1), also="REDIS_MASTER_POOL_SIZE"
     )
     redis_slave_pool_size: int = setting(
-        20, "Connections to a replica that a process may hold.", whole(1), also="REDIS_SLAVE_POOL_SIZE"
+        20, "Maximum connections to a replica, per process.", whole(1), also="REDIS_SLAVE_POOL_SIZE"
     )
     redis_local_pool_size: int = setting(
-        5, "Connections to a local server that a process may hold.", whole(1), also="REDIS_LOCAL_POOL_SIZE"
+        5, "Maximum connections to a local server, per process.", whole(1), also="REDIS_LOCAL_POOL_SIZE"
     )
     redis_async_pool_min: int = setting(
-        5, "Connections that an asynchronous pool keeps open.", whole(0), also="REDIS_ASYNC_POOL_MIN"
+        5, "Minimum connections of an asynchronous pool.", whole(0), also="REDIS_ASYNC_POOL_MIN"
     )
     redis_async_pool_max: int = setting(
-        20, "Connections that an asynchronous pool may hold.", whole(1), also="REDIS_ASYNC_POOL_MAX"
+        20, "Maximum connections of an asynchronous pool.", whole(1), also="REDIS_ASYNC_POOL_MAX"
     )
 
     poll_redis_every: float | None = setting(
         None,
-        "Ask each Redis server for INFO and SLOWLOG every so often, beside the requests.",
+        "Interval at which each Redis server is polled for INFO and SLOWLOG, in the background.",
         parsers.positive_duration,
         unset="never",
     )
 
-    max_slow_queries: int = setting(100, "Slow queries remembered for the reports.", whole(1), theme="Bounds")
-    max_alerts: int = setting(1000, "Alerts remembered.", whole(1), planned=True)
-    max_windows: int = setting(1000, "Units of work (requests, tasks) watched at the same time.", whole(1))
+    max_slow_queries: int = setting(100, "Maximum number of slow queries kept for reports.", whole(1), theme="Bounds")
+    max_alerts: int = setting(1000, "Maximum number of alerts kept.", whole(1), planned=True)
+    max_windows: int = setting(
+        1000, "Maximum number of windows (requests, tasks) that are open at the same time.", whole(1)
+    )
     max_operations_per_window: int = setting(
-        1000, "Operations remembered of one unit of work before it is judged and emptied.", whole(1)
+        1000, "Maximum number of operations kept per window; then its rules run, and it is emptied.", whole(1)
     )
     max_window_age: float = setting(
-        60.0, "Age at which a unit of work that goes on is judged and emptied.", parsers.positive_duration
+        60.0, "Age at which the rules of a window that is still open run, and it is emptied.", parsers.positive_duration
     )
 
     baseline: str | None = setting(
         None,
-        "JSON file of known findings that are not reported; `dbsight baseline save` makes it.",
+        "JSON file of known findings, which are not reported; written by `dbsight baseline save`.",
         parsers.path,
-        theme="Known findings",
+        theme="Suppressions",
     )
 
     overrides: Mapping[str, Mapping[str, Any]] = setting(
         {},
-        "Settings that differ for one fingerprint, table or route.",
+        "Settings that differ for a query fingerprint, table or route.",
         tables.overrides(_overridable),
-        theme="In the file only",
+        theme="Only in the file",
         file_only=True,
     )
     ignore: tuple[Mapping[str, Any], ...] = setting(
-        (), "Known findings that are not reported, each with a reason.", tables.ignore, file_only=True
+        (), "Findings to suppress, each with a reason.", tables.ignore, file_only=True
     )
 
     sources: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -311,7 +334,7 @@ class Settings:
             environ = environment()
         values, sources, complaints = resolution.resolve(SETTINGS, environ, arguments)
         complaints += [
-            f"{SETTINGS[name].variable} has no effect in this version"
+            f"{SETTINGS[name].variable} is not implemented in this version; ignored"
             for name, source in sources.items()
             if SETTINGS[name].planned and not source.startswith("preset")
         ]
@@ -392,7 +415,7 @@ class Settings:
         asked += [("ignore", entry["rule"]) for entry in self.ignore]
         for name, rule in asked:
             if rule not in names:
-                _warn(f"{rule} in {name} is no rule{did_you_mean(rule, names)}")
+                _warn(f"unknown rule {rule} in {name}{did_you_mean(rule, names)}; ignored")
 
 
 def _table() -> dict[str, Setting]:

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean slow_query_threshold?`` for the nearest of the known names, empty when none is near."""
+    """`` (did you mean slow_query_threshold?)`` for the nearest of the known names, empty when none is near."""
     import difflib
 
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+    return f" (did you mean {near[0]}?)" if near else ""

@@ -38,7 +38,7 @@ def overrides(
             if isinstance(pattern, str) and isinstance(table, Mapping):
                 tables[pattern] = _override(pattern, table, known, complaints)
             else:
-                complaints.append(f'overrides."{pattern}" is not a table and is left out')
+                complaints.append(f'overrides."{pattern}" is not a table; ignored')
         if complaints:
             raise PartlyReadError(tables, complaints)
         return tables
@@ -54,12 +54,12 @@ def _override(
         label = f'overrides."{pattern}".{name}'
         parser = known.get(name)
         if parser is None:
-            complaints.append(f"{label} cannot be overridden and is left out{did_you_mean(name, known)}")
+            complaints.append(f"{label} cannot be overridden{did_you_mean(name, known)}; ignored")
             continue
         try:
             values[name] = parser.read(raw)
         except ValueError:
-            complaints.append(f"{label} = {raw!r} is not {parser.expects} and is left out")
+            complaints.append(f"{label} = {raw!r} is not {parser.expects}; ignored")
     return values
 
 
@@ -71,7 +71,7 @@ def _ignore(value: object) -> tuple[dict[str, Any], ...]:
     for position, raw in enumerate(value, 1):
         fault, entry = _ignore_entry(raw)
         if fault:
-            complaints.append(f"entry {position} of ignore is left out: {fault}")
+            complaints.append(f"entry {position} of ignore is invalid: {fault}; ignored")
         else:
             entries.append(entry)
     if complaints:
@@ -86,7 +86,7 @@ def _ignore_entry(raw: object) -> tuple[str, dict[str, Any]]:
     entry = dict(raw)
     for key in entry:
         if key not in IGNORE_KEYS:
-            return f"it has no key {key!r}{did_you_mean(str(key), IGNORE_KEYS)}", {}
+            return f"unknown key {key!r}{did_you_mean(str(key), IGNORE_KEYS)}", {}
     for key in ("rule", "reason"):
         if key not in entry:
             return f"{key} is missing", {}

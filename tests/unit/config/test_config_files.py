@@ -52,7 +52,7 @@ def test_an_unreadable_file_is_one_warning_with_the_line(name, content, complain
     Path(name).write_bytes(content)
     assert load() == Settings()
     (warning,) = said()
-    assert re.fullmatch(complaint + "; no file is used", warning)
+    assert re.fullmatch(complaint + "; no configuration file is used", warning)
 
 
 @pytest.mark.parametrize("make", [lambda _: None, Path.mkdir, os.mkfifo])
@@ -62,14 +62,14 @@ def test_a_named_file_that_is_no_file_is_one_warning(make, tmp_path, said):
     make(path)
     settings = load({"OTEL_DBSIGHT_CONFIG": str(path)})
     assert settings == Settings(config=str(path))
-    assert said() == [f"{path} is no file; no file is used"]
+    assert said() == [f"{path} is not a file; no configuration file is used"]
 
 
 def test_a_named_pyproject_without_our_table_is_one_warning(said):
     """It was asked for by name."""
     Path("pyproject.toml").write_text("[project]\n")
     assert load({"OTEL_DBSIGHT_CONFIG": "pyproject.toml"}) == Settings(config="pyproject.toml")
-    assert said() == ["pyproject.toml has no [tool.dbsight]; no file is used"]
+    assert said() == ["pyproject.toml has no [tool.dbsight]; no configuration file is used"]
 
 
 def test_an_unknown_key_is_one_warning_with_the_nearest_name(said):
@@ -77,8 +77,8 @@ def test_an_unknown_key_is_one_warning_with_the_nearest_name(said):
     Path("dbsight.toml").write_text("max-slow-queries = 1\nconfig = 'x.toml'\nmax_slow_queries = 2\n")
     assert load().max_slow_queries == 2
     assert said() == [
-        "max-slow-queries in dbsight.toml is no setting and is ignored; did you mean max_slow_queries?",
-        "config in dbsight.toml is ignored; a file names no other",
+        "unknown setting max-slow-queries in dbsight.toml (did you mean max_slow_queries?); ignored",
+        "config in dbsight.toml has no effect there; ignored",
     ]
 
 
@@ -153,14 +153,14 @@ def test_one_bad_entry_of_a_table_costs_that_entry_and_one_warning(said):
     assert said() == [
         f"file dbsight.toml: {complaint}"
         for complaint in [
-            'overrides."scalar" is not a table and is left out',
-            'overrides."bad".max_row_threshold cannot be overridden and is left out; did you mean max_rows_threshold?',
-            'overrides."bad".preset cannot be overridden and is left out',
-            "overrides.\"bad\".max_rows_threshold = 'many' is not a whole number of at least 1 and is left out",
-            "entry 2 of ignore is left out: reason is missing",
-            "entry 3 of ignore is left out: it has no key 'rout'; did you mean route?",
-            "entry 4 of ignore is left out: expires = 'soon' is not a date such as 2030-01-31",
-            "entry 5 of ignore is left out: reason = 5 is not text",
+            'overrides."scalar" is not a table; ignored',
+            'overrides."bad".max_row_threshold cannot be overridden (did you mean max_rows_threshold?); ignored',
+            'overrides."bad".preset cannot be overridden; ignored',
+            "overrides.\"bad\".max_rows_threshold = 'many' is not a whole number of at least 1; ignored",
+            "entry 2 of ignore is invalid: reason is missing; ignored",
+            "entry 3 of ignore is invalid: unknown key 'rout' (did you mean route?); ignored",
+            "entry 4 of ignore is invalid: expires = 'soon' is not a date such as 2030-01-31; ignored",
+            "entry 5 of ignore is invalid: reason = 5 is not text; ignored",
         ]
     ]
 
@@ -179,4 +179,4 @@ def test_an_entry_of_ignore_that_is_no_table_is_left_out(said):
     """A list of strings is not a list of tables."""
     Path("dbsight.toml").write_text("ignore = ['n_plus_one']")
     assert load().ignore == ()
-    assert said() == ["file dbsight.toml: entry 1 of ignore is left out: it is not a table"]
+    assert said() == ["file dbsight.toml: entry 1 of ignore is invalid: it is not a table; ignored"]

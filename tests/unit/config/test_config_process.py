@@ -181,7 +181,7 @@ def test_the_file_of_the_documentation_loads_without_a_warning(said):
             {
                 "rule": "n_plus_one",
                 "route": "GET /legacy",
-                "reason": "the page goes away with version 3",
+                "reason": "removed in version 3",
                 "expires": dt.date(2030, 1, 31),
             },
         ),
