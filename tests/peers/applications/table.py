@@ -36,6 +36,7 @@ class Application:
         packages: Requirements of the workload.
         redis: Whether it needs a Redis server; its URL is in ``REDIS_URL``.
         asynchronous: Whether it works on an event loop.
+        unseen: Redis commands that it sends past redis-py's methods, so that no instrumentation sees them.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Application:
     packages: tuple[str, ...]
     redis: bool
     asynchronous: bool
+    unseen: frozenset[str]
 
     @property
     def workload(self) -> Path:
@@ -62,6 +64,7 @@ def application(script: Path) -> Application:
         packages=tuple(said["dependencies"]),
         redis=about.get("redis", False),
         asynchronous=about.get("asynchronous", False),
+        unseen=frozenset(about.get("unseen", ())),
     )
 
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 ENOUGH: Final = 100
 """Look-ups from which a ratio says something."""
 
+COMPILED: Final = "sqlalchemy.compiled"
+"""SQLAlchemy's cache of compiled statements, as the metrics name it."""
+
+COMPILED_ONCE: Final = 500
+"""Statements that it keeps (``query_cache_size``): until more were stored, each was compiled for the first time."""
+
 
 class CacheMiss(SnapshotRule):
     """A cache is asked often and seldom has what is asked for.
@@ -38,6 +44,7 @@ class CacheMiss(SnapshotRule):
 
     Left alone:
         Keys of Redis that this process only asks for and never stores: queues, locks and marks are no cache.
+        SQLAlchemy's compiled statements until it has more than it keeps: a program that starts compiles each once.
     """
 
     name: ClassVar[str] = "cache_miss"
@@ -53,6 +60,7 @@ class CacheMiss(SnapshotRule):
             if totals.requests >= ENOUGH
             and totals.hit_ratio < limit
             and (totals.stores or not totals.cache.startswith(("redis ", "valkey ")))
+            and (totals.cache != COMPILED or totals.stores > COMPILED_ONCE)
         ]
 
     def _finding(self, totals: CacheTotals, limit: float) -> Finding:

@@ -3,9 +3,11 @@
 # [tool.application]
 # about = "task queue, Redis as broker and for results"
 # redis = true
+# unseen = ["brpop", "ping"]  # kombu writes them to a connection, past redis-py's methods
 # ///
 """A group, a chain and a chord, run by a worker in threads of this process."""
 
+import gc
 import json
 import logging
 import os
@@ -38,12 +40,18 @@ def shaky(self):
     return "in the end"
 
 
+def results():
+    """Of everything that was sent."""
+    return [
+        group(add.s(number, 1) for number in range(10))().get(timeout=30),
+        chain(add.s(1, 2), add.s(3), add.s(4))().get(timeout=30),
+        chord([add.s(number, number) for number in range(5)], total.s())().get(timeout=30),
+        shaky.delay().get(timeout=30),
+    ]
+
+
 if __name__ == "__main__":
     with start_worker(app, perform_ping_check=False, pool="threads", concurrency=2, loglevel="CRITICAL"):
-        told = [
-            group(add.s(number, 1) for number in range(10))().get(timeout=30),
-            chain(add.s(1, 2), add.s(3), add.s(4))().get(timeout=30),
-            chord([add.s(number, number) for number in range(5)], total.s())().get(timeout=30),
-            shaky.delay().get(timeout=30),
-        ]
+        told = results()
+        gc.collect()  # a result unsubscribes when it is collected, at the latest at exit, where nothing is exported
     print(json.dumps(told))

@@ -1,5 +1,7 @@
 # /// script
-# dependencies = ["flask-sqlalchemy", "flask-caching", "flask-session", "cachelib"]
+# dependencies = [
+#   "flask-sqlalchemy", "flask-caching", "flask-session", "cachelib", "opentelemetry-instrumentation-flask >=0.63b0",
+# ]
 # [tool.application]
 # about = "Flask-SQLAlchemy, Flask-Caching and Flask-Session in one blog"
 # ///
