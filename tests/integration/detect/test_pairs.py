@@ -29,12 +29,19 @@ def above_info(findings):
     return {each.rule for each in findings if SEVERITIES.index(each.severity) >= WARNING and each.rule in RULES}
 
 
+def of_attempts(found):
+    """What is found at the first of a few attempts that finds something.
+
+    On a machine that is busy with something else, a few queries may take less than 0.5 % of their unit of work, which
+    is told as info.
+    """
+    return next(filter(None, (found() for _ in range(4))), set())
+
+
 @pytest.mark.parametrize("pair", named(SESSION_PAIRS))
 def test_tells_a_fault_of_a_session_from_its_right_twin(watch, pair):
     """The same work twice: as the application does it, and as it should."""
-    # On a machine that is busy, a few queries may take less than 0.5 % of their unit of work, which is info.
-    fault = above_info(watch(pair.work, False)) or above_info(watch(pair.work, False))
-    assert fault & pair.rules
+    assert of_attempts(lambda: above_info(watch(pair.work, False))) & pair.rules
     assert above_info(watch(pair.work, True)) == set()
 
 
@@ -71,8 +78,7 @@ def watch_redis(redis_server, make_telemetry):
 @pytest.mark.parametrize("pair", named(CLIENT_PAIRS + LOOP_PAIRS))
 def test_tells_a_fault_of_a_redis_client_from_its_right_twin(watch_redis, pair):
     """The same, through redis-py."""
-    fault = watch_redis(pair.work, False) or watch_redis(pair.work, False)
-    assert fault & pair.rules
+    assert of_attempts(lambda: watch_redis(pair.work, False)) & pair.rules
     assert watch_redis(pair.work, True) == set()
 
 

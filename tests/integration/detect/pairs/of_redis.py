@@ -130,6 +130,20 @@ def many_keys_stored(client, right):
         client.set(key, value)
 
 
+@pair("redlock", CHATTER, kind=CLIENT_PAIRS)
+def locks_in_order(client, right):
+    """Locks are taken key by key, in order, so that nobody waits in a circle; values need no such thing."""
+    if right:
+        locks = [client.lock(name, timeout=10) for name in names("lock")]
+        for lock in locks:
+            lock.acquire()
+        for lock in reversed(locks):
+            lock.release()
+        return
+    for name in names("lock"):
+        client.get(name)
+
+
 @pair("dogpile.cache", CHATTER, kind=CLIENT_PAIRS)
 def regions_asked_key_by_key(client, right):
     """``region.get`` per key, instead of ``get_multi``."""
