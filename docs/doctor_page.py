@@ -12,24 +12,23 @@ INTRODUCTION = """\
 <!-- Made by `python docs/generate.py` from the docstrings in `src/dbsight/cli/checks/`: edit there. -->
 
 ```
-dbsight doctor                      looks at the environment
-dbsight doctor -- python app.py     runs the command instrumented, and looks from inside when it ends
-dbsight doctor --json               the same for programs: a list of check, mark, text and advice
+dbsight doctor                      checks the environment
+dbsight doctor -- python app.py     runs the command instrumented, and checks it from inside
+dbsight doctor --json               the same as JSON: a list of check, mark, text and advice
 ```
 
-Each line is ✔ (right), ✘ (wrong) or ? (cannot be told from here, or worth a look), with what to do below it. The exit
-code is 1 when a line is ✘. What the command prints on standard output goes to standard error; it runs as it always
-does, and what it saw is told by each of its processes at the end: stop a server with Ctrl-C. `dbsight config` prints
-every setting, its value, and where that came from. [troubleshooting.md](troubleshooting.md) goes from what you see to
-the lines that tell.
+Each line is ✔ (right), ✘ (wrong) or ? (unknown, or worth a look), followed by what to do. The exit code is 1 if a line
+is ✘. The command runs as usual; its standard output goes to standard error. Each of its processes reports when it
+exits: stop a server with Ctrl-C. `dbsight config` prints every setting, its value and its source.
+[troubleshooting.md](troubleshooting.md) leads from symptoms to checks.
 
-The last fifteen lines, which are there when a command was run, are a checklist of good practice: five about the
-database, five about the application, five about caches. They are judged by what the command did, so that ? means that
-it did nothing of the kind; ✘ in one of them does not change the exit code.
+The last fifteen lines, printed when a command was run, are a checklist of good practice: five lines about the database,
+five about the application, five about caches. They are based on what the command did; `?` = not exercised by this run.
+A ✘ there does not change the exit code.
 
-`dbsight doctor redis [URL]` asks a Redis server (`REDIS_URL`, else `redis://localhost:6379/0`) for its clients, memory,
-hit ratio and slow log, and puts the connections that it lists beside those that each process of this machine holds,
-with the memory of the process. Connections of other machines and of unix sockets have the server's side alone.
+`dbsight doctor redis [URL]` queries a Redis server (`REDIS_URL`, else `redis://localhost:6379/0`) for clients, memory,
+hit ratio and slow log, and lists the connections of each process of this machine with the memory of the process.
+Connections of other machines and of unix sockets are listed with the server's data only.
 """
 
 

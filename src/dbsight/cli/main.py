@@ -28,13 +28,13 @@ _RUN = "from opentelemetry.instrumentation.auto_instrumentation import run; run(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="dbsight")
 def main() -> None:
-    """Says why the database is slow: which query, which line, what to change."""
+    """Show why the database is slow: which query, which line, what to change."""
 
 
 @main.command(name="config")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def config_(as_json: bool) -> None:
-    """Print every setting, its value and where that came from."""
+    """Print every setting, its value and its source."""
     rows = config.Settings.load().describe()
     if as_json:
         plain = [
@@ -64,7 +64,7 @@ def report(file: Path) -> None:
 
 @main.group()
 def baseline() -> None:
-    """Known findings, so that only new ones are reported."""
+    """Manage the baseline of known findings, which are not reported."""
 
 
 @baseline.command()
@@ -94,17 +94,17 @@ def _read(file: Path) -> Any:
 
 @main.group()
 def bench() -> None:
-    """Measure what settings cost and give."""
+    """Benchmark settings."""
 
 
 bench.add_command(redis_presets, "redis")
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def doctor(as_json: bool, command: tuple[str, ...]) -> None:
-    """Say why there are no spans; with `-- COMMAND`, run it instrumented and look from inside.
+    """Check the setup; with `-- COMMAND`, run the command instrumented and check it from inside.
 
     `doctor redis [URL]` asks a Redis server, and puts its counts beside those of its clients.
     The exit code is 1 when something is wrong; the checklist of good practice at the end does not count.

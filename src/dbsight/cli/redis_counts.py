@@ -74,10 +74,10 @@ class Counts(NamedTuple):
 
 
 @click.command(name="dbsight doctor redis")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("url", default="")
 def redis_counts(url: str, as_json: bool) -> None:
-    """Ask a Redis server (REDIS_URL, or redis://localhost:6379/0) and put its counts beside those of its clients.
+    """Show the clients, memory and slow log of a Redis server (REDIS_URL, or redis://localhost:6379/0).
 
     The exit code is 1 when something is wrong.
     """

@@ -34,10 +34,14 @@ _THINK: Final = 2
 @click.argument("url", required=False)
 @click.option("--preset", type=click.Choice(["all", *PRESETS]), default="all", show_default=True)
 @click.option("--role", type=click.Choice(["master", "slave", "local"]), default="master", show_default=True)
-@click.option("--threads", type=click.IntRange(1, 500), default=32, show_default=True, help="Clients at once.")
-@click.option("--seconds", "duration", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Each preset.")
-@click.option("--hold", type=click.FloatRange(0), default=0.002, show_default=True, help="s a connection is kept.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--threads", type=click.IntRange(1, 500), default=32, show_default=True, help="Concurrent clients.")
+@click.option(
+    "--seconds", "duration", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Duration per preset."
+)
+@click.option(
+    "--hold", type=click.FloatRange(0), default=0.002, show_default=True, help="Seconds that a connection is held."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def redis_presets(
     url: str | None, preset: str, role: str, threads: int, duration: float, hold: float, as_json: bool
 ) -> None:

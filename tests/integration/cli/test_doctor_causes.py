@@ -37,10 +37,10 @@ def alone(**environ):
     ("environ", "said"),
     [
         ({"OTEL_SDK_DISABLED": "true"}, ("switches", "✘", "OTEL_SDK_DISABLED is true: nothing is recorded")),
-        ({"OTEL_DBSIGHT_ENABLED": "false"}, ("switches", "✘", "dbsight is switched off")),
+        ({"OTEL_DBSIGHT_ENABLED": "false"}, ("switches", "✘", "dbsight is disabled")),
         (
             {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "dbsight_redis"},
-            ("switches", "?", "switched off: dbsight_redis"),
+            ("switches", "?", "disabled: dbsight_redis"),
         ),
         (
             {"OTEL_TRACES_SAMPLER": "always_off"},
@@ -48,7 +48,7 @@ def alone(**environ):
         ),
         (
             {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"},
-            ("sampler", "?", "the sampler traceidratio:0.5 drops a part"),
+            ("sampler", "?", "the sampler traceidratio:0.5 drops some traces"),
         ),
         (
             {"OTEL_TRACES_EXPORTER": "console"},
@@ -56,7 +56,7 @@ def alone(**environ):
         ),
         (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://:4317"},
-            ("exporter", "✘", "the OTLP endpoint is no address"),
+            ("exporter", "✘", "the OTLP endpoint is not an address"),
         ),
         (
             {"OTEL_PYTHON_DISTRO": "nobodys"},
@@ -155,7 +155,7 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
         pytest.param(
             TWICE,
             {},
-            [("twice", "✘", "two instrumentors are on: SQLAlchemyInstrumentor"), ("spans", "✔", "1 query seen")],
+            [("twice", "✘", "instrumented twice: SQLAlchemyInstrumentor"), ("spans", "✔", "1 query seen")],
             id="double instrumentation",
         ),
         pytest.param(
@@ -180,9 +180,9 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
             QUERY,
             {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlalchemy,sqlite3"},
             [
-                ("switches", "?", "switched off: dbsight_sqlalchemy, sqlalchemy, sqlite3"),
+                ("switches", "?", "disabled: dbsight_sqlalchemy, sqlalchemy, sqlite3"),
                 ("instrumented", "✘", "sqlalchemy is imported and not instrumented"),
-                ("spans", "✘", "the command sent no query that was seen"),
+                ("spans", "✘", "no database query was captured"),
             ],
             id="instrumentation disabled",
         ),
@@ -191,7 +191,7 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
             {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlite3"},
             [
                 ("instrumented", "✘", "sqlite3 is imported and not instrumented"),
-                ("spans", "✘", "the command sent no query that was seen"),
+                ("spans", "✘", "no database query was captured"),
             ],
             id="driver not instrumented",
         ),
@@ -201,8 +201,8 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
             [("switches", "✘", "OTEL_SDK_DISABLED is true: nothing is recorded")],
             id="SDK disabled",
         ),
-        pytest.param(KILLED, {}, [("spans", "✘", "no process of the command told what it saw")], id="killed"),
-        pytest.param(SUBPROCESS, {}, [("spans", "✘", "the command sent no query that was seen")], id="other process"),
+        pytest.param(KILLED, {}, [("spans", "✘", "no process of the command reported")], id="killed"),
+        pytest.param(SUBPROCESS, {}, [("spans", "✘", "no database query was captured")], id="other process"),
     ],
 )
 def test_what_a_command_does_wrong_is_named(program, environ, expected, tmp_path):

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Caching(Advice):
-    """Checklist: is what is read again and again kept?
+    """Checklist: are repeated reads cached?
 
     Good:
-        A cache was asked, and no query was repeated in vain.
+        A cache was used, and no query was repeated redundantly.
 
     What to do:
-        Keep the result while the request lasts, or cache it with an expiry.
+        Keep the result for the duration of the request, or cache it with an expiry.
     """
 
     name: ClassVar[str] = "caching"
@@ -36,13 +36,13 @@ class Caching(Advice):
 
 
 class Batches(Advice):
-    """Checklist: are many rows read and written by few statements?
+    """Checklist: are rows read and written in batches?
 
     Good:
-        No loop of queries, and writes of many rows go out together.
+        No queries in loops, and many rows are written by one statement.
 
     What to do:
-        Do what the finding suggests: an eager load, ``WHERE id IN (…)``, ``executemany``, ``MGET`` or a pipeline.
+        Apply the suggestion of the finding: an eager load, ``WHERE id IN (…)``, ``executemany``, ``MGET``, a pipeline.
     """
 
     name: ClassVar[str] = "batches"
@@ -60,13 +60,13 @@ class Batches(Advice):
 
 
 class Awaits(Advice):
-    """Checklist: does a query leave the event loop free?
+    """Checklist: do queries keep the event loop free?
 
     Good:
-        Queries on an event loop go through asynchronous drivers and pools.
+        Queries on an event loop use asynchronous drivers and pools.
 
     What to do:
-        An asynchronous driver and ``create_async_engine``, or ``asyncio.to_thread`` around the call.
+        Use an asynchronous driver and ``create_async_engine``, or ``asyncio.to_thread`` around the call.
     """
 
     name: ClassVar[str] = "async"
@@ -82,13 +82,13 @@ class Awaits(Advice):
 
 
 class Leaks(Advice):
-    """Checklist: is everything given back?
+    """Checklist: are all resources released?
 
     Good:
         No connection, session, transaction or lock stayed open, and memory did not grow.
 
     What to do:
-        ``with`` around sessions and connections; a lock with a time to live.
+        Use ``with`` for sessions and connections, and locks with a time to live.
     """
 
     name: ClassVar[str] = "leaks"
@@ -104,10 +104,10 @@ class Leaks(Advice):
 
 
 class Monitoring(Advice):
-    """Checklist: does somebody look at what is measured?
+    """Checklist: is telemetry exported?
 
     Good:
-        Spans leave the process for an endpoint that was chosen.
+        Spans are exported to a configured endpoint.
 
     What to do:
         ``OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317``.

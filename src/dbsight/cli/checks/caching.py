@@ -24,13 +24,13 @@ def _none() -> Line:
 
 
 class HitRate(Advice):
-    """Checklist: do more than 70 % of the look-ups find what they look for?
+    """Checklist: is the cache hit ratio above 70 %?
 
     Good:
-        All caches together do.
+        It is, over all caches.
 
     What to do:
-        A longer time to live, more room, or keys that more requests share.
+        A longer time to live, a larger cache, or keys that more requests share.
     """
 
     name: ClassVar[str] = "hit-rate"
@@ -50,7 +50,7 @@ class HitRate(Advice):
 
 
 class Expiry(Advice):
-    """Checklist: does what is cached expire?
+    """Checklist: do cached values expire?
 
     Good:
         Keys are written to the server with a time to live.
@@ -74,13 +74,13 @@ class Expiry(Advice):
 
 
 class Invalidation(Advice):
-    """Checklist: is what changed taken out of the cache?
+    """Checklist: are changed values invalidated?
 
     Good:
-        Keys are removed when their rows change, one by one, or expire.
+        Keys are deleted individually when their rows change, or expire.
 
     What to do:
-        Remove the key, or write it anew, where its rows are written; no ``KEYS`` and no pattern over everything.
+        Delete or update the key where its rows are written; do not use ``KEYS`` or a pattern over all keys.
     """
 
     name: ClassVar[str] = "invalidation"
@@ -103,13 +103,13 @@ class Invalidation(Advice):
 
 
 class Layers(Advice):
-    """Checklist: is there a cache in the process in front of the one across the network?
+    """Checklist: is there an in-process cache in front of the remote one?
 
     Good:
-        Look-ups are answered by two layers, or there is no cache across the network.
+        Lookups are answered by two layers, or there is no remote cache.
 
     What to do:
-        A small cache with a short time to live in the process, for the keys that are read most.
+        Add a small in-process cache with a short time to live for the keys that are read most.
     """
 
     name: ClassVar[str] = "layers"
@@ -131,13 +131,13 @@ class Layers(Advice):
 
 
 class Warming(Advice):
-    """Checklist: is a cache filled before it is asked?
+    """Checklist: are caches warmed up?
 
     Good:
-        Something is stored before the first look-up, or the first look-ups find something.
+        Values are stored before the first lookup, or the first lookups are hits.
 
     What to do:
-        Load what is read most when the process starts.
+        Load the most frequently read values when the process starts.
     """
 
     name: ClassVar[str] = "warming"

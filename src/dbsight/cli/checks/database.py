@@ -38,7 +38,7 @@ class Pooling(Advice):
     """Checklist: are connections pooled?
 
     Good:
-        Every engine of a server has a pool with a limit, which nothing wears out.
+        Every engine that connects to a server has a pool with a limit, and no finding about its pool.
 
     What to do:
         ``create_engine(url, pool_size=5, max_overflow=10)``, once; ``NullPool`` only behind a pooler such as PgBouncer.
@@ -62,13 +62,13 @@ class Pooling(Advice):
 
 
 class Indexes(Advice):
-    """Checklist: do frequent queries find an index?
+    """Checklist: do queries use an index?
 
     Good:
-        Plans of slow queries were looked at, and none of them asks for an index.
+        No query was slow on the data of this run. Query plans are not examined.
 
     What to do:
-        Create the index that a finding names; ``EXPLAIN`` what is slow.
+        ``EXPLAIN`` the slow query, and create the index that it lacks.
     """
 
     name: ClassVar[str] = "indexes"
@@ -87,14 +87,14 @@ class Indexes(Advice):
 
 
 class Timeouts(Advice):
-    """Checklist: does a query that takes too long end?
+    """Checklist: do long queries time out?
 
     Good:
-        Every engine of a server gives its driver a limit, or the application sets one by a statement.
+        Every engine that connects to a server sets a timeout, or the application sets one with a statement.
 
     What to do:
         psycopg: ``connect_args={"options": "-c statement_timeout=5000"}``; asyncpg: ``{"command_timeout": 5}``;
-        PyMySQL: ``{"read_timeout": 5}``. A limit of the server's own configuration is not seen from here.
+        PyMySQL: ``{"read_timeout": 5}``. A limit in the server's configuration is not detected.
     """
 
     name: ClassVar[str] = "timeouts"
@@ -102,24 +102,24 @@ class Timeouts(Advice):
     def judge(self, practice: Practice, evidence: Evidence) -> Line:
         """The answer."""
         if practice.limited:
-            return Line("✔", "the application sets a limit by a statement")
+            return Line("✔", "the application sets a timeout with a statement")
         known = [each for each in practice.servers() if each.limits is not None]
         without = [each for each in known if not each.limits]
         if without:
             advice = 'connect_args={"options": "-c statement_timeout=5000"} for psycopg; see the page of doctor'
-            return Line("✘", f"a query may take for ever: {names(without)}", advice)
+            return Line("✘", f"queries have no timeout: {names(without)}", advice)
         if known:
             return Line(
-                "✔", f"queries end in time: {', '.join(sorted({each for one in known for each in one.limits or ()}))}"
+                "✔", f"queries time out: {', '.join(sorted({each for one in known for each in one.limits or ()}))}"
             )
         return Line("?", "no connection of SQLAlchemy to a server was seen", "run a command that connects to one")
 
 
 class Health(Advice):
-    """Checklist: is a broken connection noticed before it is used?
+    """Checklist: are broken connections detected before use?
 
     Good:
-        Pools ask first (``pool_pre_ping``), or the application pings.
+        Pools test connections at checkout (``pool_pre_ping``), or the application pings.
 
     What to do:
         ``create_engine(url, pool_pre_ping=True)``, and ``SELECT 1`` in the health check of the service.
@@ -134,20 +134,20 @@ class Health(Advice):
         if practice.pings:
             return Line("✔", f"{practice.pings} pings were seen")
         if without:
-            return Line("✘", f"broken connections are given out: {names(without)}", "pool_pre_ping=True")
+            return Line("✘", f"broken connections are not detected: {names(without)}", "pool_pre_ping=True")
         if known:
-            return Line("✔", f"connections are asked before they are given out: {names(known)}")
+            return Line("✔", f"connections are tested at checkout: {names(known)}")
         return Line("?", "no connection of SQLAlchemy to a server was seen", "run a command that connects to one")
 
 
 class SlowLog(Advice):
-    """Checklist: are slow queries told of?
+    """Checklist: are slow queries reported?
 
     Good:
-        The rule ``slow_query`` is on.
+        The rule ``slow_query`` is enabled.
 
     What to do:
-        Take it out of what ``OTEL_DBSIGHT_RULES`` switches off.
+        Remove ``-slow_query`` from ``OTEL_DBSIGHT_RULES``.
     """
 
     name: ClassVar[str] = "slow-log"
@@ -155,5 +155,5 @@ class SlowLog(Advice):
     def judge(self, practice: Practice, evidence: Evidence) -> Line:
         """The answer."""
         if practice.slow is None:
-            return Line("✘", "slow queries are told of nowhere", "OTEL_DBSIGHT_RULES=all")
-        return Line("✔", f"a query of {practice.slow:g} s or more is a finding, with its line and its trace")
+            return Line("✘", "slow queries are not reported", "OTEL_DBSIGHT_RULES=all")
+        return Line("✔", f"a query of {practice.slow:g} s or more is reported, with its line and its trace")

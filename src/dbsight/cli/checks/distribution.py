@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Distribution(Check):
-    """Which distribution of OpenTelemetry, and which configurator, start the process?
+    """Which OpenTelemetry distribution and which configurator are selected?
 
     Good:
-        Both are dbsight's, or both are another distribution's: then dbsight is its guest.
+        Both are dbsight's, or both are another distribution's (guest mode).
 
     What to do:
-        The first of each that is installed wins, in the order of the file system, and each by itself. Name them:
+        OpenTelemetry selects each separately, the first one in the order of the file system. Set both variables:
         ``OTEL_PYTHON_DISTRO=dbsight`` and ``OTEL_PYTHON_CONFIGURATOR=dbsight``.
     """
 

@@ -15,15 +15,15 @@ _MAX_LINES = 10
 
 
 class Engines(Check):
-    """Where are the engines and pools made, and are all of them watched?
+    """Where are engines and pools created, and are all of them instrumented?
 
     Good:
-        Each is made once, at a line of the application, after the instrumentation has started.
+        Each is created once, in the application's code, after instrumentation has started.
 
     What to do:
-        Make one engine a database when the process starts, and share it. Those that were made before dbsight started
-        are watched all the same; upstream's instrumentation misses them: start with ``opentelemetry-instrument``, or
-        call ``dbsight.configure()`` first.
+        Create one engine per database when the process starts, and share it. Engines that were created before dbsight
+        started are instrumented too; OpenTelemetry's instrumentation misses them: start with
+        ``opentelemetry-instrument``, or call ``dbsight.configure()`` first.
     """
 
     name: ClassVar[str] = "engines"
@@ -38,7 +38,7 @@ class Engines(Check):
             if each.where:
                 yield Line("✔", f"{shown}, made at {each.where}")
             else:
-                advice = "it is watched; to learn where it is made, start dbsight before it"
-                yield Line("?", f"{shown}, made outside the application's code, or before dbsight started", advice)
+                advice = "it is instrumented; start dbsight first to see where it is created"
+                yield Line("?", f"{shown}, created outside the application's code, or before dbsight started", advice)
         for title in practice.found("duplicate_pools", "pool_churn"):
-            yield Line("?", title, "make one engine for each database, and share it")
+            yield Line("?", title, "create one engine per database, and share it")

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class Exporter(Check):
-    """Does anybody listen where spans are sent?
+    """Is the endpoint reachable that spans are exported to?
 
     Good:
         The endpoint accepts connections.
 
     What to do:
-        Start a collector or an APM that receives OTLP, and name it: ``OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4317``
+        Start a collector or an APM that accepts OTLP, and set its address: ``OTEL_EXPORTER_OTLP_ENDPOINT=http://host:4317``
         (gRPC; 4318 with ``OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf``).
     """
 
@@ -33,7 +33,7 @@ class Exporter(Check):
             return
         host, _, port = evidence.endpoint.rpartition(":")
         if not host or not port.isdecimal():
-            yield Line("✘", "the OTLP endpoint is no address", "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317")
+            yield Line("✘", "the OTLP endpoint is not an address", "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317")
             return
         try:
             socket.create_connection((host, int(port)), timeout=2.0).close()

@@ -16,10 +16,10 @@ class Ignored(Check):
     """Is every entry of the ignore list still needed?
 
     Good:
-        Each ignored something while the command ran, and none is expired.
+        Each matched a finding while the command ran, and none is expired.
 
     What to do:
-        Take out what matches nothing in a run that does everything; fix the findings of what is expired, or renew it.
+        Remove entries that match nothing in a complete run; fix the findings of expired entries, or renew them.
     """
 
     name: ClassVar[str] = "ignored"

@@ -21,7 +21,7 @@ class Instrumented(Check):
     """Which clients are instrumented, which are skipped, and why?
 
     Good:
-        Every client of a database that the process imports has an instrumentor that is on.
+        Every database client that the process imports has an enabled instrumentor.
 
     What to do:
         ``opentelemetry-bootstrap -a install`` installs the instrumentors that are missing. One that supports other

@@ -16,10 +16,10 @@ _RATIO: Final = re.compile(r"^TraceIdRatioBased\{([\d.e-]+)\}|traceidratio(?::(.
 
 
 class SamplerCheck(Check):
-    """Does the sampler let traces through?
+    """Does the sampler keep traces?
 
     Good:
-        Traces are sampled. At a ratio, findings are made of the others too, as log events.
+        Traces are sampled. Findings of unsampled traces are exported as log events.
 
     What to do:
         ``OTEL_TRACES_SAMPLER=parentbased_always_on``, or a larger ``OTEL_TRACES_SAMPLER_ARG``.
@@ -37,7 +37,7 @@ class SamplerCheck(Check):
         if kept == 0:
             yield Line("✘", f"the sampler {shown} drops every trace", "OTEL_TRACES_SAMPLER=parentbased_always_on")
         elif kept is not None and kept < 1:
-            yield Line("?", f"the sampler {shown} drops a part", "findings of dropped traces are log events")
+            yield Line("?", f"the sampler {shown} drops some traces", "findings of dropped traces are log events")
         else:
             yield Line("✔", f"the sampler is {shown}")
 

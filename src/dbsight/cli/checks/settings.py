@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class SettingsCheck(Check):
-    """Are all settings of dbsight understood?
+    """Are all settings of dbsight valid?
 
     Good:
-        Every variable and every entry of the file is one that exists, with a value that parses.
+        Every variable and every entry of the file is a known setting with a valid value.
 
     What to do:
-        Correct what is named; ``dbsight config`` prints every setting, its value and where that came from.
+        Correct the setting; ``dbsight config`` prints every setting, its value and its source.
     """
 
     name: ClassVar[str] = "settings"
@@ -27,8 +27,8 @@ class SettingsCheck(Check):
     def look(self, evidence: Evidence) -> Iterator[Line]:
         """The answers."""
         for complaint in evidence.complaints:
-            yield Line("✘", complaint, "correct it; dbsight config prints all settings and where they came from")
+            yield Line("✘", complaint, "correct it; dbsight config prints all settings and their sources")
         if not evidence.complaints:
-            yield Line("✔", "all settings are understood")
+            yield Line("✔", "all settings are valid")
         if evidence.config_file:
-            yield Line("?", "OTEL_CONFIG_FILE is set", "the SDK reads that file, and most OTEL_ variables no more")
+            yield Line("?", "OTEL_CONFIG_FILE is set", "the SDK reads that file instead of most OTEL_ variables")

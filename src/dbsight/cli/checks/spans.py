@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Spans(Check):
-    """Were queries seen while the command ran?
+    """Were queries captured while the command ran?
 
     Good:
-        The process has our span processor, and at least one query went through it.
+        The tracer provider has dbsight's span processor, and at least one query was captured.
 
     What to do:
-        Run ``dbsight doctor -- command`` with a command that sends queries and ends. When none is seen: the
-        client is not instrumented, the queries run in a process that was started in another way, or the tracer
+        Run ``dbsight doctor -- command`` with a command that executes queries and exits. If none is captured,
+        the client is not instrumented, the queries run in a process that was started in another way, or the tracer
         provider was replaced after the start.
     """
 
@@ -36,7 +36,7 @@ class Spans(Check):
         if inside is None:
             yield Line(
                 "✘",
-                "no process of the command told what it saw",
+                "no process of the command reported",
                 "it was not instrumented, was killed, or ran another Python than the one with dbsight",
             )
             return
@@ -49,5 +49,5 @@ class Spans(Check):
             seen, made = counted(inside.calls, "query", "queries"), counted(inside.findings, "finding")
             yield Line("✔", f"{seen} seen, {made} made")
         else:
-            advice = "run one that queries; else look at instrumented, and at what starts its processes"
-            yield Line("✘", "the command sent no query that was seen", advice)
+            advice = "run a command that executes queries; see the check instrumented"
+            yield Line("✘", "no database query was captured", advice)

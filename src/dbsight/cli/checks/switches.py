@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class Switches(Check):
-    """Is something switched off?
+    """Is something disabled?
 
     Good:
-        Neither OpenTelemetry's SDK nor dbsight nor an instrumentation is.
+        OpenTelemetry's SDK, dbsight and all instrumentations are enabled.
 
     What to do:
         Unset ``OTEL_SDK_DISABLED``, ``OTEL_DBSIGHT_ENABLED`` or ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``.
@@ -29,13 +29,13 @@ class Switches(Check):
         if evidence.sdk_disabled:
             yield Line("✘", "OTEL_SDK_DISABLED is true: nothing is recorded", "unset OTEL_SDK_DISABLED")
         if not evidence.enabled:
-            yield Line("✘", "dbsight is switched off", "unset OTEL_DBSIGHT_ENABLED, or enabled in the file")
+            yield Line("✘", "dbsight is disabled", "unset OTEL_DBSIGHT_ENABLED, or enabled in the file")
         if not evidence.sdk_disabled and evidence.enabled:
-            yield Line("✔", "neither the SDK nor dbsight is switched off")
+            yield Line("✔", "neither the SDK nor dbsight is disabled")
         disabled = [each.name for each in evidence.instrumentors if each.disabled and not each.missing]
         if disabled:
             yield Line(
                 "?",
-                f"switched off: {', '.join(disabled)}",
-                "take what you want to see out of OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+                f"disabled: {', '.join(disabled)}",
+                "remove what you need from OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
             )

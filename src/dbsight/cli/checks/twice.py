@@ -16,11 +16,11 @@ class Twice(Check):
     """Is the same client instrumented twice?
 
     Good:
-        One instrumentation watches each client.
+        Each client has one instrumentation.
 
     What to do:
-        Take the call of upstream's ``SQLAlchemyInstrumentor().instrument()`` or ``RedisInstrumentor()`` out of the
-        code, and switch the other product's database integration off.
+        Remove the call of OpenTelemetry's ``SQLAlchemyInstrumentor().instrument()`` or ``RedisInstrumentor()`` from the
+        code, and disable the database integration of the other product.
     """
 
     name: ClassVar[str] = "twice"
@@ -32,8 +32,8 @@ class Twice(Check):
             return
         twice = sorted({name for name in inside.instrumented if inside.instrumented.count(name) > 1})
         for name in twice:
-            yield Line("✘", f"two instrumentors are on: {name}", f"take the call of upstream's {name} out of the code")
+            yield Line("✘", f"instrumented twice: {name}", f"take the call of upstream's {name} out of the code")
         for rival in inside.rivals:
-            yield Line("?", f"{rival} is loaded too", f"look whether {rival} makes spans for the same queries")
+            yield Line("?", f"{rival} is loaded too", f"check whether {rival} makes spans for the same queries")
         if not twice and not inside.rivals:
             yield Line("✔", "each client is instrumented once")

@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 
 
 class Versions(Check):
-    """Are the versions that are installed ones that work together?
+    """Are the installed versions compatible?
 
     Good:
-        OpenTelemetry's API and SDK are of the same version, 1.42 or later, on a Python whose threads take turns.
+        OpenTelemetry's API and SDK have the same version, 1.42 or later, and Python has its GIL.
 
     What to do:
         Install them together: ``pip install --upgrade dbsight opentelemetry-sdk opentelemetry-api``. In a free-threaded
-        build, ``PYTHON_GIL=1`` lets threads take turns: without that dbsight, whose short critical sections count on
-        it, is not tried.
+        build, set ``PYTHON_GIL=1``: dbsight is not tested without the GIL.
     """
 
     name: ClassVar[str] = "versions"
@@ -32,13 +31,13 @@ class Versions(Check):
         shown = ", ".join(f"{name} {number}" for name, number in versions.items())
         yield Line("✔", f"Python {evidence.python}; {shown}")
         if not evidence.gil:
-            yield Line("?", "its threads run at the same time: dbsight is not tried there", "PYTHON_GIL=1")
+            yield Line("?", "free-threaded build: dbsight is not tested without the GIL", "PYTHON_GIL=1")
         api, sdk = versions.get("opentelemetry-api"), versions.get("opentelemetry-sdk")
         if sdk is None:
             yield Line("✘", "opentelemetry-sdk is not installed", "pip install opentelemetry-sdk")
         elif api != sdk:
             yield Line(
                 "✘",
-                f"opentelemetry-api {api} and opentelemetry-sdk {sdk} are not of one version",
+                f"opentelemetry-api {api} and opentelemetry-sdk {sdk} have different versions",
                 "pip install --upgrade opentelemetry-api opentelemetry-sdk",
             )
