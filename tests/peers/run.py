@@ -26,7 +26,7 @@ from matrix.environments import CACHE, RUNNING, Environment, Missing
 from peers import comparison, sources
 from peers.comparison import Run
 from peers.suites import SUITES, Suite, selected
-from servers import Database, fresh, mariadb_says, postgresql_says, serving
+from servers import Database, Server, embedded_postgresql, fresh, mariadb_says, postgresql_says, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ HERE = Path(__file__).parent
 RECORD = HERE / "compared.json"
 KEPT = CACHE.parent / "peers"
 APPLICATIONS = "applications"
-SECONDS = {False: 420, True: 3000}
+SECONDS = {False: 900, True: 3000}
 """s that one run of a suite may take: of its default selection, and of all of it."""
 
 EVERYTHING = {
@@ -114,11 +114,29 @@ def database_of(suite: Suite) -> Iterator[dict[str, str]]:
     if not suite.server:
         yield {}
         return
-    with serving(suite.server) as server, fresh(server) as database:
+    with contextlib.ExitStack() as stack:
+        if suite.extensions:
+            server = Server(stack.enter_context(with_extensions()), "", "embedded")
+        else:
+            server = stack.enter_context(serving(suite.server))
+        database = stack.enter_context(fresh(server))
         says = {"postgresql": postgresql_says, "mariadb": mariadb_says}.get(suite.server)
         if says and suite.prepare:
             says(database, *suite.prepare)
         yield filling(database)
+
+
+def with_extensions() -> contextlib.AbstractContextManager[Database]:
+    """A PostgreSQL of Debian's, which has the extensions that wheels come without.
+
+    Raises:
+        Unavailable: There is none.
+    """
+    for program in sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True):
+        version = program.parents[1].name
+        if Path(f"/usr/share/postgresql/{version}/extension/citext.control").exists():
+            return embedded_postgresql(program.parents[2], version)
+    raise Unavailable("no PostgreSQL with the extension citext here (Debian: postgresql)")
 
 
 def filling(database: Database) -> dict[str, str]:

@@ -26,6 +26,7 @@ class Suite:
         arguments: Further arguments of pytest.
         environment: Further variables.
         server: ``postgresql``, ``mariadb`` or ``redis``, or empty.
+        extensions: Whether PostgreSQL must come with the extension citext.
         prepare: Statements for the new database, before the tests.
         shadows: Directories of the source distribution that would be imported instead of the installed package.
         calls: Whether it talks to a database or Redis in the test's process, so that operations must be seen.
@@ -42,6 +43,7 @@ class Suite:
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     server: str = ""
+    extensions: bool = False
     prepare: tuple[str, ...] = ()
     shadows: tuple[str, ...] = ()
     calls: bool = True
@@ -70,7 +72,8 @@ _SQLALCHEMY_FULL = ("test/base", "test/engine", "test/ext", "test/orm", "test/sq
 def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
     """SQLAlchemy's own suite, and its dialect suite on each server."""
     series = version.rpartition(".")[0]
-    common = {"package": "sqlalchemy", "version": version, "shadows": ("lib",)}
+    # Its sources lie beside its tests, and are taken instead of what is installed unless this is set.
+    common = {"package": "sqlalchemy", "version": version, "environment": {"PYTHONNOUSERSITE": "1"}}
 
     def dialect(driver: str, scheme: str, requirement: str, server: str, *, ci: bool = False) -> Suite:
         return Suite(
@@ -79,6 +82,7 @@ def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
             needs=(*needs, requirement),
             arguments=("--dburi", f"{scheme}://{AT}"),
             server=server,
+            extensions=server == "postgresql",
             prepare={"postgresql": SCHEMAS, "mariadb": DATABASES}.get(server, ()),
             what=f"dialect suite on {'PostgreSQL' if server == 'postgresql' else 'MariaDB'} through {driver}",
             ci=ci,
@@ -139,7 +143,81 @@ def _redis(version: str, *needs: str) -> tuple[Suite, ...]:
     )
 
 
-SUITES: tuple[Suite, ...] = (Suite("cachetools", "cachetools", "8.0.2", shadows=("src",), calls=False, ci=True),)
+_TYPING = ("typing-extensions", "greenlet", "pytest<9", "pytest-xdist")
+
+SUITES: tuple[Suite, ...] = (
+    *_sqlalchemy("1.4.54", ("greenlet", "pytest<7.5", "pytest-xdist<3.4", "mock")),
+    *_sqlalchemy("2.0.58", _TYPING),
+    *_sqlalchemy("2.1.9", _TYPING),
+    *_redis("5.3.1", "redis-entraid", "cryptography"),
+    *_redis("8.1.0", "redis-entraid", "pybreaker", "aiohttp", "xxhash", "cryptography", "click"),
+    Suite(
+        *("asyncpg", "asyncpg", "0.32.0"),
+        paths=tuple(f"tests/test_{name}.py" for name in ("pool", "prepare", "cursor", "execute", "transaction")),
+        full=tuple(
+            f"tests/test_{name}.py"
+            for name in (
+                *("pool", "prepare", "cursor", "execute", "transaction", "cancellation", "timeout", "listeners"),
+                *("codecs", "introspection", "copy", "record", "adversity", "cache_invalidation", "exceptions"),
+            )
+        ),
+        environment={"PGHOST": "{host}", "PGPORT": "{port}", "PGUSER": "{user}", "PGDATABASE": "{name}"},
+        server="postgresql",
+        shadows=("asyncpg",),
+        calls=False,  # nobody but the instrumentation of its driver sees queries
+        ci=True,
+        what="pool, queries, prepared statements, cursors, transactions",
+    ),
+    Suite(
+        *("dogpile.cache", "dogpile.cache", "1.5.0"),
+        paths=tuple(
+            f"tests/{name}"
+            for name in (
+                *("test_lock.py", "test_utils.py", "test_backgrounding.py", "cache/test_region.py"),
+                *("cache/test_decorator.py", "cache/test_memory_backend.py", "cache/test_null_backend.py"),
+                *("cache/test_dbm_backend.py", "cache/test_redis_backend.py"),
+            )
+        ),
+        needs=("redis", "mako", "typing-extensions"),
+        environment={"DOGPILE_REDIS_PORT": "{port}"},
+        server="redis",
+        shadows=("dogpile",),
+        ci=True,
+        what="regions, decorators, locks, the backends for memory, dbm and Redis",
+    ),
+    Suite("cachetools", "cachetools", "8.0.2", shadows=("src",), calls=False, ci=True),
+    Suite(
+        *("aiocache", "aiocache", "0.12.3"),
+        paths=("tests/ut", "tests/acceptance"),
+        needs=("redis<6", "aiomcache", "msgpack", "marshmallow<4", "pytest<8", "pytest-asyncio<0.21", "pytest-mock"),
+        arguments=("-k", "not memcached and not (acceptance and redis)"),
+        shadows=("aiocache",),
+        calls=False,
+        ci=True,
+        what="all but what needs a Memcached, or a Redis at a port of its choice",
+    ),
+    Suite(
+        *("alembic", "alembic", "1.20.1"),
+        needs=("pytest<8.4", "pytest-xdist", "mako", "tzdata", "greenlet", "sqlalchemy<2.1"),
+        shadows=("alembic",),
+        ci=True,
+        what="everything, on SQLite",
+    ),
+    Suite(
+        *("flask-sqlalchemy", "flask-sqlalchemy", "3.1.1"),
+        needs=("blinker", "sqlalchemy<2.1"),
+        shadows=("src",),
+        ci=True,
+    ),
+    Suite(
+        *("sqlmodel", "sqlmodel", "0.0.50"),
+        paths=("tests",),
+        needs=("aiosqlite", "black", "dirty-equals", "fastapi", "httpx", "jinja2", "pytest<9", "typer", "coverage"),
+        shadows=("sqlmodel",),
+        ci=True,
+        what="everything, with the programs of its tutorial",
+    ),
+)
 
 
 def selected(names: list[str], *, ci: bool) -> list[Suite]:
