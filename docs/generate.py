@@ -12,10 +12,17 @@ from configuration_page import configuration
 from doctor_page import doctor
 from metrics_page import metrics
 from rules_page import rules
+from tested_with_page import tested_with
 
 HERE = Path(__file__).parent
 
-PAGES = (("configuration.md", configuration), ("rules.md", rules), ("doctor.md", doctor), ("metrics.md", metrics))
+PAGES = (
+    ("configuration.md", configuration),
+    ("rules.md", rules),
+    ("doctor.md", doctor),
+    ("metrics.md", metrics),
+    ("tested_with.md", tested_with),
+)
 """File in this directory, and the function that gives its whole text."""
 
 

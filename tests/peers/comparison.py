@@ -9,7 +9,11 @@ from typing import Any
 
 from matrix.environments import tomllib
 
-DIFFERENCES = Path(__file__).parent / "differences.toml"
+HERE = Path(__file__).parent
+DIFFERENCES = HERE / "differences.toml"
+"""Differences that are as they must be."""
+RECORD = HERE / "compared.json"
+"""How many tests of each suite were compared, in the last run that was written down."""
 
 
 @dataclass

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from embedded import Unavailable
 from matrix.environments import CACHE, RUNNING, Environment, Missing
 from peers import comparison, sources
-from peers.comparison import Run
+from peers.comparison import RECORD, Run
 from peers.suites import SUITES, Suite, selected
 from servers import Database, Server, embedded_postgresql, fresh, mariadb_says, postgresql_says, serving
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-RECORD = HERE / "compared.json"
 KEPT = CACHE.parent / "peers"
 APPLICATIONS = "applications"
 SECONDS = {False: 900, True: 3000}
@@ -262,7 +261,7 @@ def tell(verdict: Verdict) -> None:
         print(f"  differs no longer, remove it from {comparison.DIFFERENCES.name}: {entry}", flush=True)
 
 
-def record(verdicts: list[Verdict]) -> None:
+def record(verdicts: list[Verdict], *, full: bool) -> None:
     """Write down how many tests were compared, for the documentation."""
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     names = {suite.name for suite in SUITES}
@@ -271,6 +270,7 @@ def record(verdicts: list[Verdict]) -> None:
         if not verdict.trouble:
             kept[verdict.suite.name] = {
                 "version": verdict.suite.version,
+                "part": bool(verdict.suite.full) and not full,
                 "compared": verdict.compared,
                 "different": len(verdict.expected) + len(verdict.broken),
             }
@@ -308,7 +308,7 @@ def main() -> int:
                 verdicts.append(future.result())
                 tell(verdicts[-1])
         if given.record:
-            record(verdicts)
+            record(verdicts, full=given.full)
         bad = [verdict.suite.name for verdict in verdicts if verdict.bad]
         total = sum(verdict.compared for verdict in verdicts)
         print(f"{total} tests of {len(suites)} suites on Python {RUNNING}; failed: {', '.join(bad) or 'none'}")

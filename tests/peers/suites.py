@@ -220,6 +220,15 @@ SUITES: tuple[Suite, ...] = (
 )
 
 
+UNTESTED = {
+    "psycopg and psycopg_pool": "their source distributions come without tests. SQLAlchemy's dialect suite runs "
+    "through psycopg, and the contract tests of connection pools in `tests/integration/pools` stand for psycopg_pool.",
+    "PyMySQL": "its source distribution comes without tests; SQLAlchemy's dialect suite runs through it.",
+    "redis-py's tests of clusters, sentinels, TLS and modules": "they need servers beyond one.",
+}
+"""Libraries whose suites are not run, and why."""
+
+
 def selected(names: list[str], *, ci: bool) -> list[Suite]:
     """Suites of these names, or whose names begin so; all, or those of continuous integration, without names.
 
