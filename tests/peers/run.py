@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -145,7 +145,7 @@ def filling(database: Database) -> dict[str, str]:
     return {**{name: str(getattr(database, name)) for name in known}, "auth": auth}
 
 
-def run_once(suite: Suite, python: Path, paths: tuple[str, ...], *, endpoint: str, seconds: int) -> Run:
+def run_once(suite: Suite, python: Path, chosen: tuple[str, ...], *, endpoint: str, seconds: int) -> Run:
     """Run a suite on a server of its own; with dbsight when there is an ``endpoint``.
 
     Raises:
@@ -162,10 +162,9 @@ def run_once(suite: Suite, python: Path, paths: tuple[str, ...], *, endpoint: st
         if endpoint:
             env |= {**EVERYTHING, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "DBSIGHT_PEERS_WATCH": "1"}
         command = [str(python), "-m", "pytest", "-p", "dbsight_peers", "-p", "no:cacheprovider", "-q", "--tb=short"]
-        command += [word.format(**values) for word in suite.arguments]
         try:
             done = subprocess.run(
-                [*command, *paths],
+                [*command, *(word.format(**values) for word in (*suite.arguments, *chosen))],
                 cwd=source,
                 env=env,
                 stdin=subprocess.DEVNULL,
@@ -186,17 +185,17 @@ def run_once(suite: Suite, python: Path, paths: tuple[str, ...], *, endpoint: st
         return run
 
 
-def plain_run(suite: Suite, python: Path, paths: tuple[str, ...], *, again: bool, seconds: int) -> Run:
+def plain_run(suite: Suite, python: Path, chosen: tuple[str, ...], *, again: bool, seconds: int) -> Run:
     """The results without dbsight; from an earlier run where there was one of the same release, Python and selection.
 
     Raises:
         Missing: It did not get to its end.
     """
-    described = repr((suite.requirements, suite.arguments, sorted(suite.environment.items()), paths, str(python)))
+    described = repr((suite.requirements, suite.arguments, sorted(suite.environment.items()), chosen, str(python)))
     kept = KEPT / f"{suite.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
     if kept.exists() and not again:
         return Run(**json.loads(kept.read_text(encoding="utf-8")))
-    run = run_once(suite, python, paths, endpoint="", seconds=seconds)
+    run = run_once(suite, python, chosen, endpoint="", seconds=seconds)
     KEPT.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps({"results": run.results, "tails": run.tails}), encoding="utf-8")
     return run
@@ -205,14 +204,14 @@ def plain_run(suite: Suite, python: Path, paths: tuple[str, ...], *, again: bool
 def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
     """Run a suite twice and compare; what differs is run twice more, since some tests pass by luck alone."""
     verdict = Verdict(suite)
-    paths = (full and suite.full) or suite.paths
+    chosen = (suite.full or suite.paths) if full else (*suite.quick, *suite.paths)
     seconds = SECONDS[full]
     try:
         python = Environment(suite.requirements if "pytest" in str(suite.needs) else (*suite.requirements, "pytest"))
         interpreter = python.build()
-        plain = plain_run(suite, interpreter, paths, again=again, seconds=seconds)
+        plain = plain_run(suite, interpreter, chosen, again=again, seconds=seconds)
         began = time.monotonic()
-        watched = run_once(suite, interpreter, paths, endpoint=endpoint, seconds=seconds)
+        watched = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds)
         verdict.seconds = time.monotonic() - began
         broken = comparison.broken(plain, watched)
         if broken:
@@ -270,7 +269,7 @@ def record(verdicts: list[Verdict], *, full: bool) -> None:
         if not verdict.trouble:
             kept[verdict.suite.name] = {
                 "version": verdict.suite.version,
-                "part": bool(verdict.suite.full) and not full,
+                "part": bool(verdict.suite.full or verdict.suite.quick) and not full,
                 "compared": verdict.compared,
                 "different": len(verdict.expected) + len(verdict.broken),
             }
@@ -304,7 +303,7 @@ def main() -> int:
             running = [
                 pool.submit(judge, suite, endpoint=endpoint, full=given.full, again=given.again) for suite in suites
             ]
-            for future in running:
+            for future in as_completed(running):
                 verdicts.append(future.result())
                 tell(verdicts[-1])
         if given.record:

@@ -22,6 +22,7 @@ class Suite:
         version: Of both the installed release and the source distribution.
         paths: What is run by default, below the source distribution.
         full: What is run with ``--full``; the same by default.
+        quick: Further arguments of pytest without ``--full``.
         needs: Further requirements.
         arguments: Further arguments of pytest.
         environment: Further variables.
@@ -39,6 +40,7 @@ class Suite:
     version: str
     paths: tuple[str, ...] = ("tests",)
     full: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -178,6 +180,7 @@ SUITES: tuple[Suite, ...] = (
                 *("cache/test_dbm_backend.py", "cache/test_redis_backend.py"),
             )
         ),
+        quick=("-m", "not time_intensive"),
         needs=("redis", "mako", "typing-extensions"),
         environment={"DOGPILE_REDIS_PORT": "{port}"},
         server="redis",
