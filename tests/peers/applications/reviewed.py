@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from otlp.records import Event, LogRecord
 
 FILE = Path(__file__).parent / "findings.toml"
+ABOUT_THE_PROCESS = frozenset({"duplicate_pools"})
+"""Rules whose findings name one of several places, by chance."""
+
 VERDICTS = frozenset({"true", "false", "arguable"})
 
 
@@ -76,7 +79,7 @@ def place_of(record: Event | LogRecord) -> Place:
     function = attributes.get("code.function.name", "")
     return Place(
         attributes["dbsight.finding.rule"],
-        f"{file}:{function}" if file else "",
+        f"{file}:{function}" if file and attributes["dbsight.finding.rule"] not in ABOUT_THE_PROCESS else "",
         attributes.get("db.query.summary", ""),
     )
 

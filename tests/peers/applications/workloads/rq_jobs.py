@@ -4,13 +4,15 @@
 # about = "job queue on Redis, with rq-scheduler"
 # redis = true
 # ///
-"""Jobs that succeed, fail and wait for others, run by a worker in this process; some are scheduled before."""
+"""Jobs that succeed, fail and wait for others; some are scheduled before. The worker is its own program."""
 
 import datetime
 import json
 import logging
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import redis
 import rq
@@ -30,7 +32,6 @@ def fail():
 
 
 if __name__ == "__main__":
-    sys.modules["rq_jobs"] = sys.modules["__main__"]
     add.__module__ = fail.__module__ = "rq_jobs"
     connection = redis.Redis.from_url(os.environ["REDIS_URL"])
     queue = rq.Queue("work", connection=connection)
@@ -43,7 +44,9 @@ if __name__ == "__main__":
     scheduler.enqueue_at(datetime.datetime(2020, 1, 1), add, 3, 4)  # noqa: DTZ001 - naive UTC is what it takes
     scheduler.enqueue_jobs()
 
-    rq.SimpleWorker([queue], connection=connection).work(burst=True)
+    here = str(Path(__file__).parent)
+    worker = ["worker", "work", "--burst", "--quiet", "--path", here, "--worker-class", "rq.worker.SimpleWorker"]
+    subprocess.run([sys.executable, "-m", "rq.cli", *worker, "--url", os.environ["REDIS_URL"]], check=True)
     print(
         json.dumps(
             {
