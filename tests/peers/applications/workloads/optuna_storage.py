@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["optuna"]
+# dependencies = ["optuna", "opentelemetry-api"]
 # [tool.application]
 # about = "hyperparameter search, its trials in SQL (RDBStorage)"
 # ///
@@ -8,8 +8,10 @@
 import json
 
 import optuna
+from opentelemetry import trace
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+unit_of_work = trace.get_tracer("tests").start_as_current_span
 storage = optuna.storages.RDBStorage("sqlite:///study.db")
 
 
@@ -25,6 +27,7 @@ def objective(trial):
     return x * x
 
 
+@unit_of_work("search")
 def search():
     """Twelve trials."""
     sampler = optuna.samplers.RandomSampler(seed=1)
@@ -34,11 +37,13 @@ def search():
     return study
 
 
+@unit_of_work("imported")
 def imported(trials):
     """All of them in another study, by the method that takes many."""
     optuna.create_study(study_name="imported", storage=storage).add_trials(trials)
 
 
+@unit_of_work("read")
 def read():
     """The other study by a storage of its own, and a summary of all."""
     again = optuna.load_study(study_name="imported", storage=optuna.storages.RDBStorage("sqlite:///study.db"))
