@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from otlp.records import Event, LogRecord
 
 FILE = Path(__file__).parent / "findings.toml"
-ABOUT_THE_PROCESS = frozenset({"duplicate_pools"})
+ANY_PLACE = frozenset({"duplicate_pools"})
 """Rules whose findings name one of several places, by chance."""
+
+ANY_QUERY = frozenset({"blocking_call"})
+"""Rules whose findings name one of several queries, by chance."""
 
 VERDICTS = frozenset({"true", "false", "arguable"})
 
@@ -74,13 +77,13 @@ class Review:
 def place_of(record: Event | LogRecord) -> Place:
     """Where a finding's event says that it is."""
     attributes = record.attributes
-    file = attributes.get("code.file.path", "")
+    rule, file = attributes["dbsight.finding.rule"], attributes.get("code.file.path", "")
     file = file.rpartition("site-packages/")[2].rpartition("workloads/")[2]
     function = attributes.get("code.function.name", "")
     return Place(
-        attributes["dbsight.finding.rule"],
-        f"{file}:{function}" if file and attributes["dbsight.finding.rule"] not in ABOUT_THE_PROCESS else "",
-        attributes.get("db.query.summary", ""),
+        rule,
+        f"{file}:{function}" if file and rule not in ANY_PLACE else "",
+        "" if rule in ANY_QUERY else attributes.get("db.query.summary", ""),
     )
 
 
