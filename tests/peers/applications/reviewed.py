@@ -20,7 +20,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -87,10 +87,19 @@ def place_of(record: Event | LogRecord) -> Place:
     )
 
 
+def applications() -> set[str]:
+    """Those that something is written about."""
+    return {entry["application"] for entry in _entries()}
+
+
+def _entries() -> list[dict[str, Any]]:
+    return tomllib.loads(FILE.read_text(encoding="utf-8")).get("finding", [])
+
+
 def reviews(application: str) -> dict[Place, Review]:
     """What is written about one application."""
     found = {}
-    for entry in tomllib.loads(FILE.read_text(encoding="utf-8")).get("finding", []):
+    for entry in _entries():
         if entry["application"] != application:
             continue
         place = Place(entry["rule"], entry["place"], entry["query"])

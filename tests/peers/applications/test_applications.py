@@ -158,10 +158,3 @@ def findings(observed: Observed):
         *(event for span in observed.spans() for event in span.events_named("dbsight.finding")),
         *observed.logs("dbsight.finding"),
     ]
-
-
-def test_applications_of_every_kind_are_run():
-    """Enough of them, with and without an event loop, on SQL and on Redis."""
-    assert len(APPLICATIONS) >= 12
-    assert sum(application.asynchronous for application in APPLICATIONS) >= 4
-    assert sum(application.redis for application in APPLICATIONS) >= 4
