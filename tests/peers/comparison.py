@@ -24,12 +24,14 @@ class Run:
         results: ``passed``, ``failed``, ``skipped`` or ``xfailed`` by node id.
         tails: The ends of the tracebacks of those that failed.
         swallowed: How often each place of dbsight failed.
+        said: What dbsight logged as warnings.
         operations: How many operations dbsight saw.
     """
 
     results: dict[str, str]
     tails: dict[str, str] = field(default_factory=dict)
     swallowed: dict[str, int] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
     operations: int = 0
 
 

@@ -62,6 +62,7 @@ class Verdict:
         expected: Node ids of known differences.
         stale: Known differences that are none any more.
         swallowed: Places of dbsight that failed, and how often.
+        said: What dbsight logged about them.
     """
 
     suite: Suite
@@ -73,6 +74,7 @@ class Verdict:
     expected: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     swallowed: dict[str, int] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
 
     @property
     def bad(self) -> bool:
@@ -226,6 +228,7 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
     verdict.compared = comparison.compared(plain)
     verdict.operations = watched.operations
     verdict.swallowed = watched.swallowed
+    verdict.said = watched.said if watched.swallowed else []
     if suite.calls and not watched.operations:
         verdict.trouble = "dbsight saw no operation"
     listed = comparison.known(suite.name)
@@ -254,6 +257,8 @@ def tell(verdict: Verdict) -> None:
         print(f"  {verdict.trouble}")
     for place, count in verdict.swallowed.items():
         print(f"  swallowed in {place}: {count} times")
+    for line in verdict.said:
+        print(f"  {line}")
     for node, tail in verdict.broken.items():
         print(f"  only with dbsight: {node}\n    " + "\n    ".join(tail.splitlines()[-25:]))
     for entry in verdict.stale:

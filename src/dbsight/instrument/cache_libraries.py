@@ -41,7 +41,11 @@ def dogpile(module: Any, counter: Counting, patches: Patches) -> None:
     def removed(_: Any, region: Any) -> None:
         named(region).removed()
 
-    def creating(region: Any, key: Any, creator: Any) -> _Creating:
+    def creating(region: Any, key: Any, creator: Any) -> _Creating | None:
+        # Its runner is handed the creator, may pickle it for a task queue, and calls it when the look-up is over: it
+        # must be the application's own, and what is looked up there is not counted.
+        if region.async_creation_runner:
+            return None
         return _Creating(named(region), creator, 1, lambda _: 1)
 
     def creating_several(region: Any, keys: Any, creator: Any) -> _Creating:

@@ -72,8 +72,10 @@ def database_of(dialect: Any, url: Any) -> Database:
     system = _SYSTEMS.get(name, "other_sql")
     if system == "mysql" and getattr(dialect, "is_mariadb", False):
         system = "mariadb"
+    # A dialect of the application's own, or a stand-in of its tests, may call its databases by anything.
+    namespace = url.database if isinstance(url.database, str) else None
     if system == "sqlite":
-        path = url.database or ":memory:"
+        path = namespace or ":memory:"
         if path != ":memory:" and "mode=memory" not in str(url.query.get("mode", "")):
             return sqlite_database(path)
         database = Database(system, ":memory:")
@@ -83,7 +85,7 @@ def database_of(dialect: Any, url: Any) -> Database:
     port = url.port or url.query.get("port")
     return Database(
         system,
-        url.database,
+        namespace,
         host if isinstance(host, str) else None,
         int(port) if isinstance(port, (int, str)) and str(port).isdigit() else None,
     )

@@ -5,6 +5,7 @@ import copy
 import functools
 import gc
 import inspect
+import os
 import pickle
 
 import pytest
@@ -145,6 +146,21 @@ def test_a_region_of_dogpile_is_counted(counted):
     region.get_multi(["something", "nothing"])
     region.delete("something")
     assert totals(counted, "pages") == (3, 4, 3, 1, 0)
+
+
+def test_a_runner_of_dogpile_is_handed_the_creator_itself(counted):
+    """It may send it to a task queue, by its name."""
+    handed = []
+
+    def runner(cache, key, creator, mutex):
+        handed.append(pickle.loads(pickle.dumps(creator)))
+        mutex.release()
+
+    region = pytest.importorskip("dogpile.cache").make_region(name="pages", async_creation_runner=runner)
+    region.configure("dogpile.cache.memory")
+    region.set("name", "old")
+    assert region.get_or_create("name", os.getcwd, expiration_time=0) == "old"
+    assert handed == [os.getcwd]
 
 
 def test_a_cache_of_aiocache_is_counted(counted):

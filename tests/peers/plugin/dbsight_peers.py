@@ -5,6 +5,7 @@ that it writes; with ``DBSIGHT_PEERS_WATCH`` set it does first what ``openteleme
 """
 
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -18,6 +19,23 @@ if os.environ.get("DBSIGHT_PEERS_WATCH"):
     from opentelemetry.instrumentation.auto_instrumentation import initialize
 
     initialize(swallow_exceptions=False)
+
+
+class Warnings(logging.Handler):
+    """What dbsight says of each place of its own that failed."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.said = []
+
+    def emit(self, record):
+        """Keep the first hundred."""
+        if len(self.said) < 100:
+            self.said.append(record.getMessage())
+
+
+warnings = Warnings()
+logging.getLogger("dbsight").addHandler(warnings)
 
 
 class Recorder:
@@ -62,7 +80,7 @@ def watching():
 
     processor = distro._runtime.processor
     snapshot = distro._snapshot(processor, exporting=True)
-    return {"swallowed": safety.errors(), "operations": snapshot.calls}
+    return {"swallowed": safety.errors(), "said": warnings.said, "operations": snapshot.calls}
 
 
 def pytest_configure(config):
