@@ -48,10 +48,12 @@ DIFFERENT = """
 APPLICATIONS_INTRODUCTION = """
 ## Applications
 
-A small workload of each runs plainly and under `opentelemetry-instrument`: it must behave the same.
+A small workload of each runs plainly and under `opentelemetry-instrument`: it must behave the same:
+same output, exit code and standard error, one span for each statement that reaches a database, and no finding that is
+not in the reviewed list `tests/peers/applications/findings.toml`.
 
-| application | what it is |
-|---|---|
+| application | what it is | every change |
+|---|---|---|
 """
 
 
@@ -67,7 +69,7 @@ def tested_with() -> str:
             "\n## Not run\n\n",
             *(f"* **{name}**: {reason}\n" for name, reason in UNTESTED.items()),
             APPLICATIONS_INTRODUCTION,
-            *(f"| {application.name} | {application.about} |\n" for application in APPLICATIONS),
+            *(f"| {each.name} | {each.about} | {'yes' if each.ci else ''} |\n" for each in APPLICATIONS),
         )
     )
 

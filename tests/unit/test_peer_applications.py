@@ -17,6 +17,7 @@ def test_applications_of_every_kind_are_run():
     assert sum(application.asynchronous for application in APPLICATIONS) >= 4
     assert sum(application.redis for application in APPLICATIONS) >= 4
     assert sum(not application.redis for application in APPLICATIONS) >= 4
+    assert len([application for application in APPLICATIONS if application.ci]) >= 4
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -36,6 +36,7 @@ class Application:
         packages: Requirements of the workload.
         redis: Whether it needs a Redis server; its URL is in ``REDIS_URL``.
         asynchronous: Whether it works on an event loop.
+        ci: Whether every change is tested with it.
         unseen: Redis commands that it sends past redis-py's methods, so that no instrumentation sees them.
     """
 
@@ -44,6 +45,7 @@ class Application:
     packages: tuple[str, ...]
     redis: bool
     asynchronous: bool
+    ci: bool
     unseen: frozenset[str]
 
     @property
@@ -64,6 +66,7 @@ def application(script: Path) -> Application:
         packages=tuple(said["dependencies"]),
         redis=about.get("redis", False),
         asynchronous=about.get("asynchronous", False),
+        ci=about.get("ci", False),
         unseen=frozenset(about.get("unseen", ())),
     )
 

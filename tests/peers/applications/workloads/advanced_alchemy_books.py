@@ -2,6 +2,7 @@
 # dependencies = ["advanced-alchemy", "aiosqlite"]
 # [tool.application]
 # about = "repositories and services over asynchronous SQLAlchemy"
+# ci = true
 # asynchronous = true
 # ///
 """A library through repositories: many added at once, upserted, counted, listed by page, deleted."""

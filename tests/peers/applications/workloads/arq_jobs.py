@@ -2,6 +2,7 @@
 # dependencies = ["arq"]
 # [tool.application]
 # about = "job queue on Redis, asynchronous"
+# ci = true
 # redis = true
 # asynchronous = true
 # ///

@@ -4,6 +4,7 @@
 # ]
 # [tool.application]
 # about = "Flask-SQLAlchemy, Flask-Caching and Flask-Session in one blog"
+# ci = true
 # ///
 """A blog: posts of authors, a page of them, comments, a visit counter in a session that is kept in SQL."""
 

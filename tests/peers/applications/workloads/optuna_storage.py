@@ -2,6 +2,7 @@
 # dependencies = ["optuna", "opentelemetry-api"]
 # [tool.application]
 # about = "hyperparameter search, its trials in SQL (RDBStorage)"
+# ci = true
 # ///
 """A study with its trials in SQLite: sampled, reported, pruned, imported in a batch, and read again."""
 

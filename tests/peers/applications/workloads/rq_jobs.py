@@ -2,6 +2,7 @@
 # dependencies = ["rq", "rq-scheduler"]
 # [tool.application]
 # about = "job queue on Redis, with rq-scheduler"
+# ci = true
 # redis = true
 # ///
 """Jobs that succeed, fail and wait for others; some are scheduled before. The worker is its own program."""
