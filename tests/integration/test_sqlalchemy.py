@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
 from sqlalchemy import create_engine, event, exc, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, registry, selectinload
+from sqlalchemy.orm.exc import UnmappedClassError
 
 import dbsight
 from shop import Author, Base, Book, fill
@@ -223,6 +224,21 @@ def test_writes_tell_how_many_rows_they_changed(shop):
         connection.execute(select(Author.id)).all()
     changed = [span.attributes.get("dbsight.query.rows_affected") for span in queries(telemetry)]
     assert changed == [4, 1, None]
+
+
+def test_writes_are_seen_beside_a_class_that_could_not_be_mapped(shop):
+    """It stays in its registry for as long as somebody holds it, and the registry cannot list its mappers then."""
+    engine, telemetry = shop
+    broken = type("Broken", (), {})
+    mapped = registry()
+    with pytest.raises(exc.InvalidRequestError, match="__tablename__"):
+        mapped.mapped(broken)
+    with pytest.raises(UnmappedClassError):
+        mapped.mappers  # noqa: B018 - what it is about
+    with telemetry.root(), Session(engine) as session:
+        session.add(Author(name="one more"))
+        session.commit()
+    assert "INSERT authors" in [span.name for span in queries(telemetry)]
 
 
 def test_a_savepoint_is_a_query_of_its_own(shop):

@@ -3,8 +3,8 @@
 Read from the execution context that SQLAlchemy makes for every statement. A ``do_orm_execute`` listener would tell the
 same by documented names, but makes SQLAlchemy build an ``ORMExecuteState`` and prepare the statement a second time for
 every ORM query of the application. The private names (``_sa_orm_load_options``, ``_compile_options``,
-``_propagate_attrs``, ``mapper._all_registries``) have been the same since SQLAlchemy 1.4 and are read with a default:
-without them, queries have no relationship and no class, and nothing breaks.
+``_propagate_attrs``, ``mapper._all_registries``, ``registry._managers``) have been the same since SQLAlchemy 1.4 and
+are read with a default: without them, queries have no relationship and no class, and nothing breaks.
 """
 
 from __future__ import annotations
@@ -125,10 +125,12 @@ def written(context: Any) -> str | None:
 def _mapped_to(table: Any) -> str | None:
     """The class that a table belongs to: of a hierarchy in one table its base, of several the first by name."""
     registries = getattr(sys.modules.get("sqlalchemy.orm.mapper"), "_all_registries", tuple)
+    # ``registry.mappers`` raises when one class could not be mapped: such a class keeps a manager without a mapper.
+    managers = [manager for registry in registries() for manager in list(getattr(registry, "_managers", ()))]
+    mappers = [manager.__dict__["mapper"] for manager in managers if "mapper" in manager.__dict__]
     names = [
         mapper.class_.__name__
-        for registry in registries()
-        for mapper in registry.mappers
+        for mapper in mappers
         if mapper.local_table is table and (mapper.inherits is None or mapper.inherits.local_table is not table)
     ]
     return min(names, default=None)
