@@ -238,8 +238,12 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
             verdict.expected.append(node)
         else:
             verdict.broken[node] = watched.tails.get(node, watched.results.get(node, "was not run"))
+    run = [node for node, outcome in plain.results.items() if outcome == "passed"]
     verdict.stale = [
-        entry["test"] for entry in listed if not any(comparison.matches(entry, node) for node in verdict.expected)
+        entry["test"]
+        for entry in listed
+        if any(comparison.matches(entry, node) for node in run)
+        and not any(comparison.matches(entry, node) for node in verdict.expected)
     ]
     return verdict
 

@@ -17,6 +17,7 @@ from subjects import SUBJECTS, collect, in_threads, named
 from conftest import until
 from dbsight import semconv
 from dbsight.instrument import pools
+from dbsight.instrument.pools import registry
 
 
 @pytest.fixture(autouse=True)
@@ -211,3 +212,13 @@ def test_a_pool_that_is_in_use_when_it_is_first_watched(make_telemetry, subject,
         assert until(lambda: (each := state_of(database)).used == 0 and each.created - each.closed == each.idle)
     assert state_of(database).pending == 0
     subject.close(pool)
+
+
+def test_a_name_that_is_no_text_is_written_as_one(telemetry):
+    """SQLAlchemy takes any object for a pool's name; figures are sorted by it."""
+    engines = [
+        sqlalchemy.create_engine("sqlite://", poolclass=sqlalchemy.QueuePool, pool_logging_name=name)
+        for name in (5, "five")
+    ]
+    assert len(engines) == 2
+    assert [state.name for state in registry.snapshots()] == ["5", "five"]

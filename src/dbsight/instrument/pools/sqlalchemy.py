@@ -29,6 +29,7 @@ from dbsight.instrument.pools.sqlalchemy_kinds import (
     SQLAlchemyPool,
     Static,
     Target,
+    own_name,
     waiting,
 )
 from dbsight.instrument.wrap import Patches, call_of
@@ -158,6 +159,9 @@ class PoolWatcher(Generic[_R]):
 
     def _adopt(self, pool: Any, *, again: bool = False) -> SQLAlchemyPool | None:
         """Watch one pool; None for those of a kind that is not known."""
+        known_base: Any = self._base.Pool
+        if not isinstance(pool, known_base):  # ``create_engine(pool=…)`` takes anything
+            return None
         target: Target | None = pool._dialect.__dict__.get("_dbsight_target")
         with registry.adopting:
             known: SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
@@ -342,7 +346,7 @@ def _learn(pool: SQLAlchemyPool, record: Any) -> None:
             found = database_behind(record)
             pool.system = found.system if found is not None else "unknown"
             if found is not None:
-                registry.rename(pool, pool.pool._orig_logging_name or pool_name(found))
+                registry.rename(pool, own_name(pool.pool) or pool_name(found))
     elif not target.asked:
         target.learn(record)
         pool.aim(target)

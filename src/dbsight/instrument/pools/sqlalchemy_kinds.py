@@ -56,6 +56,12 @@ class Target:
             known.database = found
 
 
+def own_name(pool: Any) -> str:
+    """The ``logging_name`` that the application gave a pool, as SQLAlchemy writes it; empty without one."""
+    name = pool._orig_logging_name
+    return str(name) if name else ""
+
+
 class SQLAlchemyPool(Pool):
     """What all of SQLAlchemy's pools share; without more, connections that are out are all that it has: NullPool."""
 
@@ -74,7 +80,7 @@ class SQLAlchemyPool(Pool):
         self.foreign = 0
         super().__init__(
             pool,
-            pool._orig_logging_name or (pool_name(target.database) if target is not None else type(pool).__name__),
+            own_name(pool) or (pool_name(target.database) if target is not None else type(pool).__name__),
             system=target.database.system if target is not None else "other_sql",
             configuration=target.configuration(pool) if target is not None else id(pool),
             site=target.site if target is not None else None,
@@ -89,7 +95,7 @@ class SQLAlchemyPool(Pool):
         self.system = target.database.system
         self.site = target.site
         self.configure(target.configuration(pool))
-        registry.rename(self, pool._orig_logging_name or pool_name(target.database))
+        registry.rename(self, own_name(pool) or pool_name(target.database))
 
     def look(self) -> None:
         """A query that runs now has no end yet."""
