@@ -100,12 +100,12 @@ def sqlite_database(path: str) -> Database:
 
 def buffers_rows(dialect: Any) -> bool:
     """Whether the driver has fetched all rows when ``execute`` returns."""
-    return dialect.driver in _BUFFERING
+    return getattr(dialect, "driver", "") in _BUFFERING
 
 
 def driver_is_instrumented(dialect: Any) -> bool:
     """Whether OpenTelemetry's instrumentor of this dialect's driver is active."""
-    module, name = _INSTRUMENTORS.get(dialect.driver, ("", ""))
+    module, name = _INSTRUMENTORS.get(getattr(dialect, "driver", ""), ("", ""))
     loaded = sys.modules.get(f"opentelemetry.instrumentation.{module}")
     instrumentor = getattr(loaded, name, None)
     # A singleton: making one gives the one that is there.

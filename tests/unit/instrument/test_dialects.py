@@ -1,10 +1,12 @@
 """Where an engine's statements run, read from whatever stands for its URL."""
 
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
-from dbsight.instrument.dialects import database_of
+from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented
+from dbsight.instrument.pools.drivers import runs_query
 
 
 @pytest.mark.parametrize("name", ["sqlite", "postgresql", "other"])
@@ -16,3 +18,14 @@ def test_a_database_without_a_text_for_a_name_has_none(name, database):
     assert known.namespace in {None, ":memory:"}
     assert known.address is None
     assert known.port is None
+
+
+def test_a_dialect_need_not_name_its_driver():
+    """SQLAlchemy's default dialect does not."""
+    assert not driver_is_instrumented(object())
+    assert not buffers_rows(object())
+
+
+def test_a_stand_in_for_a_connection_runs_no_query():
+    """The guard has nothing to swallow."""
+    assert runs_query(mock.Mock()) is False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -62,8 +63,8 @@ def runs_query(connection: Any) -> bool:
     try:
         inner = driver_connection(connection)
         status = getattr(getattr(inner, "pgconn", None) or getattr(inner, "info", None), "transaction_status", None)
-        if status is not None:
-            return int(status) == _ACTIVE
+        if isinstance(status, int):
+            return status == _ACTIVE
         protocol = getattr(inner, "_protocol", None)
         return protocol is not None and any(
             isinstance(each, asyncio.Future) and not each.done() for each in gc.get_referents(protocol)
@@ -125,7 +126,9 @@ def sqlite_behind(connection: Any, pool: Any, known: Database) -> Database:
     with suppress_instrumentation():
         cursor = driver_connection(connection).cursor()
         try:
-            path = next((row[2] for row in cursor.execute("PRAGMA database_list") if row[1] == "main"), "")
+            rows = cursor.execute("PRAGMA database_list")
+            # A creator in the tests of an application may give anything.
+            path = next((row[2] for row in rows if row[1] == "main"), "") if isinstance(rows, Iterable) else ""
         finally:
             cursor.close()
     return sqlite_database(path) if path else known
