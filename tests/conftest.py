@@ -52,7 +52,7 @@ def fresh_process(request):
 
     Fails one that leaves somebody listening: he would take windows and roots of the tests that follow for his own.
     """
-    from dbsight import bus, config, scope
+    from dbsight import config, recording, scope
     from dbsight.instrument import process
     from dbsight.instrument.pools import registry
 
@@ -63,11 +63,12 @@ def fresh_process(request):
     config.reset()
     scope.window.set(None)
     scope.root.set(None)
-    left = bus.listeners
-    for listener in left:
-        bus.unsubscribe(listener)
-    if left and not request.node.get_closest_marker("swallows_errors"):  # which breaks what would have left the bus
-        pytest.fail(f"still listening: {left}", pytrace=False)
+    left = recording.consumers.all_consumers()
+    for consumer in left:
+        recording.unsubscribe(consumer)
+    recording.loose.abandon()
+    if left and not request.node.get_closest_marker("swallows_errors"):  # which breaks what would have unsubscribed
+        pytest.fail(f"still subscribed: {left}", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from builders import NOW_NS, make_operation
 from dbsight import scope
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
-from dbsight.span import DrawnRoot
+from dbsight.span import SyntheticRoot
 
 SECOND = 1_000_000_000
 
@@ -68,11 +68,12 @@ class Roots(SpanProcessor):
         self.spans.append(span)
 
 
-def draw_root(pipelines, to):
+def draw_root(engine, pipelines, to):
     """A root for work outside spans, current in this context, that is emitted to a processor."""
     pipelines.make()
     tracer = pipelines.provider.get_tracer("application")
-    root = DrawnRoot.draw(tracer, None, NOW_NS)
+    root = SyntheticRoot.make(tracer, None, NOW_NS)
     root.origin = to
+    engine.open_root(root)
     scope.root.set(root)
     return root

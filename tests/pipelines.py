@@ -1,6 +1,8 @@
-"""Span pipelines on providers of their own, and what they exported."""
+"""Span factories on providers of their own, and what they exported."""
 
-from opentelemetry.context import Context
+from types import SimpleNamespace
+
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -19,19 +21,19 @@ class Starts(SpanProcessor):
 
 
 class Pipelines:
-    """Providers, pipelines and what they exported.
+    """Providers, factories and what they exported.
 
     Attributes:
         exporter: Of the provider made last.
         provider: The same.
-        pipeline: On that provider.
+        factory: On that provider.
     """
 
     def __init__(self):
         self.made = []
 
     def make(self, *processors, **options):
-        """A pipeline on a new provider with an exporter in memory, and these processors beside it."""
+        """A factory on a new provider with an exporter in memory, and these processors beside it."""
         self.exporter = InMemorySpanExporter()
         options.setdefault("resource", Resource({"service.name": "tests"}))
         self.provider = TracerProvider(shutdown_on_exit=False, **options)
@@ -39,18 +41,43 @@ class Pipelines:
         for processor in processors:
             self.provider.add_span_processor(processor)
         self.made.append(self.provider)
-        self.pipeline = span.Pipeline(self.provider)
-        return self.pipeline
+        self.factory = span.SpanFactory(self.provider)
+        return self.factory
+
+    def begin(self, operation, current):
+        """A query that begins in a context: its record, None where nobody watches it."""
+        record = span.PendingQuery()
+        record.factory = self.factory
+        record.statement = operation.statement
+        record.database = operation.database
+        record.template = span.template_of(operation.statement, operation.database)
+        record.start_ns = operation.start_ns
+        token = attach(current)
+        try:
+            return record if self.factory.locate(record) else None
+        finally:
+            detach(token)
+
+    def end(self, record, operation, verdict=None):
+        """The same query is over, and drained at once; what was decided about its span."""
+        operation.parent = record.parent
+        record.operation = lambda: operation
+        ((pending, _),) = span.pending.complete([record])
+        span.emit(pending, operation, verdict, record.template)
+        return SimpleNamespace(
+            tracer=pending.tracer,
+            span=pending.span,
+            extra=pending.extra,
+            origin=pending.origin,
+            context=operation.context,
+            parent=record.parent,
+        )
 
     def run(self, operation, verdict=None, parent=None):
-        """Start and emit one operation below a parent; what was noted and the exported spans."""
+        """Run one operation below a parent; what was decided about its span, and the exported spans."""
         parent = parent or NonRecordingSpan(make_span_context())
-        current = set_span_in_context(parent, Context())
-        prepared = span.prepare(operation.statement, operation.database)
-        started = self.pipeline.start(prepared.name, prepared.known(operation.statement), operation.start_ns, current)
-        operation.context, operation.parent = started.context, started.parent
-        span.emit(started, operation, verdict, prepared)
-        return started, self.spans()
+        record = self.begin(operation, set_span_in_context(parent, Context()))
+        return self.end(record, operation, verdict), self.spans()
 
     def spans(self):
         """What was exported since the last question."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections import deque
-from contextlib import suppress
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import bus, config, scope
+from dbsight import config, recording, scope
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
-from dbsight.detect.windows import Windows
+from dbsight.detect.window import Window
 from dbsight.instrument import caches, locks, pools, process, transactions
 from dbsight.model import (
     CacheEvent,
@@ -29,6 +27,7 @@ from dbsight.monitor.caches import Caches
 from dbsight.monitor.locks import Locks
 from dbsight.monitor.pools import Pools
 from dbsight.monitor.stats import Stats
+from dbsight.recording import Consumer, OpenWindow, Windows
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.metrics import Metrics
 from dbsight.safety import failed, guard
@@ -40,9 +39,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from dbsight.config import Settings
-    from dbsight.detect.window import Window
     from dbsight.model import CacheTotals, Event, LockTotals, Observation, PoolTotals, Snapshot
-    from dbsight.span import DrawnRoot
 
 _SECOND: Final = 1_000_000_000
 _SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
@@ -52,11 +49,9 @@ _SILENCE_ROOTLESS_NS: Final = 10 * _SECOND
 _SWEEP_EVERY: Final = 0.5  # s
 _EXAMINE_EVERY_NS: Final = 10 * _SECOND
 _MAX_KNOWN: Final = 1000
-_TOGETHER: Final = 250
-"""Operations that are counted at once."""
 
 
-class Analyzer:
+class Analyzer(Consumer):
     """One engine: rules, totals, metrics and the open windows of one or several span processors.
 
     Args:
@@ -83,19 +78,18 @@ class Analyzer:
         self._clock = clock
         self._lock = threading.RLock()
         settings = settings or config.current()
-        self._waiting: deque[Operation] = deque()  # to be counted
         self.windows = Windows(clock, settings.max_windows, self._evict, self._start_sweeper)
         self.use(settings)
         self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
         self.pools = Pools()
         self.caches = Caches()
         self.locks = Locks()
-        self.metrics = Metrics(meter_provider, self._collect)
+        self.metrics = Metrics(meter_provider, self.collect)
         if self.settings.process_metrics:
             process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
         self.origins: tuple[object, ...] = ()
-        self._origin: object | None = None  # the one that the latest operation had
+        self._origin: object | None = None  # the latest of them
         self._examined_ns = clock()
         self._known: dict[str, str] = {}  # rules of findings about totals by their ids, each told once
         # What wants to know of each event, by its class: totals in monitor/, metrics in report/metrics.py.
@@ -122,22 +116,22 @@ class Analyzer:
         self._max_age_ns = int(settings.max_window_age * _SECOND)
 
     def subscribe(self) -> None:
-        """Listen to the bus on behalf of one more processor."""
+        """Consume records on behalf of one more processor."""
         with self._lock:
             self._users += 1
             if self._users == 1:
-                bus.subscribe(self.observe, self.observe_all)
+                recording.subscribe(self)
                 atexit.register(self.finish)
                 _alive.append(self)
 
     def unsubscribe(self) -> None:
-        """One processor was shut down; after the last, the windows are closed and the bus is left."""
+        """One processor was shut down; after the last, the windows are closed."""
         with self._lock:
             self._users -= 1
             last = self.retired = self._users == 0
         if last:
             self.finish()
-            bus.unsubscribe(self.observe)
+            recording.unsubscribe(self)
             atexit.unregister(self.finish)
             if self in _alive:
                 _alive.remove(self)
@@ -146,12 +140,15 @@ class Analyzer:
         """Operations of this span pipeline are ours; with none known, all are."""
         if not any(origin is known for known in self.origins):
             self.origins = (*self.origins, origin)
+            self._origin = origin
 
     def _is_ours(self, origin: object) -> bool:
-        if any(origin is known for known in self.origins):
-            self._origin = origin
-            return True
-        return False
+        return (
+            origin is self._origin  # nearly always
+            or origin is None
+            or not self.origins
+            or any(origin is known for known in self.origins)
+        )
 
     def after_fork(self) -> None:
         """In a forked child: the parent's windows, totals and threads are the parent's."""
@@ -159,7 +156,6 @@ class Analyzer:
         for window in self.windows.all():
             window.abandon()
         self.windows.forget()
-        self._waiting = deque()
         self._sweeper = None
         self._known = {}
         self.stats.reset()
@@ -171,59 +167,85 @@ class Analyzer:
     # -- Operations ---------------------------------------------------------------------------------------------
 
     def observe(self, observation: Observation) -> Verdict | None:
-        """Take in one observation on the request path.
+        """Take in one operation or event.
 
         Returns:
             What must stand on an operation's own span, None when there is nothing to say.
         """
-        origin = observation.origin
-        if origin is not self._origin and origin is not None and self.origins and not self._is_ours(origin):
-            return None
-        if not isinstance(observation, Operation):
+        if isinstance(observation, Operation):
+            verdicts = self.observe_all((observation,))
+            return verdicts[0] if verdicts else None
+        if self._is_ours(observation.origin):
             self._event(observation)
-            return None
-        operation = observation
-        if self._sweeper is None and self.judge.examiners:
-            self._start_sweeper()
-        window = self.windows.of(operation.parent)
-        verdict = self._slow(operation, window) if operation.duration >= self._limits.lowest else None
-        if verdict is None:
-            # With others at once it costs a third: the processor has at hand what is done over and over.
-            self._waiting.append(operation)
-            if len(self._waiting) >= _TOGETHER:
-                self.count_waiting()
-        else:
-            self.stats.add(operation, verdict)
-            self.metrics.record(operation, verdict)
-        if window is not None and (
-            window.add(operation) >= self._most or operation.end_ns - window.emptied_ns > self._max_age_ns
-        ):
-            self._empty(window)
-        return verdict
+        return None
 
     def observe_all(self, operations: Sequence[Operation]) -> Sequence[Verdict | None]:
-        """The same for operations of one window that are told together, in their order; empty for no verdict."""
-        first = operations[0]
-        window = self.windows.only(first.parent)
-        if (
-            window is None
-            or max([operation.duration for operation in operations]) >= self._limits.lowest
-            or first.origin is not self._origin
-            or len({id(operation.origin) for operation in operations}) > 1
-        ):
-            return [self._observe_safely(operation) for operation in operations]
-        if self._sweeper is None and self.judge.examiners:
-            self._start_sweeper()
-        self._waiting.extend(operations)
-        if len(self._waiting) >= _TOGETHER:
-            self.count_waiting()
-        if window.add_all(operations) >= self._most or window.last_ns - window.emptied_ns > self._max_age_ns:
-            self._empty(window)
-        return ()
+        """Take in operations in the order of their ends: totals, metrics, and the windows that they belong to.
 
-    @guard
-    def _observe_safely(self, operation: Operation) -> Verdict | None:
-        return self.observe(operation)
+        Returns:
+            What must stand on each one's own span; empty when there is nothing to say of any.
+        """
+        if self.origins:
+            ours = [operation for operation in operations if self._is_ours(operation.origin)]
+            if len(ours) < len(operations):
+                return self._verdicts_for(operations, ours)
+        self._start_sweeper_for_totals()
+        windows = self._windows_of(operations)
+        lowest = self._limits.lowest
+        verdicts: Sequence[Verdict | None] = ()
+        if max([operation.duration for operation in operations]) >= lowest:
+            verdicts = [
+                self._slow(operation, window) if operation.duration >= lowest else None
+                for operation, window in zip(operations, windows, strict=True)
+            ]
+            self._count([each for each, verdict in zip(operations, verdicts, strict=True) if verdict is None])
+            for operation, verdict in zip(operations, verdicts, strict=True):
+                if verdict is not None:
+                    self.stats.add(operation, verdict)
+                    self.metrics.record(operation, verdict)
+        else:
+            self._count(operations)
+        by_window: dict[OpenWindow, list[Operation]] = {}
+        for operation, window in zip(operations, windows, strict=True):
+            if window is not None:
+                by_window.setdefault(window, []).append(operation)
+        for window, its in by_window.items():
+            if window.add(its) >= self._most or window.last_ns - window.emptied_ns > self._max_age_ns:
+                self._empty(window)
+        return verdicts
+
+    def _verdicts_for(self, operations: Sequence[Operation], ours: list[Operation]) -> Sequence[Verdict | None]:
+        """As ``observe_all`` where some operations are another engine's."""
+        said = iter(self.observe_all(ours)) if ours else iter(())
+        known = {id(operation) for operation in ours}
+        return [next(said, None) if id(operation) in known else None for operation in operations]
+
+    def _windows_of(self, operations: Sequence[Operation]) -> list[OpenWindow | None]:
+        found: list[OpenWindow | None] = []
+        window, parent = None, None
+        for operation in operations:
+            if operation.parent is not parent or window is None:  # most have the same parent
+                parent = operation.parent
+                window = self.windows.of(parent)
+            found.append(window)
+        return found
+
+    def _count(self, operations: Sequence[Operation]) -> None:
+        """Add ordinary operations to totals and metrics."""
+        alike: dict[object, list[Operation]] = {}
+        for operation in operations:
+            statement = operation.statement
+            key = (
+                statement.fingerprint,
+                statement.summary,
+                operation.database,
+                operation.error_type,
+                operation.error_code,
+            )
+            alike.setdefault(key, []).append(operation)
+        for group in alike.values():
+            self.stats.add_all(group)
+            self.metrics.record_all(group)
 
     def _event(self, event: Event) -> None:
         """Take in what is no query: totals and metrics, and the window that it happened in."""
@@ -236,22 +258,7 @@ class Analyzer:
             if window is not None:
                 window.note(event)
 
-    @guard
-    def count_waiting(self) -> None:
-        """Count the operations that wait to be counted with others: before anybody reads the totals."""
-        take = self._waiting.popleft
-        alike: dict[object, list[Operation]] = {}
-        with suppress(IndexError):  # another thread may do the same
-            while True:
-                operation = take()
-                statement, database = operation.statement, operation.database
-                key = (statement.fingerprint, statement.summary, database, operation.error_type, operation.error_code)
-                alike.setdefault(key, []).append(operation)
-        for operations in alike.values():
-            self.stats.add_all(operations)
-            self.metrics.record_all(operations)
-
-    def _slow(self, operation: Operation, window: Window | None) -> Verdict | None:
+    def _slow(self, operation: Operation, window: OpenWindow | None) -> Verdict | None:
         """What is to be said of an operation that may be slow."""
         if window is not None:
             window.rename()  # limits may be the route's
@@ -269,42 +276,52 @@ class Analyzer:
         return Verdict(query_class, threshold, findings, logged=logged)
 
     @guard
-    def _collect(self) -> None:
-        """Have those tell who keep events together until somebody reads the totals."""
-        self.tell()
+    def collect(self) -> None:
+        """Drain what is pending, and what caches, locks and pools keep, before totals are read."""
+        self.drain()
         caches.collect()
         locks.collect()
         pools.tell_all_uses()
-        self.count_waiting()
+        self.drain()
 
-    def tell(self) -> None:
-        """Have the open windows tell what they keep."""
+    def drain(self) -> None:
+        """Work off the pending records of all open windows, and of those without one."""
         for window in self.windows.all():
-            window.tell()
+            window.drain()
+        recording.loose.drain()
+
+    def attend(self) -> None:
+        """Records are pending: the sweeper drains them in time."""
+        self._start_sweeper()
+
+    def open_root(self, root: Any) -> None:
+        """Open the window of a synthetic root of our pipeline."""
+        if not self.origins or self._is_ours(root.origin):
+            self.windows.open_root(root)
 
     # -- Windows ------------------------------------------------------------------------------------------------
 
-    def _evict(self, window: Window) -> None:
+    def _evict(self, window: OpenWindow) -> None:
         self.close(window, self._clock(), window.name)
 
-    def _empty(self, window: Window) -> None:
-        """Judge a window that reached its size or age, and let it go on."""
-        window.tell()
+    def _empty(self, window: OpenWindow) -> None:
+        """Run the rules on a window that reached its size or age, and let it go on."""
+        window.drain()
         window.rename()
-        self.judge.complete(window, window.take(self._clock()))
+        self.judge.complete(window, Window.taken_from(window, self._clock()))
 
-    def close(self, window: Window, end_ns: int, route: str) -> WindowSummary | None:
-        """Judge a window for good.
+    def close(self, window: OpenWindow, end_ns: int, route: str) -> WindowSummary | None:
+        """Drain a window and run its rules for the last time.
 
         Returns:
             What is known of it, None when it was closed before.
         """
         for other in self.windows.beside(window):
-            other.tell()  # something of this one may have been left there
+            other.drain()  # records of this one may be pending there
         if not self.windows.discard(window):
             return None
         window.duration = max(0.0, (end_ns - window.start_ns) / 1e9)
-        part = window.take(end_ns)
+        part = Window.taken_from(window, end_ns)
         part.name = route
         self.judge.complete(window, part)
         self.judge.conclude(window, route)
@@ -329,10 +346,10 @@ class Analyzer:
         self._report(window, summary, end_ns)
         return summary
 
-    def _report(self, window: Window, summary: WindowSummary, end_ns: int) -> None:
+    def _report(self, window: OpenWindow, summary: WindowSummary, end_ns: int) -> None:
         """Findings that no span will carry become log events; a drawn root is emitted with its own."""
         to = self.settings.findings
-        root: DrawnRoot | None = window.root  # type: ignore[assignment]
+        root = window.root
         carried = window.sampled and not window.rootless
         if to != "span" or not carried:
             for found in summary.findings if not window.sampled or to != "span" else window.findings.values():
@@ -343,6 +360,10 @@ class Analyzer:
             root.emit(max(end_ns, window.last_ns), root_attributes(summary), events)
 
     # -- Time ---------------------------------------------------------------------------------------------------
+
+    def _start_sweeper_for_totals(self) -> None:
+        if self._sweeper is None and self.judge.examiners:
+            self._start_sweeper()
 
     def _start_sweeper(self) -> None:
         if self._sweeper is not None and self._sweeper.is_alive() and self.judge.examiners:
@@ -361,7 +382,9 @@ class Analyzer:
                 if self.sweep():
                     continue
                 with self._lock:
-                    if not any(window.late or _ends_by_silence(window) for window in self.windows.all()):
+                    if recording.loose.rest() and not any(
+                        window.used or _ends_by_silence(window) for window in self.windows.all()
+                    ):
                         self._sweeper = None
                         return
             except Exception:
@@ -376,7 +399,7 @@ class Analyzer:
         """
         now = self._clock()
         left = False
-        self.tell()
+        self.drain()
         for window in self.windows.all():
             if _ends_by_silence(window):
                 silence = _SILENCE_ROOTLESS_NS if window.rootless else _SILENCE_OUTSIDE_NS
@@ -386,7 +409,7 @@ class Analyzer:
                 else:
                     left = True
             else:
-                left = left or window.late
+                left = left or window.used
                 if now - window.emptied_ns > self._max_age_ns:
                     self._empty(window)
         if now - self._examined_ns > _EXAMINE_EVERY_NS:
@@ -396,7 +419,7 @@ class Analyzer:
 
     def snapshot(self, **about: Any) -> Snapshot:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
-        self._collect()
+        self.collect()
         snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
         snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
         snapshot.memory = process.history()
@@ -433,7 +456,8 @@ class Analyzer:
     def finish(self) -> None:
         """Close every window, now, and look at the totals: at exit, and before a report."""
         try:
-            bus.root_ending(None)
+            recording.root_ending(None)
+            self.drain()
             for window in self.windows.all():
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
             self.examine()
@@ -441,7 +465,7 @@ class Analyzer:
             failed("analyzer.finish")
 
 
-def _ends_by_silence(window: Window) -> bool:
+def _ends_by_silence(window: OpenWindow) -> bool:
     """Whether no processor will see the end of a live root span of this window."""
     return window.root is not None or window.rootless
 
@@ -453,22 +477,25 @@ def total_pools() -> dict[str, PoolTotals]:
     """What the first engine of the process knows of each pool by name; nothing when there is none."""
     if not _alive:
         return {}
-    pools.tell_all_uses()
+    _collect()
     return {each.state.name: each.totals for each in _alive[0].pools.snapshots(pools.snapshots())}
 
 
 def cache_totals() -> Sequence[CacheTotals]:
     """Look-ups in caches so far, by cache, layer, key template and model; empty while nobody listens."""
-    for analyzer in _alive:
-        analyzer.tell()
-    caches.collect()
+    _collect()
     return _alive[0].caches.totals() if _alive else ()
 
 
 def lock_totals() -> Sequence[LockTotals]:
     """Distributed locks so far; empty while nobody listens."""
-    locks.collect()
+    _collect()
     return _alive[0].locks.totals() if _alive else ()
+
+
+def _collect() -> None:
+    for analyzer in _alive:
+        analyzer.collect()
 
 
 def _after_fork() -> None:

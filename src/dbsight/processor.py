@@ -15,14 +15,14 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, SpanKind, get_current_span
 
-from dbsight import bus, scope, semconv
+from dbsight import recording, scope, semconv
 from dbsight.analyzer import Analyzer
 from dbsight.export.encoding import speed_up
 from dbsight.instrument import claims, foreign
 from dbsight.report.events import root_attributes, root_events
 from dbsight.report.spans import below, enriched, rebuilt, without_values
 from dbsight.safety import failed, guard
-from dbsight.span import DrawnRoot, Wrapping
+from dbsight.span import SyntheticRoot, Wrapping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from dbsight.config import Settings
-    from dbsight.detect.window import Window
+    from dbsight.recording import OpenWindow
 
 _ROOT_KINDS = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
 _HANDED = "_dbsight_handed"
@@ -138,22 +138,22 @@ class DbsightSpanProcessor(Wrapping):
         """Close the windows that are left and shut the wrapped processors down."""
         if self._subscribed:
             self._subscribed = False
-            self._tell()
+            self._drain()
             self._unsubscribe()
         for processor in self.processors:
             processor.shutdown()
 
     def force_flush(self, timeout_millis: int | None = 30_000) -> bool:
         """Flush the wrapped processors, one after the other; whether all of them could."""
-        self._tell()
+        self._drain()
         flushed = True
         for processor in self.processors:
             flushed = processor.force_flush(30_000 if timeout_millis is None else timeout_millis) and flushed
         return flushed
 
     @guard
-    def _tell(self) -> None:
-        self.analyzer.tell()
+    def _drain(self) -> None:
+        self.analyzer.drain()
 
     @guard
     def _unsubscribe(self) -> None:
@@ -224,9 +224,11 @@ class DbsightSpanProcessor(Wrapping):
         return True
 
     def _hand_on_claimed(self, claim: claims.Claim, span: ReadableSpan) -> None:
+        operation = claim.operation
+        assert operation is not None
         if claim.made is None:
-            made = below(span, claim.operation.parent) if claim.moved and claim.operation.parent else span
-            claim.made = enriched(made, claim.operation, claim.verdict, self.analyzer.settings, claim.attributes)
+            made = below(span, operation.parent) if claim.moved and operation.parent else span
+            claim.made = enriched(made, operation, claim.verdict, self.analyzer.settings, claim.attributes)
         for processor in self.processors:
             processor.on_end(claim.made)
 
@@ -244,9 +246,9 @@ class DbsightSpanProcessor(Wrapping):
             return span
         return self._root(span, window)
 
-    def _root(self, span: ReadableSpan, window: Window) -> ReadableSpan | None:
+    def _root(self, span: ReadableSpan, window: OpenWindow) -> ReadableSpan | None:
         assert span.context is not None
-        bus.root_ending(span.context)
+        recording.root_ending(span.context)
         if scope.window.get() is window:
             scope.window.set(None)
         end_ns = span.end_time or 0
@@ -269,15 +271,15 @@ class DbsightSpanProcessor(Wrapping):
         if span.parent is None:
             span = self._below_a_root(span)
             operation.context, operation.parent = span.context, span.parent
-        verdict = bus.observe(operation)
+        verdict = recording.publish(operation)
         return enriched(span, operation, verdict, self.analyzer.settings)
 
     def _below_a_root(self, span: ReadableSpan) -> ReadableSpan:
-        """A parentless foreign span as a child of the root that its thread or task draws."""
+        """A parentless external span as a child of the synthetic root of its thread or task."""
         assert span.context is not None
-        root: DrawnRoot | None = scope.root.get()
+        root: SyntheticRoot | None = scope.root.get()
         origin = self._origin or self
-        if root is None or root.closed or root.origin is not origin:
+        if root is None or not root.serves(origin, None):
             context = SpanContext(
                 span.context.trace_id,
                 RandomIdGenerator().generate_span_id(),
@@ -285,8 +287,7 @@ class DbsightSpanProcessor(Wrapping):
                 trace_flags=span.context.trace_flags,
                 trace_state=span.context.trace_state,
             )
-            root = DrawnRoot(context, None, origin, span.resource, span.start_time or 0)
-            scope.root.set(root)
+            root = SyntheticRoot(context, None, origin, span.resource, span.start_time or 0).enter()
         if root.context.trace_flags.sampled is not span.context.trace_flags.sampled:
             return span  # each was sampled by itself: neither drags the other along
         return below(span, root.context)

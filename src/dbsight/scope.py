@@ -1,4 +1,4 @@
-"""What the current thread or task is doing: its window, the root drawn for work outside spans, and what is allowed.
+"""What the current thread or task is doing: its window, the synthetic root of work outside spans, and what is allowed.
 
 ContextVars follow ``await``, ``asyncio.gather`` and ``asyncio.to_thread`` by themselves; a new thread starts empty.
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import inspect
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -23,26 +23,15 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 
-class Untold(Protocol):
-    """What is over and nobody heard of yet."""
-
-    @staticmethod
-    def tell_all(untold: Sequence[Any]) -> None:
-        """Publish what is of one class, and make its spans. Never raises."""
-
-
 _held = getattr(getattr(context_api, "_RUNTIME_CONTEXT", None), "_current_context", None)
 current_context: Callable[[], Context] = _held.get if isinstance(_held, ContextVar) else get_current
 """As ``get_current``, without two calls where the context is kept in a ContextVar, as by default."""
 
 window: ContextVar[Any] = ContextVar("dbsight_window", default=None)
-"""The open window of this unit of work; the processor sets it, the analyser reads it.
-
-An instrumentor may leave with it (``keep``) what can wait to be told with more of its kind.
-"""
+"""The open window of this unit of work (``recording.OpenWindow``); the processor sets it."""
 
 root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
-"""The root drawn for operations that run outside any span; ``span.py`` sets and reads it."""
+"""The synthetic root of operations that run outside any span (``span.SyntheticRoot``)."""
 
 connecting: ContextVar[bool] = ContextVar("dbsight_connecting", default=False)
 """A pool is making a connection: what is sent meanwhile sets it up, and is no query of the unit of work."""

@@ -6,29 +6,24 @@ import pytest
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import SpanKind
 
-from dbsight import bus
 from dbsight.config import Settings
+from hearing import hearing
 
 ROWS = b"INSERT INTO users (id, mail) VALUES (1,'SECRET''s'),(2,E'\\\\SECRET')"
 
 
 def observed(telemetry, attributes, *, times=1, tracer=None, fail=None):
     """Make client spans below one root, and return what was read of them."""
-    heard = []
     name = attributes.get("db.statement", "connect").partition(" ")[0]
     start = (tracer or telemetry.tracer).start_as_current_span
-    bus.subscribe(heard.append)
-    try:
-        with telemetry.root():
-            for _ in range(times):
-                with (
-                    contextlib.suppress(Exception if fail else ()),
-                    start(name, kind=SpanKind.CLIENT, attributes=attributes),
-                ):
-                    if fail is not None:
-                        raise fail
-    finally:
-        bus.unsubscribe(heard.append)
+    with hearing() as heard, telemetry.root():
+        for _ in range(times):
+            with (
+                contextlib.suppress(Exception if fail else ()),
+                start(name, kind=SpanKind.CLIENT, attributes=attributes),
+            ):
+                if fail is not None:
+                    raise fail
     return heard
 
 

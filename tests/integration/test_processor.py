@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 
 import dbsight
 from builders import make_operation, make_span_context
-from dbsight import bus, config, safety, scope
+from dbsight import config, recording, safety, scope
 from dbsight.processor import DbsightSpanProcessor, WindowSampler, attach
+from hearing import hearing
 from shop import Book, fill
 
 
@@ -429,17 +430,16 @@ def test_a_foreign_span_hangs_below_no_root_of_another_pipeline(engine, make_tel
 def test_foreign_spans_are_read_by_old_and_new_conventions(make_telemetry, names):
     """The same operation comes of both, parameters included."""
     telemetry = make_telemetry(instrument=False)
-    heard = []
-    bus.subscribe(heard.append)
-    try:
-        attributes = dict(
-            zip(names, ("postgresql", "SELECT a FROM t WHERE b = 'x'", "shop", "db.example", 5433), strict=True)
-        )
-        attributes["db.query.parameter.b"] = "x"
-        with telemetry.root(), telemetry.tracer.start_as_current_span("q", kind=SpanKind.CLIENT, attributes=attributes):
-            pass
-    finally:
-        bus.unsubscribe(heard.append)
+    attributes = dict(
+        zip(names, ("postgresql", "SELECT a FROM t WHERE b = 'x'", "shop", "db.example", 5433), strict=True)
+    )
+    attributes["db.query.parameter.b"] = "x"
+    with (
+        hearing() as heard,
+        telemetry.root(),
+        telemetry.tracer.start_as_current_span("q", kind=SpanKind.CLIENT, attributes=attributes),
+    ):
+        pass
     (operation,) = heard
     assert (operation.statement.text, operation.database.key) == (
         "SELECT a FROM t WHERE b = ?",
@@ -610,6 +610,6 @@ def test_a_normal_query_carries_no_class(telemetry, engine):
 
 def test_an_operation_without_anything_around_it_is_counted(telemetry):
     """record_query and drivers without spans: totals, and no window."""
-    bus.observe(make_operation())
+    recording.publish(make_operation())
     assert telemetry.processor.analyzer.snapshot().calls == 1
     assert scope.window.get() is None

@@ -264,13 +264,13 @@ def test_an_error_has_class_and_code_but_no_message(shop):
 
 
 def test_an_error_without_its_event_ends_the_query_all_the_same(shop):
-    """skip_user_error_events keeps handle_error from us; the next statement tells."""
+    """skip_user_error_events changes nothing: the driver call itself is watched."""
     engine, telemetry = shop
     with telemetry.root(), engine.connect() as connection:
         with pytest.raises(exc.OperationalError):
             connection.execution_options(skip_user_error_events=True).execute(text("SELECT x FROM nowhere"))
         connection.execution_options(skip_user_error_events=False).execute(select(Author.id)).all()
-    assert [span.attributes.get("error.type") for span in queries(telemetry)] == ["_OTHER", None]
+    assert [span.attributes.get("error.type") for span in queries(telemetry)] == ["sqlite3.OperationalError", None]
 
 
 @pytest.mark.parametrize("when", ["before_cursor_execute", "after_cursor_execute"])
@@ -295,17 +295,28 @@ def test_another_listener_that_raises_leaves_no_trace_behind(shop, when):
 
 def test_a_keyboard_interrupt_passes_through(shop):
     """BaseException is never caught; the query is over all the same."""
-    engine, telemetry = shop
+    import sqlite3
 
-    def interrupted(*_):
-        raise KeyboardInterrupt
+    _, telemetry = shop
+    interrupted = []
 
-    event.listen(engine, "do_execute", interrupted)
-    try:
-        with telemetry.root(), engine.connect() as connection, pytest.raises(KeyboardInterrupt):
-            connection.execute(select(Author.id))
-    finally:
-        event.remove(engine, "do_execute", interrupted)
+    class Cursor(sqlite3.Cursor):
+        def execute(self, *args):
+            if interrupted:
+                raise KeyboardInterrupt
+            return super().execute(*args)
+
+    class Connection(sqlite3.Connection):
+        def cursor(self, factory=Cursor):
+            return super().cursor(factory)
+
+    own = create_engine("sqlite://", connect_args={"factory": Connection})
+    with telemetry.root(), own.connect() as connection:
+        interrupted.append(True)
+        with pytest.raises(KeyboardInterrupt):
+            connection.execute(text("SELECT 1"))
+        interrupted.clear()
+    own.dispose()
     assert [span.attributes["error.type"] for span in queries(telemetry)] == ["KeyboardInterrupt"]
 
 

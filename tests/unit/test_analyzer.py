@@ -166,7 +166,7 @@ def test_a_window_without_a_visible_root_is_over_after_ten_seconds_of_silence(en
 def test_work_outside_spans_is_over_after_a_second_of_silence(engine, pipelines):
     """Its root is emitted with what was found, and closed: the next operation draws another one."""
     roots = Roots()
-    root = draw_root(pipelines, roots)
+    root = draw_root(engine, pipelines, roots)
     run_loop(engine, root.context, 20, duration=0.01)
     (window,) = engine.windows.all()
     engine.now = window.last_ns + SECOND
@@ -197,7 +197,7 @@ def test_work_outside_spans_that_never_pauses_is_over_at_its_age():
 def test_finishing_closes_everything(engine, pipelines):
     """At exit and before a report: live roots, roots that were drawn, and those that nobody sees."""
     roots = Roots()
-    root = draw_root(pipelines, roots)
+    root = draw_root(engine, pipelines, roots)
     engine.windows.open("GET /", make_span_context(1, trace_id=5), NOW_NS)
     run_loop(engine, make_span_context(1, trace_id=5))
     run_loop(engine, root.context)

@@ -7,10 +7,10 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 
 from builders import NOW_NS, TRACE_ID, make_operation, make_span_context
-from dbsight import analyzer, bus, config, safety, scope
+from dbsight import analyzer, config, recording, safety, scope
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
-from dbsight.detect import windows
+from dbsight.recording import windows
 from engine import SECOND, Engine, draw_root, run_loop
 from forking import in_child
 
@@ -136,12 +136,12 @@ def test_the_engine_listens_as_long_as_one_processor_uses_it(engine):
     """Two processors share it; after the last it finishes and is not used again."""
     engine.subscribe()
     engine.subscribe()
-    bus.observe(make_operation(parent=make_span_context(42, sampled=False)))
+    recording.publish(make_operation(parent=make_span_context(42, sampled=False)))
     engine.unsubscribe()
-    bus.observe(make_operation())
+    recording.publish(make_operation())
     assert (engine.retired, engine.snapshot().calls) == (False, 2)
     engine.unsubscribe()
-    bus.observe(make_operation())
+    recording.publish(make_operation())
     assert (engine.retired, engine.snapshot().calls, engine.windows.all()) == (True, 2, [])
 
 
@@ -229,7 +229,7 @@ def test_an_exporter_that_hangs_while_a_window_closes_holds_no_request_up(monkey
             answered.wait(30)
 
     engine = Sweeping(rules=("n_plus_one",))
-    root = draw_root(pipelines, Hanging())
+    root = draw_root(engine, pipelines, Hanging())
     run_loop(engine, root.context)
     sweeper = engine._sweeper
     engine.at(100)

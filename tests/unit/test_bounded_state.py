@@ -14,9 +14,9 @@ from builders import NOW_NS, make_operation, make_span_context
 from dbsight import safety, statement
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
-from dbsight.detect import windows
 from dbsight.model import CacheEvent, CallSite, Database
 from dbsight.monitor import caches, stats
+from dbsight.recording import windows
 from dbsight.report import cache_metrics, event_metrics, metrics
 from dbsight.statement import cache
 

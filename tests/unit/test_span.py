@@ -39,7 +39,7 @@ def fresh(text=TEXT, system="sqlite"):
 def test_what_is_prepared_is_what_does_not_change():
     """By the semantic conventions, and ``db.system`` besides."""
     statement = fresh(system="postgresql")
-    prepared = span.prepare(statement, POSTGRESQL)
+    prepared = span.template_of(statement, POSTGRESQL)
     assert prepared.name == "SELECT customers"
     assert prepared.attributes == {
         "db.system.name": "postgresql",
@@ -57,23 +57,23 @@ def test_what_is_prepared_is_made_once_for_each_database():
     """One object for one statement on one database."""
     statement = fresh()
     first, second = Database("sqlite", "a.db"), Database("sqlite", "b.db")
-    assert span.prepare(statement, first) is span.prepare(statement, first)
-    assert span.prepare(statement, first) is not span.prepare(statement, second)
-    assert span.prepare(statement, second).attributes["db.namespace"] == "b.db"
+    assert span.template_of(statement, first) is span.template_of(statement, first)
+    assert span.template_of(statement, first) is not span.template_of(statement, second)
+    assert span.template_of(statement, second).attributes["db.namespace"] == "b.db"
 
 
 def test_what_is_prepared_is_bounded():
     """An application may open nine hundred SQLite files."""
     statement = fresh()
     for number in range(900):
-        span.prepare(statement, Database("sqlite", f"{number}.db"))
+        span.template_of(statement, Database("sqlite", f"{number}.db"))
     assert len(statement.prebuilt) <= 64
 
 
 def test_a_statement_without_a_summary_is_named_after_its_system():
     """Text that cannot be read."""
     statement = Statement("sqlite", "", "", "00f1")
-    prepared = span.prepare(statement, Database("sqlite"))
+    prepared = span.template_of(statement, Database("sqlite"))
     assert prepared.name == "sqlite"
     assert prepared.attributes.keys() == {"db.system.name", "db.system", "dbsight.query.fingerprint"}
 
@@ -81,14 +81,14 @@ def test_a_statement_without_a_summary_is_named_after_its_system():
 def test_the_text_can_be_left_out():
     """``query_text=off``."""
     use(query_text="off")
-    assert "db.query.text" not in span.prepare(fresh(), Database("sqlite")).attributes
+    assert "db.query.text" not in span.template_of(fresh(), Database("sqlite")).attributes
 
 
 def test_a_text_of_its_own_stands_on_a_span_that_shares_everything_else(pipelines):
     """Commands of Redis differ in their keys: nothing is made anew for another one but its text."""
     redis = Database("redis", "0", "localhost", 6379)
     first, second = (read_command(("GET", f"user:{number}")) for number in (1, 2))
-    assert span.prepare(first, redis) is span.prepare(second, redis)
+    assert span.template_of(first, redis) is span.template_of(second, redis)
     pipelines.make()
     attributes = []
     for command in (first, second):
@@ -115,7 +115,7 @@ def test_a_text_of_its_own_follows_the_settings(settings, names, pipelines):
     clear()  # what is prepared is prepared by the settings of its time
     redis = Database("redis", "0", "localhost", 6379)
     command = read_command(("GET", "user:1"))
-    assert "GET user:1" not in span.prepare(command, redis).attributes.values()
+    assert "GET user:1" not in span.template_of(command, redis).attributes.values()
     for processors, error in (((), None), ((), "redis.ResponseError"), ((Starts(),), None)):
         pipelines.make(*processors)
         _, (made,) = pipelines.run(make_operation(command, database=redis, error_type=error))
@@ -130,9 +130,9 @@ def test_old_names_are_written_beside_the_new_ones_when_asked_for():
         "net.peer.name": "db.example",
         "net.peer.port": 5433,
     }
-    plain = span.prepare(fresh(system="postgresql"), POSTGRESQL).attributes
+    plain = span.template_of(fresh(system="postgresql"), POSTGRESQL).attributes
     use(surroundings=Surroundings(semconv_dup=True))
-    both = span.prepare(fresh(system="postgresql"), POSTGRESQL).attributes
+    both = span.template_of(fresh(system="postgresql"), POSTGRESQL).attributes
     assert both == plain | old
     assert not old.keys() & plain.keys()
 
@@ -278,11 +278,9 @@ def test_what_the_instrumentor_adds_is_on_the_span(pipelines, processors):
     """Raw text and parameters, for those who asked for them."""
     pipelines.make(*processors)
     operation = make_operation(fresh())
-    prepared = span.prepare(operation.statement, operation.database)
-    below = set_span_in_context(NonRecordingSpan(make_span_context()), Context())
-    started = pipelines.pipeline.start(prepared.name, prepared.attributes, operation.start_ns, below)
-    started.extra = {**started.extra, "db.query.text": "SELECT 'raw'", "db.query.parameter.0": "1"}
-    span.emit(started, operation, None, prepared)
+    record = pipelines.begin(operation, set_span_in_context(NonRecordingSpan(make_span_context()), Context()))
+    record.extra = {"db.query.text": "SELECT 'raw'", "db.query.parameter.0": "1"}
+    pipelines.end(record, operation)
     (made,) = pipelines.spans()
     assert (made.attributes["db.query.text"], made.attributes["db.query.parameter.0"]) == ("SELECT 'raw'", "1")
 
@@ -312,7 +310,7 @@ def test_shared_attributes_are_never_changed(pipelines):
 
     shared = run()._attributes
     before = dict(shared)
-    base = dict(span.prepare(statement, database).attributes)
+    base = dict(span.template_of(statement, database).attributes)
     special = [
         run(Verdict("slow", 1.0, (FOUND,))),
         run(error_type="ValueError"),
@@ -322,7 +320,7 @@ def test_shared_attributes_are_never_changed(pipelines):
     assert all(made._attributes is not shared for made in special)
     assert run()._attributes is shared
     assert dict(shared) == before
-    assert dict(span.prepare(statement, database).attributes) == base
+    assert dict(span.template_of(statement, database).attributes) == base
     assert site.prebuilt == {"code.file.path": "app.py", "code.line.number": 10, "code.function.name": "f"}
 
 
@@ -332,4 +330,4 @@ def test_shared_attributes_are_bounded(pipelines):
     for rows in range(300):
         _, (made,) = pipelines.run(make_operation(statement, database=database, rows=rows))
         assert made.attributes["db.response.returned_rows"] == rows
-    assert len(span.prepare(statement, database).shared) <= 64
+    assert len(span.template_of(statement, database)._shared) <= 64

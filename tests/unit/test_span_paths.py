@@ -27,7 +27,7 @@ from opentelemetry.trace import (
 )
 
 from builders import NOW_NS, make_operation, make_span_context, make_statement
-from dbsight import scope, span
+from dbsight import recording, scope, span
 from dbsight.processor import DbsightSpanProcessor, WindowSampler
 from pipelines import Pipelines, Starts
 
@@ -121,7 +121,7 @@ def test_the_sdk_that_is_disabled_gets_nothing(monkeypatch):
     monkeypatch.setitem(os.environ, "OTEL_SDK_DISABLED", "true")
     provider = TracerProvider(shutdown_on_exit=False)
     pipelines = Pipelines()
-    pipelines.pipeline, pipelines.exporter = span.Pipeline(provider), InMemorySpanExporter()
+    pipelines.factory, pipelines.exporter = span.SpanFactory(provider), InMemorySpanExporter()
     assert taken(pipelines) == "none"
 
 
@@ -207,13 +207,9 @@ def test_below_an_unsampled_parent_nothing_is_made(pipelines):
 
 
 def nowhere(pipelines):
-    """Start and emit one operation with nothing around it; what was noted."""
+    """Run one operation with nothing around it; what was decided about its span."""
     operation = make_operation(fresh())
-    prepared = span.prepare(operation.statement, operation.database)
-    started = pipelines.pipeline.start(prepared.name, prepared.attributes, operation.start_ns, Context())
-    operation.context, operation.parent = started.context, started.parent
-    span.emit(started, operation, None, prepared)
-    return started
+    return pipelines.end(pipelines.begin(operation, Context()), operation)
 
 
 def test_the_first_operation_outside_spans_draws_a_root_for_all(pipelines):
@@ -272,18 +268,15 @@ def test_a_provider_that_is_set_later_is_found(pipelines, monkeypatch):
     """A proxy's tracer stays a proxy: the tracer is fetched again when the global provider changed."""
     current = [trace.ProxyTracerProvider()]
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: current[0])
-    pipeline = span.Pipeline()
-    assert not pipeline.live()
-    operation = make_operation(fresh())
-    prepared = span.prepare(operation.statement, operation.database)
+    pipelines.factory = span.SpanFactory()
+    assert not pipelines.factory.live()
     below = set_span_in_context(NonRecordingSpan(make_span_context()), Context())
-    started = pipeline.start(prepared.name, prepared.attributes, NOW_NS, below)
-    assert (started.tracer, started.span) == (None, None)
-    span.emit(started, operation, None, prepared)
+
+    operation = make_operation(fresh())
+    assert pipelines.begin(operation, below) is None
     current[0] = pipelines.provider
-    assert pipeline.live()
-    started = pipeline.start(prepared.name, prepared.attributes, NOW_NS, below)
-    span.emit(started, operation, None, prepared)
+    assert pipelines.factory.live()
+    pipelines.end(pipelines.begin(operation, below), operation)
     assert [made.name for made in pipelines.spans()] == ["SELECT customers"]
 
 
@@ -292,80 +285,62 @@ def test_our_sampler_around_the_providers_is_looked_through(pipelines):
     processor = DbsightSpanProcessor()
     pipelines.make(processor, sampler=WindowSampler(ParentBased(ALWAYS_ON), processor))
     pipelines.run(make_operation(fresh()))
-    assert pipelines.pipeline._follows_parent
+    assert pipelines.factory._follows_parent
     assert taken(pipelines) == "fast"
     assert taken(pipelines, parent=NonRecordingSpan(make_span_context(sampled=False))) == "none"
 
 
-# -- Later ----------------------------------------------------------------------------------------------------------
+# -- Queues ---------------------------------------------------------------------------------------------------------
 
 
 def batched(pipelines, **options):
-    """A pipeline whose only processor is ours, around one that exports in batches; it has started one span."""
-    exporter = InMemorySpanExporter()
+    """A factory on a provider whose only processor is ours, around one that exports in batches; its tracer."""
     provider = TracerProvider(shutdown_on_exit=False, **options)
-    provider.add_span_processor(DbsightSpanProcessor(BatchSpanProcessor(exporter)))
+    provider.add_span_processor(DbsightSpanProcessor(BatchSpanProcessor(InMemorySpanExporter())))
     pipelines.made.append(provider)
     pipelines.provider = provider
-    pipelines.pipeline = span.Pipeline(provider)
-    with provider.get_tracer("application").start_as_current_span("GET /"):
-        pipelines.pipeline.start("SELECT", {}, NOW_NS, get_current())
-    return pipelines.pipeline
+    pipelines.factory = span.SpanFactory(provider)
+    return provider.get_tracer("application")
 
 
-def later_below(pipeline, parent):
-    """What the pipeline says of a span below this one."""
-    return pipeline.parent_of_later(set_span_in_context(parent, Context()))
+def queue_of(pipelines, current=None):
+    """What takes a query that begins in a context, by default in the current one."""
+    return pipelines.begin(make_operation(fresh()), get_current() if current is None else current).queue
 
 
-@pytest.mark.parametrize("flags", [TraceFlags.SAMPLED, TraceFlags.SAMPLED | 2, TraceFlags.DEFAULT])
-def test_a_span_that_is_started_later_is_the_same(pipelines, flags):
-    """Parent, flags, trace state, origin, and nothing below an unsampled parent; its id alone is another."""
-    pipeline = batched(pipelines)
-    context = SpanContext(5, 6, is_remote=False, trace_flags=TraceFlags(flags), trace_state=TraceState([("a", "b")]))
-    current = set_span_in_context(NonRecordingSpan(context), Context())
-    now = pipeline.start("SELECT", {}, NOW_NS, current)
-    later = pipeline.start_later(pipeline.parent_of_later(current))
-    contexts = pipeline.contexts(later)
-    first, second = contexts(), contexts()
-    assert (later.parent, later.origin, later.tracer, later.span, later.extra) == (
-        *(now.parent, now.origin, now.tracer, now.span, now.extra),
-    )
-    if flags & TraceFlags.SAMPLED:
-        assert len({each.span_id for each in (now.context, first, second)}) == 3
-        assert (first[0], *first[2:]) == (second[0], *second[2:]) == (now.context[0], *now.context[2:])
-    else:
-        assert first is second is now.context is None
+def test_a_query_below_a_local_root_is_left_with_its_window(pipelines):
+    """Whatever the sampler: it is asked in the drain."""
+    for options in ({}, {"sampler": ALWAYS_ON}, {"sampler": ByName(Decision.RECORD_AND_SAMPLE)}):
+        with batched(pipelines, **options).start_as_current_span("GET /"):
+            assert queue_of(pipelines) is scope.window.get()
 
 
-def test_later_is_for_children_of_local_spans_alone(pipelines):
-    """Without a span, or below one of another process, a root has to be drawn first."""
-    pipeline = batched(pipelines)
-    assert pipeline.parent_of_later(Context()) is None
-    remote = SpanContext(5, 6, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
-    assert later_below(pipeline, NonRecordingSpan(remote)) is None
-    local = make_span_context()
-    assert later_below(pipeline, NonRecordingSpan(local)) == local
+def test_a_query_outside_spans_is_left_with_the_window_of_its_synthetic_root(pipelines):
+    """Also where the work was called from another process."""
+    batched(pipelines)
+    assert queue_of(pipelines, Context()) is scope.root.get().window
+    remote = NonRecordingSpan(make_span_context(remote=True))
+    assert queue_of(pipelines, set_span_in_context(remote, Context())) is scope.root.get().window
 
 
-def test_later_is_never_where_somebody_would_miss_the_span(pipelines):
-    """An exporter that is told of each span at once, a sampler that wants to be asked, a processor that is new."""
-    parent = NonRecordingSpan(make_span_context())
-    pipeline = batched(pipelines)
-    assert later_below(pipeline, parent) is not None
-    (ours,) = pipelines.provider._active_span_processor._span_processors
-    ours.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
-    assert later_below(pipeline, parent) is None
-    pipeline.start("SELECT", {}, NOW_NS, set_span_in_context(parent, Context()))
-    assert later_below(pipeline, parent) is None
+def test_a_query_below_a_span_whose_window_is_not_known_waits_too(pipelines):
+    """In the queue of no window."""
+    batched(pipelines)
+    below = set_span_in_context(NonRecordingSpan(make_span_context()), Context())
+    assert queue_of(pipelines, below) is recording.loose
 
-    pipeline = batched(pipelines, sampler=ByName(Decision.RECORD_AND_SAMPLE))
-    assert later_below(pipeline, parent) is None
 
-    pipeline = batched(pipelines)
-    pipelines.provider.add_span_processor(Starts())
-    assert later_below(pipeline, parent) is None
-
+def test_nothing_waits_where_somebody_would_miss_the_span(pipelines):
+    """An exporter that gets each span at once, a processor that is new, a provider without our processor."""
+    with batched(pipelines).start_as_current_span("GET /"):
+        assert queue_of(pipelines) is not None
+        (ours,) = pipelines.provider._active_span_processor._span_processors
+        ours.add_span_processor(SimpleSpanProcessor(InMemorySpanExporter()))
+        scope.window.get().drain()
+        with trace.use_span(NonRecordingSpan(make_span_context())):
+            assert queue_of(pipelines) is None
+    with batched(pipelines).start_as_current_span("GET /"):
+        pipelines.provider.add_span_processor(Starts())
+        assert queue_of(pipelines) is None
     pipelines.make()
-    pipelines.run(make_operation(fresh()))
-    assert later_below(pipelines.pipeline, parent) is None
+    assert queue_of(pipelines, set_span_in_context(NonRecordingSpan(make_span_context()), Context())) is None

@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import bus
+from dbsight import recording
 from dbsight.instrument.caches import keep_together
 from dbsight.model import CacheEvent, Operation
 from dbsight.safety import failed
@@ -139,7 +139,7 @@ def _is_awaited(operation: Operation) -> bool:
     return not operation.blocked_loop
 
 
-class Watcher:
+class Watcher(recording.Consumer):
     """Listens while the command runs."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class Watcher:
 
     def start(self) -> None:
         """Listen from now on."""
-        bus.subscribe(self.observe)
+        recording.subscribe(self)
         keep_together(1)  # what a cache is asked for first, and what is put into it before, is of interest
         if find_spec("sqlalchemy") is not None:
             from sqlalchemy import event

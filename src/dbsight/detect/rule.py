@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation, Snapshot
+    from dbsight.recording import OpenWindow
 
 
 class Rule(ABC):
@@ -48,7 +49,7 @@ class WindowRule(Rule):
     of_events: ClassVar[bool] = False
     of_repetition: ClassVar[bool] = False
 
-    def visit(self, operation: Operation, window: Window | None) -> Finding | None:
+    def visit(self, operation: Operation, window: OpenWindow | None) -> Finding | None:
         """Look at one operation on the hot path: one that took as long as the lowest limit of any, at least.
 
         Returns:
@@ -60,7 +61,7 @@ class WindowRule(Rule):
         """Look at a whole window when it is over, or when it reached its bounds and is about to be emptied."""
         return ()
 
-    def conclude(self, window: Window, route: str) -> Iterable[Finding]:
+    def conclude(self, window: OpenWindow, route: str) -> Iterable[Finding]:
         """Look at the totals of a whole window when it is over for good, and its route is known.
 
         What it did, operation by operation, was handed to ``complete`` and is gone.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dbsight.detect.rule import Rule
     from dbsight.detect.window import Window
     from dbsight.model import Finding, Operation, Snapshot
+    from dbsight.recording import OpenWindow
 
 _MAX_FINDINGS_PER_WINDOW: Final = 100
 
@@ -47,7 +48,7 @@ class RuleRunner:
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
         self.suppressions = Suppressions(settings)
 
-    def visit(self, operation: Operation, window: Window | None) -> tuple[Finding, ...]:
+    def visit(self, operation: Operation, window: OpenWindow | None) -> tuple[Finding, ...]:
         """What is to be said of one operation that may be slow."""
         findings: tuple[Finding, ...] = ()
         for rule in self.visitors:
@@ -60,8 +61,8 @@ class RuleRunner:
                 findings = (*findings, found)
         return findings
 
-    def complete(self, window: Window, part: Window) -> None:
-        """RuleRunner a window, or the part of it that came together, and note in it what was found."""
+    def complete(self, window: OpenWindow, part: Window) -> None:
+        """Run the rules on a window, or on the part of it that came together, and note in it what was found."""
         if not part.operations and not part.events:
             return
         events, repeats = part.events, part.repeats()
@@ -77,8 +78,8 @@ class RuleRunner:
                 if self.suppressions.passes(finding):
                     merge(window.findings, finding)
 
-    def conclude(self, window: Window, route: str) -> None:
-        """RuleRunner the totals of a window; its route is known now, and what is ignored there goes."""
+    def conclude(self, window: OpenWindow, route: str) -> None:
+        """Run the rules on the totals of a window; its route is known now, and what is ignored there goes."""
         for rule in tuple(self.closers):
             try:
                 found = list(rule.conclude(window, route))
@@ -114,7 +115,7 @@ class RuleRunner:
         self.closers = [other for other in self.closers if other is not rule]
 
 
-def _placed(found: Finding, context: SpanContext | None, window: Window | None) -> Finding:
+def _placed(found: Finding, context: SpanContext | None, window: OpenWindow | None) -> Finding:
     if context is not None:
         found.trace = f"{context.trace_id:032x}"
     if window is not None:

@@ -1,1 +1,1 @@
-"""1 WATCH: one file per client library; each fills Operations and publishes them on the bus."""
+"""1 WATCH: one file per client library; each fills one record per operation and appends it to the queue."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import threading
-from time import time_ns
 from typing import TYPE_CHECKING, Final
 
-from dbsight import bus
+from dbsight import recording
 from dbsight.model import LockEvent, Operation, TransactionEvent
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ _MAX_HELD: Final = 1_000
 _MAX_STATEMENTS: Final = 2_000
 
 
-class AdvisoryLocks:
+class AdvisoryLocks(recording.Consumer):
     """Follows locks from ``pg_advisory_lock`` to ``pg_advisory_unlock``, those of transactions to their end.
 
     What ``pg_try_advisory_lock`` answered is not known: it was got when it is released later, else it is not counted.
@@ -71,6 +70,8 @@ class AdvisoryLocks:
             if operation.error_type is not None or not trying:
                 self._publish("acquire", operation, operation.duration, acquired=operation.error_type is None)
             if operation.error_type is None:
+                if what == "xact_lock":  # the transaction before has ended, though its event comes later
+                    self._release(key, operation.start_ns)
                 with self._lock:
                     known = self._held.get(key)
                     # One that was got is not lost to a try of somebody else on the same thread, which fails.
@@ -92,15 +93,19 @@ class AdvisoryLocks:
         self._publish("release", operation, max(0.0, (at_ns - operation.end_ns) / 1e9))
 
     def _end_of_transaction(self, event: TransactionEvent) -> None:
-        thread = threading.get_ident()
         for key, (operation, _) in tuple(self._held.items()):
             shape = self._shapes.get(operation.statement.fingerprint)
-            if key[:2] == (event.database.key, thread) and shape is not None and shape[0] == "xact_lock":
-                self._release(key, event.at_ns or time_ns())
+            if (
+                key[:2] == (event.database.key, event.thread)
+                and shape is not None
+                and shape[0] == "xact_lock"
+                and operation.end_ns <= event.at_ns  # else it belongs to a later transaction
+            ):
+                self._release(key, event.at_ns)
 
     @staticmethod
     def _publish(kind: str, operation: Operation, seconds: float, *, acquired: bool = True) -> None:
-        bus.observe(
+        recording.publish(
             LockEvent(
                 kind,  # type: ignore[arg-type]
                 "postgresql",

@@ -127,18 +127,18 @@ def aiocache(module: Any, counter: Counting, patches: Patches) -> None:
 
 
 def sqlalchemy(module: Any, counter: Counting, patches: Patches) -> None:
-    """The cache of compiled statements: a miss is a statement that was compiled."""
+    """The cache of compiled statements: a miss is a statement that was compiled. Whoever watches statements counts."""
+    from dbsight.instrument import sqlalchemy_call
+
     counting = counter("sqlalchemy.compiled")
 
-    def after_cursor_execute(conn: Any, cursor: Any, text: Any, parameters: Any, context: Any, many: Any) -> None:
-        outcome = getattr(getattr(context, "cache_hit", None), "name", "")
-        if outcome == "CACHE_HIT":
-            counting.hit()
-        elif outcome == "CACHE_MISS":
-            counting.missed()
-            counting.stored()
+    def count(hits: int, misses: int) -> None:
+        _count(counting, hits, misses)
+        if misses:
+            counting.stored(misses)
 
-    patches.listen(module.Engine, "after_cursor_execute", after_cursor_execute)
+    sqlalchemy_call.compiled_cache = count
+    patches.at_undo(lambda: setattr(sqlalchemy_call, "compiled_cache", None))
 
 
 LIBRARIES: Final[tuple[tuple[str, Callable[[Any, Counting, Patches], None]], ...]] = (

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import bus, safety, scope
+from dbsight import recording, safety, scope
 from dbsight.instrument import callsite, mappings
 from dbsight.instrument.cache_libraries import LIBRARIES
 from dbsight.instrument.wrap import Patches
@@ -139,7 +139,7 @@ class Counter:
                 call_site=site,
                 origin=self._origin,
             )
-            bus.observe(event)
+            recording.publish(event)
 
     def _add_up(self) -> list[int]:
         """Add what commands noted to the counts, and give the sizes."""

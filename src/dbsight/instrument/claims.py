@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
     from dbsight.model import Operation, Verdict
+    from dbsight.span import PendingQuery
 
 _UPSTREAM = "opentelemetry.instrumentation.sqlalchemy.engine"
 _MAX_OPEN = 10_000
@@ -32,19 +33,32 @@ class Claim:
     """One query between the two instrumentations.
 
     Args:
-        operation: What ours knows of it, complete once it is over.
+        context: Of the other span, below the operation's parent.
         attributes: What a span of ours would have had before the call.
         moved: The other span is a root of its own, and becomes a child of the operation's parent.
 
     Attributes:
-        verdict: What the analysers said of it, once it is over.
+        operation: What ours knows of it, once it was drained.
+        verdict: What must stand on its span, once it was drained.
         made: The enriched span, which all processors get.
     """
 
-    __slots__ = ("_lock", "_over", "_span", "_waiting", "attributes", "made", "moved", "operation", "verdict")
+    __slots__ = (
+        "_lock",
+        "_over",
+        "_span",
+        "_waiting",
+        "attributes",
+        "context",
+        "made",
+        "moved",
+        "operation",
+        "verdict",
+    )
 
-    def __init__(self, operation: Operation, attributes: Mapping[str, Any], *, moved: bool) -> None:
-        self.operation = operation
+    def __init__(self, context: SpanContext, attributes: Mapping[str, Any], *, moved: bool) -> None:
+        self.context = context
+        self.operation: Operation | None = None
         self.attributes = attributes
         self.moved = moved
         self.verdict: Verdict | None = None
@@ -54,8 +68,9 @@ class Claim:
         self._span: ReadableSpan | None = None
         self._waiting: tuple[Callable[[Claim, ReadableSpan], None], ...] = ()
 
-    def settle(self, verdict: Verdict | None) -> None:
+    def settle(self, operation: Operation, verdict: Verdict | None) -> None:
         """The query is over: hand on the span, if it has ended."""
+        self.operation = operation
         self.verdict = verdict
         with self._lock:
             self._over = True
@@ -91,13 +106,12 @@ def are_made_elsewhere(connection: Any) -> bool:
     )
 
 
-def claim(execution: Any, operation: Operation, attributes: Mapping[str, Any]) -> Claim | None:
+def claim(execution: Any, call: PendingQuery) -> Claim | None:
     """Find the span that was made of a query, before it ends.
 
     Args:
         execution: SQLAlchemy's execution context.
-        operation: Gets the context of that span.
-        attributes: As in ``Claim``.
+        call: The query.
 
     Returns:
         None where it is not recorded.
@@ -106,7 +120,7 @@ def claim(execution: Any, operation: Operation, attributes: Mapping[str, Any]) -
     if span is None or not span.is_recording():
         return None
     context = span.get_span_context()
-    parent = operation.parent
+    parent = call.parent
     moved = (
         getattr(span, "parent", None) is None
         and parent is not None
@@ -120,8 +134,7 @@ def claim(execution: Any, operation: Operation, attributes: Mapping[str, Any]) -
             trace_flags=context.trace_flags,
             trace_state=context.trace_state,
         )
-    operation.context = context
-    made = Claim(operation, attributes, moved=moved)
+    made = Claim(context, call.template.attributes, moved=moved)
     if len(_open) >= _MAX_OPEN:  # nobody asks for them: a provider without our processor
         _open.pop(next(iter(_open)), None)
     _open[context.span_id] = made

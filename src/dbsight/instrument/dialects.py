@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -103,13 +102,10 @@ def buffers_rows(dialect: Any) -> bool:
     return getattr(dialect, "driver", "") in _BUFFERING
 
 
-def driver_is_instrumented(dialect: Any) -> bool:
-    """Whether OpenTelemetry's instrumentor of this dialect's driver is active."""
+def instrumentor_of(dialect: Any) -> tuple[str, str]:
+    """OpenTelemetry's instrumentor of this dialect's driver: its module and its class; empty where there is none."""
     module, name = _INSTRUMENTORS.get(getattr(dialect, "driver", ""), ("", ""))
-    loaded = sys.modules.get(f"opentelemetry.instrumentation.{module}")
-    instrumentor = getattr(loaded, name, None)
-    # A singleton: making one gives the one that is there.
-    return instrumentor is not None and bool(instrumentor().is_instrumented_by_opentelemetry)
+    return (f"opentelemetry.instrumentation.{module}" if module else "", name)
 
 
 def error_of(error: BaseException) -> tuple[str, str | None]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import SpanKind, get_current_span
 
-from dbsight import bus, config, scope, semconv, span
+from dbsight import config, recording, scope, semconv, span
 from dbsight.instrument import callsite
 from dbsight.instrument.advisory_locks import AdvisoryLocks
 from dbsight.instrument.wrap import Patches
@@ -141,7 +141,7 @@ def _publish(
     **about: Any,
 ) -> None:
     try:
-        bus.observe(LockEvent(kind, _SYSTEM, name, time_ns(), seconds, call_site=site, parent=parent, **about))
+        recording.record(LockEvent(kind, _SYSTEM, name, time_ns(), seconds, call_site=site, parent=parent, **about))
     except Exception:
         failed("locks.publish")
 
@@ -185,8 +185,8 @@ class _Releasing:
 class Watcher:
     """The hooks of one instrumentor, sync and async."""
 
-    def __init__(self, pipeline: span.Pipeline) -> None:
-        self.pipeline = pipeline
+    def __init__(self, factory: span.SpanFactory) -> None:
+        self.factory = factory
 
     def acquiring(self, lock: Any) -> _Acquiring | None:
         """Somebody wants a lock; None while instrumentation is suppressed."""
@@ -238,7 +238,7 @@ class Watcher:
 
     def _span(self, name: str, seconds: float, attempts: int, pauses: tuple[float, ...], acquired: bool) -> None:
         """What waited is worth a span: its tries are spans of their own beside it."""
-        if not self.pipeline.live() or not get_current_span().is_recording():
+        if not self.factory.live() or not get_current_span().is_recording():
             return
         end = time_ns()
         attributes = {
@@ -247,7 +247,7 @@ class Watcher:
             semconv.LOCK_RETRIES: attempts - 1,
             semconv.LOCK_BACKOFF: backoff(pauses),
         }
-        made = self.pipeline.tracer().start_span(
+        made = self.factory.tracer().start_span(
             "lock acquire", kind=SpanKind.INTERNAL, attributes=attributes, start_time=end - int(seconds * 1e9)
         )
         made.end(end)
@@ -288,7 +288,7 @@ class LockInstrumentor(BaseInstrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        watcher = Watcher(span.Pipeline(kwargs.get("tracer_provider")))
+        watcher = Watcher(span.SpanFactory(kwargs.get("tracer_provider")))
         patches = self._patches = Patches()
         for package in ("redis", "valkey"):
             if importlib.util.find_spec(package) is None:
@@ -299,14 +299,14 @@ class LockInstrumentor(BaseInstrumentor):
                 patches.wrap(lock, "do_acquire", begin=watcher.trying)
                 patches.wrap(lock, "do_release", begin=_Releasing)
         self._advisory = AdvisoryLocks()
-        bus.subscribe(self._advisory.observe, self._advisory.observe_all)
+        recording.subscribe(self._advisory)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._patches is not None:
             self._patches.undo()
             self._patches = None
         if self._advisory is not None:
-            bus.unsubscribe(self._advisory.observe)
+            recording.unsubscribe(self._advisory)
             self._advisory = None
 
 

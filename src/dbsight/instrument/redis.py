@@ -14,26 +14,22 @@ from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import bus, config, scope, span
+from dbsight import config, scope, semconv, span
 from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
+from dbsight.instrument.redis_call import CommandCall
 from dbsight.instrument.redis_clients import LOOK_UPS, WATCHING, database_of, queued, running, transforms
-from dbsight.instrument.redis_running import Running
 from dbsight.instrument.wrap import Patches
-from dbsight.model import Operation
 from dbsight.statement.redis.reader import read_command, read_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import TracerProvider
 
     from dbsight.instrument.wrap import Hook
-    from dbsight.statement.redis.command import Command
 
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192
@@ -49,7 +45,7 @@ class Watcher:
 
     def __init__(self, system: str, provider: TracerProvider | None) -> None:
         self.system = system
-        self.pipeline = span.Pipeline(provider)
+        self.factory = span.SpanFactory(provider)
 
     def command(self, *, asynchronous: bool, keeps: bool = False) -> Hook:
         """The hook around a method that sends one command.
@@ -58,99 +54,68 @@ class Watcher:
             asynchronous: It is awaited.
             keeps: It keeps its connection after the reply.
         """
-        live, start, system = self.pipeline.live, self._start, self.system
+        start = self._start
 
-        def begin(client: Any, args: Any) -> Running | None:
-            if not args or not (bus.listeners or live()):
-                return None
-            return start(client, read_command(args, system), 0, args, asynchronous, keeps)
+        def begin(client: Any, args: Any) -> CommandCall | None:
+            return start(client, args, None, asynchronous, keeps) if args else None
 
         return begin
 
     def batch(self, *, asynchronous: bool) -> Hook:
         """The hook around a method that sends a pipeline; an empty one sends nothing."""
 
-        def begin(pipe: Any) -> Running | None:
-            if not (bus.listeners or self.pipeline.live()):
-                return None
+        def begin(pipe: Any) -> CommandCall | None:
             commands, transaction = queued(pipe)
             if not commands and not (transaction and getattr(pipe, "watching", False)):
                 return None
-            command = read_pipeline(commands, self.system, transaction=transaction)
-            batch = len(commands) if len(commands) > 1 else 0
-            return self._start(pipe, command, batch, None, asynchronous, False)
+            return self._start(pipe, commands, transaction, asynchronous, False)
 
         return begin
 
-    @staticmethod
-    def _unseen(current: Context) -> bool:
-        if current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation"):
-            return True
-        upstream = sys.modules.get(_UPSTREAM)  # another distribution switched it on: its span is enriched
-        return upstream is not None and upstream.RedisInstrumentor().is_instrumented_by_opentelemetry
-
     def _start(
-        self,
-        client: Any,
-        command: Command,
-        batch: int,
-        raw: Any,
-        asynchronous: bool,
-        keeps: bool,
-    ) -> Running | None:
-        sending = Running()
-        sending.pipeline = self.pipeline
-        sending.command = command
-        database = database_of(client, self.system)
-        sending.prepared = prepared = span.prepare(command, database)
+        self, client: Any, sent: Any, transaction: bool | None, asynchronous: bool, keeps: bool
+    ) -> CommandCall | None:
+        """A command is about to be sent, or a pipeline, for which ``transaction`` is not None."""
+        upstream = sys.modules.get(_UPSTREAM)  # another distribution enabled it: its span is enriched
+        if upstream is not None and upstream.RedisInstrumentor().is_instrumented_by_opentelemetry:
+            return None
+        call = CommandCall()
+        call.factory = self.factory
+        call.start_ns = time_ns()
+        if not self.factory.locate(call):
+            return None
+        settings = config.current()
+        if transaction is None:
+            command = read_command(sent, self.system)
+            if settings.query_text == "raw":
+                call.extra = {semconv.DB_QUERY_TEXT: " ".join(map(str, sent))[:_TEXT_LIMIT]}
+        else:
+            command = read_pipeline(sent, self.system, transaction=transaction)
+            if len(sent) > 1:
+                call.batch_size = len(sent)
+        call.statement = command
+        call.database = database = database_of(client, self.system)
+        call.template = template = span.template_of(command, database)
         if database.several:
             kept = getattr(client, "connection", None) or getattr(client, "_transaction_connection", None)
-            sending.connections = (kept,) if kept is not None else ()
-        sending.operation = operation = Operation(command, database, time_ns(), 0.0)
-        current = scope.current_context()
-        unit = scope.window.get()
-        place = unit.place if unit is not None else None
-        # In the same context as the latest, everything is as it was then; to find it out costs as much as all the rest.
-        if place is not None and place[0] is current and place[1] is self:
-            sending.unit = unit
-            sending.parent = place[2]
-        elif self._unseen(current):
-            return None
-        else:
-            self._place(sending, current, unit)
-        settings = config.current()
-        operation.thread = get_ident()
-        operation.allowed = scope.allowed()
-        if batch:
-            operation.batch_size = batch
+            call.connections = (kept,) if kept is not None else ()
+        call.thread = get_ident()
+        allowed = scope.allowed()
+        if allowed:
+            call.allowed = allowed
         if settings.code_location == "on":
-            operation.call_site = callsite.find_near(prepared)
+            call.call_site = callsite.find_near(template)
         if asynchronous:
-            operation.asynchronous = True
+            call.asynchronous = True
         elif _get_running_loop() is not None:
-            operation.blocked_loop = True
-        if raw is not None and settings.query_text == "raw":
-            sending.text = " ".join(map(str, raw))[:_TEXT_LIMIT]
+            call.blocked_loop = True
         if keeps:
-            sending.keeps = True
+            call.keeps = True
         if command.effect in LOOK_UPS or command.parts:
-            sending.transformed = transforms(client, command)
-        running.set(sending)
-        sending.began = perf_counter()
-        return sending
-
-    def _place(self, sending: Running, current: Context, unit: Any) -> None:
-        """Find out where its span belongs, and whether it can wait for the end of the unit of work."""
-        parent = self.pipeline.parent_of_later(current) if unit is not None else None
-        if parent is not None and parent.trace_id == unit.trace_id:
-            sending.unit = unit
-            sending.parent = parent
-            if not unit.sealed:
-                unit.place = (current, self, parent)
-            return
-        prepared = sending.prepared
-        known = prepared.known(sending.command)
-        sending.started = self.pipeline.start(prepared.name, known, sending.operation.start_ns, current)
+            call.transformed = transforms(client, command)
+        running.set(call)
+        call.began = perf_counter()
+        return call
 
 
 def _attempt_failed(client: Any) -> None:

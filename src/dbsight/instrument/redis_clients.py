@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dbsight.instrument.pools.held import Held
-    from dbsight.model import Operation
     from dbsight.statement.redis.command import Command
 
 
@@ -21,8 +20,7 @@ class Sending(Protocol):
     """A command or pipeline, as far as others have to know.
 
     Attributes:
-        operation: Its record, not yet published: the line of the application stands there already, the name of its
-            pool and what it waited there are put there.
+        database: Where it is sent.
         over: Its reply is there.
         local: The client's own cache answered, and no server was asked.
         keeps: It keeps its connection, because it watches keys.
@@ -30,7 +28,7 @@ class Sending(Protocol):
         request: The connection that it asks a pool for at the moment.
     """
 
-    operation: Operation
+    database: Database
     request: Held | None
     over: bool
     local: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbsight import bus
+from dbsight import recording
 from dbsight.instrument import caches
 from dbsight.model import CacheEvent
 
@@ -92,7 +92,7 @@ def count(seen: Sequence[Look], operation: Operation) -> None:
         if hits or misses or stores:
             caches.counter(label, "", "", template).note(look, operation.call_site, operation.origin)
         if removals:
-            bus.observe(
+            recording.publish(
                 CacheEvent(
                     label,
                     operation.end_ns,

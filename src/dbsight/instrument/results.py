@@ -14,9 +14,9 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    from collections.abc import Callable
 
-    from dbsight.instrument.sqlalchemy import Running
+    from dbsight.instrument.sqlalchemy_call import StatementCall
 
 _NO_SLOTS: tuple[str, ...] = ()
 
@@ -24,19 +24,19 @@ _kinds: dict[type, type[Followed]] = {}
 """By the class of the strategy that is followed; SQLAlchemy has four."""
 
 
-def follow(inner: Any, running: Running, *, quiet: bool = False) -> Followed:
+def follow(inner: Any, call: StatementCall, *, quiet: bool = False) -> Followed:
     """A fetch strategy around another one, and an instance of the same class.
 
     Args:
         inner: The other one.
-        running: The statement whose result it is.
+        call: The statement whose result it is.
         quiet: The fetches call an instrumented driver, whose spans are suppressed as those of the execution were.
     """
     kind = _kinds.get(type(inner))
     if kind is None:
         base = type(inner)
         names = {
-            "__slots__": ("_closing", "_fetching", "_inner", "_quiet", "_running"),
+            "__slots__": ("_began", "_call", "_closing", "_fetching", "_inner", "_quiet"),
             "__module__": base.__module__,
             "__qualname__": base.__qualname__,
             "__doc__": base.__doc__,
@@ -44,7 +44,7 @@ def follow(inner: Any, running: Running, *, quiet: bool = False) -> Followed:
         kind = _kinds[base] = type(base.__name__, (Followed, base), names)
     followed = kind.__new__(kind)
     followed._inner = inner
-    followed._running = running
+    followed._call = call
     followed._closing = followed._fetching = False
     followed._quiet = quiet
     return followed
@@ -59,11 +59,12 @@ class Followed:
 
     __slots__ = _NO_SLOTS  # a class cannot inherit from several classes that have slots
 
+    _began: float
     _closing: bool
     _fetching: bool
     _inner: Any
     _quiet: bool
-    _running: Running
+    _call: StatementCall
 
     def __getattr__(self, name: str) -> Any:
         # The slots of the strategy's own class are empty here.
@@ -71,45 +72,54 @@ class Followed:
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         """As the inner strategy's; one row, or None at the end."""
-        self._fetching = True
-        began = perf_counter()
         row = self._fetch(self._inner.fetchone, result, dbapi_cursor, hard_close)
-        self._fetched(began, (row,) if row is not None else ())
+        self._fetched(row is not None)
         return row
 
     def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
         """As the inner strategy's; a list of rows."""
-        self._fetching = True
-        began = perf_counter()
         rows = self._fetch(self._inner.fetchmany, result, dbapi_cursor, size)
-        self._fetched(began, rows)
+        self._fetched(len(rows))
         return rows
 
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
         """As the inner strategy's; a list of rows."""
-        self._fetching = True
-        began = perf_counter()
         rows = self._fetch(self._inner.fetchall, result, dbapi_cursor)
-        self._fetched(began, rows)
+        self._fetched(len(rows))
         return rows
 
     def _fetch(self, fetch: Callable[..., Any], *arguments: Any) -> Any:
-        if not self._quiet:
-            return fetch(*arguments)
-        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        """Call the inner strategy; what it raises passes, once the query is finished with it."""
+        self._fetching = True
+        self._began = perf_counter()
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if self._quiet else None
         try:
             return fetch(*arguments)
+        except BaseException as error:
+            self._failed(error)
+            raise
         finally:
-            detach(token)
+            if token is not None:
+                detach(token)
+
+    def _fetched(self, rows: int) -> None:
+        self._fetching = False
+        call = self._call
+        if not call.over:
+            call.last = now = perf_counter()
+            call.duration += now - self._began
+            call.rows = rows + (call.rows or 0)
+            if self._closing:
+                self._finish()
 
     @guard
-    def _fetched(self, began: float, rows: Sized) -> None:
-        self._fetching = False
-        running = self._running
-        if not running.over:
-            running.fetched(began, len(rows))
-            if self._closing:
-                running.finish()
+    def _failed(self, error: BaseException) -> None:
+        self._call.last = perf_counter()
+        self._call.finish(getattr(error, "orig", None) or error)
+
+    @guard
+    def _finish(self) -> None:
+        self._call.finish()
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
         """The result is exhausted or was given up."""
@@ -121,15 +131,15 @@ class Followed:
         self._close()
         self._inner.hard_close(result, dbapi_cursor)
 
-    @guard
     def _close(self) -> None:
         if self._fetching:
             self._closing = True
-        else:
-            self._running.finish()
+        elif not self._call.over:
+            self._finish()
 
     def handle_exception(self, result: Any, dbapi_cursor: Any, err: BaseException) -> Any:
-        """Hand on the driver's exception; the ``handle_error`` event finishes the query."""
+        """Hand on the driver's exception."""
+        self._failed(err)
         return self._inner.handle_exception(result, dbapi_cursor, err)
 
     def yield_per(self, result: Any, dbapi_cursor: Any, num: int) -> None:
@@ -140,4 +150,4 @@ class Followed:
 
     @guard
     def _replace(self, result: Any) -> None:
-        result.cursor_strategy = follow(result.cursor_strategy, self._running, quiet=self._quiet)
+        result.cursor_strategy = follow(result.cursor_strategy, self._call, quiet=self._quiet)

@@ -7,10 +7,11 @@ sees: those are none.
 
 from __future__ import annotations
 
+from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import bus, config, scope
+from dbsight import config, recording, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import held_by_connection, open_connections
 from dbsight.instrument.pools.pool import current_parent
@@ -68,7 +69,7 @@ def _held(connection: Any) -> Held | None:
 
 def begin(connection: Any) -> None:
     """A transaction begins."""
-    if not bus.listening() or scope.suppressed():
+    if not recording.listening() or scope.suppressed():
         return
     held = _held(connection)
     target = connection.dialect.__dict__.get("_dbsight_target")
@@ -86,14 +87,14 @@ def _autocommits(connection: Any) -> bool:
     return asked is not None and bool(asked())
 
 
-def commit(connection: Any, *_: Any) -> None:
+def commit(connection: Any) -> None:
     """It was committed."""
     held = _held(connection)
     if held is not None and held.transaction is not None:
         _end(held, "commit")
 
 
-def rollback(connection: Any, *_: Any) -> None:
+def rollback(connection: Any) -> None:
     """It was rolled back, by the application or because its connection was given back."""
     held = _held(connection)
     if held is not None and held.transaction is not None:
@@ -104,7 +105,7 @@ def _end(held: Held, result: Any) -> None:
     transaction: Transaction = held.transaction
     held.transaction = None
     seconds = perf_counter() - transaction.began
-    bus.observe(
+    recording.record(
         TransactionEvent(
             transaction.database,
             result,
@@ -114,6 +115,7 @@ def _end(held: Held, result: Any) -> None:
             queries=held.queries - transaction.queries,
             writes=held.writes - transaction.writes,
             failed=held.failures > transaction.failures,
+            thread=get_ident(),
             allowed=transaction.allowed,
             call_site=transaction.site,
             parent=current_parent() if seconds >= _TOLD else None,
@@ -149,12 +151,15 @@ def open_transactions() -> list[OpenTransaction]:
     return found[:_MAX_OPEN]
 
 
-LISTENERS: Final = (
-    ("begin", begin),
-    ("commit", commit),
-    ("rollback", rollback),
-    ("commit_twophase", commit),
-    ("rollback_twophase", rollback),
-    ("begin_twophase", begin),
+HOOKS: Final = (
+    ("_begin_impl", begin),
+    ("_commit_impl", commit),
+    ("_rollback_impl", rollback),
+    ("_begin_twophase_impl", begin),
+    ("_commit_twophase_impl", commit),
+    ("_rollback_twophase_impl", rollback),
 )
-"""Events of an engine."""
+"""Methods of ``Connection`` of SQLAlchemy 1.4 to 2.1, and what runs before them.
+
+Each dispatches an event of the same name; listening to it would cost every statement (see ``sqlalchemy.py``).
+"""

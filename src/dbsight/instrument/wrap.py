@@ -106,6 +106,7 @@ class Patches:
     def __init__(self) -> None:
         self._replaced: list[Replacement] = []
         self._listeners: list[tuple[Any, str, Any]] = []
+        self._at_undo: list[Callable[[], object]] = []
 
     def __bool__(self) -> bool:
         return bool(self._replaced or self._listeners)
@@ -165,6 +166,10 @@ class Patches:
         event.listen(target, name, registered)
         self._listeners.append((target, name, registered))
 
+    def at_undo(self, function: Callable[[], object]) -> None:
+        """Call a function when everything is put back."""
+        self._at_undo.append(function)
+
     def undo(self) -> None:
         """Put the very same objects back.
 
@@ -180,6 +185,9 @@ class Patches:
             else:
                 delattr(done.owner, done.name)
         self._replaced = []
+        for function in self._at_undo:
+            function()
+        self._at_undo = []
         if self._listeners:
             from sqlalchemy import event
 

@@ -165,9 +165,10 @@ class TransactionEvent(Event):
         queries: Statements in it.
         writes: Of these, those that wrote.
         failed: Whether one of them failed.
+        thread: Identity of the thread that ended it, 0 when unknown.
     """
 
-    __slots__ = ("database", "failed", "idle", "queries", "result", "seconds", "writes")
+    __slots__ = ("database", "failed", "idle", "queries", "result", "seconds", "thread", "writes")
 
     def __init__(
         self,
@@ -180,12 +181,14 @@ class TransactionEvent(Event):
         queries: int = 0,
         writes: int = 0,
         failed: bool = False,
+        thread: int = 0,
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
         allowed: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(at_ns, call_site, parent, origin, allowed)
+        self.thread = thread
         self.database = database
         self.result: Literal["commit", "rollback"] = result
         self.seconds = seconds
@@ -298,4 +301,4 @@ class LockEvent(Event):
 
 
 Observation = Operation | Event
-"""What an instrumentor publishes on the bus."""
+"""What an instrumentor records."""

@@ -19,14 +19,18 @@ from dbsight.span.attributes import (
     finding_event,
     verdict_attributes,
 )
-from dbsight.span.emission import Prepared, emit, prepare
-from dbsight.span.pipeline import DrawnRoot, Pipeline, Started, Wrapping
+from dbsight.span.emission import emit
+from dbsight.span.factory import PendingSpan, SpanFactory, Wrapping
+from dbsight.span.pending import PendingQuery
+from dbsight.span.synthetic_root import SyntheticRoot
+from dbsight.span.template import SpanTemplate, template_of
 
 __all__ = [
-    "DrawnRoot",
-    "Pipeline",
-    "Prepared",
-    "Started",
+    "PendingQuery",
+    "PendingSpan",
+    "SpanFactory",
+    "SpanTemplate",
+    "SyntheticRoot",
     "Wrapping",
     "changing_attributes",
     "code_attributes",
@@ -34,6 +38,6 @@ __all__ = [
     "exception_event",
     "finding_attributes",
     "finding_event",
-    "prepare",
+    "template_of",
     "verdict_attributes",
 ]

@@ -10,15 +10,13 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.status import Status, StatusCode
 
-from dbsight.model import SharedAttributes, TextAttributes
+from dbsight.model import TextAttributes
 from dbsight.span.attributes import (
     FETCH_TIME_SHOWN,
-    base_attributes,
     changing_attributes,
     error_status,
     exception_event,
     finding_event,
-    text_names,
 )
 
 if TYPE_CHECKING:
@@ -27,56 +25,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event, Tracer
     from opentelemetry.trace import Span
 
-    from dbsight.model import Database, Operation, Statement, Verdict
-    from dbsight.span.attributes import Attributes
-    from dbsight.span.pipeline import Started
+    from dbsight.model import Operation, Verdict
+    from dbsight.span.factory import PendingSpan
+    from dbsight.span.template import SpanTemplate
 
 
 _UNSET = Status(StatusCode.UNSET)
-_SHARED_PER_STATEMENT = 64
-_DATABASES_PER_STATEMENT = 64
-
-
-class Prepared:
-    """What every span of one statement on one database has in common.
-
-    Attributes:
-        name: Name of the span.
-        attributes: Known before the call, but for a text that is the statement's own.
-        texts: Names of attributes that hold such a text.
-        shared: Complete attributes of ordinary operations, one dictionary for all that are alike; never changed.
-        depth: How deep in the stack its latest place was; ``callsite.py``'s.
-        moves: How often that changed.
-    """
-
-    __slots__ = ("attributes", "depth", "moves", "name", "shared", "texts")
-
-    def __init__(self, name: str, attributes: Attributes, texts: tuple[str, ...] = ()) -> None:
-        self.name = name
-        self.attributes = attributes
-        self.texts = texts
-        self.shared: dict[Any, SharedAttributes] = {}
-        self.depth = self.moves = 0
-
-    def known(self, statement: Statement) -> Attributes:
-        """What is known of the statement before the call: the sampler sees it."""
-        if not self.texts or not statement.text:
-            return self.attributes
-        return {**self.attributes, **dict.fromkeys(self.texts, statement.text)}
-
-
-def prepare(statement: Statement, database: Database) -> Prepared:
-    """What the spans of this statement on this database have in common, made once."""
-    prepared: Prepared | None = statement.prebuilt.get(database)
-    if prepared is None:
-        if len(statement.prebuilt) >= _DATABASES_PER_STATEMENT:
-            statement.prebuilt.clear()
-        prepared = statement.prebuilt[database] = Prepared(
-            statement.summary or database.system,
-            base_attributes(statement, database),
-            text_names() if statement.own_text else (),
-        )
-    return prepared
 
 
 class _QuerySpan(ReadableSpan):
@@ -146,25 +100,25 @@ _KEPT = frozenset(
 _make = _QuerySpan if vars(ReadableSpan("")).keys() == _KEPT else _query_span
 
 
-def emit(started: Started, operation: Operation, verdict: Verdict | None, prepared: Prepared) -> None:
-    """Make the span of an operation that is over.
+def emit(pending: PendingSpan, operation: Operation, verdict: Verdict | None, template: SpanTemplate) -> None:
+    """Build the span of an operation that is over, and hand it to the processors.
 
     Args:
-        started: What was noted before the call.
+        pending: What ``SpanFactory`` decided about it.
         operation: What happened; its ``context`` and its ``parent`` are those of the span.
-        verdict: What the analysers said of it.
-        prepared: What ``prepare`` gave for its statement and database.
+        verdict: What must stand on it beyond that.
+        template: That of its statement and database.
     """
-    if started.span is not None:
-        _emit_ordinary(started.span, started.extra, operation, verdict)
-    elif started.tracer is not None:
-        span = _made(started, started.tracer, operation, verdict, prepared)
-        for receiver in started.pipeline.receivers(started.tracer):
+    if pending.span is not None:
+        _end_ordinary(pending.span, pending.extra, operation, verdict)
+    elif pending.tracer is not None:
+        span = _built(pending, pending.tracer, operation, verdict, template)
+        for receiver in pending.factory.receivers(pending.tracer):
             receiver.on_end(span)
 
 
-def _made(
-    started: Started, sdk: Tracer, operation: Operation, verdict: Verdict | None, prepared: Prepared
+def _built(
+    pending: PendingSpan, sdk: Tracer, operation: Operation, verdict: Verdict | None, template: SpanTemplate
 ) -> ReadableSpan:
     events: Sequence[Event] = ()
     status: Status | None = None
@@ -173,24 +127,24 @@ def _made(
         status = error_status(operation)
         events = (exception_event(operation),)
     if (
-        started.extra
+        pending.extra
         or verdict is not None
         or status is not None
         or operation.pool_wait > 0  # these hardly any other has
         or operation.fetch_time >= FETCH_TIME_SHOWN
     ):
-        known = prepared.known(operation.statement)
-        attributes = {**known, **started.extra, **changing_attributes(operation, verdict)}
+        known = template.known(operation.statement)
+        attributes = {**known, **pending.extra, **changing_attributes(operation, verdict)}
         if verdict is not None and verdict.events:
             events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.events))
     else:
-        shared = _shared(prepared, operation)
+        shared = template.shared(operation)
         text = operation.statement.text
         attributes = TextAttributes(shared, text) if shared.texts and text else shared
-    return _make(prepared.name, sdk, operation, attributes, events, status)
+    return _make(template.name, sdk, operation, attributes, events, status)
 
 
-def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:
+def _end_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:
     span.set_attributes({**extra, **changing_attributes(operation, verdict)})
     if operation.error_type is not None:
         event = exception_event(operation)
@@ -201,21 +155,3 @@ def _emit_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, v
             event = finding_event(found, operation.end_ns)
             span.add_event(event.name, event.attributes, event.timestamp)
     span.end(operation.end_ns)
-
-
-def _shared(prepared: Prepared, operation: Operation) -> SharedAttributes:
-    key = (
-        operation.call_site,
-        operation.rows,
-        operation.affected,
-        operation.relationship,
-        operation.load,
-        operation.batch_size,
-    )
-    attributes = prepared.shared.get(key)
-    if attributes is None:
-        changing = changing_attributes(operation, None)
-        attributes = SharedAttributes({**prepared.attributes, **changing}, prepared.texts)
-        if len(prepared.shared) < _SHARED_PER_STATEMENT:
-            prepared.shared[key] = attributes
-    return attributes

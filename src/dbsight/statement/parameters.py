@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 import marshal
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from pickle import Pickler
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 from dbsight.statement.salt import SALT
 
@@ -40,16 +43,16 @@ def hash_parameters(parameters: Any) -> int | None:
         parameters: A sequence or a mapping of values, as the driver gets them; None or empty when there are none.
 
     Returns:
-        A number that is the same for the same values of the same types in this process only; None when the values
-        cannot be compared.
+        A number that is the same for the same values of the same types in this process only, whatever the names of a
+        mapping; None when the values cannot be compared.
     """
     try:
         if not parameters:
             return SALT
-        values = parameters.values() if type(parameters) is dict else parameters
+        values = tuple(parameters.values()) if type(parameters) is dict else parameters
         if _PLAIN.issuperset(map(type, values)):
-            return hash((SALT, marshal.dumps(parameters, _VERSION)))
-        return hash((SALT, marshal.dumps(_comparable(parameters, 0), _VERSION)))
+            return hash((SALT, marshal.dumps(values, _VERSION)))
+        return hash((SALT, marshal.dumps(_comparable(values, 0), _VERSION)))
     except Exception:
         # The values are the application's objects: to look into them may do anything.
         return None
@@ -97,6 +100,40 @@ def _pickled(value: Any) -> bytes:
     pickler.fast = True  # no memo: what is written does not depend on which objects are the same
     pickler.dump(value)
     return written.getvalue()
+
+
+_KEPT: Final = frozenset((int, float, bool, type(None), complex, Decimal, UUID, date, datetime, time, timedelta))
+_MAX_KEPT: Final = 100
+_MAX_KEPT_LENGTH: Final = 256
+
+
+def frozen(parameters: Any) -> Any:
+    """Copy the bound values of one execution, if hashing the copy later gives the same as hashing them now.
+
+    Args:
+        parameters: A sequence or a mapping of values, as the driver gets them; None or empty when there are none.
+
+    Returns:
+        A tuple, list or dict; None where the values have to be hashed at once: more than 100 of them, texts longer than
+        256 characters, values that the application can change, or whose class is not known.
+    """
+    kind = type(parameters)
+    if kind is tuple:
+        values = parameters
+    elif kind is dict:
+        parameters = parameters.copy()
+        values = parameters.values()
+    elif kind is list:
+        values = parameters = parameters.copy()
+    else:
+        return None
+    if len(values) > _MAX_KEPT:
+        return None
+    for value in values:
+        of = type(value)
+        if of not in _KEPT and ((of is not str and of is not bytes) or len(value) > _MAX_KEPT_LENGTH):
+            return None
+    return parameters
 
 
 def separate_values(parameters: Any) -> Mapping[object, int] | None:

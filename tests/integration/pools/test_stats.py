@@ -31,6 +31,7 @@ def test_pool_stats_have_the_names_of_the_guides(telemetry, postgresql):
     (info,) = waiting.pop("pool_info")
     waiting.pop("checkout_time_ms")
     assert waiting == {
+        "leaked": 0,
         "total": 3,
         "active": 3,
         "idle": 0,

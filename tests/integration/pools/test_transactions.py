@@ -7,8 +7,9 @@ import pytest
 import sqlalchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from dbsight import bus, semconv
+from dbsight import semconv
 from dbsight.model import TransactionEvent
+from hearing import hearing
 
 
 class Base(DeclarativeBase):
@@ -36,15 +37,8 @@ def engine(telemetry, tmp_path):
 @pytest.fixture
 def ended(engine):
     """The transactions that ended."""
-    events = []
-
-    def listen(observation):
-        if isinstance(observation, TransactionEvent):
-            events.append(observation)
-
-    bus.subscribe(listen)
-    yield events
-    bus.unsubscribe(listen)
+    with hearing(lambda observation: observation if isinstance(observation, TransactionEvent) else None) as events:
+        yield events
 
 
 def test_the_first_query_says_what_its_connection_waited(telemetry, engine):

@@ -97,7 +97,7 @@ def test_a_check_asks_a_question_and_says_what_to_do(check):
         ("spans", {"inside": Inside(attached=True, calls=3)}, "✔"),
         ("spans", {"inside": Inside(attached=True)}, "✘"),
         ("spans", {"inside": Inside(provider="their.Provider")}, "✘"),
-        ("spans", {"inside": Inside(attached=True, calls=3, errors={"bus.observe": 1})}, "✘✔"),
+        ("spans", {"inside": Inside(attached=True, calls=3, errors={"recording.publish": 1})}, "✘✔"),
         ("engines", {}, ""),
         ("engines", {"inside": Inside(practice=Practice(engines=[Engine("shop.db", where="app.py:3")]))}, "✔"),
         ("engines", {"inside": Inside(practice=Practice(engines=[Engine("shop.db")]))}, "?"),

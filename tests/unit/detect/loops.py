@@ -1,6 +1,6 @@
 """Builders for the tests of the rules: windows, and the loops that they hold."""
 
-from builders import NOW_NS, TRACE_ID, make_operation
+from builders import TRACE_ID, make_operation
 from dbsight.config import Settings
 from dbsight.detect.rules.n_plus_one import NPlusOne
 from dbsight.detect.window import Window
@@ -29,10 +29,7 @@ def loop(count, text=SELECT_CUSTOMER, *, at=0.01, every=0.004, first=1, **fields
 
 def make_window(operations, duration=1.0, *, request=True, name="GET /orders"):
     """A window that did these operations and took ``duration`` s, as the rules get it."""
-    window = Window(name, TRACE_ID, 1, NOW_NS, request=request)
-    for operation in operations:
-        window.add(operation)
-    return window.take(NOW_NS + int(duration * 1e9))
+    return Window(name, TRACE_ID, list(operations), duration=duration, request=request)
 
 
 def judge(operations, duration=1.0, *, request=True, **settings):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from dbsight import bus
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.pool import Pool
 from dbsight.model import PoolEvent
+from hearing import hearing
 
 
 class Library:
@@ -26,15 +26,12 @@ class Bounded(Pool):
 @pytest.fixture
 def told():
     """The kinds of events of pools, and how long each took, in whole seconds."""
-    events = []
 
-    def listen(observation):
-        if isinstance(observation, PoolEvent):
-            events.append((observation.kind, round(observation.seconds)))
+    def kind_and_seconds(observation):
+        return (observation.kind, round(observation.seconds)) if isinstance(observation, PoolEvent) else None
 
-    bus.subscribe(listen)
-    yield events
-    bus.unsubscribe(listen)
+    with hearing(kind_and_seconds) as events:
+        yield events
     registry.forget("test")
 
 

@@ -13,8 +13,8 @@ from dbsight.model import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbsight.detect.window import Window
     from dbsight.model import Category
+    from dbsight.recording import OpenWindow
 
 
 class BudgetExceeded(WindowRule):
@@ -44,13 +44,13 @@ class BudgetExceeded(WindowRule):
     category: ClassVar[Category] = "workload"
     settings: ClassVar[tuple[str, ...]] = ("budgets",)
 
-    def conclude(self, window: Window, route: str) -> Iterable[Finding]:
+    def conclude(self, window: OpenWindow, route: str) -> Iterable[Finding]:
         """Compare the totals of a unit of work with the budget of its route."""
-        calls = window.calls - window.spared_calls
+        calls = window.calls - window.allowed_calls
         if not self.configuration.budgets or not calls:
             return
         for metric, most in self._budget(route).items():
-            value = float(calls) if metric == "queries" else window.db_time - window.spared_time
+            value = float(calls) if metric == "queries" else window.db_time - window.allowed_time
             if value > most:
                 yield self._finding(window, route, metric, value, most)
 
@@ -60,7 +60,7 @@ class BudgetExceeded(WindowRule):
             return budgets[route]
         return next((limits for pattern, limits in budgets.items() if fnmatchcase(route, pattern)), {})
 
-    def _finding(self, window: Window, route: str, metric: str, value: float, most: float) -> Finding:
+    def _finding(self, window: OpenWindow, route: str, metric: str, value: float, most: float) -> Finding:
         if metric == "queries":
             title = f"{route} sends more queries than its budget"
             description = f"{value:.0f} queries, where the budget of {route} is {most:.0f}."

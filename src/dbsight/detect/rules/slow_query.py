@@ -12,8 +12,8 @@ from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
-    from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
+    from dbsight.recording import OpenWindow
 
 
 class SlowQuery(WindowRule):
@@ -50,7 +50,7 @@ class SlowQuery(WindowRule):
         self._limits = SlowThresholds(settings)
         self._lowest = self._limits.lowest
 
-    def visit(self, operation: Operation, window: Window | None) -> Finding | None:
+    def visit(self, operation: Operation, window: OpenWindow | None) -> Finding | None:
         """Compare one duration; a normal query costs that alone.
 
         Returns:
@@ -66,7 +66,7 @@ class SlowQuery(WindowRule):
             return None
         return self._finding(operation, window, "error" if query_class == "very_slow" else "warning", limit)
 
-    def _finding(self, operation: Operation, window: Window | None, severity: Severity, limit: float) -> Finding:
+    def _finding(self, operation: Operation, window: OpenWindow | None, severity: Severity, limit: float) -> Finding:
         statement = operation.statement
         wait, fetch = operation.pool_wait, operation.fetch_time
         execute = max(0.0, operation.duration - fetch)

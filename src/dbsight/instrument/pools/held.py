@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbsight.instrument.pools.pool import Pool
-    from dbsight.model import CallSite, Operation
+    from dbsight.model import CallSite
+    from dbsight.span import PendingQuery
 
 
 def _nothing() -> None:
@@ -92,24 +93,24 @@ class Held:
         if scope.suppressed():
             self.suppressed = True
 
-    def ran(self, operation: Operation, last: float) -> None:
-        """A query on it is over: add it up, and tell the operation its pool and what it waited for the connection.
+    def ran(self, query: PendingQuery, last: float) -> None:
+        """A query on it is over: add it up, and note its pool and what it waited for the connection.
 
         Args:
-            operation: Not yet published.
+            query: Not drained yet.
             last: When its last driver call returned, on ``perf_counter``.
         """
-        operation.pool = self.pool.name
+        query.pool = self.pool.name
         if self.wait:
-            operation.pool_wait = self.take_wait()
+            query.pool_wait = self.take_wait()
         self.last = last
-        self.busy += operation.duration
-        kind = operation.statement.kind
+        self.busy += query.duration
+        kind = query.statement.kind
         if kind != "transaction":
             self.queries += 1
         if kind in _WRITES:
             self.writes += 1
-        if operation.error_type is not None:
+        if query.error_type is not None:
             self.failures += 1
 
     def take_wait(self) -> float:

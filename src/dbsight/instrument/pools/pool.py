@@ -23,7 +23,7 @@ from weakref import ref
 
 from opentelemetry.trace import get_current_span
 
-from dbsight import bus, config, scope
+from dbsight import config, recording, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.held import Held, held_by_connection
@@ -393,7 +393,7 @@ class Pool:
     def _tell(self, kind: Any, seconds: float, site: CallSite | None, **more: Any) -> None:
         about = (kind, self.name, time_ns(), seconds)
         event = PoolEvent(*about, call_site=site, library=self.library, asynchronous=self.asynchronous, **more)
-        bus.observe(event)
+        recording.record(event)
 
 
 def current_parent() -> SpanContext | None:

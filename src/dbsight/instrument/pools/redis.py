@@ -320,7 +320,7 @@ class Unwatched:
     def returned(self, connection: Any) -> None:
         """A command has this connection."""
         sending = running.get()
-        if sending is not None and not sending.over and sending.operation.database.several:
+        if sending is not None and not sending.over and sending.database.several:
             sending.reached(connection)
 
     def raised(self, _: BaseException) -> None:

@@ -10,7 +10,7 @@ from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from dbsight import bus, safety, semconv
+from dbsight import recording, safety, semconv
 from dbsight.instrument.pools.held import held_by_connection
 from dbsight.model import PoolState, PoolUses
 from dbsight.safety import failed
@@ -143,7 +143,7 @@ def tell_uses(name: str) -> None:
                 told.append(ended.popleft())
         if told:
             now = time_ns()
-            bus.observe(PoolUses(name, now, told, now / 1e9 - perf_counter()))
+            recording.publish(PoolUses(name, now, told, now / 1e9 - perf_counter()))
     except Exception:
         failed("pools.tell_uses")
 

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import ref
 
-from dbsight import bus, scope
+from dbsight import recording, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
@@ -59,9 +59,12 @@ class PoolWatcher(Generic[_R]):
     Args:
         running: Statements whose results are still open, by the identity of the driver's connection.
         finish: Called for such a one before its connection goes back to the pool.
+        watch_dialect: Called with the class of each engine's dialect.
     """
 
-    def __init__(self, running: Mapping[int, _R], finish: Callable[[_R], None]) -> None:
+    def __init__(
+        self, running: Mapping[int, _R], finish: Callable[[_R], None], watch_dialect: Callable[[type], None]
+    ) -> None:
         from sqlalchemy import __version__ as sqlalchemy_version
         from sqlalchemy import exc, pool
         from sqlalchemy.engine import Engine
@@ -69,6 +72,7 @@ class PoolWatcher(Generic[_R]):
 
         self._running = running
         self._finish = finish
+        self._watch_dialect = watch_dialect
         self._base = base
         self._engine_class = Engine
         self._timeout = exc.TimeoutError
@@ -102,7 +106,7 @@ class PoolWatcher(Generic[_R]):
         patches.listen(self._base.Pool, "detach", self.detach)
         patches.listen(self._base.Pool, "invalidate", self.invalidate)
         patches.listen(self._base.Pool, "soft_invalidate", self.invalidate)
-        patches.listen(self._engine_class, "engine_disposed", self.engine_disposed)
+        patches.wrap(self._engine_class, "dispose", after=self._engine_disposed)
         patches.wrap(record, _CONNECT, begin=self._connecting)
         patches.wrap(record, "checkout", begin=self._asking)
         self._checkout_code = record.checkout.__func__.__code__
@@ -117,6 +121,7 @@ class PoolWatcher(Generic[_R]):
                 pool.pool.__dict__.pop("_dbsight", None)
         for engine in list(registry.engines()):
             engine.dialect.__dict__.pop("_dbsight_target", None)
+            engine.dialect.__dict__.pop("_dbsight", None)
         registry.engines().clear()
         instruments.stop_observing(_LIBRARY)
 
@@ -139,12 +144,13 @@ class PoolWatcher(Generic[_R]):
         event = PoolEvent("failure", name, time.time_ns(), error_type="sqlalchemy.exc.ArgumentError")
         event.reason = "sync_pool"
         event.call_site = callsite.find()
-        bus.observe(event)
+        recording.record(event)
 
     @guard
     def _note_engine(self, engine: Any, find: Callable[[], CallSite | None] | None) -> None:
         engine.dialect._dbsight_target = Target(engine, find() if find is not None else None)
         registry.engines().add(engine)
+        self._watch_dialect(type(engine.dialect))
         self._adopt(engine.pool)
 
     @guard
@@ -162,7 +168,8 @@ class PoolWatcher(Generic[_R]):
         known_base: Any = self._base.Pool
         if not isinstance(pool, known_base):  # ``create_engine(pool=…)`` takes anything
             return None
-        target: Target | None = pool._dialect.__dict__.get("_dbsight_target")
+        dialect = pool._dialect
+        target: Target | None = dialect.__dict__.get("_dbsight_target")
         with registry.adopting:
             known: SQLAlchemyPool | None = pool.__dict__.get("_dbsight")
             if known is not None:
@@ -170,8 +177,8 @@ class PoolWatcher(Generic[_R]):
                     known.aim(target)
                 return known
             adapter = next((adapter for kind, adapter in self._kinds if isinstance(pool, kind)), SQLAlchemyPool)
-            asynchronous = bool(getattr(pool._dialect, "is_async", False))
-            made = adapter(pool, target, running=self._running, asynchronous=asynchronous, again=again)
+            asynchronous = bool(getattr(dialect, "is_async", False))
+            made = adapter(pool, target, asynchronous=asynchronous, again=again)
             registry.recount(made, made.open_now())
             pool._dbsight = made
             return made
@@ -184,7 +191,7 @@ class PoolWatcher(Generic[_R]):
                 pool.settling = True
                 pool.settle()
 
-    def engine_disposed(self, engine: Any) -> None:
+    def _engine_disposed(self, _: None, engine: Any) -> None:
         """Another pool took the place of the engine's."""
         self._adopt(engine.pool, again=True)
 

@@ -13,8 +13,6 @@ from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_qu
 from dbsight.instrument.pools.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dbsight.instrument.pools.held import Held
     from dbsight.model import CallSite, Database
 
@@ -65,17 +63,13 @@ def own_name(pool: Any) -> str:
 class SQLAlchemyPool(Pool):
     """What all of SQLAlchemy's pools share; without more, connections that are out are all that it has: NullPool."""
 
-    __slots__ = ("foreign", "running", "target")
+    __slots__ = ("foreign", "target")
 
     library: ClassVar[str] = "sqlalchemy"
     target: Target | None
-    running: Mapping[int, Any]
     foreign: int
 
-    def __init__(
-        self, pool: Any, target: Target | None, *, running: Mapping[int, Any], asynchronous: bool, again: bool
-    ) -> None:
-        self.running = running
+    def __init__(self, pool: Any, target: Target | None, *, asynchronous: bool, again: bool) -> None:
         self.target = target
         self.foreign = 0
         super().__init__(
@@ -100,8 +94,7 @@ class SQLAlchemyPool(Pool):
     def look(self) -> None:
         """A query that runs now has no end yet."""
         for held in tuple(self.held.values()):
-            running = self.running.get(held.connection)
-            if (running is not None and not running.executed) or runs_query(held.source()):
+            if held.inside or runs_query(held.source()):
                 held.last = perf_counter()
 
     def forked(self) -> None:

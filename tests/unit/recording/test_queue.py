@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from builders import NOW_NS, make_operation
 from dbsight import scope
-from dbsight.detect.window import Window
+from dbsight.recording import OpenWindow
 
 
 class Over:
@@ -14,37 +14,37 @@ class Over:
     told: ClassVar = []
 
     @staticmethod
-    def tell_all(untold):
+    def flush_all(records):
         """Remember what was told together, and in which window."""
-        Over.told.append((list(untold), scope.window.get()))
+        Over.told.append((list(records), scope.window.get()))
 
 
 def a_window():
     """An open one; nothing was told yet."""
     Over.told = []
-    return Window("GET /", 1, 2, NOW_NS)
+    return OpenWindow("GET /", 1, 2, NOW_NS)
 
 
 def test_what_is_left_is_told_by_the_fifty():
     """Together, in its order, with the window current as if it were still running."""
     window = a_window()
     left = [Over() for _ in range(120)]
-    assert all(window.keep(each) for each in left)
+    assert all(window.append(each) for each in left)
     assert Over.told == [(left[:50], window), (left[50:100], window)]
-    window.tell()
+    window.drain()
     assert Over.told[2:] == [(left[100:], window)]
     assert scope.window.get() is None
-    window.tell()
+    window.drain()
     assert len(Over.told) == 3
 
 
 def test_a_sealed_window_keeps_nothing():
     """Whoever comes after the end tells by himself."""
     window = a_window()
-    window.keep(Over())
+    window.append(Over())
     window.sealed = True
-    assert not window.keep(Over())
-    window.tell()
+    assert not window.append(Over())
+    window.drain()
     assert [len(together) for together, _ in Over.told] == [1]
 
 
@@ -55,17 +55,17 @@ def test_the_end_waits_for_what_another_thread_is_telling():
 
     class Slow:
         @staticmethod
-        def tell_all(untold):
+        def flush_all(records):
             telling.set()
             assert go_on.wait(60)
-            ends.append(len(untold))
+            ends.append(len(records))
 
     window = a_window()
-    window.keep(Slow())
-    other = threading.Thread(target=window.tell)
+    window.append(Slow())
+    other = threading.Thread(target=window.drain)
     other.start()
     assert telling.wait(60)
-    end = threading.Thread(target=lambda: (window.tell(), ends.append("judged")))
+    end = threading.Thread(target=lambda: (window.drain(), ends.append("judged")))
     end.start()
     end.join(0.05)
     assert ends == []
@@ -84,14 +84,14 @@ def test_nothing_is_lost_or_told_twice_while_threads_keep_tell_and_seal():
         def work(window=window, refused=refused):
             for _ in range(300):
                 each = Over()
-                if not window.keep(each):
+                if not window.append(each):
                     refused.append(each)
 
         def end(window=window):
             for _ in range(20):
-                window.tell()
+                window.drain()
             window.sealed = True
-            window.tell()
+            window.drain()
 
         threads = [threading.Thread(target=target) for target in (work, work, work, end)]
         for thread in threads:
@@ -105,10 +105,10 @@ def test_nothing_is_lost_or_told_twice_while_threads_keep_tell_and_seal():
 def test_rules_get_operations_in_the_order_of_their_ends():
     """Also where some were told after others that ended later."""
     window = a_window()
-    window.keep(Over())
+    window.append(Over())
     operations = [make_operation(end_ns=NOW_NS + number) for number in range(6)]
     for each in operations[3:]:
-        window.add(each)
-    assert window.add_all(operations[:3]) == 6
+        window.add([each])
+    assert window.add(operations[:3]) == 6
     assert (window.calls, window.last_ns) == (6, NOW_NS + 5)
     assert window.take(NOW_NS + 10).operations == operations

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import safety, scope, semconv
-from dbsight.detect.window import Window
+from dbsight.recording.open_window import OpenWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from opentelemetry.trace import SpanContext
 
-    from dbsight.span import DrawnRoot
 
 _MAX_SPANS: Final = 100_000
 """Open spans of traces with several windows, of which it is remembered to which one they belong."""
 
 
 class Windows:
-    """Opens windows, finds them, forgets them; how they end is somebody else's matter.
+    """Opens windows, finds them, forgets them; the analyzer decides when they end.
 
     Args:
         clock: ns since the epoch.
         most: Open windows at most.
         evict: Called with the oldest window when there are more.
-        unattended: Called when a window was opened whose end no processor will see, or begins to keep what is over.
+        unattended: Called when a window was opened whose end no processor will see, and when records are pending.
     """
 
     def __init__(
         self,
         clock: Callable[[], int],
         most: int,
-        evict: Callable[[Window], None],
+        evict: Callable[[OpenWindow], None],
         unattended: Callable[[], None],
     ) -> None:
         self.most = most
@@ -43,22 +42,22 @@ class Windows:
         self.forget()
 
     def forget(self) -> None:
-        """At the start, and in a forked child: the parent's windows are the parent's."""
-        # Re-entrant: a finaliser that runs a query while this thread is inside must not hang.
+        """Start without windows: those of a parent process are not ours."""
+        # Re-entrant: a finalizer that runs a query while this thread holds the lock must not hang.
         self._lock = threading.RLock()
         # By trace id, in order of opening: the first is the oldest.
-        self._by_trace: dict[int, list[Window]] = {}
-        self._by_span: dict[int, Window] = {}
+        self._by_trace: dict[int, list[OpenWindow]] = {}
+        self._by_span: dict[int, OpenWindow] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def all(self) -> list[Window]:
+    def all(self) -> list[OpenWindow]:
         """Every open window, the oldest first."""
         return [window for windows in list(self._by_trace.values()) for window in windows]
 
-    def of(self, parent: SpanContext | None) -> Window | None:
+    def of(self, parent: SpanContext | None) -> OpenWindow | None:
         """The window that a query below this span belongs to, opened where there is none; None outside spans."""
         if parent is None:
             return None
@@ -68,29 +67,26 @@ class Windows:
                 return windows[0]
             if windows:
                 return self._choose(windows, parent)
-        root = scope.root.get()
-        if root is not None and not root.closed and root.context.trace_id == parent.trace_id:
-            return self._open_drawn(root)
         return self._open_rootless(parent)
 
-    def known(self, parent: SpanContext) -> Window | None:
-        """The same where there is one."""
+    def known(self, parent: SpanContext) -> OpenWindow | None:
+        """The open window that a query below this span belongs to, None where there is none."""
         windows = self._by_trace.get(parent.trace_id)
         if not windows:
             return None
         return windows[0] if len(windows) == 1 else self._choose(windows, parent)
 
-    def only(self, parent: SpanContext | None) -> Window | None:
+    def only(self, parent: SpanContext | None) -> OpenWindow | None:
         """The open window of a trace that has but one, to which everything in it belongs."""
         windows = tuple(self._by_trace.get(parent.trace_id, ())) if parent is not None else ()
         return windows[0] if len(windows) == 1 else None
 
-    def beside(self, window: Window) -> Sequence[Window]:
+    def beside(self, window: OpenWindow) -> Sequence[OpenWindow]:
         """The other open windows of its trace."""
         windows = self._by_trace.get(window.trace_id, ())
         return [other for other in tuple(windows) if other is not window] if len(windows) > 1 else ()
 
-    def _choose(self, windows: list[Window], parent: SpanContext) -> Window:
+    def _choose(self, windows: list[OpenWindow], parent: SpanContext) -> OpenWindow:
         window = self._by_span.get(parent.span_id)
         if window is not None and not window.closed:
             return window
@@ -101,9 +97,9 @@ class Windows:
 
     def open(
         self, name: str, context: SpanContext, start_ns: int, *, request: bool = False, exported: bool = True
-    ) -> Window:
+    ) -> OpenWindow:
         """Open the window of a local root span."""
-        window = Window(
+        window = OpenWindow(
             name,
             context.trace_id,
             context.span_id,
@@ -117,17 +113,19 @@ class Windows:
         self._register(window)
         return window
 
-    def _open_drawn(self, root: DrawnRoot) -> Window:
+    def open_root(self, root: Any) -> OpenWindow:
+        """The window of a synthetic root, opened once."""
         context = root.context
         with self._lock:
             if root.window is not None:
                 return root.window  # type: ignore[no-any-return]
-            root.window = window = Window(
+            root.window = window = OpenWindow(
                 semconv.WINDOW_SPAN,
                 context.trace_id,
                 context.span_id,
                 root.start_ns,
                 sampled=context.trace_flags.sampled,
+                attend=self._unattended,
             )
             window.root = root
         # Without the lock: one that is evicted may write to the network.
@@ -135,9 +133,9 @@ class Windows:
         self._unattended()
         return window
 
-    def _open_rootless(self, parent: SpanContext) -> Window:
+    def _open_rootless(self, parent: SpanContext) -> OpenWindow:
         """A window whose root we do not see: an unsampled trace of an older tracer, or work after the root's end."""
-        window = Window(
+        window = OpenWindow(
             semconv.WINDOW_SPAN,
             parent.trace_id,
             parent.span_id,
@@ -149,8 +147,8 @@ class Windows:
         self._unattended()
         return window
 
-    def _register(self, window: Window) -> None:
-        evicted: Window | None = None
+    def _register(self, window: OpenWindow) -> None:
+        evicted: OpenWindow | None = None
         with self._lock:
             self._by_trace.setdefault(window.trace_id, []).append(window)
             self._count += 1
@@ -169,7 +167,7 @@ class Windows:
                 return
             self._by_span[span_id] = self._choose(windows, parent)
 
-    def of_root(self, span_id: int) -> Window | None:
+    def of_root(self, span_id: int) -> OpenWindow | None:
         """The open window whose root has this span id; any other span that ends is forgotten."""
         window = self._by_span.get(span_id)
         if window is None:
@@ -179,8 +177,8 @@ class Windows:
             return None
         return window
 
-    def discard(self, window: Window) -> bool:
-        """Forget a window without judging it, once it has told what it keeps; whether it was open."""
+    def discard(self, window: OpenWindow) -> bool:
+        """Drain a window and forget it without running its rules; whether it was open."""
         window.seal()
         with self._lock:
             was_open = not window.closed

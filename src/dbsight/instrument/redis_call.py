@@ -1,0 +1,136 @@
+"""One command or pipeline of Redis from its call to its span."""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from dbsight import config, semconv
+from dbsight.instrument.outcomes import was_cancelled, was_handled
+from dbsight.instrument.redis_clients import error_of, measuring_themselves, server_of
+from dbsight.instrument.redis_replies import count, items, looks
+from dbsight.safety import failed
+from dbsight.span import PendingQuery, template_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dbsight.instrument.caches import Look
+    from dbsight.instrument.pools.held import Held
+    from dbsight.model import Operation
+    from dbsight.statement.redis.command import Command
+
+
+class CommandCall(PendingQuery):
+    """A command or pipeline that is sent, or whose reply is there and that waits for the drain.
+
+    Attributes:
+        statement: What was sent.
+        looks: What the reply says about caches.
+        asynchronous: It is awaited.
+        blocked_loop: It is not, and an event loop is running.
+        keeps: It keeps its connection after the reply, because it watches keys.
+        request: The connection that it asks a pool for at the moment.
+        connections: Those that it used, where its database has several servers.
+        failures: Attempts to send it that failed.
+        transformed: The application makes something of its own of the reply, which may hide that there was none.
+        local: The client's own cache answered, and no server was asked.
+    """
+
+    statement: Command
+    looks: Sequence[Look] = ()
+    asynchronous = False
+    blocked_loop = False
+    keeps = False
+    request: Held | None = None
+    connections: Sequence[Any] = ()
+    failures = 0
+    transformed = False
+    local = False
+
+    def given(self, request: Held, connection: Any) -> None:
+        """It was given the connection that it asked for. Never raises."""
+        try:
+            pool = request.pool
+            if self.database.several:
+                self.reached(connection)
+            held = pool.got(request, connection, site=self.call_site, thread=self.thread)
+            if held is not None:
+                held.kept = not self.keeps
+                self.pool = pool.name
+                if held.wait:
+                    self.pool_wait = held.take_wait()
+        except Exception:
+            failed("redis.given")
+
+    def reached(self, connection: Any) -> None:
+        """It is sent on this connection, of one of several servers."""
+        self.connections = (*self.connections, connection)
+
+    def returned(self, reply: Any) -> None:
+        """The reply is there. Never raises."""
+        self.duration = perf_counter() - self.began
+        command = self.statement
+        try:
+            if command.collection:
+                self.rows = items(command, reply)
+            if (command.effect or command.parts) and not self.transformed and not self.local:
+                self.looks = looks(command, reply)
+        except Exception:  # replies may be anything that the application makes of them
+            failed("redis.returned")
+        self._end()
+
+    def raised(self, error: BaseException) -> None:
+        """The client raised. Never raises."""
+        self.duration = perf_counter() - self.began
+        try:
+            if not was_cancelled(error) and not was_handled(error, sys._getframe(1)):
+                self.error_type, self.error_code = error_of(error)
+        except Exception:
+            failed("redis.raised")
+        self._end()
+
+    def _end(self) -> None:
+        if self.local:
+            self.over = True
+            return  # it is no call of a database
+        self.end_ns = self.start_ns + int(self.duration * 1e9)
+        if self.connections:
+            try:
+                self._name_server()
+            except Exception:
+                failed("redis.end")
+        self.end()
+
+    def _name_server(self) -> None:
+        """Say which of several servers answered."""
+        connections, self.connections = self.connections, ()
+        # What has a key is answered by one server, the last after redirections; a pipeline may be by several.
+        redirected = self.statement.keys > 0 and not self.statement.parts
+        self.database = server_of(self.database, connections, redirected=redirected)
+        self.template = template_of(self.statement, self.database)
+
+    # -- In the drain -------------------------------------------------------------------------------------------
+
+    def operation(self) -> Operation:
+        """As a record of ``dbsight.model``."""
+        operation = super().operation()
+        operation.asynchronous = self.asynchronous
+        operation.blocked_loop = self.blocked_loop
+        if config.current().parameters != "off":
+            operation.parameters = self.statement.parameters
+        measuring = measuring_themselves()
+        if measuring and self.database.system in measuring:
+            operation.measured = True
+        if self.failures:
+            # Attempts failed before; the last one that failed, where all did, is the error itself.
+            retries = self.failures - (self.error_type is not None)
+            if retries > 0:
+                self.extra = {**(self.extra or {}), semconv.QUERY_RETRIES: retries}
+        return operation
+
+    def reported(self, operation: Operation) -> None:
+        """Count what it found in caches."""
+        if self.looks:
+            count(self.looks, operation)

@@ -1,0 +1,304 @@
+"""One statement of SQLAlchemy from the call of its driver to the end of its result."""
+
+from __future__ import annotations
+
+from asyncio import _get_running_loop
+from threading import get_ident
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
+
+from dbsight import config, scope, semconv
+from dbsight.instrument import callsite, claims, orm
+from dbsight.instrument.dialects import error_of
+from dbsight.instrument.outcomes import was_cancelled
+from dbsight.instrument.pools import held_by_connection
+from dbsight.instrument.results import follow
+from dbsight.safety import guard
+from dbsight.span import PendingQuery, template_of
+from dbsight.statement import read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+    from dbsight.instrument.pools import Held
+    from dbsight.instrument.sqlalchemy import Engine, Watcher
+    from dbsight.model import Operation, Verdict
+    from dbsight.span import PendingSpan
+
+_WRITES = frozenset({"insert", "update", "delete"})
+
+compiled_cache: Callable[[int, int], None] | None = None
+"""Counts hits and misses in the cache of compiled statements, while that is watched; ``cache_libraries.py`` sets it."""
+
+
+class StatementCall(PendingQuery):
+    """A statement that runs, whose result is read, or that waits for the drain.
+
+    Attributes:
+        watcher: Whose.
+        engine: Where it runs.
+        key: Identity of its DBAPI connection.
+        last: When the latest driver call returned, on ``perf_counter``.
+        executed: s of the execute call, 0 until it returned.
+        fetching: Its result is followed: what is fetched belongs to it.
+        held: What its pool knows of the connection.
+        quiet: Spans of the driver are suppressed.
+        cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None.
+        claim: On the span that another instrumentation makes of it, where one does.
+    """
+
+    watcher: Watcher
+    engine: Engine
+    key = 0
+    last = 0.0
+    executed = 0.0
+    affected: int | None = None
+    loading: orm.Loading | None = None
+    entity: str | None = None
+    flush: orm.Flush | None = None
+    blocked_loop = False
+    fetching = False
+    cache_hit: Any = None
+    held: Held | None = None
+    quiet = False
+    claim: claims.Claim | None = None
+    _claims = False
+    _suppressing: Any = None
+    _cursor: Any = None
+    _context: Any = None
+
+    @classmethod
+    def begin(
+        cls, watcher: Watcher, engine: Engine, cursor: Any, text: str, parameters: Any, context: Any
+    ) -> Self | None:
+        """A statement is about to be given to the driver.
+
+        Returns:
+            What follows it; None while instrumentation is suppressed.
+        """
+        call = cls()
+        call.factory = watcher.factory
+        call.start_ns = time_ns()
+        if not watcher.factory.locate(call):
+            return None
+        call.watcher = watcher
+        call.engine = engine
+        call.database = database = engine.database
+        call.statement = statement = read(text, database.system)
+        call.template = template = template_of(statement, database)
+        connection = context.root_connection
+        call.key = key = id(connection._dbapi_connection.dbapi_connection)
+        unfinished = watcher.open.get(key) if watcher.open else None
+        if unfinished is not None:
+            unfinished.finish()
+        call.thread = get_ident()
+        allowed = scope.allowed()
+        if allowed:
+            call.allowed = allowed
+        settings = config.current()
+        if settings.code_location == "on":
+            call.call_site = callsite.find_near(template)
+        call._note_parameters(text, parameters, context, settings)
+        if not engine.asynchronous and _get_running_loop() is not None:
+            call.blocked_loop = True
+        call._note_orm(context)
+        if claims.are_made_elsewhere(connection):
+            call._claims = True
+        call.cache_hit = getattr(context, "cache_hit", None)
+        call._cursor = cursor
+        call._context = context
+        context._dbsight_executing = True
+        held = held_by_connection.get(key)
+        if held is not None:
+            call.held = held
+            held.inside += 1
+        if engine.suppresses_driver():
+            call.quiet = True
+            call._suppressing = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        call.began = perf_counter()
+        return call
+
+    def _note_parameters(self, text: str, parameters: Any, context: Any, settings: Any) -> None:
+        if context.executemany:
+            self.batch_size = _batch_size(parameters, context)
+        elif settings.parameters != "off":
+            self.keep_parameters(parameters)
+            if settings.parameters == "full":
+                self.extra = _parameter_attributes(parameters)
+        if settings.query_text == "raw":
+            self.extra = {**(self.extra or {}), semconv.DB_QUERY_TEXT: text}
+
+    def _note_orm(self, context: Any) -> None:
+        """Note what the ORM was doing: which relationship it loaded, or which class it wrote in which flush."""
+        invoked = getattr(context, "invoked_statement", None)
+        if invoked is None:
+            return
+        if context.isinsert or context.isupdate or context.isdelete:
+            self.entity = orm.written(context)
+            self.flush = orm.flush.get()
+            if self.flush is None and len(context.compiled_parameters) > 1:
+                self.flush = orm.Flush(orm.number_of(context), auto=False)
+        elif invoked._propagate_attrs:  # else it is no query of the ORM
+            self.loading = orm.loading(context)
+
+    # -- The driver call ----------------------------------------------------------------------------------------
+
+    def returned(self, _: Any) -> None:
+        """The driver returned: the query is over if it fetched the rows, or there are none."""
+        self.last = now = perf_counter()
+        self.duration = self.executed = now - self.began
+        cursor, context = self._left_driver()
+        if self._claims:
+            self.claim = claims.claim(context, self)
+        if cursor.description is None:
+            if self.statement.kind in _WRITES:
+                self.affected = _row_count(cursor)
+        elif context._is_server_side or context.execution_options.get("stream_results"):
+            self._follow_when_made(context)
+        elif self.engine.buffers:
+            self.rows = _row_count(cursor)
+        elif not context.executemany and context.cursor_fetch_strategy.alternate_cursor_description is None:
+            context.cursor_fetch_strategy = follow(context.cursor_fetch_strategy, self, quiet=self.quiet)
+            self._keep_open()
+        if not self.fetching:
+            self.finish()
+
+    def raised(self, error: BaseException) -> None:
+        """The driver raised: the query is over."""
+        self.last = now = perf_counter()
+        self.duration = self.executed = now - self.began
+        _, context = self._left_driver()
+        if self._claims:
+            self.claim = claims.claim(context, self)
+        self.finish(error)
+
+    def _left_driver(self) -> tuple[Any, Any]:
+        """Undo what was done for the time of the driver call. The record must not keep cursor and context alive."""
+        token, self._suppressing = self._suppressing, None
+        if token is not None:
+            detach(token)
+        cursor, self._cursor = self._cursor, None
+        context, self._context = self._context, None
+        context._dbsight_executing = False
+        if self.held is not None:
+            self.held.inside -= 1
+            self.held.last = self.last
+        return cursor, context
+
+    def _follow_when_made(self, context: Any) -> None:
+        """The fetch strategy of a server-side cursor is made with the result: follow it from then on."""
+        make = context._setup_result_proxy
+
+        def setup_result_proxy() -> Any:
+            del context._setup_result_proxy
+            token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if self.quiet else None
+            try:
+                result = make()  # it fetches the first rows
+            finally:
+                if token is not None:
+                    detach(token)
+            self._follow_result(result)
+            return result
+
+        context._setup_result_proxy = setup_result_proxy
+        self._keep_open()
+
+    @guard
+    def _follow_result(self, result: Any) -> None:
+        if not self.over:
+            result.cursor_strategy = follow(result.cursor_strategy, self, quiet=self.quiet)
+
+    def _keep_open(self) -> None:
+        self.rows = 0
+        self.fetching = True
+        self.watcher.keep_open(self)
+
+    # -- Its result ---------------------------------------------------------------------------------------------
+
+    def fetched(self, began: float, rows: int) -> None:
+        """Add one fetch call that began at ``began`` (perf_counter) and gave ``rows`` rows."""
+        self.last = now = perf_counter()
+        self.duration += now - began
+        self.rows = rows + (self.rows or 0)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """The query is over. Finishing twice is harmless."""
+        if self.over:
+            return
+        if self.fetching:
+            self.watcher.open.pop(self.key, None)
+        if error is not None and not was_cancelled(error):
+            self.error_type, self.error_code = error_of(error)
+        self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
+        if self.held is not None:
+            self.held.ran(self, self.last)
+        self.end()
+
+    # -- In the drain -------------------------------------------------------------------------------------------
+
+    def operation(self) -> Operation:
+        """As a record of ``dbsight.model``."""
+        operation = super().operation()
+        operation.fetch_time = self.duration - self.executed
+        operation.affected = self.affected
+        operation.blocked_loop = self.blocked_loop
+        operation.entity = self.entity
+        if self.loading is not None:
+            operation.relationship = self.loading.relationship
+            operation.load = self.loading.load
+            operation.entity = self.loading.entity
+            operation.to_many = self.loading.to_many
+        if self.flush is not None:
+            operation.flush = self.flush.number
+            operation.autoflush = self.flush.auto
+        return operation
+
+    def begin_span(self, begin: Any) -> tuple[PendingSpan, Any]:
+        """None of ours where another instrumentation makes one."""
+        if self._claims:
+            return self.factory.no_span(), self.claim.context if self.claim is not None else None
+        return super().begin_span(begin)
+
+    def emit(self, pending: PendingSpan, operation: Operation, verdict: Verdict | None) -> None:
+        """Hand on its span, or the one that another instrumentation made."""
+        if self.claim is not None:
+            self.claim.settle(operation, verdict)
+        else:
+            super().emit(pending, operation, verdict)
+
+    @classmethod
+    def flush_all(cls, records: Sequence[Self]) -> None:
+        """As for every query, and count what the cache of compiled statements had. Never raises."""
+        super().flush_all(records)
+        if compiled_cache is not None:
+            outcomes = [getattr(record.cache_hit, "name", "") for record in records]
+            compiled_cache(outcomes.count("CACHE_HIT"), outcomes.count("CACHE_MISS"))
+
+
+def _row_count(cursor: Any) -> int | None:
+    count = cursor.rowcount
+    return count if count is not None and count >= 0 else None
+
+
+def _batch_size(parameters: Any, context: Any) -> int:
+    """Rows of this driver call: of an executemany, or of one statement of insertmanyvalues; 0 for a single one.
+
+    One is no batch (semantic conventions); neither is the row-by-row form that SQLAlchemy falls back to where a
+    database cannot batch.
+    """
+    if isinstance(parameters, list) or not hasattr(context, "execute_style"):  # 1.4: a tuple, and no insertmanyvalues
+        rows = len(parameters)
+    else:
+        names = len(getattr(context.compiled, "bind_names", ()))
+        rows = len(parameters) // names if names and parameters else 0
+    return rows if rows >= 2 else 0
+
+
+def _parameter_attributes(parameters: Any) -> dict[str, str]:
+    """``db.query.parameter.<key>``, for those who asked for it."""
+    pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters or ())
+    return {f"{semconv.DB_QUERY_PARAMETER}{key}": str(value) for key, value in pairs}

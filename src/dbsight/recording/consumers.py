@@ -1,0 +1,159 @@
+"""Who consumes what the instrumentors recorded; an instrumentor never knows."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.trace import SpanContext
+
+    from dbsight.model import Observation, Operation, Verdict
+
+    RootListener = Callable[[SpanContext | None], None]
+
+
+class Consumer:
+    """Base class of what consumes records: the analyzer, and instrumentors that watch what others record."""
+
+    def observe(self, observation: Observation) -> Verdict | None:
+        """Take in one operation or event.
+
+        Returns:
+            What must stand on an operation's own span, None when there is nothing to say.
+        """
+        return None
+
+    def observe_all(self, operations: Sequence[Operation]) -> Sequence[Verdict | None]:
+        """Take in operations in the order of their ends.
+
+        Returns:
+            As ``observe`` for each; empty when there is nothing to say of any.
+        """
+        return [self.observe(operation) for operation in operations]
+
+    def attend(self) -> None:
+        """Records are pending: have them drained in time."""
+
+    def open_root(self, root: Any) -> None:
+        """A synthetic root was made: open its window, if this consumer keeps windows."""
+
+
+# Tuples, replaced whole under the lock: readers need none.
+_consumers: tuple[Consumer, ...] = ()
+_root_listeners: tuple[RootListener, ...] = ()
+_lock = threading.Lock()
+
+
+def subscribe(consumer: Consumer) -> None:
+    """Hand every observation to ``consumer`` from now on; subscribing twice is once."""
+    global _consumers  # noqa: PLW0603 - the list belongs to this module
+    with _lock:
+        if consumer not in _consumers:
+            _consumers = (*_consumers, consumer)
+
+
+def unsubscribe(consumer: Consumer) -> None:
+    """Undo ``subscribe``; unknown consumers are ignored."""
+    global _consumers  # noqa: PLW0603 - the list belongs to this module
+    with _lock:
+        _consumers = tuple(known for known in _consumers if known is not consumer)
+
+
+def all_consumers() -> Sequence[Consumer]:
+    """Those that are subscribed."""
+    return _consumers
+
+
+def listening() -> bool:
+    """Whether anybody consumes observations."""
+    return bool(_consumers)
+
+
+def publish(observation: Observation) -> Verdict | None:
+    """Hand one observation to all consumers.
+
+    Returns:
+        What must stand on the query's own span: the verdict of the first consumer that has one; None when there are no
+        consumers or there is nothing to say. Never raises.
+    """
+    verdict = None
+    for consumer in _consumers:
+        try:
+            said = consumer.observe(observation)
+        except Exception:
+            failed("recording.publish")
+            continue
+        if verdict is None:
+            verdict = said
+    return verdict
+
+
+def publish_all(operations: Sequence[Operation]) -> Sequence[Verdict | None]:
+    """Hand operations that were drained together to all consumers.
+
+    Returns:
+        As ``publish`` for each, in their order; empty when there is nothing to say of any. Never raises.
+    """
+    verdicts: Sequence[Verdict | None] = ()
+    for consumer in _consumers:
+        try:
+            said = consumer.observe_all(operations)
+            if said:
+                verdicts = [known or new for known, new in zip(verdicts, said, strict=True)] if verdicts else said
+        except Exception:  # noqa: PERF203 - the others hear it all the same
+            failed("recording.publish_all")
+    return verdicts
+
+
+def attend() -> None:
+    """Records are pending that belong to no window."""
+    for consumer in _consumers:
+        consumer.attend()
+
+
+def open_root(root: Any) -> None:
+    """Open the window of a synthetic root. Never raises."""
+    for consumer in _consumers:
+        try:
+            consumer.open_root(root)
+        except Exception:  # noqa: PERF203 - the others open theirs
+            failed("recording.open_root")
+
+
+def on_root_ending(listener: RootListener) -> None:
+    """Call ``listener`` with the context of every local root before its window closes: finish open results there."""
+    global _root_listeners  # noqa: PLW0603 - the list belongs to this module
+    with _lock:
+        if listener not in _root_listeners:
+            _root_listeners = (*_root_listeners, listener)
+
+
+def off_root_ending(listener: RootListener) -> None:
+    """Undo ``on_root_ending``; unknown listeners are ignored."""
+    global _root_listeners  # noqa: PLW0603 - the list belongs to this module
+    with _lock:
+        _root_listeners = tuple(known for known in _root_listeners if known != listener)
+
+
+def root_ending(context: SpanContext | None) -> None:
+    """Tell the instrumentors that this local root ends; None: all of them do, with the process. Never raises."""
+    for listener in _root_listeners:
+        try:
+            listener(context)
+        except Exception:  # noqa: PERF203 - one that raises must not silence the others
+            failed("recording.root_ending")
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

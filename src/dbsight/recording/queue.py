@@ -1,0 +1,164 @@
+"""Records that are pending until the drain: appended on the request path, worked off by the fifty."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight import scope
+from dbsight.recording import consumers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbsight.model import Event
+
+BATCH: Final = 50
+"""Records that are drained at once: by the fifty they cost half."""
+_MANY: Final = 1000
+"""Pending records from which on even those wait that only append."""
+_PATIENCE: Final = 1.0
+"""s that one thread waits for another that is draining; two that wait for each other must go on."""
+
+
+class Queue:
+    """Pending records of one unit of work, or of none.
+
+    Args:
+        attend: Called when the first record is appended, so that a timer drains the queue in time.
+
+    Attributes:
+        sealed: Takes no more records: its window was closed.
+        used: Something was appended, and may have been published out of order.
+        place: What ``span.SpanFactory`` remembers of the context that the latest record was made in.
+    """
+
+    __slots__ = ("_attend", "_attended", "_draining", "_pending", "place", "sealed", "used")
+
+    def __init__(self, attend: Callable[[], object] | None = None) -> None:
+        self._attend = attend
+        self._attended = False
+        # Re-entrant: a finalizer may run a query while this thread is draining.
+        self._draining = threading.RLock()
+        self._pending: deque[Any] = deque()
+        self.used = False
+        self.sealed = False
+        self.place: Any = None
+
+    @property
+    def window(self) -> Any:
+        """The open window whose records these are, None for records of none."""
+        return None
+
+    def append(self, record: Any) -> bool:
+        """Take a record of something that is over, to be drained with others.
+
+        Returns:
+            Whether it was taken; if not, the caller publishes it at once.
+
+        Raises:
+            RuntimeError: No thread can be started that would drain it: the interpreter is shutting down.
+        """
+        if self.sealed:
+            return False
+        self.used = True
+        pending = self._pending
+        pending.append(record)
+        if not self._attended:
+            self._have_attended(record)
+        waiting = len(pending)
+        if waiting >= BATCH or self.sealed:
+            # The thread that is draining takes this record too; this one waits only where that cannot keep up, or
+            # where the window was sealed meanwhile.
+            self.drain(_PATIENCE if waiting >= _MANY or self.sealed else 0)
+        return True
+
+    def _have_attended(self, record: Any) -> None:
+        self._attended = True
+        if self._attend is not None:
+            try:
+                self._attend()
+            except BaseException:
+                self._attended = False
+                with suppress(ValueError):  # it was drained meanwhile
+                    self._pending.remove(record)
+                raise
+
+    def rest(self) -> bool:
+        """Whether nothing is pending; the next record calls ``attend`` again."""
+        self._attended = False
+        if self._pending:
+            self._attended = True
+        return not self._attended
+
+    def drain(self, patience: float = _PATIENCE) -> None:
+        """Work off what is pending. Never raises.
+
+        Args:
+            patience: s to wait for another thread that is draining this queue.
+        """
+        # One thread at a time, or the window could be closed while another holds what belongs to it.
+        if not self.used or not self._draining.acquire(timeout=patience):
+            return
+        token = None
+        try:
+            # What is drained belongs to this window, whatever the draining thread does otherwise.
+            token = scope.window.set(self.window)
+            self.place = None
+            while self._pending:
+                self._drain()
+        finally:
+            if token is not None:
+                scope.window.reset(token)
+            self._draining.release()
+
+    def _drain(self) -> None:
+        kinds: dict[type, list[Any]] = {}
+        with suppress(IndexError):
+            while True:
+                record = self._pending.popleft()
+                kinds.setdefault(type(record), []).append(record)
+        for kind, records in kinds.items():
+            flush_all = getattr(kind, "flush_all", None)
+            if flush_all is not None:
+                flush_all(records)
+            else:
+                for event in records:
+                    consumers.publish(event)
+
+    def seal(self) -> None:
+        """Take no more records, and drain those that are pending."""
+        self.sealed = True
+        self.place = None
+        self.drain()
+
+    def abandon(self) -> None:
+        """In a forked child: what is pending is the parent's."""
+        self.place = None
+        self._pending = deque()
+        self._draining = threading.RLock()
+        self.used = self._attended = False
+
+
+loose: Final = Queue(consumers.attend)
+"""Records of no window that is known in place: events outside spans, and traces whose root no processor sees."""
+
+
+def record(event: Event) -> None:
+    """Record an event: it is published with what else is pending in its unit of work. Never raises for a full queue."""
+    if not consumers.listening():
+        return
+    window = scope.window.get()
+    try:
+        taken = (window if window is not None and not window.sealed else loose).append(event)
+    except RuntimeError:  # no thread can be started any more
+        taken = False
+    if not taken:
+        consumers.publish(event)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=loose.abandon)

@@ -1,0 +1,178 @@
+"""One query from its call until its span is built: filled in place, worked off in the drain with others."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+from dbsight import recording
+from dbsight.model import Operation
+from dbsight.safety import failed
+from dbsight.span.emission import emit
+from dbsight.statement.parameters import VALUES_MATTER, frozen, hash_parameters, separate_values
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import SpanContext
+    from typing_extensions import Self
+
+    from dbsight.model import CallSite, Database, Statement, Verdict
+    from dbsight.recording import Queue
+    from dbsight.span.factory import Begin, PendingSpan, SpanFactory
+    from dbsight.span.template import SpanTemplate
+
+
+class PendingQuery:
+    """A query or command that runs, or is over and not drained yet.
+
+    Instances have no slots: most of what a record may hold is the same nearly always, and stands on the class.
+
+    Attributes:
+        factory: Makes its span.
+        template: What its span shares with others.
+        statement: What runs.
+        database: Where.
+        start_ns: When the call began, ns since the epoch.
+        began: The same on ``perf_counter``, s.
+        end_ns: When its last driver call returned, ns since the epoch.
+        duration: s inside driver calls.
+        current: The OpenTelemetry context that it was called in.
+        parent: Parent of its span, None where there is none.
+        queue: Takes it when it is over; None where it has to be drained at once.
+        thread: Identity of the thread.
+        allowed: Rules allowed when it ran.
+        call_site: The line of the application.
+        parameters: A copy of the bound values, until the drain hashes them; None where they were hashed at once.
+        parameters_hash: Salted hash of the bound values.
+        values: The same of each one, where the statement's limit or its kind makes them matter.
+        extra: Attributes that hardly any other has.
+        over: Its last driver call returned.
+    """
+
+    factory: SpanFactory
+    template: SpanTemplate
+    statement: Statement
+    database: Database
+    start_ns: int
+    began: float
+    end_ns = 0
+    duration = 0.0
+    current: Context
+    parent: SpanContext | None = None
+    queue: Queue | None = None
+    thread = 0
+    allowed: frozenset[str] = frozenset()
+    call_site: CallSite | None = None
+    parameters: Any = None
+    parameters_hash: int | None = None
+    values: Mapping[object, int] | None = None
+    pool: str | None = None
+    pool_wait = 0.0
+    rows: int | None = None
+    batch_size = 0
+    error_type: str | None = None
+    error_code: str | None = None
+    extra: Mapping[str, Any] | None = None
+    over = False
+
+    def end(self) -> None:
+        """It is over: leave it with its queue, or drain it. Never raises."""
+        self.over = True
+        queue = self.queue
+        try:
+            taken = queue is not None and queue.append(self)
+        except Exception:  # no thread can be started any more that would drain it later
+            failed("span.pending")
+            taken = False
+        if not taken:
+            self.flush_all((self,))
+
+    def keep_parameters(self, parameters: Any) -> None:
+        """Keep small values that the application cannot change until the drain; hash others at once.
+
+        Args:
+            parameters: As the driver gets them.
+        """
+        self.parameters = frozen(parameters)
+        if self.parameters is None:
+            self._hash(parameters)
+
+    def _hash(self, parameters: Any) -> None:
+        statement = self.statement
+        self.parameters_hash = hash_parameters(parameters)
+        if statement.limit is not None or statement.offset or statement.kind in VALUES_MATTER:
+            self.values = separate_values(parameters)
+
+    def operation(self) -> Operation:
+        """As a record of ``dbsight.model``, but for its context and its origin. Called once, in the drain."""
+        if self.parameters is not None:
+            self._hash(self.parameters)
+            self.parameters = None  # freed: values are not kept longer than needed
+        operation = Operation(self.statement, self.database, self.start_ns, self.duration, end_ns=self.end_ns)
+        operation.parent = self.parent
+        operation.thread = self.thread
+        operation.allowed = self.allowed
+        operation.call_site = self.call_site
+        operation.pool = self.pool
+        operation.pool_wait = self.pool_wait
+        operation.rows = self.rows
+        operation.batch_size = self.batch_size
+        operation.error_type = self.error_type
+        operation.error_code = self.error_code
+        operation.parameters = self.parameters_hash
+        operation.values = self.values
+        return operation
+
+    def begin_span(self, begin: Begin) -> tuple[PendingSpan, SpanContext | None]:
+        """Decide about its span."""
+        return begin(self)
+
+    def reported(self, operation: Operation) -> None:
+        """Its span was handed on: do what else depends on the operation."""
+
+    def emit(self, pending: PendingSpan, operation: Operation, verdict: Verdict | None) -> None:
+        """Hand its span to the processors."""
+        emit(pending, operation, verdict, self.template)
+
+    @classmethod
+    def flush_all(cls, records: Sequence[Self]) -> None:
+        """Complete, publish and report records in the order of their ends. Never raises."""
+        try:
+            pending = complete(records)
+            verdicts = recording.publish_all([operation for _, operation in pending]) or (None,) * len(pending)
+        except Exception:
+            failed("span.flush_all")
+            if len(records) > 1:
+                for record in records:
+                    cls.flush_all((record,))
+            return
+        for record, (span, operation), verdict in zip(records, pending, verdicts, strict=True):
+            del record.current  # what belongs to the request is not kept alive longer than it
+            record.queue = None
+            try:
+                record.emit(span, operation, verdict)
+                record.reported(operation)
+            except Exception:
+                failed("span.flush_all")
+
+
+def complete(records: Sequence[PendingQuery]) -> list[tuple[PendingSpan, Operation]]:
+    """Decide about the spans of records, and make their operations."""
+    completed = []
+    begin: Begin | None = None
+    factory: SpanFactory | None = None
+    parent: SpanContext | None = None
+    for record in records:
+        if begin is None or record.parent is not parent or record.factory is not factory:  # most have the same
+            parent, factory = record.parent, record.factory
+            begin = factory.spans_below(parent)
+        operation = record.operation()
+        pending, operation.context = record.begin_span(begin)
+        operation.origin = pending.origin
+        if record.extra:
+            pending = copy(pending)
+            pending.extra = {**pending.extra, **record.extra}
+        completed.append((pending, operation))
+    return completed
