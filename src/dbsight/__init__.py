@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
+    from dbsight.plans.errors import ExplainError, ExplainRefusedError
+    from dbsight.plans.explain import explain
+    from dbsight.plans.issues import ExplainAnalyzer
     from dbsight.processor import DbsightSpanProcessor
     from dbsight.redis_pools import SharedPoolRegistry, redis_pool
     from dbsight.scope import allow
@@ -26,6 +29,9 @@ _HOMES = {
     "AsyncpgPoolInstrumentor": "dbsight.instrument.pools.asyncpg",
     "CacheInstrumentor": "dbsight.instrument.caches",
     "DbsightSpanProcessor": "dbsight.processor",
+    "ExplainAnalyzer": "dbsight.plans.issues",
+    "ExplainError": "dbsight.plans.errors",
+    "ExplainRefusedError": "dbsight.plans.errors",
     "LockInstrumentor": "dbsight.instrument.locks",
     "PsycopgPoolInstrumentor": "dbsight.instrument.pools.psycopg",
     "RedisInstrumentor": "dbsight.instrument.redis",
@@ -37,6 +43,7 @@ _HOMES = {
     "allow": "dbsight.scope",
     "cache_stats": "dbsight.facade",
     "configure": "dbsight.distro",
+    "explain": "dbsight.plans.explain",
     "get_pool_count": "dbsight.facade",
     "get_pool_info": "dbsight.facade",
     "get_process_memory": "dbsight.facade",
@@ -50,6 +57,9 @@ __all__ = [
     "AsyncpgPoolInstrumentor",
     "CacheInstrumentor",
     "DbsightSpanProcessor",
+    "ExplainAnalyzer",
+    "ExplainError",
+    "ExplainRefusedError",
     "LockInstrumentor",
     "PsycopgPoolInstrumentor",
     "RedisInstrumentor",
@@ -61,6 +71,7 @@ __all__ = [
     "allow",
     "cache_stats",
     "configure",
+    "explain",
     "get_pool_count",
     "get_pool_info",
     "get_process_memory",

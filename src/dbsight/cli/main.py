@@ -1,4 +1,4 @@
-"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline`` · ``bench``."""
+"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline`` · ``bench`` · ``explain``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from dbsight import config
 from dbsight.cli import diagnosis
+from dbsight.cli.explain import explain
 from dbsight.cli.inside import VARIABLE
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
@@ -98,6 +99,7 @@ def bench() -> None:
 
 
 bench.add_command(redis_presets, "redis")
+main.add_command(explain)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})

@@ -27,6 +27,7 @@ from dbsight.model.finding import (
     Verdict,
     WindowSummary,
 )
+from dbsight.model.plan import Plan, PlanIssue, PlanKind, PlanNode
 from dbsight.model.pools import (
     Holder,
     Leak,
@@ -77,6 +78,10 @@ __all__ = [
     "Observation",
     "OpenTransaction",
     "Operation",
+    "Plan",
+    "PlanIssue",
+    "PlanKind",
+    "PlanNode",
     "PoolEvent",
     "PoolEventKind",
     "PoolSample",

@@ -38,6 +38,12 @@ _DIALECTS: Final[dict[str, Dialect]] = {
     ),
 }
 
+
+def dialect_of(system: str) -> Dialect:
+    """The dialect of a ``db.system.name``; the union of all dialects for one that is not known."""
+    return _DIALECTS.get(system, OTHER)
+
+
 _WRITING: Final = frozenset(("insert", "update", "delete", "ddl"))
 
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -54,7 +60,7 @@ def read_sql(text: str, system: str, *, longer: bool) -> Statement:
     Returns:
         The statement. Its text holds no literal.
     """
-    dialect = _DIALECTS.get(system, OTHER)
+    dialect = dialect_of(system)
     scanner = Scanner(text, dialect, READ_LIMIT)
     scanner.scan()
     if scanner.truncated and scanner.doubt >= 0:

@@ -1,0 +1,142 @@
+"""Query plans, in one shape for all databases."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbsight.model.query import Statement
+
+PlanKind = Literal[
+    "seq_scan", "index_scan", "nested_loop", "hash_join", "merge_join", "sort", "temp_table", "automatic_index", "other"
+]
+
+
+@dataclass(slots=True)
+class PlanNode:
+    """One step of a plan.
+
+    What a database does not report is None. Expressions are as the database wrote them: they may hold literals, and
+    leave the process only through ``dbsight.plans.rendering``, which hides these.
+
+    Attributes:
+        operation: The database's own name for the step: ``Seq Scan``, ``SEARCH``, ``ref``.
+        kind: What the step is in the vocabulary of all databases.
+        table: The table that is read.
+        alias: The name of the table in the statement.
+        index: The index that is used.
+        condition: What the index or the join is searched by.
+        filter: What is tested for each row that was read.
+        keys: What is sorted or grouped by.
+        estimated_rows: Rows per loop, as estimated.
+        actual_rows: Rows per loop, as measured.
+        removed_rows: Rows per loop that were read and filtered out, as measured.
+        loops: How often the step ran.
+        cost: Total cost in the database's unit, children included.
+        time: s per loop, children included.
+        buffers_hit: Pages found in the cache.
+        buffers_read: Pages read from outside the cache.
+        spill: Bytes written to disk because memory was too small.
+        table_rows: Rows in the table, from the database's statistics.
+        children: The steps that this one reads from.
+    """
+
+    operation: str
+    kind: PlanKind = "other"
+    table: str | None = None
+    alias: str | None = None
+    index: str | None = None
+    condition: str | None = field(default=None, repr=False)
+    filter: str | None = field(default=None, repr=False)
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    estimated_rows: float | None = None
+    actual_rows: float | None = None
+    removed_rows: float | None = None
+    loops: float | None = None
+    cost: float | None = None
+    time: float | None = None
+    buffers_hit: int | None = None
+    buffers_read: int | None = None
+    spill: int | None = None
+    table_rows: float | None = None
+    children: list[PlanNode] = field(default_factory=list)
+
+    def walk(self) -> Iterator[PlanNode]:
+        """This node and all below it, from the top down."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+@dataclass(slots=True)
+class Plan:
+    """How a database executes a statement.
+
+    Attributes:
+        statement: The statement, its text sanitised.
+        root: The last step, whose result is the statement's.
+        analyzed: Whether the statement was executed, so that there are actual rows and times.
+        planning_time: s, None where the database does not report it.
+        execution_time: s, None unless the statement was executed.
+        text: The plan in lines, without literals; what ``print(plan)`` shows.
+    """
+
+    statement: Statement
+    root: PlanNode
+    analyzed: bool = False
+    planning_time: float | None = None
+    execution_time: float | None = None
+    text: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def system(self) -> str:
+        """``db.system.name`` of the database."""
+        return self.statement.system
+
+    @property
+    def cost(self) -> float | None:
+        """Estimated cost of the whole statement, in the database's unit."""
+        return self.root.cost
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits: the same for plans that do the same steps on the same tables and indexes."""
+        return hashlib.sha256(_shape(self.root).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def nodes(self) -> Iterator[PlanNode]:
+        """All nodes, from the top down."""
+        return self.root.walk()
+
+
+def _shape(node: PlanNode) -> str:
+    inner = ",".join(map(_shape, node.children))
+    return f"{node.operation}\0{node.table or ''}\0{node.index or ''}({inner})"
+
+
+@dataclass(slots=True, frozen=True)
+class PlanIssue:
+    """One remark about a node of a plan.
+
+    Attributes:
+        name: ``seq_scan``, ``sort_spill`` …
+        severity: ``info`` for what the plan does, ``warning`` for what is probably wrong.
+        description: What was seen, without literals.
+        recommendation: What to do about it, empty when there is nothing to do.
+        node: Where in the plan.
+    """
+
+    name: str
+    severity: Literal["info", "warning"]
+    description: str
+    recommendation: str
+    node: PlanNode = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.description}"

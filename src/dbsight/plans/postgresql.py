@@ -1,0 +1,175 @@
+"""Plans of PostgreSQL: ``EXPLAIN (FORMAT JSON)``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.model import PlanNode
+from dbsight.plans.errors import ExplainError, ExplainRefusedError
+from dbsight.plans.options import quoted
+from dbsight.plans.permission import LASTING, called
+
+if TYPE_CHECKING:
+    from dbsight.model import Plan, PlanKind
+    from dbsight.plans.options import Options, Session
+
+_KINDS: Final[dict[str, PlanKind]] = {
+    "Seq Scan": "seq_scan",
+    "Sample Scan": "seq_scan",
+    "Index Scan": "index_scan",
+    "Index Only Scan": "index_scan",
+    "Bitmap Heap Scan": "index_scan",
+    "Bitmap Index Scan": "index_scan",
+    "Nested Loop": "nested_loop",
+    "Hash Join": "hash_join",
+    "Merge Join": "merge_join",
+    "Sort": "sort",
+    "Incremental Sort": "sort",
+    "Materialize": "temp_table",
+    "CTE Scan": "temp_table",
+}
+_CONDITIONS: Final = ("Index Cond", "Hash Cond", "Merge Cond", "Recheck Cond", "TID Cond")
+_FILTERS: Final = ("Filter", "Join Filter")
+_KEYS: Final = ("Sort Key", "Group Key")
+_PAGE: Final = 8192
+
+_HARMLESS: Final = frozenset(
+    (
+        *("random", "random_normal", "setseed", "clock_timestamp", "timeofday", "statement_timestamp"),
+        *("gen_random_uuid", "uuidv4", "uuidv7", "uuid_generate_v1", "uuid_generate_v4", "currval", "count"),
+        *("pg_relation_size", "pg_total_relation_size", "pg_table_size", "pg_indexes_size", "pg_database_size"),
+    )
+)
+"""Volatile functions without a side effect that anybody could notice."""
+
+
+def explain(session: Session, text: str, parameters: Any, options: Options, plan: Plan) -> None:
+    """Ask for the plan, in a transaction that is read only unless its changes are wanted and rolled back."""
+    writes = options.analyze and options.rollback
+    with session.transaction():
+        session.rows(
+            f"SELECT set_config('statement_timeout', '{options.timeout_ms}', true),"
+            f" set_config('lock_timeout', '{options.lock_timeout_ms}', true),"
+            " set_config('standard_conforming_strings', 'on', true)"
+            + ("" if writes else ", set_config('transaction_read_only', 'on', true)")
+        )
+        if not writes:
+            ((read_only,),) = session.rows("SHOW transaction_read_only")
+            if read_only != "on":
+                raise ExplainRefusedError("the transaction could not be made read only")
+        answer = _json(session.rows(f"EXPLAIN (FORMAT JSON, VERBOSE) {text}", parameters))
+        if options.analyze:
+            _check_functions(session, text, answer, rollback=options.rollback)
+            answer = _json(session.rows(f"EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE, BUFFERS) {text}", parameters))
+        read(answer, plan)
+        _add_table_rows(session, plan)
+
+
+def _json(rows: Any) -> dict[str, Any]:
+    if not rows:
+        raise ExplainError("the database returned no plan")
+    answer = rows[0][0]
+    if isinstance(answer, (str, bytes)):
+        answer = json.loads(answer)
+    first: dict[str, Any] = answer[0]
+    return first
+
+
+def _check_functions(session: Session, text: str, answer: dict[str, Any], *, rollback: bool) -> None:
+    """Refuse functions that may have side effects: those of the text, and those that views and rules brought in."""
+    names = called(text) | {name for value in _texts(answer) for name in called(value)}
+    lasting = next((name for name in names if LASTING.fullmatch(name)), None)
+    if lasting:
+        raise ExplainRefusedError(f"{lasting}() has effects that a rollback does not undo: explain without analyze")
+    if rollback or not names:
+        return
+    listed = ", ".join(quoted(name) for name in sorted({*names, *map(str.lower, names)}))
+    volatile = session.rows(
+        f"SELECT DISTINCT proname FROM pg_catalog.pg_proc WHERE provolatile = 'v' AND proname IN ({listed})"  # noqa: S608 - quoted above
+    )
+    suspects = sorted({str(name) for (name,) in volatile} - _HARMLESS)
+    if suspects:
+        raise ExplainRefusedError(
+            f"analyze executes the statement, and {suspects[0]}() is volatile: it may have side effects."
+            " Explain without analyze, or pass rollback=True"
+        )
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def read(answer: dict[str, Any], plan: Plan) -> None:
+    """Fill a plan from one element of what ``EXPLAIN (FORMAT JSON)`` returns."""
+    plan.root = _node(answer["Plan"])
+    plan.analyzed = "Actual Rows" in answer["Plan"]
+    plan.planning_time = _seconds(answer.get("Planning Time"))
+    plan.execution_time = _seconds(answer.get("Execution Time"))
+
+
+def _seconds(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1e3
+
+
+def _first(step: dict[str, Any], names: tuple[str, ...]) -> str | None:
+    return next((step[name] for name in names if step.get(name)), None)
+
+
+def _node(step: dict[str, Any]) -> PlanNode:
+    name = step["Node Type"]
+    keys: list[str] = next((step[each] for each in _KEYS if step.get(each)), [])
+    return PlanNode(
+        operation=f"Parallel {name}" if step.get("Parallel Aware") else name,
+        kind=_KINDS.get(name, "other"),
+        table=step.get("Relation Name") or step.get("CTE Name"),
+        alias=step.get("Alias"),
+        index=step.get("Index Name"),
+        condition=_first(step, _CONDITIONS),
+        filter=_first(step, _FILTERS),
+        keys=tuple(keys),
+        estimated_rows=step.get("Plan Rows"),
+        actual_rows=step.get("Actual Rows"),
+        removed_rows=step.get("Rows Removed by Filter", step.get("Rows Removed by Join Filter")),
+        loops=step.get("Actual Loops"),
+        cost=step.get("Total Cost"),
+        time=_seconds(step.get("Actual Total Time")),
+        buffers_hit=step.get("Shared Hit Blocks"),
+        buffers_read=step.get("Shared Read Blocks"),
+        spill=_spill(step),
+        children=[_node(each) for each in step.get("Plans", ())],
+    )
+
+
+def _spill(step: dict[str, Any]) -> int | None:
+    if step.get("Sort Space Type") == "Disk":
+        return int(step["Sort Space Used"]) * 1024
+    if step.get("Disk Usage"):
+        return int(step["Disk Usage"]) * 1024
+    groups = step.get("Full-sort Groups") or {}
+    disk = groups.get("Sort Space Disk") or {}
+    if disk.get("Peak Sort Space Used"):
+        return int(disk["Peak Sort Space Used"]) * 1024
+    if step["Node Type"] == "Hash" and step.get("Hash Batches", 1) > 1:
+        return int(step.get("Temp Written Blocks", 0)) * _PAGE
+    return None
+
+
+def _add_table_rows(session: Session, plan: Plan) -> None:
+    """Sizes of the tables, as the database's statistics have them; -1 there means that it was never analysed."""
+    tables = {node.table for node in plan.nodes() if node.table}
+    if not tables:
+        return
+    listed = ", ".join(quoted(table) for table in sorted(tables))
+    rows = session.rows(
+        "SELECT relname, max(reltuples) FROM pg_catalog.pg_class"  # noqa: S608 - quoted above
+        f" WHERE relkind IN ('r', 'p', 'm') AND relname IN ({listed}) GROUP BY relname"
+    )
+    sizes = {str(table): float(size) for table, size in rows}
+    for node in plan.nodes():
+        size = sizes.get(node.table or "", -1.0)
+        node.table_rows = size if size >= 0 else None

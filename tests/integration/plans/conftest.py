@@ -1,0 +1,85 @@
+"""A small shop on each database, large enough for an index to be worth it."""
+
+import contextlib
+
+import pytest
+import sqlalchemy as sa
+
+import servers
+
+metadata = sa.MetaData()
+customers = sa.Table(
+    "customers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(40)),
+)
+orders = sa.Table(
+    "orders",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("customer_id", sa.Integer),
+    sa.Column("status", sa.String(20)),
+    sa.Column("total", sa.Integer),
+)
+SCHEMES = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
+ANALYZE = {"sqlite": ("ANALYZE",), "postgresql": ("ANALYZE",), "mariadb": ("ANALYZE TABLE orders, customers",)}
+
+
+def fill(engine):
+    """500 customers with ten orders each; one order of 50 is open."""
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(customers.insert(), [{"name": f"customer {number}"} for number in range(500)])
+        rows = [
+            {"customer_id": number % 500 + 1, "status": "done" if number % 50 else "open", "total": number}
+            for number in range(5000)
+        ]
+        connection.execute(orders.insert(), rows)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in ANALYZE[engine.name if engine.name != "mysql" else "mariadb"]:
+            connection.exec_driver_sql(statement)
+
+
+@contextlib.contextmanager
+def shop_on(system, request, tmp_path_factory):
+    """An engine of a filled database."""
+    if system == "sqlite":
+        engine = sa.create_engine(f"sqlite:///{tmp_path_factory.mktemp('plans') / 'shop.db'}")
+        fill(engine)
+        yield engine
+        engine.dispose()
+        return
+    with servers.fresh(request.getfixturevalue(f"{system}_server")) as database:
+        engine = sa.create_engine(database.url(SCHEMES[system]))
+        fill(engine)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+def shop(request, tmp_path_factory):
+    """The shop on every database in turn: tests leave it as it was."""
+    with shop_on(request.param, request, tmp_path_factory) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def sqlite_shop(request, tmp_path_factory):
+    """The shop on SQLite."""
+    with shop_on("sqlite", request, tmp_path_factory) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def postgresql_shop(request, tmp_path_factory):
+    """The shop on PostgreSQL."""
+    with shop_on("postgresql", request, tmp_path_factory) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def mariadb_shop(request, tmp_path_factory):
+    """The shop on MariaDB."""
+    with shop_on("mariadb", request, tmp_path_factory) as engine:
+        yield engine

@@ -1,0 +1,386 @@
+"""Explaining changes nothing, waits for nobody, runs nothing else and is seen by nobody."""
+
+import contextlib
+import sqlite3
+import threading
+import time
+
+import pytest
+import sqlalchemy as sa
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from sqlalchemy.pool import StaticPool
+
+import dbsight
+import servers
+from dbsight import ExplainError, ExplainRefusedError
+from dbsight.plans.explain import explain
+
+
+def content(shop):
+    """What is in the tables."""
+    with shop.connect() as connection:
+        return connection.exec_driver_sql(
+            "SELECT (SELECT count(*) FROM orders), (SELECT sum(total) FROM orders), (SELECT count(*) FROM customers)"
+        ).fetchone()
+
+
+WRITES = {
+    "insert": "INSERT INTO orders (customer_id, status, total) VALUES (1, 'new', 1)",
+    "insert returning": "INSERT INTO orders (customer_id, status, total) VALUES (1, 'new', 1) RETURNING id",
+    "update": "UPDATE orders SET total = 0",
+    "delete": "DELETE FROM orders",
+    "comment first": "/* SELECT */ DELETE FROM orders",
+    "cte": "WITH gone AS (DELETE FROM orders RETURNING id) SELECT count(*) FROM gone",
+    "cte insert": "WITH one AS (SELECT 1 AS id) INSERT INTO orders (customer_id) SELECT id FROM one",
+}
+UNKNOWN_THERE = {"mysql": {"cte", "cte insert"}, "sqlite": {"cte"}}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_writes_is_planned_but_not_executed(shop, name):
+    """Without analyze there is a plan; with it the statement is refused before it is sent; nothing changes."""
+    if name in UNKNOWN_THERE.get(shop.name, ()):
+        with pytest.raises(ExplainError):
+            explain(WRITES[name], shop)
+        return
+    before = content(shop)
+    assert not explain(WRITES[name], shop).analyzed
+    with pytest.raises(ExplainRefusedError, match=r"writes|locks"):
+        explain(WRITES[name], shop, analyze=True)
+    assert content(shop) == before
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_that_is_wanted_is_rolled_back(shop, name):
+    """With rollback=True it runs, on an engine and inside the caller's transaction, and nothing remains."""
+    if name in UNKNOWN_THERE.get(shop.name, ()):
+        return
+    before = content(shop)
+    assert explain(WRITES[name], shop, analyze=True, rollback=True).analyzed
+    assert content(shop) == before
+    with shop.connect() as connection:
+        connection.exec_driver_sql("INSERT INTO customers (id, name) VALUES (9001, 'mine')")
+        explain(WRITES[name], connection, analyze=True, rollback=True)
+        found = connection.exec_driver_sql("SELECT name FROM customers WHERE id = 9001").scalar()
+        orders = connection.exec_driver_sql("SELECT count(*) FROM orders").scalar()
+        connection.exec_driver_sql("UPDATE customers SET name = 'still writable' WHERE id = 9001")
+        connection.rollback()
+    assert (found, orders) == ("mine", before[0])
+    assert content(shop) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT 1; DELETE FROM orders",
+        "SELECT 1;DELETE FROM orders;",
+        "SELECT ';' ; DELETE FROM orders",
+        "SELECT 1 /* ; */; COMMIT; DELETE FROM orders",
+        "SELECT 1 -- ;\n; DELETE FROM orders",
+        r"SELECT '\' , ' ; DELETE FROM orders -- '",
+        r"SELECT '\'' ; DELETE FROM orders -- '",
+        "SELECT $a$ $a$; DELETE FROM orders",
+        "SELECT 1 /*! ; DELETE FROM orders */",
+        "DROP TABLE orders",
+        "TRUNCATE orders",
+        "COMMIT",
+        "CALL gone()",
+        "DO $$ BEGIN DELETE FROM orders; END $$",
+        "COPY orders TO PROGRAM 'cat'",
+        "EXPLAIN ANALYZE DELETE FROM orders",
+        "ANALYZE DELETE FROM orders",
+        "(ANALYZE) DELETE FROM orders",
+        "EXECUTE gone",
+        "PREPARE gone AS DELETE FROM orders",
+        "CREATE TABLE copy AS SELECT * FROM orders",
+        "SET GLOBAL max_connections = 1",
+        "PRAGMA writable_schema = ON",
+        "ATTACH 'x' AS y",
+        "VACUUM",
+        "",
+        ";",
+        "-- nothing",
+        "SELECT 1\0; DELETE FROM orders",
+        "SELECT 'open",
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"analyze": True}, {"analyze": True, "rollback": True}])
+def test_more_or_other_than_one_query_is_never_sent(shop, text, options):
+    """Several statements, commands, and texts that can be read in two ways are refused or fail; nothing changes."""
+    before = content(shop)
+    try:
+        explain(text, shop, **options)
+    except ExplainError:
+        pass
+    else:
+        # The only ones that are one query to somebody.
+        assert text.startswith(r"SELECT '\'") or (shop.name != "mysql" and "/*!" in text)
+    assert content(shop) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM orders FOR UPDATE",
+        "SELECT * FROM orders FOR/**/UPDATE",
+        "SELECT * FROM orders FOR NO KEY UPDATE SKIP LOCKED",
+        "SELECT * FROM orders FOR SHARE",
+        "SELECT * FROM orders LOCK IN SHARE MODE",
+        "SELECT * INTO copied FROM orders",
+        "SELECT id INTO OUTFILE '/tmp/copied' FROM orders",
+        "SELECT @a := id FROM orders",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_catalog . pg_advisory_lock (1)",
+        'SELECT "pg_terminate_backend"(1)',
+        "SELECT nextval/* */('s')",
+        "SELECT pg_sleep(10)",
+        "SELECT GET_LOCK('a', 10)",
+        "SELECT SLEEP(10)",
+        "SELECT load_extension('x')",
+    ],
+)
+def test_what_locks_or_waits_is_never_executed(shop, text):
+    """Row locks, user locks, files, variables and sleeping."""
+    began = time.monotonic()
+    with pytest.raises(ExplainError):
+        explain(text, shop, analyze=True)
+    assert time.monotonic() - began < 5
+
+
+def test_functions_with_side_effects_are_refused(postgresql_shop):
+    """In the text, behind a view, and where the planner itself runs a function that lies about being immutable."""
+    with postgresql_shop.begin() as connection:
+        for statement in (
+            "CREATE TABLE audit (note text)",
+            "CREATE FUNCTION noted() RETURNS int LANGUAGE sql AS $$ INSERT INTO audit VALUES ('called') RETURNING 1 $$",
+            "CREATE FUNCTION lying() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN noted(); END $$",
+            'CREATE FUNCTION "Odd ""Name"() RETURNS int LANGUAGE sql AS $$ DELETE FROM orders RETURNING 1 $$',
+            "CREATE VIEW innocent AS SELECT noted() AS value",
+        ):
+            connection.exec_driver_sql(statement)
+    before = content(postgresql_shop)
+    for text in ("SELECT noted()", "SELECT * FROM innocent", 'SELECT "Odd ""Name"()', "SELECT NOTED ()"):
+        explain(text, postgresql_shop)
+        with pytest.raises(ExplainRefusedError, match="volatile"):
+            explain(text, postgresql_shop, analyze=True)
+    with pytest.raises(ExplainError, match="25006"):  # read_only_sql_transaction: the planner evaluates it
+        explain("SELECT * FROM orders WHERE id = lying()", postgresql_shop)
+    assert explain("SELECT * FROM innocent", postgresql_shop, analyze=True, rollback=True).root.actual_rows == 1
+    with postgresql_shop.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM audit").scalar() == 0
+    assert content(postgresql_shop) == before
+    assert explain("SELECT random(), now(), lower('A')", postgresql_shop, analyze=True).analyzed
+
+
+def test_a_stored_function_cannot_write_on_mariadb(mariadb_shop):
+    """The transaction is read only; inside the caller's own, analyze is refused."""
+    with mariadb_shop.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION noted() RETURNS INT MODIFIES SQL DATA BEGIN DELETE FROM orders; RETURN 1; END"
+        )
+    before = content(mariadb_shop)
+    with pytest.raises(ExplainError, match=r"25006|1792"):
+        explain("SELECT noted()", mariadb_shop, analyze=True)
+    with mariadb_shop.begin() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        with pytest.raises(ExplainRefusedError, match="pass the engine"):
+            explain("SELECT noted()", connection, analyze=True)
+    assert content(mariadb_shop) == before
+
+
+def test_functions_of_the_application_are_not_called_on_sqlite(sqlite_shop):
+    """One that is not declared deterministic may do anything."""
+    calls = []
+    with sqlite_shop.connect() as connection:
+        driver = connection.connection.driver_connection
+        driver.create_function("noted", 0, lambda: calls.append(1))
+        driver.create_function("doubled", 1, lambda value: value * 2, deterministic=True)
+        explain("SELECT noted()", connection)
+        with pytest.raises(ExplainRefusedError, match="noted"):
+            explain("SELECT NOTED()", connection, analyze=True)
+        assert explain("SELECT doubled(2)", connection, analyze=True).root.actual_rows == 1
+    assert calls == []
+
+
+def test_a_locked_table_costs_no_more_than_the_lock_timeout(shop):
+    """It ends as an error instead of waiting for whoever holds the lock."""
+    with shop.connect() as holder:
+        if shop.name == "sqlite":
+            holder.connection.driver_connection.execute("BEGIN EXCLUSIVE")
+        elif shop.name == "postgresql":
+            holder.exec_driver_sql("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        else:
+            holder.exec_driver_sql("LOCK TABLES orders WRITE")
+        try:
+            for analyze in (False, True):
+                began = time.monotonic()
+                with pytest.raises(ExplainError):
+                    explain("SELECT * FROM orders", shop, analyze=analyze, lock_timeout=0.3)
+                assert time.monotonic() - began < 4
+        finally:
+            if shop.name == "sqlite":
+                holder.connection.driver_connection.rollback()
+            elif shop.name != "postgresql":
+                holder.exec_driver_sql("UNLOCK TABLES")
+    assert explain("SELECT * FROM orders", shop).root.table == "orders"
+
+
+ENDLESS = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+    "postgresql": "SELECT count(*) FROM orders a, orders b, orders c",
+    "mysql": "SELECT count(*) FROM orders a, orders b, orders c WHERE a.total + b.total + c.total < 0",
+}
+
+
+def test_a_statement_that_takes_too_long_is_stopped(shop):
+    """On the server, not by giving up on it; the connection is good for the next."""
+    began = time.monotonic()
+    with pytest.raises(ExplainError):
+        explain(ENDLESS[shop.name], shop, analyze=True, timeout=0.3)
+    assert time.monotonic() - began < 5
+    assert explain("SELECT * FROM orders WHERE total = 1", shop, analyze=True, timeout=5).root.actual_rows == 1
+
+
+SETTINGS = {
+    "sqlite": ("PRAGMA query_only", "PRAGMA busy_timeout"),
+    "postgresql": ("SHOW transaction_read_only", "SHOW statement_timeout", "SHOW lock_timeout"),
+    "mysql": ("SELECT @@max_statement_time", "SELECT @@lock_wait_timeout", "SELECT @@tx_read_only"),
+}
+
+
+@pytest.mark.parametrize("isolation", [None, "AUTOCOMMIT"])
+@pytest.mark.parametrize("text", ["SELECT * FROM orders", "SELECT * FROM nowhere"])
+def test_a_connection_is_left_as_it_was(shop, isolation, text):
+    """Timeouts, read-only and transaction state are the caller's, also after an error and in autocommit."""
+    with shop.connect() as connection:
+        if isolation:
+            connection = connection.execution_options(isolation_level=isolation)  # noqa: PLW2901
+        before = [connection.exec_driver_sql(each).scalar() for each in SETTINGS[shop.name]]
+        for analyze in (False, True) if shop.name != "mysql" or isolation else (False,):
+            with pytest.raises(ExplainError) if "nowhere" in text else contextlib.nullcontext():
+                explain(text, connection, analyze=analyze)
+        assert [connection.exec_driver_sql(each).scalar() for each in SETTINGS[shop.name]] == before
+        connection.exec_driver_sql("INSERT INTO customers (id, name) VALUES (9002, 'works')")
+        assert connection.exec_driver_sql("DELETE FROM customers WHERE id = 9002").rowcount == 1
+        if not isolation:
+            connection.rollback()
+
+
+def test_autocommit_does_not_make_a_rolled_back_write_permanent(shop):
+    """The transaction is begun by hand where the driver begins none."""
+    before = content(shop)
+    engine = shop.execution_options(isolation_level="AUTOCOMMIT")
+    assert explain("DELETE FROM orders", engine, analyze=True, rollback=True).analyzed
+    assert content(shop) == before
+
+
+def test_a_connection_that_everybody_shares_keeps_its_transaction():
+    """In-memory SQLite: closing our half would roll the application's back."""
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE orders (id INTEGER)")
+        connection.exec_driver_sql("INSERT INTO orders VALUES (1)")
+        with pytest.raises(ExplainError, match="pass that connection"):
+            explain("SELECT * FROM orders", engine)
+        assert explain("SELECT * FROM orders", connection).root.table == "orders"
+        connection.commit()
+    assert explain("SELECT * FROM orders", engine, analyze=True).root.actual_rows == 1
+    engine.dispose()
+
+
+def test_a_dead_server_is_an_error_that_names_no_password(postgresql_server, postgresql_shop):
+    """Nobody listens; and a connection whose server has ended it."""
+    url = postgresql_shop.url.set(password="s3cret-word", port=1)
+    engine = sa.create_engine(url)
+    with pytest.raises(ExplainError, match="OperationalError") as caught:
+        explain("SELECT 1", engine)
+    assert "s3cret" not in str(caught.value)
+    engine = sa.create_engine(postgresql_shop.url)
+    with engine.connect() as connection:
+        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        connection.rollback()
+        servers.postgresql_says(postgresql_server.database, f"SELECT pg_terminate_backend({pid})")
+        with pytest.raises(ExplainError):
+            explain("SELECT * FROM orders", connection)
+    assert explain("SELECT * FROM orders", engine).root.table == "orders"
+    engine.dispose()
+
+
+def test_a_user_without_rights_gets_no_plan(postgresql_shop):
+    """The database refuses, and the message quotes nothing of the statement."""
+    with postgresql_shop.begin() as connection:
+        connection.exec_driver_sql("CREATE ROLE dbsight_nobody LOGIN")
+    engine = sa.create_engine(postgresql_shop.url.set(username="dbsight_nobody"))
+    try:
+        with pytest.raises(ExplainError, match=r"InsufficientPrivilege \(42501\)") as caught:
+            explain("SELECT * FROM orders WHERE status = 'private-value'", engine, analyze=True)
+        assert "private-value" not in str(caught.value)
+    finally:
+        engine.dispose()
+        with postgresql_shop.begin() as connection:
+            connection.exec_driver_sql("DROP ROLE dbsight_nobody")
+
+
+def test_hostile_names_are_only_names(shop):
+    """Quotes, percent signs and semicolons in names of tables, columns and aliases."""
+    name = "o'r\"d%s`; DROP TABLE orders; --"
+    table = sa.Table(name, sa.MetaData(), sa.Column("c'o%(l)s;", sa.Integer), sa.Column("x", sa.Integer))
+    table.create(shop)
+    before = content(shop)
+    try:
+        alias = table.alias("a'; DELETE FROM orders; --")
+        for analyze in (False, True):
+            try:
+                plan = explain(sa.select(alias).where(alias.c[0] == 1), shop, analyze=analyze)
+            except ExplainRefusedError:
+                continue
+            assert dbsight.ExplainAnalyzer(plan).issues
+    finally:
+        assert content(shop) == before
+        table.drop(shop)
+
+
+def test_it_is_neither_traced_nor_counted(shop):
+    """No span, also of the statements that set limits; the application's next query has one again."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    instrumentor = dbsight.SQLAlchemyInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    engine = sa.create_engine(shop.url)
+    try:
+        explain("SELECT * FROM orders", engine, analyze=True)
+        with pytest.raises(ExplainError):
+            explain("SELECT * FROM nowhere", engine)
+        provider.force_flush()
+        assert [span.name for span in exporter.get_finished_spans()] == []
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT id FROM orders WHERE id = 1").fetchall()
+        provider.force_flush()
+        assert [span.name for span in exporter.get_finished_spans() if "orders" in span.name] == ["SELECT orders"]
+    finally:
+        instrumentor.uninstrument()
+        engine.dispose()
+
+
+def test_the_timer_of_sqlite_ends_with_the_statement(sqlite_shop):
+    """No thread is left, and none interrupts what the application runs next."""
+    before = threading.active_count()
+    for _ in range(3):
+        explain("SELECT * FROM orders", sqlite_shop, analyze=True, timeout=0.05)
+    time.sleep(0.1)
+    assert threading.active_count() == before
+    with sqlite_shop.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM orders").scalar() == 5000
+
+
+def test_a_read_only_sqlite_file_is_explained(tmp_path):
+    """Neither plan nor analyze needs the right to write."""
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE orders (id INTEGER, total INTEGER)")
+    engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    assert explain("SELECT * FROM orders WHERE total = 1", engine, analyze=True).root.actual_rows == 0
+    engine.dispose()
