@@ -45,13 +45,13 @@ def fill(engine):
 def shop_on(system, request, tmp_path_factory):
     """An engine of a filled database."""
     if system == "sqlite":
-        engine = sa.create_engine(f"sqlite:///{tmp_path_factory.mktemp('plans') / 'shop.db'}")
+        engine = sa.create_engine(f"sqlite:///{tmp_path_factory.mktemp('plans') / 'shop.db'}", future=True)
         fill(engine)
         yield engine
         engine.dispose()
         return
     with servers.fresh(request.getfixturevalue(f"{system}_server")) as database:
-        engine = sa.create_engine(database.url(SCHEMES[system]))
+        engine = sa.create_engine(database.url(SCHEMES[system]), future=True)
         fill(engine)
         yield engine
         engine.dispose()
