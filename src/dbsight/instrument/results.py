@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
-from dbsight.safety import guard
+from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,35 +72,34 @@ class Followed:
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         """As the inner strategy's; one row, or None at the end."""
-        row = self._fetch(self._inner.fetchone, result, dbapi_cursor, hard_close)
-        self._fetched(row is not None)
-        return row
+        return self._fetch(True, self._inner.fetchone, result, dbapi_cursor, hard_close)
 
     def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
         """As the inner strategy's; a list of rows."""
-        rows = self._fetch(self._inner.fetchmany, result, dbapi_cursor, size)
-        self._fetched(len(rows))
-        return rows
+        return self._fetch(False, self._inner.fetchmany, result, dbapi_cursor, size)
 
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
         """As the inner strategy's; a list of rows."""
-        rows = self._fetch(self._inner.fetchall, result, dbapi_cursor)
-        self._fetched(len(rows))
-        return rows
+        return self._fetch(False, self._inner.fetchall, result, dbapi_cursor)
 
-    def _fetch(self, fetch: Callable[..., Any], *arguments: Any) -> Any:
+    def _fetch(self, single: bool, fetch: Callable[..., Any], *arguments: Any) -> Any:
         """Call the inner strategy; what it raises passes, once the query is finished with it."""
         self._fetching = True
         self._began = perf_counter()
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if self._quiet else None
         try:
-            return fetch(*arguments)
+            fetched = fetch(*arguments)
         except BaseException as error:
             self._failed(error)
             raise
         finally:
             if token is not None:
                 detach(token)
+        try:
+            self._fetched(int(fetched is not None) if single else len(fetched))
+        except Exception:
+            failed("instrument.results.fetched")
+        return fetched
 
     def _fetched(self, rows: int) -> None:
         self._fetching = False
@@ -110,16 +109,12 @@ class Followed:
             call.duration += now - self._began
             call.rows = rows + (call.rows or 0)
             if self._closing:
-                self._finish()
+                call.finish()
 
     @guard
     def _failed(self, error: BaseException) -> None:
         self._call.last = perf_counter()
         self._call.finish(getattr(error, "orig", None) or error)
-
-    @guard
-    def _finish(self) -> None:
-        self._call.finish()
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
         """The result is exhausted or was given up."""
@@ -131,11 +126,12 @@ class Followed:
         self._close()
         self._inner.hard_close(result, dbapi_cursor)
 
+    @guard
     def _close(self) -> None:
         if self._fetching:
             self._closing = True
         elif not self._call.over:
-            self._finish()
+            self._call.finish()
 
     def handle_exception(self, result: Any, dbapi_cursor: Any, err: BaseException) -> Any:
         """Hand on the driver's exception."""

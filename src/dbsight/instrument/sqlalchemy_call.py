@@ -109,6 +109,7 @@ class StatementCall(PendingQuery):
         if claims.are_made_elsewhere(connection):
             call._claims = True
         call.cache_hit = getattr(context, "cache_hit", None)
+        quiet = engine.suppresses_driver()  # from here on nothing fails that would have to be undone
         call._cursor = cursor
         call._context = context
         context._dbsight_executing = True
@@ -116,7 +117,7 @@ class StatementCall(PendingQuery):
         if held is not None:
             call.held = held
             held.inside += 1
-        if engine.suppresses_driver():
+        if quiet:
             call.quiet = True
             call._suppressing = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
         call.began = perf_counter()
@@ -218,12 +219,6 @@ class StatementCall(PendingQuery):
         self.watcher.keep_open(self)
 
     # -- Its result ---------------------------------------------------------------------------------------------
-
-    def fetched(self, began: float, rows: int) -> None:
-        """Add one fetch call that began at ``began`` (perf_counter) and gave ``rows`` rows."""
-        self.last = now = perf_counter()
-        self.duration += now - began
-        self.rows = rows + (self.rows or 0)
 
     def finish(self, error: BaseException | None = None) -> None:
         """The query is over. Finishing twice is harmless."""
