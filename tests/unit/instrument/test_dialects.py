@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from dbsight.instrument.dialects import buffers_rows, database_of, driver_is_instrumented
+from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.drivers import runs_query
 
 
@@ -22,7 +22,7 @@ def test_a_database_without_a_text_for_a_name_has_none(name, database):
 
 def test_a_dialect_need_not_name_its_driver():
     """SQLAlchemy's default dialect does not."""
-    assert not driver_is_instrumented(object())
+    assert instrumentor_of(object()) == ("", "")
     assert not buffers_rows(object())
 
 
