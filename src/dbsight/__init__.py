@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
+    from dbsight.plans.advice import advise_index
     from dbsight.plans.errors import ExplainError, ExplainRefusedError
     from dbsight.plans.explain import explain
     from dbsight.plans.issues import ExplainAnalyzer
@@ -40,6 +41,7 @@ _HOMES = {
     "SharedPoolRegistry": "dbsight.redis_pools",
     "ValkeyInstrumentor": "dbsight.instrument.redis",
     "__version__": "dbsight.version",
+    "advise_index": "dbsight.plans.advice",
     "allow": "dbsight.scope",
     "cache_stats": "dbsight.facade",
     "configure": "dbsight.distro",
@@ -68,6 +70,7 @@ __all__ = [
     "SharedPoolRegistry",
     "ValkeyInstrumentor",
     "__version__",
+    "advise_index",
     "allow",
     "cache_stats",
     "configure",

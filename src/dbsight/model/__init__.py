@@ -27,7 +27,7 @@ from dbsight.model.finding import (
     Verdict,
     WindowSummary,
 )
-from dbsight.model.plan import Plan, PlanIssue, PlanKind, PlanNode
+from dbsight.model.plan import IndexAdvice, Plan, PlanIssue, PlanKind, PlanNode
 from dbsight.model.pools import (
     Holder,
     Leak,
@@ -68,6 +68,7 @@ __all__ = [
     "Event",
     "Finding",
     "Holder",
+    "IndexAdvice",
     "Kind",
     "KindTotals",
     "Leak",

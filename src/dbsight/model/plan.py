@@ -140,3 +140,34 @@ class PlanIssue:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.description}"
+
+
+@dataclass(slots=True, frozen=True)
+class IndexAdvice:
+    """An index that a statement lacks.
+
+    Attributes:
+        table: The table.
+        columns: Columns or expressions, in order, with ``DESC`` behind those that are sorted downwards.
+        where: Condition of a partial index, empty for a whole one.
+        proof: ``proved`` when the database's planner used the index and its plan became better, else ``likely``.
+        cost_before: Cost of the plan without the index, None where the database has no costs.
+        cost_after: Cost with the index.
+        replaces: An existing index that the new one makes superfluous, empty when there is none.
+        ddl: SQL that creates the index.
+        sqlalchemy: The same for SQLAlchemy's table arguments.
+        alembic: The same for a migration of Alembic's.
+        django: The same for ``Meta.indexes`` of a Django model.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    where: str
+    proof: Literal["proved", "likely"]
+    cost_before: float | None
+    cost_after: float | None
+    replaces: str
+    ddl: str
+    sqlalchemy: str
+    alembic: str
+    django: str

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class ExplainError(Exception):
     """The database gave no plan. The message quotes no value; the driver's own exception is ``__cause__``."""
@@ -20,3 +26,14 @@ def describe(error: BaseException) -> str:
     if code is None and isinstance(first, int):
         code = str(first)
     return f"{type(cause).__name__}{f' ({code})' if code else ''}"
+
+
+@contextmanager
+def described() -> Iterator[None]:
+    """Raise what a driver raises as an ExplainError, whose message quotes no value."""
+    try:
+        yield
+    except ExplainError:
+        raise
+    except Exception as error:
+        raise ExplainError(f"the database gave no plan: {describe(error)}") from error

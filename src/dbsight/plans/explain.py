@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -10,7 +9,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from dbsight import statement as statements
 from dbsight.model import Plan, PlanNode
 from dbsight.plans import mariadb, mysql, postgresql, sqlite
-from dbsight.plans.errors import ExplainError, describe
+from dbsight.plans.errors import described
 from dbsight.plans.options import Options
 from dbsight.plans.permission import check_execution, check_text
 from dbsight.plans.rendering import as_json, as_text, as_tree
@@ -18,7 +17,7 @@ from dbsight.plans.sessions import DjangoSession, SQLAlchemySession, check_pool,
 from dbsight.plans.statements import is_queryset, of_queryset, of_sqlalchemy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from dbsight.plans.options import Session
 
@@ -94,7 +93,7 @@ def explain(
 
 async def _explain_on_engine(engine: Any, statement: Any, params: Any, options: Options, finish: Any) -> Any:
     check_pool(engine.sync_engine.pool)
-    with suppress_instrumentation(), _described():
+    with suppress_instrumentation(), described():
         async with engine.connect() as connection:
             return await _explain_on_connection(connection, statement, params, options, finish)
 
@@ -106,24 +105,13 @@ async def _explain_on_connection(connection: Any, statement: Any, params: Any, o
 def _explain(target: Any, statement: Any, params: Any, options: Options) -> Plan:
     system_of(target.dialect)
     text, parameters = of_sqlalchemy(statement, params, target.dialect)
-    with suppress_instrumentation(), _described(), opened(target) as connection:
+    with suppress_instrumentation(), described(), opened(target) as connection:
         return _ask(SQLAlchemySession(connection), text, parameters, options)
 
 
 def _explain_django(connection: Any, text: str, parameters: Any, options: Options) -> Plan:
-    with suppress_instrumentation(), _described():
+    with suppress_instrumentation(), described():
         return _ask(DjangoSession(connection), text, parameters, options)
-
-
-@contextmanager
-def _described() -> Iterator[None]:
-    """Raise what a driver raises as an ExplainError, whose message quotes no value."""
-    try:
-        yield
-    except ExplainError:
-        raise
-    except Exception as error:
-        raise ExplainError(f"the database gave no plan: {describe(error)}") from error
 
 
 def _ask(session: Session, text: str, parameters: Any, options: Options) -> Plan:

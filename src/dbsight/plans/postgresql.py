@@ -58,21 +58,23 @@ def explain(session: Session, text: str, parameters: Any, options: Options, plan
             ((read_only,),) = session.rows("SHOW transaction_read_only")
             if read_only != "on":
                 raise ExplainRefusedError("the transaction could not be made read only")
-        answer = _json(session.rows(f"EXPLAIN (FORMAT JSON, VERBOSE) {text}", parameters))
+        found = answer(session, text, parameters)
         if options.analyze:
-            _check_functions(session, text, answer, rollback=options.rollback)
-            answer = _json(session.rows(f"EXPLAIN (FORMAT JSON, VERBOSE, ANALYZE, BUFFERS) {text}", parameters))
-        read(answer, plan)
+            _check_functions(session, text, found, rollback=options.rollback)
+            found = answer(session, text, parameters, "ANALYZE, BUFFERS")
+        read(found, plan)
         _add_table_rows(session, plan)
 
 
-def _json(rows: Any) -> dict[str, Any]:
+def answer(session: Session, text: str, parameters: Any = None, more: str = "") -> dict[str, Any]:
+    """The one element of what ``EXPLAIN (FORMAT JSON)`` returns, for a text that was checked."""
+    rows = session.rows(f"EXPLAIN (FORMAT JSON, VERBOSE{', ' * bool(more)}{more}) {text}", parameters)
     if not rows:
         raise ExplainError("the database returned no plan")
-    answer = rows[0][0]
-    if isinstance(answer, (str, bytes)):
-        answer = json.loads(answer)
-    first: dict[str, Any] = answer[0]
+    found = rows[0][0]
+    if isinstance(found, (str, bytes)):
+        found = json.loads(found)
+    first: dict[str, Any] = found[0]
     return first
 
 

@@ -128,14 +128,15 @@ def test_a_queryset_of_django_needs_no_engine(django_shop):
 
 
 def test_the_documentation_shows_what_is_printed(sqlite_shop, tmp_path, monkeypatch, capsys):
-    """The example of docs/plans.md runs, and prints what stands below it."""
+    """Each example of docs/plans.md runs, and prints what stands below it."""
     page = (Path(__file__).parents[3] / "docs" / "plans.md").read_text(encoding="utf-8")
-    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
-    shown = re.search(r"```\n(SCAN.*?)```", page, re.DOTALL)[1]
     shutil.copy(sqlite_shop.url.database, tmp_path / "shop.db")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/plans.md", "exec"), {})
-    assert capsys.readouterr().out == shown
+    examples = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", page, re.DOTALL)
+    for code, shown in examples:
+        exec(compile(code, "docs/plans.md", "exec"), {})
+        assert capsys.readouterr().out == shown
+    assert len(examples) == 2
     command = re.search(r'dbsight explain ("SELECT.*)', page)[1]
     code, output = run(*shlex.split(command))
     assert (code, output.splitlines()[0]) == (0, "SCAN on orders")

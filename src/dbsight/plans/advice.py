@@ -1,0 +1,267 @@
+"""``advise_index``: the indexes that a statement lacks, proved by the planner where that is possible."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+
+from dbsight.model import IndexAdvice
+from dbsight.plans import wording
+from dbsight.plans.candidates import DIALECTS, Candidate, Use, uses
+from dbsight.plans.errors import ExplainError, described
+from dbsight.plans.explain import explain
+from dbsight.plans.issues import LARGE_TABLE, SELECTIVE, ExplainAnalyzer
+from dbsight.plans.options import Options, quoted
+from dbsight.plans.proof import in_clone, in_transaction
+from dbsight.plans.sessions import SQLAlchemySession, opened, system_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dbsight.model import Plan
+    from dbsight.plans.proof import Proof
+
+WORTH: Final = 0.8
+"""The cost with an index must be below this share of the cost without."""
+
+_SAMPLE: Final = 20_000
+"""Rows of a SQLite table that are read to learn how selective a condition is."""
+
+_MOST: Final = 24
+"""Indexes that are tried per table: on PostgreSQL each reads the whole table."""
+
+_LACKING: Final = frozenset(("selective_filter", "missing_join_index", "automatic_index", "filter_after_index"))
+
+
+def advise_index(
+    statement: Any,
+    engine: Any,
+    *,
+    params: Mapping[str, Any] | None = None,
+    proof: Literal["safe", "transaction"] = "safe",
+    timeout: float = 10.0,
+    lock_timeout: float = 1.0,
+) -> list[IndexAdvice]:
+    """Find the indexes that a SELECT lacks: SQLite and PostgreSQL; needs the extra ``dbsight[advice]``.
+
+    Nothing is advised that exists already, that the planner does not use, or for tables below 1 000 rows. The statement
+    itself is not executed.
+
+    Args:
+        statement: SQL text, or a SQLAlchemy statement.
+        engine: SQLAlchemy ``Engine`` or ``Connection``.
+        params: Values by name. The planner decides by them.
+        proof: ``safe`` tries indexes in an in-memory clone of a SQLite schema, and tries none on PostgreSQL, where
+            advice is ``likely``. ``transaction`` creates them on PostgreSQL and rolls them back: writes to the table
+            wait meanwhile.
+        timeout: s that each statement may run.
+        lock_timeout: s that it may wait for a lock.
+
+    Returns:
+        At most one index per table; empty where none would help.
+
+    Raises:
+        ExplainError: The statement cannot be parsed or explained, or the database is neither of the two.
+    """
+    if proof not in ("safe", "transaction"):
+        raise ValueError(f"proof is safe or transaction, not {proof!r}")
+    system = system_of(engine.dialect)
+    if system not in DIALECTS:
+        raise ExplainError(f"index advice for {system} is not supported; it is for {' and '.join(DIALECTS)}")
+    text = _with_values(statement, params, engine.dialect)
+    with suppress_instrumentation(), described(), opened(engine) as connection:
+        plan = explain(text, connection, timeout=timeout, lock_timeout=lock_timeout)
+        advisor = _Advisor(connection, text, plan, Options(timeout=timeout, lock_timeout=lock_timeout))
+        return advisor.advise(transaction=proof == "transaction")
+
+
+def _with_values(statement: Any, params: Mapping[str, Any] | None, dialect: Any) -> str:
+    """The text with its values in it, for the planner alone."""
+    if isinstance(statement, str):
+        if params is None:
+            return statement
+        if not isinstance(params, Mapping):
+            raise TypeError("advise_index takes parameters by name, and :name in the text")
+        from sqlalchemy import text
+
+        statement = text(statement)
+    if params:
+        statement = statement.bindparams(**params) if hasattr(statement, "bindparams") else statement.params(**params)
+    try:
+        # Percent signs are doubled for drivers that format texts, and this text has nothing to format.
+        named = type(dialect)(paramstyle="named")
+        return str(statement.compile(dialect=named, compile_kwargs={"literal_binds": True}))
+    except Exception as error:
+        raise ExplainError(f"a parameter cannot be written as a literal: {type(error).__name__}") from error
+
+
+class _Advisor:
+    """Advice for one statement on one connection."""
+
+    def __init__(self, connection: Any, text: str, plan: Plan, options: Options) -> None:
+        from sqlalchemy import inspect
+
+        self._connection = connection
+        self._session = SQLAlchemySession(connection)
+        self._system = plan.system
+        self._text = text
+        self._plan = plan
+        self._options = options
+        self._sizes = {node.table: node.table_rows or 0.0 for node in plan.nodes() if node.table}
+        self._inspector = inspect(connection)
+        names = [name for name in self._inspector.get_table_names() if name in self._sizes]
+        schema = {name: [column["name"] for column in self._inspector.get_columns(name)] for name in names}
+        self._taken: set[str] = set()
+        self._existing = {name: list(self._indexes(name)) for name in names}
+        self._uses = _parsed(text, plan.system, schema)
+
+    def advise(self, *, transaction: bool) -> list[IndexAdvice]:
+        """Try all candidates, table by table, the larger tables first."""
+        tables = sorted((name for name in self._uses if self._sizes[name] >= LARGE_TABLE), key=self._sizes.__getitem__)
+        tables.reverse()
+        if not tables:
+            return []
+        if self._system == "sqlite":
+            try:
+                with in_clone(self._session, self._text, self._sizes) as proof:
+                    return list(self._proved(proof, tables))
+            except sqlite3.Error:
+                # A virtual table's module, a function or a collation of the application's is not in the clone.
+                return list(self._likely(tables))
+        if transaction:
+            with in_transaction(self._session, self._text, self._options) as proof:
+                return list(self._proved(proof, tables))
+        return list(self._likely(tables))
+
+    def _proved(self, proof: Proof, tables: list[str]) -> Iterator[IndexAdvice]:
+        for table in tables:
+            before, _ = proof.cost()
+            best: tuple[float, int, Candidate] | None = None
+            for candidate in self._candidates(table):
+                proof.create(candidate)
+                after, used = proof.cost()
+                proof.drop(candidate)
+                better = after <= before * WORTH and wording.name_of(candidate) in used
+                # A longer index has to be better than a shorter one: every column costs writes.
+                if better and (best is None or after < best[0] * proof.gain):
+                    best = (after, len(candidate.columns), candidate)
+            if best is not None:
+                proof.create(best[2])  # what other tables lack is judged with it
+                costs = (before, best[0]) if proof.real_costs else (None, None)
+                yield self._advice(best[2], "proved", *costs)
+
+    def _likely(self, tables: list[str]) -> Iterator[IndexAdvice]:
+        """What the plan complains of, where no index can be tried."""
+        lacking = {issue.node.table for issue in ExplainAnalyzer(self._plan).issues if issue.name in _LACKING}
+        for table in tables:
+            use = self._uses[table]
+            columns = (*use.equal, *(use.joined if not use.equal else ()), *list(use.ranged)[:1])
+            names = tuple(dict.fromkeys(columns))[:4]
+            candidate = self._named(Candidate(table, names, searched=len(names)))
+            useful = candidate.columns and not self._exists(candidate) and self._is_selective(candidate, use)
+            if table in lacking and useful:
+                yield self._advice(candidate, "likely", self._plan.cost, None)
+
+    def _candidates(self, table: str) -> Iterator[Candidate]:
+        use = self._uses[table]
+        tried = sorted(use.candidates(table), key=lambda each: len(each.columns))
+        new = (self._named(each) for each in tried if not self._exists(each) and self._is_selective(each, use))
+        return islice(new, _MOST)
+
+    def _indexes(self, table: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+        """Name, columns and uniqueness of each index that covers the whole table."""
+        key = self._inspector.get_pk_constraint(table).get("constrained_columns") or []
+        yield "", tuple(key), True
+        if self._system == "sqlite":
+            # SQLAlchemy warns of indexes on expressions, and leaves them out.
+            lists = f"pragma_index_list({quoted(table)}) AS each, pragma_index_info(each.name) AS part"
+            rows = self._session.rows(
+                f'SELECT each.name, each."unique", each.partial, part.name FROM {lists} ORDER BY each.seq, part.seqno'  # noqa: S608 - quoted
+            )
+            for (name, unique, partial), parts in groupby(rows, key=lambda row: row[:3]):
+                self._taken.add(str(name))
+                if not partial:
+                    yield str(name), tuple(str(part[3]) for part in parts), bool(unique)
+            return
+        for unique in self._inspector.get_unique_constraints(table):
+            yield "", tuple(unique["column_names"]), True
+        for index in self._inspector.get_indexes(table):
+            self._taken.add(str(index["name"]))
+            partial = any(
+                value is not None for name, value in index.get("dialect_options", {}).items() if "where" in name
+            )
+            if not partial:
+                names = index.get("expressions") or index["column_names"]
+                yield str(index["name"]), tuple(str(each) for each in names), bool(index.get("unique"))
+
+    def _named(self, candidate: Candidate) -> Candidate:
+        """The candidate with a name that no index of the table has."""
+        return candidate if wording.name_of(candidate) not in self._taken else replace(candidate, suffix="_new")
+
+    def _exists(self, candidate: Candidate) -> bool:
+        wanted = tuple(each.lower() for each in candidate.columns)
+        return any(
+            tuple(each.lower() for each in columns[: len(wanted)]) == wanted
+            for _, columns, _ in self._existing[candidate.table]
+        )
+
+    def _is_selective(self, candidate: Candidate, use: Use) -> bool:
+        """Whether the conditions that the index would be searched by keep few rows.
+
+        SQLite is asked for a sample, because its planner guesses; PostgreSQL's planner is asked for its estimate.
+        """
+        searched = candidate.columns[: candidate.searched]
+        parts = [use.equal.get(each) or use.ranged.get(each) for each in searched]
+        parts += [f"{each} IS NULL" for each in use.null if candidate.where or each in searched]
+        conditions = [part for part in parts if part]
+        if not conditions or any(each in use.joined for each in searched):
+            return True
+        table = wording.quoted(candidate.table)
+        condition = " AND ".join(f"({each})" for each in conditions)
+        if self._system == "sqlite":
+            sample = f"SELECT * FROM {table} LIMIT {_SAMPLE}"  # noqa: S608 - a name from the catalogue
+            kept = self._session.rows(f"SELECT avg({condition}) FROM ({sample})")  # noqa: S608 - the statement's own conditions
+            return (kept[0][0] or 0.0) <= SELECTIVE
+        part = explain(f"SELECT 1 FROM {table} WHERE {condition}", self._connection)  # noqa: S608 - as above
+        return (part.root.estimated_rows or 0.0) <= SELECTIVE * self._sizes[candidate.table]
+
+    def _advice(
+        self, candidate: Candidate, proof: Literal["proved", "likely"], before: float | None, after: float | None
+    ) -> IndexAdvice:
+        superfluous = next(
+            (
+                name
+                for name, columns, unique in self._existing[candidate.table]
+                if name and not unique and not candidate.where and columns == candidate.columns[: len(columns)]
+            ),
+            "",
+        )
+        return IndexAdvice(
+            table=candidate.table,
+            columns=candidate.columns,
+            where=candidate.where,
+            proof=proof,
+            cost_before=before,
+            cost_after=after,
+            replaces=superfluous,
+            ddl=wording.ddl(candidate, self._system),
+            sqlalchemy=wording.sqlalchemy(candidate, self._system),
+            alembic=wording.alembic(candidate, self._system),
+            django=wording.django(candidate),
+        )
+
+
+def _parsed(text: str, system: str, schema: dict[str, list[str]]) -> dict[str, Use]:
+    try:
+        import sqlglot.errors
+    except ImportError as error:
+        raise ExplainError("index advice needs a SQL parser: pip install 'dbsight[advice]'") from error
+    try:
+        return uses(text, system, schema)
+    except (sqlglot.errors.SqlglotError, RecursionError) as error:
+        raise ExplainError(f"the statement cannot be parsed: {type(error).__name__}") from error

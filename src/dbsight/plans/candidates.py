@@ -1,0 +1,234 @@
+"""Indexes that could serve a statement, from its predicates, joins and orders: what is worth trying, not yet advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+DIALECTS: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
+"""``db.system.name`` to the name that sqlglot has for the dialect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One index.
+
+    Attributes:
+        table: The table, as the catalogue spells it.
+        columns: Columns or expressions in order, with ``DESC`` where wanted.
+        where: Condition of a partial index.
+        searched: How many of the columns are compared, so that only a part of the table is read.
+        suffix: End of its name, where another index has the name that it would have.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    where: str = ""
+    searched: int = 0
+    suffix: str = ""
+
+
+@dataclass(slots=True)
+class Use:
+    """How a statement uses one table.
+
+    Attributes:
+        equal: Columns and expressions that are compared with a value for equality, and the conditions that do; empty
+            text for one that cannot be tried alone.
+        ranged: The same for ranges and prefixes.
+        joined: Columns that are compared with those of other tables.
+        ordered: ORDER BY, when all of it belongs to the table: column, and whether downwards.
+        grouped: GROUP BY, when all of it belongs to the table.
+        null: Columns that are tested for NULL.
+    """
+
+    equal: dict[str, str] = field(default_factory=dict)
+    ranged: dict[str, str] = field(default_factory=dict)
+    joined: list[str] = field(default_factory=list)
+    ordered: list[tuple[str, bool]] = field(default_factory=list)
+    grouped: list[str] = field(default_factory=list)
+    null: list[str] = field(default_factory=list)
+
+    def candidates(self, table: str) -> Iterator[Candidate]:
+        """Indexes to try, without duplicates, simple ones first."""
+        equal, ranged = list(self.equal), list(self.ranged)
+        ordered = [f"{name} DESC" if down else name for name, down in self.ordered]
+        where = " AND ".join(f"{name} IS NULL" for name in self.null)
+        tails: list[list[str]] = [[], *([each] for each in ranged), ordered, self.grouped]
+        heads = [[each] for each in equal] + [equal, self.joined, [*equal, *self.joined], [*self.joined, *equal]]
+        seen = set()
+        for head in [*heads, *([each] for each in self.joined), []]:
+            for tail in tails:
+                columns = tuple(
+                    dict.fromkeys([*head, *(each for each in tail if each.removesuffix(" DESC") not in head)])
+                )
+                searched = len(dict.fromkeys(head)) + (tail in tails[1 : 1 + len(ranged)])
+                if not columns and self.null:
+                    columns = tuple(self.null)
+                for condition in ("", where) if where and columns != tuple(self.null) else ("",):
+                    if columns and len(columns) <= 4 and (columns, condition) not in seen:
+                        seen.add((columns, condition))
+                        yield Candidate(table, columns, condition, searched or int(columns == tuple(self.null)))
+
+
+def uses(text: str, system: str, schema: Mapping[str, Sequence[str]]) -> dict[str, Use]:
+    """What a statement does with each of its tables.
+
+    Args:
+        text: The statement, parsed with sqlglot.
+        system: ``db.system.name``.
+        schema: Columns by table.
+
+    Returns:
+        By table, as the catalogue spells it. Conditions below OR and NOT are left out: one index does not serve them.
+    """
+    import sqlglot
+    from sqlglot.optimizer.scope import traverse_scope
+
+    tree = sqlglot.parse_one(text, read=DIALECTS[system])
+    found: dict[str, Use] = {}
+    for scope in traverse_scope(tree) if isinstance(tree, sqlglot.exp.Query) else ():
+        _Reader(scope, system, schema, found).read()
+    return found
+
+
+class _Reader:
+    """Reads one SELECT."""
+
+    def __init__(self, scope: Any, system: str, schema: Mapping[str, Sequence[str]], found: dict[str, Use]) -> None:
+        from sqlglot import exp
+
+        self._exp = exp
+        self._scope = scope
+        self._dialect = DIALECTS[system]
+        self._found = found
+        self._columns = {name.lower(): {column.lower(): column for column in schema[name]} for name in schema}
+        names = {name.lower(): name for name in schema}
+        self._tables = {
+            alias.lower(): names[source.name.lower()]
+            for alias, source in scope.sources.items()
+            if isinstance(source, exp.Table) and source.name.lower() in names
+        }
+
+    def read(self) -> None:
+        """Note what the SELECT compares, joins, sorts and groups by."""
+        exp = self._exp
+        select = self._scope.expression
+        if not isinstance(select, exp.Select):
+            return
+        conditions = [select.args.get("where"), *(join.args.get("on") for join in select.args.get("joins") or ())]
+        for condition in conditions:
+            if condition is not None:
+                inner = condition.this if isinstance(condition, exp.Where) else condition
+                for part in inner.flatten() if isinstance(inner, exp.And) else [inner]:
+                    self._condition(part.unnest())
+        for join in select.args.get("joins") or ():
+            for name in join.args.get("using") or ():
+                for table in self._tables.values():
+                    column = self._columns[table.lower()].get(name.name.lower())
+                    if column:
+                        self._use(table).joined.append(column)
+        self._sorting(select)
+
+    def _use(self, table: str) -> Use:
+        return self._found.setdefault(table, Use())
+
+    def _owner(self, column: Any) -> tuple[str, str] | None:
+        """Table and spelling of a column; None where it is not a column of one table."""
+        name = column.name.lower()
+        if column.table:
+            tables = [self._tables.get(column.table.lower(), "")]
+        else:
+            tables = [table for table in set(self._tables.values()) if name in self._columns[table.lower()]]
+        if len(tables) != 1 or not tables[0]:
+            return None
+        spelled = self._columns[tables[0].lower()].get(name)
+        return (tables[0], spelled) if spelled else None
+
+    def _indexed(self, side: Any) -> tuple[str, str] | None:
+        """Table and what to index of one side of a comparison: a column, or a function of one column and constants."""
+        exp = self._exp
+        side = side.unnest()
+        if isinstance(side, exp.Cast) and isinstance(side.this, exp.Column):
+            side = side.this
+        if isinstance(side, exp.Column):
+            return self._owner(side)
+        columns = list(side.find_all(exp.Column))
+        simple = isinstance(side, (exp.Func, exp.JSONExtractScalar)) and not side.find(
+            exp.Query, exp.AggFunc, exp.Anonymous
+        )
+        if len(columns) != 1 or not simple:
+            return None
+        owner = self._owner(columns[0])
+        if owner is None:
+            return None
+        bare = side.copy()
+        for column in bare.find_all(exp.Column):
+            column.set("table", None)
+        text = bare.sql(dialect=self._dialect)
+        return owner[0], text if isinstance(side, (exp.Lower, exp.Upper)) else f"({text})"
+
+    def _constant(self, side: Any) -> bool:
+        return not side.find(self._exp.Column) and not side.find(self._exp.Query)
+
+    def _condition(self, part: Any) -> None:
+        exp = self._exp
+        if isinstance(part, exp.Is) and isinstance(part.expression, exp.Null):
+            owner = self._indexed(part.this)
+            if owner:
+                self._use(owner[0]).null.append(owner[1])
+        elif isinstance(part, exp.EQ) and not self._constant(part.this) and not self._constant(part.expression):
+            for side in (part.this, part.expression):
+                owner = self._indexed(side)
+                if owner:
+                    self._use(owner[0]).joined.append(owner[1])
+        elif isinstance(part, (exp.EQ, exp.In)):
+            self._compared(part, "equal")
+        elif isinstance(part, (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between)):
+            self._compared(part, "ranged")
+
+    def _compared(self, part: Any, kind: str) -> None:
+        exp = self._exp
+        side = part.this
+        if self._constant(side) and isinstance(part, exp.Binary):
+            side, other = part.expression, part.this
+            constant = self._constant(other)
+        else:
+            constant = all(
+                self._constant(each)
+                for name in ("expression", "expressions", "low", "high", "query")
+                for each in _listed(part.args.get(name))
+            )
+        owner = self._indexed(side) if constant else None
+        if owner:
+            bare = part.copy()
+            for column in bare.find_all(exp.Column):
+                column.set("table", None)
+            # What is tried on rows may call no function of the application's.
+            known = not bare.find(exp.Anonymous, exp.Placeholder, exp.Parameter)
+            getattr(self._use(owner[0]), kind).setdefault(owner[1], bare.sql(dialect=self._dialect) if known else "")
+
+    def _sorting(self, select: Any) -> None:
+        exp = self._exp
+        order = select.args.get("order")
+        if order is not None:
+            terms = [(self._indexed(each.this), bool(each.args.get("desc"))) for each in order.expressions]
+            owners = {owner[0] for owner, _ in terms if owner}
+            if len(owners) == 1 and all(owner for owner, _ in terms):
+                downwards = {down for _, down in terms}
+                # An index is read in both directions: only mixed ones have to be told.
+                mixed = len(downwards) > 1
+                self._use(owners.pop()).ordered = [(owner[1], down and mixed) for owner, down in terms if owner]
+        group = select.args.get("group")
+        if group is not None:
+            grouped = [self._indexed(each) if isinstance(each, exp.Column) else None for each in group.expressions]
+            owners = {owner[0] for owner in grouped if owner}
+            if len(owners) == 1 and all(grouped):
+                self._use(owners.pop()).grouped = [owner[1] for owner in grouped if owner]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value is not None else []

@@ -1,0 +1,83 @@
+"""An index as people paste it: SQL, SQLAlchemy, Alembic, Django."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from dbsight.plans.candidates import Candidate
+
+_PLAIN: Final = re.compile(r"[a-z_][a-z0-9_]*")
+_COLUMN: Final = re.compile(r"[^\W\d]\w*(?: DESC)?")
+_NULL: Final = re.compile(r"(\w+) IS NULL")
+
+
+def name_of(candidate: Candidate, limit: int = 60) -> str:
+    """``ix_orders_customer_id``; what would be longer than the limit ends in a hash."""
+    words = re.sub(r"\W+", "_", "_".join(("ix", candidate.table, *candidate.columns))).strip("_").lower()
+    words = re.sub("_+", "_", words.replace("_desc", "")) + ("_partial" if candidate.where else "") + candidate.suffix
+    if len(words) <= limit:
+        return words
+    digest = hashlib.sha256(words.encode()).hexdigest()[:6]
+    return f"{words[: limit - 7]}_{digest}"
+
+
+def quoted(name: str) -> str:
+    """An identifier, in double quotes where it needs them."""
+    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+
+
+def _term(column: str) -> str:
+    if not _COLUMN.fullmatch(column):
+        return column  # an expression
+    name = column.removesuffix(" DESC")
+    return quoted(name) + (" DESC" if column.endswith(" DESC") else "")
+
+
+def ddl(candidate: Candidate, system: str, *, concurrently: bool = True) -> str:
+    """``CREATE INDEX``; on PostgreSQL without blocking writes, which cannot run in a transaction."""
+    how = " CONCURRENTLY" if concurrently and system == "postgresql" else ""
+    where = f" WHERE {candidate.where}" if candidate.where else ""
+    terms = ", ".join(map(_term, candidate.columns))
+    return f"CREATE INDEX{how} {name_of(candidate)} ON {quoted(candidate.table)} ({terms}){where}"
+
+
+def _argument(column: str) -> str:
+    return repr(column) if _COLUMN.fullmatch(column) and not column.endswith(" DESC") else f"text({_term(column)!r})"
+
+
+def sqlalchemy(candidate: Candidate, system: str) -> str:
+    """``Index(…)`` for ``__table_args__`` or a ``Table``."""
+    where = f", {system}_where=text({candidate.where!r})" if candidate.where else ""
+    return f"Index({name_of(candidate)!r}, {', '.join(map(_argument, candidate.columns))}{where})"
+
+
+def alembic(candidate: Candidate, system: str) -> str:
+    """``op.create_index(…)``; on PostgreSQL in an autocommit block."""
+    columns = ", ".join(_argument(column).replace("text(", "sa.text(") for column in candidate.columns)
+    where = f", {system}_where=sa.text({candidate.where!r})" if candidate.where else ""
+    concurrently = ", postgresql_concurrently=True" if system == "postgresql" else ""
+    call = f"op.create_index({name_of(candidate)!r}, {candidate.table!r}, [{columns}]{where}{concurrently})"
+    return f"with op.get_context().autocommit_block():\n    {call}" if concurrently else call
+
+
+def django(candidate: Candidate) -> str:
+    """``models.Index(…)``; empty for an expression that Django has no name for. Fields are named like the columns."""
+    name = name_of(candidate, 30)
+    nulls = _NULL.findall(candidate.where)
+    condition = ", condition=" + " & ".join(f"models.Q({each}__isnull=True)" for each in nulls) if nulls else ""
+    if all(_COLUMN.fullmatch(column) for column in candidate.columns):
+        fields = [f"-{each[:-5]}" if each.endswith(" DESC") else each for each in candidate.columns]
+        return f"models.Index(fields={fields!r}, name={name!r}{condition})"
+    terms = []
+    for column in candidate.columns:
+        call = re.fullmatch(r"(LOWER|UPPER)\((\w+)\)", column)
+        if call:
+            terms.append(f"{call[1].title()}({call[2]!r})")
+        elif _COLUMN.fullmatch(column):
+            terms.append(f"F({column.removesuffix(' DESC')!r})" + (".desc()" if column.endswith(" DESC") else ""))
+        else:
+            return ""
+    return f"models.Index({', '.join(terms)}, name={name!r}{condition})"

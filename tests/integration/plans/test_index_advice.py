@@ -1,0 +1,204 @@
+"""Indexes that are advised exist nowhere yet, are used, and make the real plan better; where none helps, none is."""
+
+import pytest
+import sqlalchemy as sa
+
+import dbsight
+import servers
+from dbsight.plans.explain import explain
+from integration.plans.index_cases import CASES, fill
+
+PRECISION = 0.95
+RECALL = 0.95
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def schemas(request, tmp_path_factory):
+    """An engine of a database with all schemas, and how indexes may be proved there."""
+    if request.param == "sqlite":
+        engine = sa.create_engine(f"sqlite:///{tmp_path_factory.mktemp('advice') / 'cases.db'}", future=True)
+        with engine.begin() as connection:
+            fill(connection)
+            connection.exec_driver_sql("ANALYZE")
+        yield engine, "safe"
+        engine.dispose()
+        return
+    with servers.fresh(request.getfixturevalue("postgresql_server")) as database:
+        engine = sa.create_engine(database.url("postgresql+psycopg"), future=True)
+        with engine.begin() as connection:
+            fill(connection)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+        yield engine, "transaction"
+        engine.dispose()
+
+
+def is_met(case, advice):
+    """Whether each table that lacks an index got one that begins as it should."""
+    return all(
+        any(each.table == table and each.columns[0].removesuffix(" DESC") in begins for each in advice)
+        for table, begins in case.lacks.items()
+    )
+
+
+def helps(engine, case, advice):
+    """Whether the real plan uses the index once it exists, for less than before."""
+    with engine.connect() as connection:
+        before = explain(case.sql, connection)
+        transaction = connection.begin_nested() if connection.in_transaction() else connection.begin()
+        connection.exec_driver_sql(advice.ddl.replace(" CONCURRENTLY", ""))
+        after = explain(case.sql, connection)
+        transaction.rollback()
+    used = {node.index for node in after.nodes()} & {advice.ddl.split(" ON ")[0].split()[-1]}
+    cheaper = before.cost is None or after.cost < before.cost
+    return bool(used) and cheaper and after.hash != before.hash
+
+
+def test_advice_is_precise_and_complete(schemas, record_property):
+    """Precision: each advised index helps in the real database. Recall: each missing one is advised."""
+    engine, proof = schemas
+    advised = helpful = lacking = found = 0
+    wrong = []
+    for case in CASES:
+        advice = dbsight.advise_index(case.sql, engine, proof=proof)
+        for each in advice:
+            advised += 1
+            good = bool(case.lacks) and helps(engine, case, each)
+            helpful += good
+            if not good:
+                wrong.append((case.name, each.ddl))
+        if case.lacks:
+            lacking += 1
+            met = is_met(case, advice)
+            found += met
+            if not met:
+                wrong.append((case.name, [each.ddl for each in advice]))
+        assert all(each.proof == "proved" for each in advice)
+    record_property("precision", helpful / advised)
+    record_property("recall", found / lacking)
+    print(f"{engine.name}: {len(CASES)} cases, precision {helpful}/{advised}, recall {found}/{lacking}", wrong)
+    assert helpful / advised >= PRECISION, wrong
+    assert found / lacking >= RECALL, wrong
+
+
+def test_without_a_proof_advice_is_likely_and_still_right(schemas):
+    """PostgreSQL is not changed unless that is allowed: what the plan complains of is advised, as precisely."""
+    engine, proof = schemas
+    if proof == "safe":
+        return
+    before = sa.inspect(engine).get_indexes("orders")
+    advised = helpful = found = 0
+    for case in CASES:
+        advice = dbsight.advise_index(case.sql, engine)
+        assert {each.proof for each in advice} <= {"likely"}
+        advised += len(advice)
+        helpful += sum(bool(case.lacks) and helps(engine, case, each) for each in advice)
+        found += bool(case.lacks) and is_met(case, advice)
+    lacking = sum(bool(case.lacks) for case in CASES)
+    print(f"likely: precision {helpful}/{advised}, recall {found}/{lacking}")
+    assert helpful == advised
+    assert found / lacking >= 0.8
+    assert sa.inspect(engine).get_indexes("orders") == before
+
+
+def test_a_tried_index_leaves_nothing_behind(schemas):
+    """Neither in the catalogue nor in the caller's transaction."""
+    engine, proof = schemas
+    with engine.connect() as connection:
+        before = sa.inspect(connection).get_indexes("orders")
+        connection.exec_driver_sql("UPDATE orders SET note = 'mine' WHERE id = 1")
+        (advice,) = dbsight.advise_index("SELECT * FROM orders WHERE customer_id = 5", connection, proof=proof)
+        assert advice.proof == "proved"
+        assert connection.exec_driver_sql("SELECT note FROM orders WHERE id = 1").scalar() == "mine"
+        connection.rollback()
+    assert sa.inspect(engine).get_indexes("orders") == before
+
+
+def test_a_statement_of_sqlalchemy_is_judged_with_its_values(schemas):
+    """A value that few rows have lacks an index, one that nearly all have does not; names stand for values in text."""
+    engine, proof = schemas
+    orders = sa.table("orders", sa.column("id"), sa.column("status"))
+    for status, lacking in (("open", 1), ("done", 0)):
+        statement = sa.select(orders).where(orders.c.status == status)
+        assert len(dbsight.advise_index(statement, engine, proof=proof)) == lacking
+        text = "SELECT * FROM orders WHERE status = :status"
+        assert len(dbsight.advise_index(text, engine, params={"status": status}, proof=proof)) == lacking
+
+
+def test_an_index_that_was_created_is_not_advised_again(schemas):
+    """Also one of an expression, and one that is the beginning of a longer one."""
+    engine, proof = schemas
+    sql = "SELECT * FROM users WHERE lower(email) = 'user9@example.org'"
+    (advice,) = dbsight.advise_index(sql, engine, proof=proof)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(advice.ddl.replace(" CONCURRENTLY", ""))
+        connection.exec_driver_sql("CREATE INDEX ix_short ON orders (tenant_id)")
+        # Another index has the name that the advised one would have.
+        connection.exec_driver_sql("CREATE INDEX ix_orders_tenant_id_created ON orders (tenant_id) WHERE created < 0")
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE")
+    try:
+        assert dbsight.advise_index(sql, engine, proof=proof) == []
+        sql = "SELECT * FROM orders WHERE tenant_id = 7 AND created > 95000"
+        (longer,) = dbsight.advise_index(sql, engine, proof=proof)
+        assert (longer.columns, longer.replaces) == (("tenant_id", "created"), "ix_short")
+        assert "INDEX CONCURRENTLY ix_orders_tenant_id_created_new ON" in longer.ddl.replace(
+            "X ix", "X CONCURRENTLY ix"
+        )
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP INDEX ix_users_lower_email")
+            connection.exec_driver_sql("DROP INDEX ix_short")
+            connection.exec_driver_sql("DROP INDEX ix_orders_tenant_id_created")
+
+
+def test_functions_of_the_application_are_not_called(tmp_path):
+    """Neither to learn how selective a condition is nor to prove an index: without them it is likely at most."""
+    calls = []
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'own.db'}", future=True)
+    with engine.connect() as connection:
+        connection.connection.driver_connection.create_function("noted", 0, lambda: calls.append(1) or 5)
+        connection.exec_driver_sql("CREATE TABLE big (id INTEGER PRIMARY KEY, a INTEGER)")
+        connection.exec_driver_sql(
+            "INSERT INTO big WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+            " SELECT i, i % 1000 FROM n"
+        )
+        advice = dbsight.advise_index("SELECT * FROM big WHERE a = noted()", connection)
+        connection.rollback()
+    engine.dispose()
+    assert calls == []
+    assert [each.proof for each in advice] == ["likely"]
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("SELECT * FROM orders; DROP TABLE orders", "only one statement"),
+        ("SELECT * FROM nowhere WHERE a = 1", "the database gave no plan"),
+    ],
+)
+def test_what_cannot_be_explained_is_an_error(schemas, sql, message):
+    """The same refusals as of explain()."""
+    engine, proof = schemas
+    with pytest.raises(dbsight.ExplainError, match=message):
+        dbsight.advise_index(sql, engine, proof=proof)
+
+
+def test_a_locked_table_ends_a_proof(schemas):
+    """Creating an index waits no longer than the lock timeout."""
+    engine, proof = schemas
+    if proof == "safe":
+        return
+    with engine.connect() as holder:
+        holder.exec_driver_sql("LOCK TABLE orders IN ROW EXCLUSIVE MODE")
+        with pytest.raises(dbsight.ExplainError, match="55P03"):
+            dbsight.advise_index("SELECT * FROM orders WHERE customer_id = 5", engine, proof=proof, lock_timeout=0.2)
+
+
+def test_other_databases_are_named():
+    """MariaDB has plans, and no advice yet."""
+    engine = sa.create_mock_engine("mysql+pymysql://nowhere", print)
+    with pytest.raises(dbsight.ExplainError, match="index advice for mysql is not supported"):
+        dbsight.advise_index("SELECT 1", engine)
+    with pytest.raises(ValueError, match="not 'magic'"):
+        dbsight.advise_index("SELECT 1", engine, proof="magic")
