@@ -186,6 +186,9 @@ class DbsightSpanProcessor(Wrapping):
         )
         window.live = span
         scope.window.set(window)
+        if window.request:
+            # What runs outside spans around this request is no unit of work with what ran before the one before it.
+            scope.root.set(None)
         return exported
 
     def _is_ours_alone(self, span: ReadableSpan) -> bool:

@@ -264,6 +264,19 @@ def test_a_plain_script_gets_its_findings_under_one_root(telemetry, engine):
     assert root.end_ns >= max(span.end_ns for span in children)
 
 
+def test_what_runs_outside_spans_around_requests_is_told_apart_by_them(telemetry, engine):
+    """A session that is read before a framework's span begins: the same query of two requests is not redundant."""
+    for _ in range(3):
+        with engine.connect() as connection:
+            connection.execute(text("SELECT name FROM authors WHERE id = 1")).all()
+        with telemetry.root("GET /", SpanKind.SERVER):
+            pass
+    telemetry.processor.analyzer.finish()
+    roots = telemetry.spans("dbsight.window")
+    assert [root.attributes["dbsight.db.calls"] for root in roots] == [1, 1, 1]
+    assert len({root.trace_id for root in roots}) == 3
+
+
 def test_each_thread_outside_spans_draws_its_own_root(telemetry, engine):
     """Two workers are two units of work."""
     threads = [threading.Thread(target=n_plus_one, args=(engine,)) for _ in range(2)]
