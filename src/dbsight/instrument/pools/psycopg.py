@@ -38,12 +38,17 @@ class _PsycopgPool(Pool):
 
     library: ClassVar[str] = _LIBRARY
     given: dict[int, ref[Any]]
-    strangers: set[int]  # out since before it was watched
+    strangers: dict[int, ref[Any]]  # out since before it was watched
     foreign: int  # out when the process forked
     asked: bool  # a connection was asked where it leads
 
     def used(self) -> int:
-        return len(self.held) + sum(each not in self.held for each in tuple(self.strangers))
+        return len(self.held) + sum(self._is_out(*each) for each in tuple(self.strangers.items()))
+
+    def _is_out(self, identity: int, stranger: ref[Any]) -> bool:
+        # One may have been on its way back when it was found: a connection that is out knows its pool.
+        connection = stranger()
+        return connection is not None and identity not in self.held and connection._pool is self.pool
 
     def idle(self) -> int:
         pool = self.pool
@@ -79,9 +84,7 @@ class _PsycopgPool(Pool):
                 held.last = perf_counter()
 
     def unknown_back(self, connection: Any) -> None:
-        if id(connection) in self.strangers:
-            self.strangers.discard(id(connection))
-        elif self.foreign:
+        if self.strangers.pop(id(connection), None) is None and self.foreign:
             self.foreign -= 1
             registry.opened(self.counts)
 
@@ -96,9 +99,7 @@ class _PsycopgPool(Pool):
         pool = self.pool
         for connection in connections:
             if getattr(connection, "_pool", None) is pool:
-                self.strangers.add(id(connection))
-                if connection._pool is not pool:  # given back meanwhile
-                    self.strangers.discard(id(connection))
+                self.strangers[id(connection)] = ref(connection)
 
     def learn(self, connection: Any) -> None:
         """Ask the first connection where it leads: a service file or the environment may say so."""
@@ -150,7 +151,7 @@ def _adopt(pool: Any, site: Any) -> _PsycopgPool:
             asynchronous="Async" in type(pool).__name__,
         )
         made.given = {}
-        made.strangers = set()
+        made.strangers = {}
         made.foreign = 0
         made.asked = False
         pool._dbsight = made
