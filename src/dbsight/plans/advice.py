@@ -204,6 +204,8 @@ class _Advisor:
         return candidate if wording.name_of(candidate) not in self._taken else replace(candidate, suffix="_new")
 
     def _exists(self, candidate: Candidate) -> bool:
+        if candidate.using:
+            return False  # what other kinds of index serve is not told by their columns: the planner decides
         wanted = tuple(each.lower() for each in candidate.columns)
         return any(
             tuple(each.lower() for each in columns[: len(wanted)]) == wanted
@@ -216,7 +218,8 @@ class _Advisor:
         SQLite is asked for a sample, because its planner guesses; PostgreSQL's planner is asked for its estimate.
         """
         searched = candidate.columns[: candidate.searched]
-        parts = [use.equal.get(each) or use.ranged.get(each) for each in searched]
+        compared = {**use.prefixes, **use.contained, **use.ranged, **use.equal}
+        parts = [compared.get(each.removesuffix(" text_pattern_ops")) for each in searched]
         parts += [f"{each} IS NULL" for each in use.null if candidate.where or each in searched]
         conditions = [part for part in parts if part]
         if not conditions or any(each in use.joined for each in searched):
@@ -237,7 +240,11 @@ class _Advisor:
             (
                 name
                 for name, columns, unique in self._existing[candidate.table]
-                if name and not unique and not candidate.where and columns == candidate.columns[: len(columns)]
+                if name
+                and not unique
+                and not candidate.where
+                and not candidate.using
+                and columns == candidate.columns[: len(columns)]
             ),
             "",
         )

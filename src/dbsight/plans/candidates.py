@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+_PREFIX: Final = re.compile(r"[^%_].*", re.DOTALL)
 DIALECTS: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
 """``db.system.name`` to the name that sqlglot has for the dialect."""
 
@@ -22,6 +24,7 @@ class Candidate:
         where: Condition of a partial index.
         searched: How many of the columns are compared, so that only a part of the table is read.
         suffix: End of its name, where another index has the name that it would have.
+        using: The kind of index, ``gin``; empty for a b-tree.
     """
 
     table: str
@@ -29,6 +32,7 @@ class Candidate:
     where: str = ""
     searched: int = 0
     suffix: str = ""
+    using: str = ""
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class Use:
         ordered: ORDER BY, when all of it belongs to the table: column, and whether downwards.
         grouped: GROUP BY, when all of it belongs to the table.
         null: Columns that are tested for NULL.
+        contained: Columns of documents and arrays whose contents are tested, by the conditions that do.
+        prefixes: Columns that are compared with the beginning of a text, by the conditions that do.
     """
 
     equal: dict[str, str] = field(default_factory=dict)
@@ -51,10 +57,16 @@ class Use:
     ordered: list[tuple[str, bool]] = field(default_factory=list)
     grouped: list[str] = field(default_factory=list)
     null: list[str] = field(default_factory=list)
+    contained: dict[str, str] = field(default_factory=dict)
+    prefixes: dict[str, str] = field(default_factory=dict)
 
     def candidates(self, table: str) -> Iterator[Candidate]:
         """Indexes to try, without duplicates, simple ones first."""
-        equal, ranged = list(self.equal), list(self.ranged)
+        for name in self.contained:
+            yield Candidate(table, (name,), searched=1, using="gin")
+        equal = list(self.equal)
+        # A b-tree finds prefixes where the collation is C, and with this class of operators in any.
+        ranged = [*self.ranged, *self.prefixes, *(f"{name} text_pattern_ops" for name in self.prefixes)]
         ordered = [f"{name} DESC" if down else name for name, down in self.ordered]
         where = " AND ".join(f"{name} IS NULL" for name in self.null)
         tails: list[list[str]] = [[], *([each] for each in ranged), ordered, self.grouped]
@@ -189,6 +201,10 @@ class _Reader:
             self._compared(part, "equal")
         elif isinstance(part, (exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between)):
             self._compared(part, "ranged")
+        elif self._dialect == "postgres" and isinstance(part, (exp.ArrayContainsAll, exp.ArrayOverlaps)):
+            self._compared(part, "contained")
+        elif self._dialect == "postgres" and isinstance(part, exp.Like) and _PREFIX.fullmatch(part.expression.name):
+            self._compared(part, "prefixes")
 
     def _compared(self, part: Any, kind: str) -> None:
         exp = self._exp

@@ -41,7 +41,8 @@ def ddl(candidate: Candidate, system: str, *, concurrently: bool = True) -> str:
     how = " CONCURRENTLY" if concurrently and system == "postgresql" else ""
     where = f" WHERE {candidate.where}" if candidate.where else ""
     terms = ", ".join(map(_term, candidate.columns))
-    return f"CREATE INDEX{how} {name_of(candidate)} ON {quoted(candidate.table)} ({terms}){where}"
+    using = f"USING {candidate.using} " if candidate.using else ""
+    return f"CREATE INDEX{how} {name_of(candidate)} ON {quoted(candidate.table)} {using}({terms}){where}"
 
 
 def _argument(column: str) -> str:
@@ -51,7 +52,8 @@ def _argument(column: str) -> str:
 def sqlalchemy(candidate: Candidate, system: str) -> str:
     """``Index(…)`` for ``__table_args__`` or a ``Table``."""
     where = f", {system}_where=text({candidate.where!r})" if candidate.where else ""
-    return f"Index({name_of(candidate)!r}, {', '.join(map(_argument, candidate.columns))}{where})"
+    using = f", {system}_using={candidate.using!r}" if candidate.using else ""
+    return f"Index({name_of(candidate)!r}, {', '.join(map(_argument, candidate.columns))}{using}{where})"
 
 
 def alembic(candidate: Candidate, system: str) -> str:
@@ -59,18 +61,20 @@ def alembic(candidate: Candidate, system: str) -> str:
     columns = ", ".join(_argument(column).replace("text(", "sa.text(") for column in candidate.columns)
     where = f", {system}_where=sa.text({candidate.where!r})" if candidate.where else ""
     concurrently = ", postgresql_concurrently=True" if system == "postgresql" else ""
-    call = f"op.create_index({name_of(candidate)!r}, {candidate.table!r}, [{columns}]{where}{concurrently})"
+    using = f", {system}_using={candidate.using!r}" if candidate.using else ""
+    call = f"op.create_index({name_of(candidate)!r}, {candidate.table!r}, [{columns}]{using}{where}{concurrently})"
     return f"with op.get_context().autocommit_block():\n    {call}" if concurrently else call
 
 
 def django(candidate: Candidate) -> str:
-    """``models.Index(…)``; empty for an expression that Django has no name for. Fields are named like the columns."""
+    """``models.Index(…)`` or ``GinIndex(…)``, fields named like the columns; empty where Django has no words for it."""
     name = name_of(candidate, 30)
     nulls = _NULL.findall(candidate.where)
     condition = ", condition=" + " & ".join(f"models.Q({each}__isnull=True)" for each in nulls) if nulls else ""
     if all(_COLUMN.fullmatch(column) for column in candidate.columns):
         fields = [f"-{each[:-5]}" if each.endswith(" DESC") else each for each in candidate.columns]
-        return f"models.Index(fields={fields!r}, name={name!r}{condition})"
+        kind = "GinIndex" if candidate.using == "gin" else "models.Index"
+        return f"{kind}(fields={fields!r}, name={name!r}{condition})"
     terms = []
     for column in candidate.columns:
         call = re.fullmatch(r"(LOWER|UPPER)\((\w+)\)", column)

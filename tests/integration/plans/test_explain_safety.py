@@ -1,6 +1,7 @@
 """Explaining changes nothing, waits for nobody, runs nothing else and is seen by nobody."""
 
 import contextlib
+import random
 import sqlite3
 import threading
 import time
@@ -392,3 +393,58 @@ def test_a_read_only_sqlite_file_is_explained(tmp_path):
     engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true", future=True)
     assert explain("SELECT * FROM orders WHERE total = 1", engine, analyze=True).root.actual_rows == 0
     engine.dispose()
+
+
+PIECES = (
+    *(
+        "'",
+        '"',
+        "`",
+        ";",
+        "--",
+        "/*",
+        "*/",
+        "/*!",
+        "\n",
+        "$$",
+        "$a$",
+        "\\",
+        "E'",
+        "U&'",
+        "B'",
+        "N'",
+        "[",
+        "]",
+        "#",
+        "(",
+        ")",
+    ),
+    *(
+        "COMMIT;",
+        "; DELETE FROM customers",
+        "; DELETE FROM customers --",
+        "SELECT",
+        "1",
+        ",",
+        "''",
+        '""',
+        "FROM customers",
+    ),
+)
+
+
+def test_no_mixture_of_quotes_comments_and_semicolons_runs_a_second_statement(shop):
+    """Texts that a reader of SQL and a server may take apart in different ways."""
+    chance = random.Random(4)
+    before = content(shop)
+    refused = 0
+    for _ in range(600):
+        text = "SELECT 1 " + "".join(
+            chance.choice(PIECES) + chance.choice(("", " ")) for _ in range(chance.randint(2, 9))
+        )
+        with contextlib.suppress(ExplainError):
+            explain(text, shop, analyze=chance.random() < 0.5, timeout=1)
+            refused -= 1
+        refused += 1
+    assert 0 < refused < 600
+    assert content(shop) == before

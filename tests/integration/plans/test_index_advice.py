@@ -202,3 +202,59 @@ def test_other_databases_are_named():
         dbsight.advise_index("SELECT 1", engine)
     with pytest.raises(ValueError, match="not 'magic'"):
         dbsight.advise_index("SELECT 1", engine, proof="magic")
+
+
+@pytest.fixture(scope="module")
+def documents(postgresql_server):
+    """A table with documents, arrays and texts in a natural order of a language."""
+    with servers.fresh(postgresql_server) as database:
+        engine = sa.create_engine(database.url("postgresql+psycopg"), future=True)
+        with engine.begin() as connection:
+            collation = connection.exec_driver_sql(
+                "SELECT min(collname) FROM pg_collation WHERE collprovider = 'c' AND collname NOT IN ('C', 'POSIX')"
+                " AND collencoding IN (-1, pg_char_to_encoding('UTF8'))"
+            ).scalar()
+            if not collation:
+                pytest.skip("this PostgreSQL has no collation besides C, in which a plain b-tree finds prefixes")
+            connection.exec_driver_sql(
+                "CREATE TABLE documents (id int PRIMARY KEY, body jsonb, labels int[],"
+                f' title text COLLATE "{collation}")'
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO documents SELECT i, jsonb_build_object('kind', mod(i, 500), 'text', repeat('x', 50)),"
+                " ARRAY[mod(i, 700), mod(i, 900) + 1000], 'title ' || i FROM generate_series(1, 20000) AS i"
+            )
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+        yield engine
+        engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        ("""body @> '{"kind": 7}'""", "ix_documents_body ON documents USING gin (body)"),
+        ("labels @> ARRAY[7]", "ix_documents_labels ON documents USING gin (labels)"),
+        ("labels && ARRAY[7, 1008]", "ix_documents_labels ON documents USING gin (labels)"),
+        ("body ->> 'kind' = '7'", "ix_documents_body_kind ON documents ((body ->> 'kind'))"),
+        ("title LIKE 'title 777%%'", "ix_documents_title_text_pattern_ops ON documents (title text_pattern_ops)"),
+        ("title LIKE '%%777'", ""),
+        ("title LIKE 'title%%'", ""),
+        ("labels[1] > 0", ""),
+    ],
+)
+def test_the_kind_of_index_fits_the_condition(documents, condition, index):
+    """GIN for contents, an expression for a key of a document, a class of operators for a prefix; proved each."""
+    condition = condition.replace("%%", "%")
+    advice = dbsight.advise_index(f"SELECT id FROM documents WHERE {condition}", documents, proof="transaction")
+    assert [each.ddl for each in advice] == [f"CREATE INDEX CONCURRENTLY {index}"] * bool(index)
+    for each in advice:
+        assert each.cost_after < each.cost_before
+        with documents.connect() as connection:
+            table = sa.Table("documents", sa.MetaData(), autoload_with=connection)
+            made = eval(each.sqlalchemy, {"Index": sa.Index, "text": sa.text})
+            table.append_constraint(made)
+            made.create(connection)
+            found = explain(f"SELECT id FROM documents WHERE {condition}", connection)
+            connection.rollback()
+        assert made.name in {node.index for node in found.nodes()}
