@@ -234,14 +234,7 @@ class Analyzer(Consumer):
         """Add ordinary operations to totals and metrics."""
         alike: dict[object, list[Operation]] = {}
         for operation in operations:
-            statement = operation.statement
-            key = (
-                statement.fingerprint,
-                statement.summary,
-                operation.database,
-                operation.error_type,
-                operation.error_code,
-            )
+            key = (operation.statement, operation.database, operation.error_type, operation.error_code)
             alike.setdefault(key, []).append(operation)
         for group in alike.values():
             self.stats.add_all(group)

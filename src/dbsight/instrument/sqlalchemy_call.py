@@ -22,6 +22,7 @@ from dbsight.statement import read
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
     from dbsight.instrument.pools import Held
@@ -66,7 +67,6 @@ class StatementCall(PendingQuery):
     held: Held | None = None
     quiet = False
     claim: claims.Claim | None = None
-    _claims = False
     _suppressing: Any = None
     _cursor: Any = None
     _context: Any = None
@@ -107,7 +107,7 @@ class StatementCall(PendingQuery):
             call.blocked_loop = True
         call._note_orm(context)
         if claims.are_made_elsewhere(connection):
-            call._claims = True
+            call.own_span = False
         call.cache_hit = getattr(context, "cache_hit", None)
         quiet = engine.suppresses_driver()  # from here on nothing fails that would have to be undone
         call._cursor = cursor
@@ -153,7 +153,7 @@ class StatementCall(PendingQuery):
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         cursor, context = self._left_driver()
-        if self._claims:
+        if not self.own_span:
             self.claim = claims.claim(context, self)
         if cursor.description is None:
             if self.statement.kind in _WRITES:
@@ -173,7 +173,7 @@ class StatementCall(PendingQuery):
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         _, context = self._left_driver()
-        if self._claims:
+        if not self.own_span:
             self.claim = claims.claim(context, self)
         self.finish(error)
 
@@ -252,18 +252,14 @@ class StatementCall(PendingQuery):
             operation.autoflush = self.flush.auto
         return operation
 
-    def begin_span(self, begin: Any) -> tuple[PendingSpan, Any]:
-        """None of ours where another instrumentation makes one."""
-        if self._claims:
-            return self.factory.no_span(), self.claim.context if self.claim is not None else None
-        return super().begin_span(begin)
+    def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
+        """What stands for its span where upstream's instrumentation makes it, and that one's context."""
+        return self.factory.no_span(), self.claim.context if self.claim is not None else None
 
-    def emit(self, pending: PendingSpan, operation: Operation, verdict: Verdict | None) -> None:
-        """Hand on its span, or the one that another instrumentation made."""
+    def settle(self, operation: Operation, verdict: Verdict | None) -> None:
+        """Hand on the span that upstream's instrumentation made."""
         if self.claim is not None:
             self.claim.settle(operation, verdict)
-        else:
-            super().emit(pending, operation, verdict)
 
     @classmethod
     def flush_all(cls, records: Sequence[Self]) -> None:

@@ -68,6 +68,22 @@ class _Record:
         self.call_site: CallSite | None = None
         self.buckets = empty()
 
+    def take(self, operation: Operation) -> None:
+        """Count one operation."""
+        duration = operation.duration
+        with self.lock:
+            self.count += 1
+            self.total += duration
+            if duration > self.max:  # noqa: PLR1730 - max() costs a call
+                self.max = duration
+            count_all(self.buckets, (duration,))
+            if operation.rows:
+                self.rows += operation.rows
+            if operation.error_type is not None:
+                self.errors += 1
+            if operation.call_site is not None:
+                self.call_site = operation.call_site
+
     def copy(self) -> _Record:
         """The counts as they are at one moment."""
         copied = _Record(self.statement, self.database, self.kind)
@@ -180,6 +196,9 @@ class Stats:
         record = state.records.get((first.statement.fingerprint, first.database.key))
         if record is None:
             record = self._record_for(state, first)
+        if len(operations) == 1:
+            record.take(first)
+            return record
         durations = [operation.duration for operation in operations]
         with record.lock:
             record.count += len(durations)

@@ -103,6 +103,9 @@ class Series:
 
     def record_each(self, measurements: Sequence[tuple[float, SpanContext | None, int]]) -> None:
         """Take some measurements at once, in their order: amount, context and time as ``record`` takes them."""
+        if len(measurements) == 1:
+            self.record(*measurements[0])
+            return
         if not self._fits:
             for amount, context, _ in measurements:
                 self._direct(amount, _in_context(context))

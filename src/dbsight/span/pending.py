@@ -49,6 +49,7 @@ class PendingQuery:
         values: The same of each one, where the statement's limit or its kind makes them matter.
         extra: Attributes that hardly any other has.
         over: Its last driver call returned.
+        own_span: No other instrumentation makes its span.
     """
 
     factory: SpanFactory
@@ -76,6 +77,7 @@ class PendingQuery:
     error_code: str | None = None
     extra: Mapping[str, Any] | None = None
     over = False
+    own_span = True
 
     def end(self) -> None:
         """It is over: leave it with its queue, or drain it. Never raises."""
@@ -125,16 +127,15 @@ class PendingQuery:
         operation.values = self.values
         return operation
 
-    def begin_span(self, begin: Begin) -> tuple[PendingSpan, SpanContext | None]:
-        """Decide about its span."""
-        return begin(self)
+    def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
+        """What stands for its span where another instrumentation makes it, and that one's context."""
+        return self.factory.no_span(), None
 
     def reported(self, operation: Operation) -> None:
         """Its span was handed on: do what else depends on the operation."""
 
-    def emit(self, pending: PendingSpan, operation: Operation, verdict: Verdict | None) -> None:
-        """Hand its span to the processors."""
-        emit(pending, operation, verdict, self.template)
+    def settle(self, operation: Operation, verdict: Verdict | None) -> None:
+        """Hand on the span that another instrumentation made."""
 
     @classmethod
     def flush_all(cls, records: Sequence[Self]) -> None:
@@ -152,7 +153,10 @@ class PendingQuery:
             del record.current  # what belongs to the request is not kept alive longer than it
             record.queue = None
             try:
-                record.emit(span, operation, verdict)
+                if record.own_span:
+                    emit(span, operation, verdict, record.template)
+                else:
+                    record.settle(operation, verdict)
                 record.reported(operation)
             except Exception:
                 failed("span.flush_all")
@@ -169,7 +173,7 @@ def complete(records: Sequence[PendingQuery]) -> list[tuple[PendingSpan, Operati
             parent, factory = record.parent, record.factory
             begin = factory.spans_below(parent)
         operation = record.operation()
-        pending, operation.context = record.begin_span(begin)
+        pending, operation.context = begin(record) if record.own_span else record.other_span()
         operation.origin = pending.origin
         if record.extra:
             pending = copy(pending)
