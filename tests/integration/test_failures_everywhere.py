@@ -43,6 +43,8 @@ BOUNDARIES = {
     *(f"instrument/results.py:Followed.{name}" for name in ("_fetch", "__getattr__")),
     # The application's creator runs within it.
     "instrument/cache_libraries.py:_Creating.__init__.<locals>.create",
+    # SQLAlchemy makes the result within it.
+    "instrument/sqlalchemy_call.py:StatementCall._follow_when_made.<locals>.setup_result_proxy",
 }
 
 

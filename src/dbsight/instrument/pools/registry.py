@@ -13,7 +13,7 @@ from weakref import WeakSet
 from dbsight import recording, safety, semconv
 from dbsight.instrument.pools.held import held_by_connection
 from dbsight.model import PoolState, PoolUses
-from dbsight.safety import failed
+from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -185,12 +185,10 @@ def gone(counts: Counts, number: int = 1) -> None:
             totals.gone += number
 
 
+@guard  # at the end of the interpreter there may be nothing left to count with
 def collected(counts: Counts) -> None:
     """A pool was collected, and with it the connections that it still had."""
-    try:
-        gone(counts, counts.opened - counts.gone)
-    except Exception:  # at the end of the interpreter there may be nothing left to count with
-        failed("pools.collected")
+    gone(counts, counts.opened - counts.gone)
 
 
 def engines() -> WeakSet[Any]:
