@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, FetchedValue, ForeignKey, Table, func
+from sqlalchemy import Column, FetchedValue, ForeignKey, Table, func, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 CUSTOMERS, ORDERS, PRODUCTS, PAYMENTS = 6, 24, 12, 12
@@ -203,3 +203,15 @@ def fill(engine):
         session.add_all(Talk(speaker=str(number)) for number in range(8))
         session.add_all(Job(state="waiting", customer_id=number % CUSTOMERS + 1) for number in range(10))
         session.commit()
+        if engine.dialect.name == "postgresql":
+            for table in Base.metadata.sorted_tables:
+                _count_on(session, table)
+            session.commit()
+
+
+def _count_on(session, table):
+    """Let the ids that PostgreSQL gives follow those that were given to it."""
+    column = table.autoincrement_column
+    if column is not None:
+        sequence = func.pg_get_serial_sequence(table.name, column.name)
+        session.execute(select(func.setval(sequence, select(func.max(column)).scalar_subquery())))

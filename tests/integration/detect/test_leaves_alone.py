@@ -430,7 +430,8 @@ def test_leaves_alone_migrations_but_not_the_rows_that_they_read_one_by_one(watc
 
     assert watch.outside(functools.partial(upgrade, "schema", 0)) == []
     found = watch.outside(functools.partial(upgrade, "data", shop.ORDERS))
-    assert [(each.rule, each.severity, each.count) for each in found] == [("n_plus_one", "warning", shop.ORDERS)] * 4
+    assert [(each.rule, each.count) for each in found] == [("n_plus_one", shop.ORDERS)] * 4
+    assert {each.severity for each in found} <= {"warning", "error"}  # by the part of the time that it took
 
 
 # -- Control ------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def add(pool: Pool, *, again: bool = False) -> None:
     """A pool was made, or is watched from now on; ``again`` where it takes the place of another by itself."""
     with _lock:
         _pools.add(pool)
-        totals = _totals[pool.name]
+        totals = _totals.setdefault(pool.name, Totals())
         totals.made += not again
         totals.library, totals.kind, totals.system = pool.library, pool.kind, pool.system
         totals.site = pool.site
@@ -273,17 +273,19 @@ def _living(library: str) -> list[PoolState]:
             by_name.setdefault(pool.name, []).append(pool)
     states = []
     for name in sorted(by_name):
+        totals = _totals.get(name)
+        if totals is None:  # another thread stops watching this library
+            continue
         try:
-            states.append(_state(name, by_name[name], now))
+            states.append(_state(name, by_name[name], totals, now))
         except Exception:  # noqa: PERF203 - one pool that cannot be asked must not hide the others
             failed("pools.snapshots")
     return states
 
 
-def _state(name: str, group: list[Pool], now: float) -> PoolState:
+def _state(name: str, group: list[Pool], totals: Totals, now: float) -> PoolState:
     live = [pool for pool in group if not pool.retired()]
     first = (live or group)[-1]
-    totals = _totals[name]
     for pool in group:
         pool.settle()
         pool.look()
