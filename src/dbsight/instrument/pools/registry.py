@@ -278,7 +278,7 @@ def _living(library: str) -> list[PoolState]:
             continue
         try:
             states.append(_state(name, by_name[name], totals, now))
-        except Exception:  # noqa: PERF203 - one pool that cannot be asked must not hide the others
+        except Exception:  # one pool that cannot be asked must not hide the others
             failed("pools.snapshots")
     return states
 
