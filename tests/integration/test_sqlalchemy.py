@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session, registry, selectinload
 from sqlalchemy.orm.exc import UnmappedClassError
 
 import dbsight
+from dbsight import safety
 from shop import Author, Base, Book, fill
 
 HERE = os.path.relpath(__file__)
@@ -247,6 +249,38 @@ def test_a_savepoint_is_a_query_of_its_own(shop):
     with telemetry.root(), engine.begin() as connection, connection.begin_nested():
         connection.execute(select(Author.id)).all()
     assert [span.name.split()[0] for span in queries(telemetry)] == ["SAVEPOINT", "SELECT", "RELEASE"]
+
+
+def test_the_log_names_the_same_lines(engine, make_telemetry, caplog):
+    """SQLAlchemy logs begin and end of a transaction with the line of its caller: never one of a wrapper."""
+
+    def logged():
+        caplog.clear()
+        with engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+        with engine.connect() as connection, connection.begin() as transaction:
+            transaction.rollback()
+        return [(record.pathname, record.funcName, record.lineno, record.getMessage()) for record in caplog.records]
+
+    caplog.set_level("INFO", "sqlalchemy.engine")
+    plainly = logged()
+    make_telemetry()
+    again = logged()
+    assert [each[:3] for each in again] == [each[:3] for each in plainly]
+    assert {each[3] for each in again} >= {"BEGIN (implicit)", "COMMIT", "ROLLBACK"}
+
+
+def test_a_cursor_that_counts_no_rows_is_taken(shop):
+    """A stand-in for a cursor has whatever it is given as its count of rows: no failure of ours."""
+    engine, telemetry = shop
+
+    def stand_in(connection, cursor, statement, parameters, context, executemany):
+        context.dialect.do_execute(Mock(description=None), statement, parameters, context)
+
+    event.listen(engine, "before_cursor_execute", stand_in)
+    with telemetry.root(), engine.begin() as connection:
+        connection.execute(text(f"UPDATE {Author.__tablename__} SET id = id WHERE id = 1"))
+    assert safety.errors() == {}
 
 
 def test_an_error_has_class_and_code_but_no_message(shop):

@@ -179,15 +179,16 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         return ("sqlalchemy >= 1.4",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        from sqlalchemy.engine import Connection
+        from sqlalchemy.engine import RootTransaction, TwoPhaseTransaction
         from sqlalchemy.engine.default import DefaultDialect
         from sqlalchemy.orm import Session
 
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
         watcher.watch(DefaultDialect)
         patches = self._patches = Patches()
-        for name, hook in transactions.HOOKS:
-            patches.wrap(Connection, name, before=hook)
+        for kind in (RootTransaction, TwoPhaseTransaction):
+            for name, hook in transactions.HOOKS:
+                patches.wrap(kind, name, before=hook)
         patches.listen(Session, "before_flush", orm.before_flush)
         patches.listen(Session, "after_flush", orm.after_flush)
         patches.listen(Session, "after_soft_rollback", orm.after_flush)

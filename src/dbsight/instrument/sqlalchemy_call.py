@@ -272,7 +272,7 @@ class StatementCall(PendingQuery):
 
 def _row_count(cursor: Any) -> int | None:
     count = cursor.rowcount
-    return count if count is not None and count >= 0 else None
+    return count if isinstance(count, int) and count >= 0 else None  # None, or anything where it is a stand-in
 
 
 def _batch_size(parameters: Any, context: Any) -> int:

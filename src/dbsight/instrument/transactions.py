@@ -67,10 +67,11 @@ def _held(connection: Any) -> Held | None:
     return held_by_connection.get(id(proxy.dbapi_connection)) if proxy is not None else None
 
 
-def begin(connection: Any) -> None:
-    """A transaction begins."""
+def begin(transaction: Any) -> None:
+    """A transaction of SQLAlchemy begins."""
     if not recording.listening() or scope.suppressed():
         return
+    connection = transaction.connection
     held = _held(connection)
     target = connection.dialect.__dict__.get("_dbsight_target")
     if held is None or target is None or _autocommits(connection):
@@ -87,16 +88,16 @@ def _autocommits(connection: Any) -> bool:
     return asked is not None and bool(asked())
 
 
-def commit(connection: Any) -> None:
+def commit(transaction: Any) -> None:
     """It was committed."""
-    held = _held(connection)
+    held = _held(transaction.connection)
     if held is not None and held.transaction is not None:
         _end(held, "commit")
 
 
-def rollback(connection: Any) -> None:
+def rollback(transaction: Any) -> None:
     """It was rolled back, by the application or because its connection was given back."""
-    held = _held(connection)
+    held = _held(transaction.connection)
     if held is not None and held.transaction is not None:
         _end(held, "rollback")
 
@@ -152,14 +153,12 @@ def open_transactions() -> list[OpenTransaction]:
 
 
 HOOKS: Final = (
-    ("_begin_impl", begin),
-    ("_commit_impl", commit),
-    ("_rollback_impl", rollback),
-    ("_begin_twophase_impl", begin),
-    ("_commit_twophase_impl", commit),
-    ("_rollback_twophase_impl", rollback),
+    ("_connection_begin_impl", begin),
+    ("_connection_commit_impl", commit),
+    ("_connection_rollback_impl", rollback),
 )
-"""Methods of ``Connection`` of SQLAlchemy 1.4 to 2.1, and what runs before them.
+"""Methods of ``RootTransaction`` and ``TwoPhaseTransaction`` of SQLAlchemy 1.4 to 2.1, and what runs before them.
 
-Each dispatches an event of the same name; listening to it would cost every statement (see ``sqlalchemy.py``).
+Each calls one of ``Connection`` that dispatches an event; listening to it would cost every statement (see
+``sqlalchemy.py``). Those of ``Connection`` name their caller in the log, which must not be a wrapper.
 """
