@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dbsight.model import PlanNode
 from dbsight.plans.errors import ExplainError, ExplainRefusedError
 from dbsight.plans.mysql_json import read_block
+from dbsight.plans.options import quoted
 from dbsight.plans.predicates import aliases, resolve
 
 if TYPE_CHECKING:
@@ -50,10 +51,29 @@ def read_only_transaction(session: Session, plan: Plan, options: Options) -> Ite
         raise ExplainRefusedError(
             "analyze needs a read-only transaction, and this connection is in another: pass the engine instead"
         )
+    if options.analyze and writes:
+        _check_engines(session, plan)
     with session.transaction():
         if not writes and not session.in_transaction:
             session.rows("START TRANSACTION READ ONLY")
         yield
+
+
+def _check_engines(session: Session, plan: Plan) -> None:
+    """Refuse tables of engines without transactions (MyISAM, Aria), in which nothing is rolled back."""
+    names = {target.rpartition(".")[2] for target in plan.statement.targets}
+    if any("\\" in name for name in names):
+        raise ExplainRefusedError("a table's name with a backslash in it cannot be looked up safely")
+    if not names:
+        return
+    listed = ", ".join(quoted(name) for name in sorted(names))
+    rows = session.rows(
+        "SELECT t.table_name FROM information_schema.tables AS t"  # noqa: S608 - quoted above
+        " LEFT JOIN information_schema.engines AS k ON k.engine = t.engine"
+        f" WHERE t.table_type <> 'VIEW' AND t.table_name IN ({listed}) AND coalesce(k.transactions, '') <> 'YES'"
+    )
+    if rows:
+        raise ExplainRefusedError(f"{rows[0][0]} is in a storage engine without transactions: nothing is rolled back")
 
 
 _LIMITS: Final = ("max_execution_time", "lock_wait_timeout", "innodb_lock_wait_timeout")

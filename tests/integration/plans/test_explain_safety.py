@@ -199,6 +199,24 @@ def test_a_stored_function_cannot_write_on_mariadb(mariadb_shop):
     assert content(mariadb_shop) == before
 
 
+@pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
+def test_a_table_without_transactions_is_not_written_to(mariadb_shop, engine):
+    """Its rows would be gone: there is nothing to roll back."""
+    with mariadb_shop.begin() as connection:
+        connection.exec_driver_sql(f"CREATE TABLE plain (id INT) ENGINE={engine}")
+        connection.exec_driver_sql("INSERT INTO plain VALUES (1), (2)")
+    try:
+        for text in ("DELETE FROM plain", "INSERT INTO plain SELECT id FROM orders", "UPDATE `plain` SET id = 3"):
+            assert not explain(text, mariadb_shop).analyzed
+            with pytest.raises(ExplainRefusedError, match="without transactions"):
+                explain(text, mariadb_shop, analyze=True, rollback=True)
+        with mariadb_shop.connect() as connection:
+            assert connection.exec_driver_sql("SELECT sum(id), count(*) FROM plain").fetchone() == (3, 2)
+    finally:
+        with mariadb_shop.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE plain")
+
+
 def test_functions_of_the_application_are_not_called_on_sqlite(sqlite_shop):
     """One that is not declared deterministic may do anything."""
     calls = []
