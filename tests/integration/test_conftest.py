@@ -194,7 +194,7 @@ def test_what_fails_is_told_at_once(run_tests, workers):
 
 def test_each_part_of_each_run_of_a_test_ends(run_tests):
     """What a lock or a server holds up is named, and the run goes on to its end."""
-    code, output = run_tests(WAITS, "--timeout=0.5", "--reruns=1", "--numprocesses=1", "--dist=worksteal")
+    code, output = run_tests(WAITS, "--timeout=3", "--reruns=1", "--numprocesses=1", "--dist=worksteal")
     assert code == 1, output
     assert output.count("rerun in call: test_one.py::test_waits\n") == 1
     assert output.count("failed in call: test_one.py::test_waits\n") == 1
@@ -205,7 +205,7 @@ def test_each_part_of_each_run_of_a_test_ends(run_tests):
 
 def test_a_test_that_nothing_ends_is_ended_with_its_worker(run_tests):
     """It says where it was, and the run goes on without it."""
-    code, output = run_tests(WAITS_ON, "--timeout=0.5", "--numprocesses=1", "-p", "no:rerunfailures")
+    code, output = run_tests(WAITS_ON, "--timeout=3", "--numprocesses=1", "-p", "no:rerunfailures")
     assert code == 1, output
     assert "in test_waits_whatever_is_raised" in output
     assert "crashed while running 'test_one.py::test_waits_whatever_is_raised'" in output
