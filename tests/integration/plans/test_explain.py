@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 import dbsight
 from dbsight.plans.explain import explain
 
-TABLES = sa.MetaData()
 ORDERS = sa.table("orders", *(sa.column(name) for name in ("id", "customer_id", "status", "total")))
 CUSTOMERS = sa.table("customers", sa.column("id"), sa.column("name"))
 SECRET = "hidden-4711@example.org"
@@ -60,11 +59,12 @@ def test_a_join_without_an_index_names_the_column(sqlite_shop):
     with sqlite_shop.connect() as connection:
         connection.exec_driver_sql("CREATE TEMP TABLE seen (customer_ref INTEGER, note TEXT)")
         connection.exec_driver_sql("INSERT INTO seen SELECT id % 500, 'x' FROM orders")
-        statement = "SELECT c.name FROM customers AS c JOIN seen AS s ON s.customer_ref = c.total WHERE s.note = 'x'"
-        statement = statement.replace("c.total", "c.name")
-        plan = explain(statement, connection)
+        plan = explain(
+            "SELECT count(b.note) FROM seen AS a JOIN seen AS b ON b.customer_ref = a.customer_ref", connection
+        )
         connection.rollback()
-    assert "automatic_index" in warnings_of(plan) | {node.kind for node in plan.nodes()}
+    assert "automatic_index" in warnings_of(plan)
+    assert "CREATE INDEX ix_seen_customer_ref ON seen (customer_ref)" in dbsight.ExplainAnalyzer(plan).recommendations
 
 
 def test_rows_and_times_are_measured_when_the_statement_runs(shop):
