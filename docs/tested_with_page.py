@@ -63,7 +63,7 @@ def tested_with() -> str:
     return "".join(
         (
             INTRODUCTION,
-            *(_row(suite, counted.get(suite.name)) for suite in SUITES),
+            *(_row(suite, counted[suite.name]) for suite in SUITES if _is_current(suite, counted)),
             DIFFERENT,
             _differences(),
             "\n## Not run\n\n",
@@ -74,13 +74,17 @@ def tested_with() -> str:
     )
 
 
-def _row(suite: Suite, counts: dict[str, Any] | None) -> str:
-    """A suite's line; dashes where no run was written down for the version in the table."""
-    current = counts is not None and counts["version"] == suite.version
-    compared, different = (counts["compared"], counts["different"]) if current else ("–", "–")
-    part = " (in part)" if current and counts["part"] else ""
+def _is_current(suite: Suite, counted: dict[str, Any]) -> bool:
+    """Whether a run was written down for the version in the table: nothing else is listed."""
+    return suite.name in counted and counted[suite.name]["version"] == suite.version
+
+
+def _row(suite: Suite, counts: dict[str, Any]) -> str:
+    """A suite's line."""
+    part = " (in part)" if counts["part"] else ""
     every = "yes" if suite.ci else ""
-    return f"| {suite.name} | {suite.version} | {suite.what}{part} | {compared} | {different} | {every} |\n"
+    what = f"{suite.what}{part}"
+    return f"| {suite.name} | {suite.version} | {what} | {counts['compared']} | {counts['different']} | {every} |\n"
 
 
 def _differences() -> str:

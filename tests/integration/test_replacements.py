@@ -6,8 +6,10 @@ import importlib
 import inspect
 import pickle
 import sys
+import warnings
 
 import pytest
+import redis
 
 import dbsight
 from dbsight.instrument import aiosqlite, wrap
@@ -194,3 +196,19 @@ def test_uninstrumenting_puts_the_very_same_objects_back(originals):
     now = attributes()
     assert [(owner, key[1]) for key, (owner, value) in originals.items() if now[key][1] is not value] == []
     assert len(registry._key_to_collection) == listeners
+
+
+def test_a_librarys_warning_names_the_same_line(originals):
+    """Else Python would hide it: a deprecation is shown only if it is about the main program."""
+
+    def warned():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            redis.Redis(retry_on_timeout=True).close()
+        return [(each.filename, each.lineno) for each in caught]
+
+    seen = []
+    for switch in (start, stop):
+        switch()
+        seen.append(warned())
+    assert seen[0] == seen[1] != []

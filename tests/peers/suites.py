@@ -64,12 +64,11 @@ DATABASES = ("CREATE DATABASE IF NOT EXISTS test_schema", "CREATE DATABASE IF NO
 
 AT = "{auth}@{host}:{port}/{name}"
 
-_SQLALCHEMY_PATHS = (
+_ORM = (
     *("test/orm/test_session.py", "test/orm/test_unitofworkv2.py", "test/orm/test_query.py", "test/orm/test_events.py"),
-    *("test/ext/asyncio", "test/dialect/test_suite.py", "test/base", "test/engine"),
+    *("test/ext/asyncio", "test/dialect/test_suite.py"),
 )
-_SQLALCHEMY_FULL = ("test/orm", "test/sql", "test/ext", "test/dialect/test_suite.py", "test/base", "test/engine")
-"""Tests of the engine come last: they take all listeners of the class ``Engine`` away, and nothing is watched then."""
+_ORM_FULL = ("test/orm", "test/sql", "test/ext", "test/dialect/test_suite.py")
 
 
 def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
@@ -96,10 +95,18 @@ def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
     suites = [
         Suite(
             name=f"sqlalchemy-{series}",
-            paths=_SQLALCHEMY_PATHS,
-            full=_SQLALCHEMY_FULL,
+            paths=_ORM,
+            full=_ORM_FULL,
             needs=(*needs, "aiosqlite"),
-            what="base, engine, sql, orm, ext and the dialect suite on SQLite",
+            what="sql, orm, ext and the dialect suite on SQLite",
+            **common,
+        ),
+        Suite(
+            name=f"sqlalchemy-{series}-engine",
+            paths=("test/engine", "test/base"),
+            needs=(*needs, "aiosqlite"),
+            what="engine and base on SQLite",
+            ci=newest,
             **common,
         ),
         Suite(
@@ -110,7 +117,7 @@ def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
             what="dialect suite, execution and ext.asyncio on SQLite through aiosqlite",
             **common,
         ),
-        dialect("asyncpg", "postgresql+asyncpg", "asyncpg", "postgresql", ci=newest),
+        dialect("asyncpg", "postgresql+asyncpg", "asyncpg", "postgresql"),
         dialect("pymysql", "mariadb+pymysql", "pymysql", "mariadb"),
         dialect("mysqlclient", "mariadb+mysqldb", "mysqlclient", "mariadb"),
     ]

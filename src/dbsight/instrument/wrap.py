@@ -30,8 +30,12 @@ if TYPE_CHECKING:
 
     Hook = Callable[..., Any]
 
-_FILE: Final = "<dbsight generated wrapper>"
-"""``callsite.py`` recognises generated code by such a name."""
+_FILE: Final = "<dbsight generated wrapper, passed over like importlib._bootstrap>"
+"""Name of the generated code; ``callsite.py`` recognises it.
+
+``warnings`` and, since Python 3.11, ``logging`` do not count frames with both ``importlib`` and ``_bootstrap`` in their
+file's name, so that a ``stacklevel`` of the library still ends at the application's line.
+"""
 
 _CALL: Final = "_dbsight_call"
 
