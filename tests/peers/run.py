@@ -270,19 +270,18 @@ def tell(verdict: Verdict) -> None:
         print(f"  differs no longer, remove it from {comparison.DIFFERENCES.name}: {entry}", flush=True)
 
 
-def record(verdicts: list[Verdict], *, full: bool) -> None:
-    """Write down how many tests were compared, for the documentation."""
+def record(verdict: Verdict, *, full: bool) -> None:
+    """Write down how many tests of a suite were compared, for the documentation."""
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
     names = {suite.name for suite in SUITES}
     kept = {name: counted for name, counted in kept.items() if name in names}
-    for verdict in verdicts:
-        if not verdict.trouble:
-            kept[verdict.suite.name] = {
-                "version": verdict.suite.version,
-                "part": bool(verdict.suite.full or verdict.suite.quick) and not full,
-                "compared": verdict.compared,
-                "different": len(verdict.expected) + len(verdict.broken),
-            }
+    if not verdict.trouble:
+        kept[verdict.suite.name] = {
+            "version": verdict.suite.version,
+            "part": bool(verdict.suite.full or verdict.suite.quick) and not full,
+            "compared": verdict.compared,
+            "different": len(verdict.expected) + len(verdict.broken),
+        }
     RECORD.write_text(json.dumps(dict(sorted(kept.items())), indent=2) + "\n", encoding="utf-8")
 
 
@@ -314,10 +313,11 @@ def main() -> int:
                 pool.submit(judge, suite, endpoint=endpoint, full=given.full, again=given.again) for suite in suites
             ]
             for future in as_completed(running):
-                verdicts.append(future.result())
-                tell(verdicts[-1])
-        if given.record:
-            record(verdicts, full=given.full)
+                verdict = future.result()
+                verdicts.append(verdict)
+                tell(verdict)
+                if given.record:
+                    record(verdict, full=given.full)
         bad = [verdict.suite.name for verdict in verdicts if verdict.bad]
         total = sum(verdict.compared for verdict in verdicts)
         print(f"{total} tests of {len(suites)} suites on Python {RUNNING}; failed: {', '.join(bad) or 'none'}")
