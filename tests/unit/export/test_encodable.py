@@ -247,20 +247,22 @@ def test_log_records_are_cleaned(caplog):
 
 
 def test_metrics_are_cleaned(caplog):
-    """Attributes of data points, names and descriptions; what is not finite the SDK leaves out by itself."""
+    """Attributes of data points, names and descriptions; what is not finite newer SDKs leave out by themselves."""
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], resource=Resource({"a": BAD}), shutdown_on_exit=False).get_meter("t")
     meter.create_counter("fine", description=BAD).add(2**70, {"k": BAD})
     histogram = meter.create_histogram("times")
     for value in (1.0, math.nan, math.inf, 1e308):
         histogram.record(value, {"k": ("x", BAD)})
-    request = CarefulMetrics(encode_metrics, clean_metrics)(reader.get_metrics_data())
+    collected = reader.get_metrics_data()
+    request = CarefulMetrics(encode_metrics, clean_metrics)(collected)
     (group,) = request.resource_metrics
+    (point,) = collected.resource_metrics[0].scope_metrics[0].metrics[1].data.data_points
     counter, times = sorted(group.scope_metrics[0].metrics, key=lambda metric: metric.name)
     assert counter.description == GOOD
     assert counter.sum.data_points[0].as_double == float(2**70)
     assert counter.sum.data_points[0].attributes[0].value.string_value == GOOD
-    assert times.histogram.data_points[0].count == 2
+    assert times.histogram.data_points[0].count == point.count >= 2
     assert times.histogram.data_points[0].attributes[0].value.array_value.values[1].string_value == GOOD
     assert not [record for record in caplog.records if "encode" in record.getMessage()]
 
@@ -290,10 +292,14 @@ def test_a_metric_that_nobody_can_encode_is_lost_alone_and_counted():
     assert safety.drops() == {"telemetry that cannot be encoded": 1}
 
 
+_PLAIN = encode_spans([make_span(attributes={"a": None})]).resource_spans[0].scope_spans[0].spans[0]
+NONE = [None] if _PLAIN.attributes else []
+"""Older encoders leave out attributes that are None; nothing else may be left out."""
+
 VALUES = st.recursive(
     st.one_of(
         st.text(st.characters(), max_size=5),
-        st.sampled_from([BAD, "\ud800\udc00", "\udc00\ud800", None]),
+        st.sampled_from([BAD, "\ud800\udc00", "\udc00\ud800", *NONE]),
         st.integers(),
         st.floats(),
         st.binary(max_size=3),
