@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import threading
 from pathlib import Path
 from unittest.mock import Mock
@@ -11,6 +12,7 @@ from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
 from sqlalchemy import create_engine, event, exc, insert, select, text
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session, registry, selectinload
 from sqlalchemy.orm.exc import UnmappedClassError
@@ -280,6 +282,21 @@ def test_a_cursor_that_counts_no_rows_is_taken(shop):
     event.listen(engine, "before_cursor_execute", stand_in)
     with telemetry.root(), engine.begin() as connection:
         connection.execute(text(f"UPDATE {Author.__tablename__} SET id = id WHERE id = 1"))
+    assert safety.errors() == {}
+
+
+def test_a_connection_that_is_of_no_pool_is_taken(shop):
+    """SQLAlchemy takes a driver's own connection for a pool's."""
+
+    class Own(sqlite3.Connection):
+        is_valid = True
+
+    engine, telemetry = shop
+    given = sqlite3.connect(":memory:", factory=Own)
+    with telemetry.root(), Connection(engine, connection=given) as connection:
+        assert connection.execute(text("SELECT 1")).scalar() == 1
+        connection.rollback()
+    assert len(queries(telemetry)) == 1
     assert safety.errors() == {}
 
 

@@ -123,7 +123,8 @@ class Watcher:
     def _engine(dialect: Any, context: Any) -> Engine:
         target = dialect.__dict__.get("_dbsight_target")
         if target is not None and not target.asked:  # the engine was connected before it was watched
-            target.learn(context.root_connection.connection.dbapi_connection)
+            proxy = context.root_connection._dbapi_connection
+            target.learn(getattr(proxy, "dbapi_connection", proxy))
             aim_pool(context.engine.pool, target)
         database = target.database if target is not None else database_of(dialect, context.engine.url)
         dialect._dbsight = engine = Engine(dialect, database)

@@ -91,7 +91,8 @@ class StatementCall(PendingQuery):
         call.statement = statement = read(text, database.system)
         call.template = template = template_of(statement, database)
         connection = context.root_connection
-        call.key = key = id(connection._dbapi_connection.dbapi_connection)
+        proxy = connection._dbapi_connection
+        call.key = key = id(getattr(proxy, "dbapi_connection", proxy))  # no pool need have made it
         unfinished = watcher.open.get(key) if watcher.open else None
         if unfinished is not None:
             unfinished.finish()

@@ -64,7 +64,7 @@ class Transaction:
 def _held(connection: Any) -> Held | None:
     # Not the public property: it raises where the connection was lost.
     proxy = connection._dbapi_connection
-    return held_by_connection.get(id(proxy.dbapi_connection)) if proxy is not None else None
+    return held_by_connection.get(id(getattr(proxy, "dbapi_connection", proxy))) if proxy is not None else None
 
 
 def begin(transaction: Any) -> None:
