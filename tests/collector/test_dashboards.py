@@ -28,7 +28,8 @@ from contextlib import suppress
 from functools import lru_cache
 
 import dbsight
-from sqlalchemy import create_engine, exc
+import redis
+from sqlalchemy import create_engine, exc, text
 
 double = dbsight.watch_cache("double", lru_cache(2)(lambda number: 2 * number))
 nowhere = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
@@ -36,13 +37,16 @@ while True:
     for number in (1, 2, 3, 4):
         double(number)
     engine = create_engine("sqlite:///script.db")
-    engine.connect().close()
+    with suppress(exc.OperationalError), engine.connect() as connection:
+        connection.execute(text("SELECT nothing FROM nowhere"))
     engine.dispose()
     with suppress(exc.OperationalError):
         nowhere.connect()
+    with suppress(redis.ConnectionError):
+        redis.Redis(port=1, retry=None).get("user:1")
     time.sleep(0.5)
 """
-"""What the shop never does: evictions, connections that are closed, and some that cannot be made."""
+"""What the shop never does: evictions, failing queries, connections that are closed, and that cannot be made."""
 
 NEVER = re.compile(
     r"dbsight_self_(dropped|errors)_total|dbsight_pool_cleanup_failures_total|"
