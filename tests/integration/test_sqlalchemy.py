@@ -395,6 +395,19 @@ def test_the_drivers_own_spans_are_suppressed(engine, make_telemetry):
         SQLite3Instrumentor().uninstrument()
 
 
+def test_a_ping_before_the_first_query_is_nobodys(tmp_path, telemetry):
+    """The driver's own instrumentation makes no span of it."""
+    SQLite3Instrumentor().instrument(tracer_provider=telemetry.tracer_provider)
+    try:
+        engine = create_engine(f"sqlite:///{tmp_path / 'pinged.db'}", pool_pre_ping=True)
+        for _ in range(2):
+            engine.connect().close()
+        engine.dispose()
+    finally:
+        SQLite3Instrumentor().uninstrument()
+    assert queries(telemetry) == []
+
+
 def test_an_uninstrumented_library_is_as_it_was(engine, make_telemetry):
     """No listener, no attribute, no span is left."""
     telemetry = make_telemetry()

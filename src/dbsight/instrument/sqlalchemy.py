@@ -139,8 +139,8 @@ class Watcher:
 
     @staticmethod
     def _set_up(dialect: Any) -> _Suppressing | None:
-        engine = dialect.__dict__.get("_dbsight")
-        return _Suppressing() if engine is not None and engine.suppresses_driver() else None
+        engine = dialect.__dict__.get("_dbsight")  # made by the first query, which a ping may precede
+        return _Suppressing() if engine is None or engine.suppresses_driver() else None
 
     def keep_open(self, call: StatementCall) -> None:
         """Remember a statement until its result is over."""
