@@ -21,6 +21,7 @@ import os
 import signal
 import socket
 import threading
+import warnings
 from typing import TYPE_CHECKING, Final
 
 from dbsight.instrument.wrap import Patches
@@ -65,6 +66,10 @@ class Sigterm:
         """
         self._waiting.start()
         signal.signal(signal.SIGTERM, self._handle)
+        # Trio takes the descriptor over while it runs, and warns of a collision that is none.
+        warnings.filterwarnings(
+            "ignore", "It looks like Trio's signal handling code might have collided", RuntimeWarning
+        )
         previous = signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         if previous != -1:
             signal.set_wakeup_fd(previous)
