@@ -77,7 +77,7 @@ def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
     # Its sources lie beside its tests, and are taken instead of what is installed unless this is set.
     common = {"package": "sqlalchemy", "version": version, "environment": {"PYTHONNOUSERSITE": "1"}}
 
-    def dialect(driver: str, scheme: str, requirement: str, server: str, *, ci: bool = False) -> Suite:
+    def dialect(driver: str, scheme: str, requirement: str, server: str) -> Suite:
         return Suite(
             name=f"sqlalchemy-{series}-{driver}",
             paths=("test/dialect/test_suite.py",),
@@ -87,7 +87,6 @@ def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
             extensions=server == "postgresql",
             prepare={"postgresql": SCHEMAS, "mariadb": DATABASES}.get(server, ()),
             what=f"dialect suite on {'PostgreSQL' if server == 'postgresql' else 'MariaDB'} through {driver}",
-            ci=ci,
             **common,
         )
 
@@ -122,7 +121,7 @@ def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
         dialect("mysqlclient", "mariadb+mysqldb", "mysqlclient", "mariadb"),
     ]
     if series != "1.4":
-        suites.append(dialect("psycopg", "postgresql+psycopg", "psycopg[binary]", "postgresql", ci=newest))
+        suites.append(dialect("psycopg", "postgresql+psycopg", "psycopg[binary]", "postgresql"))
     return tuple(suites)
 
 
