@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
 from dbsight import config, sigterm, statement
-from dbsight.ending import FailOn, report
+from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import failed, guard
@@ -68,7 +68,7 @@ class _Runtime:
         self.processor: DbsightSpanProcessor | None = None
         self.reporting = False
         self.refused = False
-        self.fail_on = FailOn()
+        self.fail_on = ExitCode()
 
 
 _runtime = _Runtime()

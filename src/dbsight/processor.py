@@ -17,12 +17,12 @@ from opentelemetry.trace import SpanContext, SpanKind, get_current_span
 
 from dbsight import recording, scope, semconv
 from dbsight.analyzer import Analyzer
-from dbsight.export.encoding import speed_up
-from dbsight.instrument import claims, foreign
+from dbsight.export.encoding import install_encoder
+from dbsight.instrument import external_spans, upstream_spans
 from dbsight.report.events import root_attributes, root_events
-from dbsight.report.spans import below, enriched, rebuilt, without_values
 from dbsight.safety import failed, guard
 from dbsight.span import SyntheticRoot, Wrapping
+from dbsight.span.rebuild import below, enriched, rebuilt, without_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class DbsightSpanProcessor(Wrapping):
     ) -> None:
         self.processors = processors
         for processor in processors:
-            speed_up(getattr(processor, "span_exporter", None))
+            install_encoder(getattr(processor, "span_exporter", None))
         self.analyzer = (
             _shared_analyzer(meter_provider, logger_provider)
             if settings is None
@@ -96,7 +96,7 @@ class DbsightSpanProcessor(Wrapping):
 
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Hand spans to one more processor."""
-        speed_up(getattr(span_processor, "span_exporter", None))
+        install_encoder(getattr(span_processor, "span_exporter", None))
         with self._add_lock:
             self.processors = (*self.processors, span_processor)
 
@@ -213,10 +213,10 @@ class DbsightSpanProcessor(Wrapping):
 
     def _is_claimed(self, span: ReadableSpan) -> bool:
         """Whether our own instrumentation saw the query as well: then the span goes on once that is over."""
-        claim: claims.Claim | None = getattr(span, _CLAIM, None)
+        claim: upstream_spans.Claim | None = getattr(span, _CLAIM, None)
         if claim is None:
             context = span.context
-            claim = claims.of(context.span_id) if context is not None else None
+            claim = upstream_spans.of(context.span_id) if context is not None else None
             if claim is None:
                 return False
             setattr(span, _CLAIM, claim)
@@ -226,7 +226,7 @@ class DbsightSpanProcessor(Wrapping):
         claim.ended(span, self._hand_on_claimed)
         return True
 
-    def _hand_on_claimed(self, claim: claims.Claim, span: ReadableSpan) -> None:
+    def _hand_on_claimed(self, claim: upstream_spans.Claim, span: ReadableSpan) -> None:
         operation = claim.operation
         assert operation is not None
         if claim.made is None:
@@ -240,7 +240,7 @@ class DbsightSpanProcessor(Wrapping):
         if context is None:
             return span
         window = self.analyzer.windows.of_root(context.span_id)
-        if foreign.is_database_span(span):
+        if external_spans.is_database_span(span):
             if window is not None:
                 # A database span is never a window of its own.
                 self.analyzer.windows.discard(window)
@@ -266,9 +266,9 @@ class DbsightSpanProcessor(Wrapping):
         return rebuilt(span, root_attributes(summary), root_events(findings, end_ns))
 
     def _foreign(self, span: ReadableSpan) -> ReadableSpan:
-        operation = foreign.read_span(span)
+        operation = external_spans.read_span(span)
         if operation is None:
-            return without_values(span, foreign.error_type(span), self.analyzer.settings)
+            return without_values(span, external_spans.error_type(span), self.analyzer.settings)
         if scope.connecting.get():  # an application's connect listener, or the dialect's own: no query of anybody
             return enriched(span, operation, None, self.analyzer.settings)
         if span.parent is None:

@@ -41,24 +41,24 @@ WATCHED = (
     "monitor.stats",
     "monitor.quantiles",
     "report.events",
-    "report.spans",
+    "span.rebuild",
     "report.metrics",
-    "report.bound",
-    "report.accumulated",
+    "report.bound_instruments",
+    "report.preaggregation",
     "instrument.sqlalchemy",
     "instrument.sqlalchemy_call",
     "instrument.orm",
     "instrument.results",
     "instrument.callsite",
     "instrument.dialects",
-    "instrument.foreign",
+    "instrument.external_spans",
     "statement.cache",
     "statement.reader",
     "statement.parameters",
 )
 """Modules and packages whose functions run on behalf of the application; what reads a text is called by the reader."""
 
-PRINTING = ("ending", "report.terminal", "report.layout", "figures")
+PRINTING = ("exit_report", "report.terminal", "report.layout", "formatting")
 """Modules whose functions run when the process ends."""
 
 GUARDS = {
@@ -67,9 +67,15 @@ GUARDS = {
     # What they do first is to lift the suppression that lies on the driver call; then all else follows.
     "instrument.sqlalchemy_call": {"StatementCall.returned", "StatementCall.raised", "StatementCall._left_driver"},
     "instrument.results": {
-        *("Followed.fetchone", "Followed.fetchmany", "Followed.fetchall", "Followed._fetch", "Followed.__getattr__"),
-        *("Followed.soft_close", "Followed.hard_close"),
-        *("Followed.handle_exception", "Followed.yield_per"),
+        *(
+            "TimedFetchStrategy.fetchone",
+            "TimedFetchStrategy.fetchmany",
+            "TimedFetchStrategy.fetchall",
+            "TimedFetchStrategy._fetch",
+            "TimedFetchStrategy.__getattr__",
+        ),
+        *("TimedFetchStrategy.soft_close", "TimedFetchStrategy.hard_close"),
+        *("TimedFetchStrategy.handle_exception", "TimedFetchStrategy.yield_per"),
     },
     # What the SDK calls: each hands on to the application's processors and sampler whatever becomes of ours.
     "processor": {

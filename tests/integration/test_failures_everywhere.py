@@ -38,9 +38,12 @@ BOUNDARIES = {
         f"processor.py:DbsightSpanProcessor.{name}"
         for name in ("on_start", "_on_ending", "on_end", "force_flush", "shutdown")
     ),
-    *(f"instrument/results.py:Followed.{name}" for name in ("fetchone", "fetchmany", "fetchall", "yield_per")),
-    *(f"instrument/results.py:Followed.{name}" for name in ("soft_close", "hard_close", "handle_exception")),
-    *(f"instrument/results.py:Followed.{name}" for name in ("_fetch", "__getattr__")),
+    *(
+        f"instrument/results.py:TimedFetchStrategy.{name}"
+        for name in ("fetchone", "fetchmany", "fetchall", "yield_per")
+    ),
+    *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("soft_close", "hard_close", "handle_exception")),
+    *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("_fetch", "__getattr__")),
     # The application's creator runs within it.
     "instrument/cache_libraries.py:_Creating.__init__.<locals>.create",
     # SQLAlchemy makes the result within it.

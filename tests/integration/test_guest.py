@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, exc, select, text
 from sqlalchemy.orm import Session
 
 import dbsight
-from dbsight.instrument import claims
+from dbsight.instrument import upstream_spans
 from shop import Author, Book, fill
 
 UPSTREAM = "opentelemetry.instrumentation.sqlalchemy"
@@ -30,7 +30,7 @@ def upstream():
     EngineTracer.remove_all_event_listeners()
     if Upstream().is_instrumented_by_opentelemetry:
         Upstream().uninstrument()
-    assert not claims._open
+    assert not upstream_spans._open
 
 
 @pytest.fixture

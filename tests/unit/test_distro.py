@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from dbsight import config, distro, safety
 from dbsight.config import Settings
-from dbsight.config.surroundings import Surroundings
+from dbsight.config.otel_env import Surroundings
 from dbsight.distro import DbsightConfigurator, DbsightDistro
 from dbsight.version import __version__
 

@@ -13,7 +13,7 @@ from opentelemetry.trace.status import StatusCode
 
 from builders import NOW_NS, make_operation, make_span_context, make_statement
 from dbsight import config, span
-from dbsight.config.surroundings import Surroundings
+from dbsight.config.otel_env import Surroundings
 from dbsight.model import CallSite, Database, Finding, Statement, Verdict
 from dbsight.statement.redis.reader import clear, read_command
 from dbsight.version import __version__

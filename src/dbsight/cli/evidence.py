@@ -22,7 +22,7 @@ from dbsight.cli import practice
 from dbsight.cli.practice import Practice
 from dbsight.config.resolution import resolve
 from dbsight.distro import _BESIDE, _OURS
-from dbsight.export.way import GRPC_PORT, HTTP_PORT
+from dbsight.export.endpoint import GRPC_PORT, HTTP_PORT
 from dbsight.processor import DbsightSpanProcessor
 from dbsight.safety import errors
 

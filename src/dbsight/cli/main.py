@@ -13,12 +13,12 @@ import click
 
 from dbsight import config
 from dbsight.cli import diagnosis
+from dbsight.cli.doctor_probe import VARIABLE
 from dbsight.cli.explain import explain
-from dbsight.cli.inside import VARIABLE
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
 from dbsight.detect.suppressions import DEFAULT_BASELINE, write_baseline
-from dbsight.figures import counted
+from dbsight.formatting import counted
 from dbsight.report import json as saved
 from dbsight.report.terminal import print_report
 from dbsight.version import __version__

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from dbsight import config
-from dbsight.figures import count, counted, seconds
+from dbsight.formatting import count, counted, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -21,7 +21,7 @@ from rich.table import Table
 from dbsight import config
 from dbsight.cli.redis_counts import DEFAULT_URL
 from dbsight.config.settings import RedisPreset
-from dbsight.figures import count, seconds
+from dbsight.formatting import count, seconds
 
 PRESETS: Final[tuple[str, ...]] = get_args(RedisPreset)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from dbsight.config import files
 from dbsight.config.parsers import Parser, PartlyReadError
 from dbsight.config.presets import PRESETS, REDIS_PRESETS
-from dbsight.config.spelling import did_you_mean
+from dbsight.config.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

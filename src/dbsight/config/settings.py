@@ -7,11 +7,12 @@ import logging
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
-from dbsight.config import parsers, resolution, tables
+from dbsight.config import overrides as tables
+from dbsight.config import parsers, resolution
+from dbsight.config.otel_env import Surroundings, environment
 from dbsight.config.parsers import FailOn, Parser, choice, whole
 from dbsight.config.resolution import ARGUMENT, DEFAULT, Setting
-from dbsight.config.spelling import did_you_mean
-from dbsight.config.surroundings import Surroundings, environment
+from dbsight.config.suggest import did_you_mean
 from dbsight.model import SEVERITIES, Severity
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from dbsight.figures import seconds
+from dbsight.formatting import seconds
 
 if TYPE_CHECKING:
     from dbsight.model import CallSite, PoolState

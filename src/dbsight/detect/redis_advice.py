@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dbsight.model import Operation
 
 
-class Advice(NamedTuple):
+class RedisAdvice(NamedTuple):
     """What to say about commands.
 
     Attributes:
@@ -97,7 +97,7 @@ def fitting(suggestion: str, operation: Operation) -> str:
     return suggestion
 
 
-def together(repetition: Repetition) -> Advice:
+def together(repetition: Repetition) -> RedisAdvice:
     """Many commands for different keys or members, or many writes."""
     statement = repetition.statement
     operation = statement.operation or statement.summary.partition(" ")[0].upper()
@@ -108,7 +108,7 @@ def together(repetition: Repetition) -> Advice:
         more = "" if statement.kind == "select" else ", …"
         suggestion = _PIPELINE.format(method=_method(operation), more=more)
     what = "one key" if one_key else "different keys"
-    return Advice(
+    return RedisAdvice(
         "loop",
         f"{statement.summary} is sent one at a time",
         f"{len(repetition)} commands {statement.summary} for {what}, one round trip each{_where(repetition)}.",
@@ -116,11 +116,11 @@ def together(repetition: Repetition) -> Advice:
     )
 
 
-def once(repetition: Repetition) -> Advice:
+def once(repetition: Repetition) -> RedisAdvice:
     """The same key is read again and again."""
     statement = repetition.statement
     operation = statement.operation or statement.summary.partition(" ")[0].upper()
-    return Advice(
+    return RedisAdvice(
         "again",
         f"{statement.summary} reads the same again and again",
         f"{len(repetition)} times {statement.summary} for the same key, with nothing written in between"
@@ -129,7 +129,7 @@ def once(repetition: Repetition) -> Advice:
     )
 
 
-def keys_command(operation: Operation, *, hidden: bool) -> Advice:
+def keys_command(operation: Operation, *, hidden: bool) -> RedisAdvice:
     """KEYS: the server looks at every key that it has, and answers nobody meanwhile.
 
     Args:
@@ -138,7 +138,7 @@ def keys_command(operation: Operation, *, hidden: bool) -> Advice:
     """
     pattern = "…" if hidden else _pattern(operation)
     number = "" if operation.rows is None else f" to find {operation.rows}"
-    return Advice(
+    return RedisAdvice(
         "keys",
         "KEYS looks at every key of the server",
         f"KEYS went through all keys{number}; the server answers nobody else meanwhile.",
@@ -146,9 +146,9 @@ def keys_command(operation: Operation, *, hidden: bool) -> Advice:
     )
 
 
-def broad_scan(calls: int, found: int) -> Advice:
+def broad_scan(calls: int, found: int) -> RedisAdvice:
     """A whole key space is walked through, a few keys a call."""
-    return Advice(
+    return RedisAdvice(
         "scan",
         "SCAN walks through all keys to find a few",
         f"{calls} round trips of SCAN found {found} keys.",
@@ -156,9 +156,9 @@ def broad_scan(calls: int, found: int) -> Advice:
     )
 
 
-def small_steps(calls: int, found: int) -> Advice:
+def small_steps(calls: int, found: int) -> RedisAdvice:
     """All keys are wanted, but a few are asked for in each call."""
-    return Advice(
+    return RedisAdvice(
         "steps",
         "SCAN walks through all keys in small steps",
         f"{calls} round trips of SCAN found {found} keys, {found / calls:.0f} each.",
@@ -166,7 +166,7 @@ def small_steps(calls: int, found: int) -> Advice:
     )
 
 
-def big_reply(operation: Operation, items: int) -> Advice:
+def big_reply(operation: Operation, items: int) -> RedisAdvice:
     """A collection is read whole."""
     name = operation.statement.operation
     suggestion = {
@@ -178,7 +178,7 @@ def big_reply(operation: Operation, items: int) -> Advice:
         "ZRANGE": "client.zrange(key, 0, 99)  # a page",
         "ZREVRANGE": "client.zrevrange(key, 0, 99)  # a page",
     }.get(name, "client.sscan_iter(key, count=500)")
-    return Advice(
+    return RedisAdvice(
         "big",
         f"{operation.statement.summary} reads a big collection whole",
         f"{name} returned {items} items at once; the server answers nobody else meanwhile.",
@@ -186,9 +186,9 @@ def big_reply(operation: Operation, items: int) -> Advice:
     )
 
 
-def huge_pipeline(commands: int) -> Advice:
+def huge_pipeline(commands: int) -> RedisAdvice:
     """A pipeline that both sides hold in memory until its end."""
-    return Advice(
+    return RedisAdvice(
         "pipeline",
         "A pipeline is sent in one huge piece",
         f"{commands} commands in one pipeline: client and server hold all of them and their replies in memory.",

@@ -4,7 +4,7 @@
 view of both, ``wiring.py`` puts it into the SDK.
 """
 
-from dbsight.export.outlet import Outlet
-from dbsight.export.way import is_otlp, listening
+from dbsight.export.endpoint import is_otlp, listening
+from dbsight.export.otlp import Outlet
 
 __all__ = ["Outlet", "is_otlp", "listening"]

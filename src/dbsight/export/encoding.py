@@ -269,6 +269,6 @@ _VARINTS = tuple(map(_varint, range(_KNOWN_VARINTS)))
 """Of nearly all lengths."""
 
 
-def speed_up(exporter: object) -> bool:
+def install_encoder(exporter: object) -> bool:
     """Let an OTLP span exporter of the SDK encode this way; whether it does: see ``encode_with``."""
     return bool(encode_with(exporter, "encode_spans", Encoder))

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricsData
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from dbsight.export.outlet import Outlet
-    from dbsight.export.way import Way
+    from dbsight.export.endpoint import Way
+    from dbsight.export.otlp import Outlet
 
 DROPPED = "spans waiting for a collector"
 

@@ -79,7 +79,7 @@ class Trying:
     raised = returned
 
 
-class Held:
+class HeldLock:
     """A lock that somebody has.
 
     Attributes:
@@ -102,7 +102,7 @@ class Held:
 
 
 _trying: ContextVar[Trying | None] = ContextVar("dbsight_lock_trying", default=None)
-_held: dict[int, Held] = {}
+_held: dict[int, HeldLock] = {}
 _guard = threading.RLock()  # re-entrant: a lock may be collected while its thread is in here
 
 
@@ -113,7 +113,7 @@ def _collected(identity: int, _: object) -> None:
         _leaked(held)
 
 
-def _leaked(held: Held) -> None:
+def _leaked(held: HeldLock) -> None:
     if not held.told:
         held.told = True
         _publish("leak", held.name, perf_counter() - held.since, held.call_site, held.parent)
@@ -220,7 +220,7 @@ class Watcher:
             lock.__dict__.pop("_dbsight_trying", None)
             with _guard:
                 if len(_held) < MAX_HELD:
-                    _held[id(lock)] = Held(lock, name, site, parent)
+                    _held[id(lock)] = HeldLock(lock, name, site, parent)
         allowed = scope.allowed()
         _publish(
             "acquire",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbsight.instrument.caches import Look
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.checkout import Checkout
     from dbsight.model import Operation
     from dbsight.statement.redis.command import Command
 
@@ -43,13 +43,13 @@ class CommandCall(PendingQuery):
     asynchronous = False
     blocked_loop = False
     keeps = False
-    request: Held | None = None
+    request: Checkout | None = None
     connections: Sequence[Any] = ()
     failures = 0
     transformed = False
     local = False
 
-    def given(self, request: Held, connection: Any) -> None:
+    def given(self, request: Checkout, connection: Any) -> None:
         """It was given the connection that it asked for. Never raises."""
         try:
             pool = request.pool

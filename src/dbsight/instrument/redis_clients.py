@@ -12,7 +12,7 @@ from dbsight.model import Database
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.checkout import Checkout
     from dbsight.statement.redis.command import Command
 
 
@@ -29,13 +29,13 @@ class Sending(Protocol):
     """
 
     database: Database
-    request: Held | None
+    request: Checkout | None
     over: bool
     local: bool
     keeps: bool
     failures: int
 
-    def given(self, request: Held, connection: Any) -> None:
+    def given(self, request: Checkout, connection: Any) -> None:
         """What was asked for is here. Never raises."""
 
     def reached(self, connection: Any) -> None:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _NO_SLOTS: tuple[str, ...] = ()
 
-_kinds: dict[type, type[Followed]] = {}
+_kinds: dict[type, type[TimedFetchStrategy]] = {}
 """By the class of the strategy that is followed; SQLAlchemy has four."""
 
 
-def follow(inner: Any, call: StatementCall, *, quiet: bool = False) -> Followed:
+def follow(inner: Any, call: StatementCall, *, quiet: bool = False) -> TimedFetchStrategy:
     """A fetch strategy around another one, and an instance of the same class.
 
     Args:
@@ -41,7 +41,7 @@ def follow(inner: Any, call: StatementCall, *, quiet: bool = False) -> Followed:
             "__qualname__": base.__qualname__,
             "__doc__": base.__doc__,
         }
-        kind = _kinds[base] = type(base.__name__, (Followed, base), names)
+        kind = _kinds[base] = type(base.__name__, (TimedFetchStrategy, base), names)
     followed = kind.__new__(kind)
     followed._inner = inner
     followed._call = call
@@ -50,7 +50,7 @@ def follow(inner: Any, call: StatementCall, *, quiet: bool = False) -> Followed:
     return followed
 
 
-class Followed:
+class TimedFetchStrategy:
     """What ``follow`` adds to ``sqlalchemy.engine.cursor.ResultFetchStrategy``.
 
     The consumer's own time between fetches is not counted. A fetch that closes the result closes the query after its

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
 from dbsight import config, scope, semconv
-from dbsight.instrument import callsite, claims, orm
+from dbsight.instrument import callsite, orm, upstream_spans
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
-    from dbsight.instrument.pools import Held
+    from dbsight.instrument.pools import Checkout
     from dbsight.instrument.sqlalchemy import Engine, Watcher
     from dbsight.model import Operation, Verdict
     from dbsight.span import PendingSpan
@@ -64,9 +64,9 @@ class StatementCall(PendingQuery):
     blocked_loop = False
     fetching = False
     cache_hit: Any = None
-    held: Held | None = None
+    held: Checkout | None = None
     quiet = False
-    claim: claims.Claim | None = None
+    claim: upstream_spans.Claim | None = None
     _suppressing: Any = None
     _cursor: Any = None
     _context: Any = None
@@ -107,7 +107,7 @@ class StatementCall(PendingQuery):
         if not engine.asynchronous and _get_running_loop() is not None:
             call.blocked_loop = True
         call._note_orm(context)
-        if claims.are_made_elsewhere(connection):
+        if upstream_spans.are_made_elsewhere(connection):
             call.own_span = False
         call.cache_hit = getattr(context, "cache_hit", None)
         quiet = engine.suppresses_driver()  # from here on nothing fails that would have to be undone
@@ -155,7 +155,7 @@ class StatementCall(PendingQuery):
         self.duration = self.executed = now - self.began
         cursor, context = self._left_driver()
         if not self.own_span:
-            self.claim = claims.claim(context, self)
+            self.claim = upstream_spans.claim(context, self)
         if cursor.description is None:
             if self.statement.kind in _WRITES:
                 self.affected = _row_count(cursor)
@@ -175,7 +175,7 @@ class StatementCall(PendingQuery):
         self.duration = self.executed = now - self.began
         _, context = self._left_driver()
         if not self.own_span:
-            self.claim = claims.claim(context, self)
+            self.claim = upstream_spans.claim(context, self)
         self.finish(error)
 
     def _left_driver(self) -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
 """SQLAlchemy's transactions: from begin to commit or rollback, with the line that began them.
 
-Savepoints are other events and belong to the transaction around them. What ran meanwhile is read from the connection's
-``Held``, which every query adds to. In autocommit mode SQLAlchemy begins and ends transactions that the database never
-sees: those are none.
+Savepoints are other events and belong to the transaction around them. Every query adds to the connection's
+``Checkout``, from which the transaction reads what ran. In autocommit mode SQLAlchemy begins and ends transactions that
+the database never sees: those are not counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dbsight.instrument.pools.pool import current_parent
 from dbsight.model import OpenTransaction, TransactionEvent
 
 if TYPE_CHECKING:
-    from dbsight.instrument.pools import Held
+    from dbsight.instrument.pools import Checkout
     from dbsight.model import CallSite, Database
 
 _TOLD: Final = 0.1
@@ -46,7 +46,7 @@ class Transaction:
 
     __slots__ = ("allowed", "began", "busy", "database", "failures", "queries", "site", "writes")
 
-    def __init__(self, database: Database, site: CallSite | None, held: Held, began: float) -> None:
+    def __init__(self, database: Database, site: CallSite | None, held: Checkout, began: float) -> None:
         self.database = database
         self.site = site
         self.began = began
@@ -56,12 +56,12 @@ class Transaction:
         self.failures = held.failures
         self.allowed = scope.allowed()
 
-    def abandoned(self, held: Held) -> None:
+    def abandoned(self, held: Checkout) -> None:
         """Its connection was lost, or given back by the garbage collector: the database rolls it back."""
         _end(held, "rollback")
 
 
-def _held(connection: Any) -> Held | None:
+def _held(connection: Any) -> Checkout | None:
     # Not the public property: it raises where the connection was lost.
     proxy = connection._dbapi_connection
     return held_by_connection.get(id(getattr(proxy, "dbapi_connection", proxy))) if proxy is not None else None
@@ -102,7 +102,7 @@ def rollback(transaction: Any) -> None:
         _end(held, "rollback")
 
 
-def _end(held: Held, result: Any) -> None:
+def _end(held: Checkout, result: Any) -> None:
     transaction: Transaction = held.transaction
     held.transaction = None
     seconds = perf_counter() - transaction.began

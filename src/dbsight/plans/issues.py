@@ -6,7 +6,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from dbsight.figures import count, counted
+from dbsight.formatting import count, counted
 from dbsight.model import PlanIssue
 from dbsight.plans.predicates import columns, conditions
 from dbsight.plans.rendering import sanitized

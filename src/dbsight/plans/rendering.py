@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dbsight import figures, statement
+from dbsight import formatting, statement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,17 +63,17 @@ def _numbers(node: PlanNode) -> Iterator[str]:
     if node.actual_rows is not None:
         yield f"actual {_rows(node.actual_rows)}"
     if node.loops is not None and node.loops != 1:
-        yield figures.counted(round(node.loops), "loop")
+        yield formatting.counted(round(node.loops), "loop")
     if node.cost is not None:
         yield f"cost {node.cost:.6g}"
     if node.time is not None:
-        yield figures.seconds(node.time)
+        yield formatting.seconds(node.time)
     if node.spill:
-        yield f"{figures.count(node.spill / 1024)} KiB on disk"
+        yield f"{formatting.count(node.spill / 1024)} KiB on disk"
 
 
 def _rows(value: float) -> str:
-    return figures.counted(round(value), "row")
+    return formatting.counted(round(value), "row")
 
 
 def _expressions(node: PlanNode, system: str) -> Iterator[tuple[str, str]]:
@@ -84,7 +84,7 @@ def _expressions(node: PlanNode, system: str) -> Iterator[tuple[str, str]]:
     if node.keys:
         yield "keys", ", ".join(sanitized(key, system) or "" for key in node.keys)
     if node.removed_rows:
-        yield "rows removed by filter", figures.count(node.removed_rows)
+        yield "rows removed by filter", formatting.count(node.removed_rows)
 
 
 _FIELDS = (

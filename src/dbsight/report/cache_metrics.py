@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dbsight import safety, semconv
-from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
     from dbsight.model import CacheEvent, LockEvent
-    from dbsight.report.accumulated import Tally
+    from dbsight.report.preaggregation import Tally
 
 CAP: Final = 500
 """Different sets of attributes of one metric before the rest is ``other``."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbsight import semconv
-from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
     from dbsight.model import Database, PoolEvent, PoolUses, TransactionEvent
-    from dbsight.report.accumulated import Series, Tally
+    from dbsight.report.preaggregation import Series, Tally
 
 _MAX_BOUND = 5000
 

@@ -10,7 +10,7 @@ import re
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from dbsight.figures import TIMES
+from dbsight.formatting import TIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -11,10 +11,10 @@ from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import safety, semconv
-from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram, Series, Tally
 from dbsight.report.cache_metrics import CacheMetrics
 from dbsight.report.event_metrics import EventMetrics
-from dbsight.report.forked import begin_anew
+from dbsight.report.metrics_after_fork import begin_anew
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram, Series, Tally
 from dbsight.version import __version__
 
 if TYPE_CHECKING:

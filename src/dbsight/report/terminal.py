@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from dbsight.figures import TIMES, count, counted, mean, seconds
+from dbsight.formatting import TIMES, count, counted, mean, seconds
 from dbsight.report.layout import (
     WIDTH_WITHOUT_TERMINAL,
     Column,

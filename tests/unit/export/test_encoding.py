@@ -12,7 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.trace.status import Status, StatusCode
 
 from builders import NOW_NS, make_span_context
-from dbsight.export.encoding import Encoder, speed_up
+from dbsight.export.encoding import Encoder, install_encoder
 from dbsight.model import SharedAttributes, TextAttributes
 
 RESOURCE = Resource({"service.name": "shop", "numbers": (1, 2)})
@@ -141,8 +141,8 @@ def test_both_stock_exporters_use_the_encoder(kind, monkeypatch):
     module = importlib.import_module(kind.__module__)
     monkeypatch.setattr(module, "encode_spans", encode_spans)
     exporter = kind()
-    assert speed_up(exporter)
-    assert speed_up(exporter)
+    assert install_encoder(exporter)
+    assert install_encoder(exporter)
     assert isinstance(module.encode_spans, Encoder)
     assert module.encode_spans.stock is encode_spans
     exporter.shutdown()
@@ -150,4 +150,4 @@ def test_both_stock_exporters_use_the_encoder(kind, monkeypatch):
 
 def test_another_exporter_is_left_alone():
     """Nothing of it is touched."""
-    assert not speed_up(object())
+    assert not install_encoder(object())

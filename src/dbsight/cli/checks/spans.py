@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.cli.check import Check, Line
-from dbsight.figures import counted
+from dbsight.formatting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
-from dbsight.figures import seconds
+from dbsight.formatting import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:

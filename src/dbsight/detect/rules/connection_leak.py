@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back
 from dbsight.detect.rule import SnapshotRule
-from dbsight.figures import seconds
+from dbsight.formatting import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:

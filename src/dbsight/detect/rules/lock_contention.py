@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
 from dbsight.detect.rules.lock_leak import named
-from dbsight.figures import seconds
+from dbsight.formatting import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:

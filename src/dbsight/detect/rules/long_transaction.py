@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule, WindowRule
-from dbsight.figures import seconds
+from dbsight.formatting import seconds
 from dbsight.model import Finding, TransactionEvent
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
-from dbsight.figures import counted
+from dbsight.formatting import counted
 from dbsight.model import Finding
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back, held_by, resized
 from dbsight.detect.rule import SnapshotRule, WindowRule
-from dbsight.figures import seconds
+from dbsight.formatting import seconds
 from dbsight.model import Finding, PoolEvent
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dbsight.detect.grouping import is_allowed
 from dbsight.detect.history import History
 from dbsight.detect.identity import identity
 from dbsight.detect.redis_advice import (
-    Advice,
+    RedisAdvice,
     big_reply,
     broad_scan,
     fitting,
@@ -202,7 +202,7 @@ class RedisChatter(WindowRule):
     def _finding(
         self,
         part: Sequence[Operation],
-        advice: Advice,
+        advice: RedisAdvice,
         severity: Severity,
         window: Window,
         impact: float,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.slow_thresholds import SlowThresholds
-from dbsight.figures import seconds
+from dbsight.formatting import seconds
 from dbsight.model import Finding
 
 if TYPE_CHECKING:

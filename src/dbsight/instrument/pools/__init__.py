@@ -6,13 +6,13 @@ pool can be asked for, and calls its methods when something happens. ``registry.
 ``report/metrics.py``.
 """
 
-from dbsight.instrument.pools.held import Held, held_by_connection
+from dbsight.instrument.pools.checkout import Checkout, held_by_connection
 from dbsight.instrument.pools.instruments import observe, stop_observing
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots, tell_all_uses
 
 __all__ = [
-    "Held",
+    "Checkout",
     "Pool",
     "engines",
     "held_by_connection",

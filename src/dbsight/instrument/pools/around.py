@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dbsight.instrument.pools.held import asking
+from dbsight.instrument.pools.checkout import asking
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.checkout import Checkout
     from dbsight.instrument.pools.pool import Pool
 
 
@@ -54,7 +54,7 @@ class Making:
 
     __slots__ = ("_began", "_pool", "_request")
 
-    def __init__(self, pool: Pool, request: Held | None = None) -> None:
+    def __init__(self, pool: Pool, request: Checkout | None = None) -> None:
         self._pool = pool
         self._request = request if request is not None else asking.get()
         self._began = pool.connecting(self._request)

@@ -26,7 +26,7 @@ from opentelemetry.trace import get_current_span
 from dbsight import config, recording, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
-from dbsight.instrument.pools.held import Held, held_by_connection
+from dbsight.instrument.pools.checkout import Checkout, held_by_connection
 from dbsight.model import PoolEvent
 from dbsight.safety import failed, guard
 
@@ -118,8 +118,8 @@ class Pool:
         self.system = system
         self.configure(configuration)
         self.site = site
-        self.held: dict[int, Held] = {}
-        self.requests: dict[Held, None] = {}
+        self.held: dict[int, Checkout] = {}
+        self.requests: dict[Checkout, None] = {}
         self.making: dict[float, bool] = {}
         self.settling = False
         self.uses = registry.uses(self.name)
@@ -220,13 +220,13 @@ class Pool:
 
     # -- What happens ---------------------------------------------------------------------------------------------
 
-    def ask(self) -> Held:
+    def ask(self) -> Checkout:
         """A connection is asked for."""
-        return Held(self)
+        return Checkout(self)
 
     def got(
-        self, held: Held, connection: Any, key: int = 0, site: CallSite | None = None, thread: int = 0
-    ) -> Held | None:
+        self, held: Checkout, connection: Any, key: int = 0, site: CallSite | None = None, thread: int = 0
+    ) -> Checkout | None:
         """A connection was given out.
 
         Args:
@@ -269,7 +269,7 @@ class Pool:
             return None
         return held
 
-    def _had_none_left(self, held: Held) -> bool:
+    def _had_none_left(self, held: Checkout) -> bool:
         """Whether a request had to wait until a connection came back, rather than for a busy machine.
 
         Decided by what was ahead of it when it began: when it ends, several may have come back together.
@@ -280,7 +280,7 @@ class Pool:
         unseen = max(0, self.used() - len(self.held))  # out since before the pool was watched
         return held.ahead + unseen >= limit
 
-    def _look_at_loop(self, held: Held) -> None:
+    def _look_at_loop(self, held: Checkout) -> None:
         loop = asyncio._get_running_loop()
         if loop is None:
             return
@@ -291,7 +291,7 @@ class Pool:
         elif self._loop() is not loop and not held.suppressed:
             self.wrong_loop += 1
 
-    def gave_up(self, held: Held, *, timed_out: bool) -> None:
+    def gave_up(self, held: Checkout, *, timed_out: bool) -> None:
         """No connection was given out; when the time was over, an event says who holds them."""
         waited = perf_counter() - held.asked - held.creating
         self.requests.pop(held, None)
@@ -352,7 +352,7 @@ class Pool:
             session=held.session,
         )
 
-    def connecting(self, request: Held | None) -> float:
+    def connecting(self, request: Checkout | None) -> float:
         """A connection is about to be made: whoever asked does not wait meanwhile. Gives ``connected`` its begin."""
         if request is not None:
             request.making = True
@@ -362,7 +362,7 @@ class Pool:
         return began
 
     def connected(
-        self, began: float, error: BaseException | None, request: Held | None, *, cancelled: bool = False
+        self, began: float, error: BaseException | None, request: Checkout | None, *, cancelled: bool = False
     ) -> None:
         """A connection was made, could not be made (``error``), or was given up while it was made (``cancelled``)."""
         seconds = perf_counter() - began

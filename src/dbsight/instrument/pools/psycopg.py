@@ -28,7 +28,7 @@ from dbsight.safety import failed, guard
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.checkout import Checkout
 
 _LIBRARY = "psycopg_pool"
 
@@ -109,7 +109,7 @@ class _PsycopgPool(Pool):
             self.configure((found.key, self.pool.min_size, self.pool.max_size))
             registry.rename(self, pool_name(found))
 
-    def give(self, connection: Any, held: Held | None) -> None:
+    def give(self, connection: Any, held: Checkout | None) -> None:
         """Watch what a connection that is out does, and whether it is ever given back: the pool would not know."""
         identity = id(connection)
         if held is not None:
@@ -199,7 +199,7 @@ class _Use:
 
     __slots__ = ("held",)
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Checkout) -> None:
         self.held = held
 
     def returned(self, _: Any) -> None:

@@ -17,7 +17,7 @@ from weakref import WeakSet
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.around import Making
-from dbsight.instrument.pools.held import asking
+from dbsight.instrument.pools.checkout import asking
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed
@@ -25,7 +25,7 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from types import FrameType
 
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.checkout import Checkout
     from dbsight.instrument.redis_clients import Sending
 
 NO_LIMIT: Final = 2**30
@@ -173,7 +173,7 @@ def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
 
 
 # -- Connections --------------------------------------------------------------------------------------------------
-def _asked() -> Held | None:
+def _asked() -> Checkout | None:
     """What this thread or task asks a pool for."""
     sending = running.get()
     if sending is not None and sending.request is not None:
@@ -260,14 +260,14 @@ class _Others:
     over = False
 
     @property
-    def request(self) -> Held | None:
+    def request(self) -> Checkout | None:
         return asking.get()
 
     @request.setter
-    def request(self, request: Held | None) -> None:
+    def request(self, request: Checkout | None) -> None:
         asking.set(request)
 
-    def given(self, request: Held, connection: Any) -> None:
+    def given(self, request: Checkout, connection: Any) -> None:
         """As ``Sending.given``; called by a hook around a pool's method, for it looks who called that."""
         held = request.pool.got(request, connection)
         if held is not None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from dbsight import recording, safety, semconv
-from dbsight.instrument.pools.held import held_by_connection
+from dbsight.instrument.pools.checkout import held_by_connection
 from dbsight.model import PoolState, PoolUses
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.checkout import Checkout
     from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite
 
@@ -65,7 +65,7 @@ class Totals:
 
 
 adopting = threading.RLock()
-"""Held while a pool begins to be watched: two threads may come to the same one."""
+"""Checkout while a pool begins to be watched: two threads may come to the same one."""
 
 _lock = threading.RLock()  # re-entrant: a pool may be collected while its thread is counting
 _pools: WeakSet[Pool] = WeakSet()
@@ -229,7 +229,7 @@ def _forget_names() -> None:
         del _totals[name]
 
 
-def open_connections() -> Iterator[Held]:
+def open_connections() -> Iterator[Checkout]:
     """Every connection that is out."""
     for pool in pools():
         yield from tuple(pool.held.values())

@@ -18,9 +18,9 @@ from dbsight import recording, scope
 from dbsight.instrument import callsite
 from dbsight.instrument.dialects import database_of
 from dbsight.instrument.pools import instruments, registry
+from dbsight.instrument.pools.checkout import Checkout, held_by_connection
 from dbsight.instrument.pools.drivers import database_behind, pool_name
 from dbsight.instrument.pools.existing import existing
-from dbsight.instrument.pools.held import Held, held_by_connection
 from dbsight.instrument.pools.sqlalchemy_kinds import (
     Assertion,
     Null,
@@ -270,7 +270,7 @@ class PoolWatcher(Generic[_R]):
         record.__dict__["_dbsight_reason"] = "invalid"
 
 
-class _Checkout(Held):
+class _Checkout(Checkout):
     """A connection that is asked for, and its own hook around that."""
 
     def __init__(self, pool: Pool, timeout: type[BaseException]) -> None:
@@ -291,7 +291,7 @@ class _Connecting:
 
     __slots__ = ("_began", "_pool", "_record", "_request")
 
-    def __init__(self, pool: SQLAlchemyPool, record: Any, request: Held | None) -> None:
+    def __init__(self, pool: SQLAlchemyPool, record: Any, request: Checkout | None) -> None:
         self._pool = pool
         self._record = record
         self._request = request
@@ -322,7 +322,7 @@ def _url_of_new_engine(frame: FrameType | None) -> Any:
     return None
 
 
-def _request(frame: FrameType | None, checkout: CodeType | None) -> Held | None:
+def _request(frame: FrameType | None, checkout: CodeType | None) -> Checkout | None:
     """The request that a connection is made or closed for: asked of our wrapper, which is among the callers.
 
     That is seldom needed; a ContextVar would have to be set for each request.
@@ -331,7 +331,7 @@ def _request(frame: FrameType | None, checkout: CodeType | None) -> Held | None:
         if frame is None:
             return None
         if frame.f_code is checkout:
-            request: Held | None = call_of(frame)
+            request: Checkout | None = call_of(frame)
             return request
         frame = frame.f_back
     return None

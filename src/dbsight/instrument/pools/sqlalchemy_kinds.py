@@ -13,7 +13,7 @@ from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_qu
 from dbsight.instrument.pools.pool import Pool
 
 if TYPE_CHECKING:
-    from dbsight.instrument.pools.held import Held
+    from dbsight.instrument.pools.checkout import Checkout
     from dbsight.model import CallSite, Database
 
 
@@ -191,7 +191,7 @@ class Static(SQLAlchemyPool):
     def unknown_back(self, connection: Any) -> None:
         self.foreign = 0
 
-    def _had_none_left(self, held: Held) -> bool:
+    def _had_none_left(self, held: Checkout) -> bool:
         return False  # nobody waits for what all share
 
     def max(self) -> int | None:

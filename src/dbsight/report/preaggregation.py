@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
-from dbsight.report.bound import BoundHistogram, is_proxy, key_of
+from dbsight.report.bound_instruments import BoundHistogram, is_proxy, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AttributeValue
 
-    from dbsight.report.bound import Record
+    from dbsight.report.bound_instruments import Record
 
 _NOWHERE = Context()  # not the current one: an exemplar belongs to the operation, not to whoever collects
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbsight.figures import count, counted, mean, seconds
+from dbsight.formatting import count, counted, mean, seconds
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ from opentelemetry.sdk.version import __version__ as sdk_release
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context, use_span
 
 from dbsight import safety
-from dbsight.report import bound
-from dbsight.report.bound import BoundCounter, BoundHistogram, is_verified
+from dbsight.report import bound_instruments
+from dbsight.report.bound_instruments import BoundCounter, BoundHistogram, is_verified
 
 verified = pytest.mark.skipif(not is_verified(sdk_release), reason=f"bound.py was not compared with SDK {sdk_release}")
 
@@ -92,7 +92,7 @@ def clock(monkeypatch):
         "opentelemetry.sdk.metrics._internal.measurement_consumer",
         "opentelemetry.sdk.metrics._internal.metric_reader_storage",
         "opentelemetry.sdk.metrics._internal._view_instrument_match",
-        "dbsight.report.bound",
+        "dbsight.report.bound_instruments",
     ):
         monkeypatch.setattr(f"{module}.time_ns", lambda: clock.now)
     clock.now = 1
@@ -257,7 +257,7 @@ def test_every_view_is_found(views, temporality):
     attributes = {"a": "x", "b": "y", "c": 3}
     process.histogram.record(0.5, attributes)
     readers = process.histogram._measurement_consumer._reader_storages
-    sinks = bound._sinks(readers, process.histogram, attributes)
+    sinks = bound_instruments._sinks(readers, process.histogram, attributes)
     assert len(sinks) == (4 if views == "two views" else 2)
     assert not {sink.__name__ for sink in sinks} - {"aggregate"}
 
@@ -440,10 +440,10 @@ def test_a_view_that_keeps_its_aggregations_elsewhere_still_gets_measurements():
         def consume_measurement(self, measurement, sampled):
             taken.append((measurement, sampled))
 
-    sink = bound._sink(Match(), {"a": 1})
+    sink = bound_instruments._sink(Match(), {"a": 1})
     sink("measurement", True)
     assert taken == [("measurement", True)]
-    assert safety.errors() == {"report.bound": 1}
+    assert safety.errors() == {"report.bound_instruments": 1}
     safety.reset()
 
 
@@ -471,7 +471,7 @@ def test_measurements_are_what_aggregations_expect():
     """Ours has every field of the SDK's."""
     from opentelemetry.sdk.metrics._internal.measurement import Measurement
 
-    ours = bound._Measurement(1.0, 2, "instrument", Context(), {"a": 1})
+    ours = bound_instruments._Measurement(1.0, 2, "instrument", Context(), {"a": 1})
     theirs = Measurement(1.0, 2, "instrument", Context(), {"a": 1})
     fields = tuple(itertools.chain(theirs.__dataclass_fields__))
     assert {name: getattr(ours, name) for name in fields} == {name: getattr(theirs, name) for name in fields}

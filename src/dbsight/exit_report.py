@@ -46,7 +46,7 @@ def _write_json(snapshot: Snapshot, settings: Settings) -> None:
         logger.warning("dbsight: cannot write the report to %s: %s", path, error.strerror)
 
 
-class FailOn:
+class ExitCode:
     """Ends a process that succeeded with exit code 3 when a finding of ``FAIL_ON`` was made.
 
     ``sys.exit`` in an ``atexit`` handler changes nothing, so the handler that runs last, the one that was registered
@@ -112,5 +112,5 @@ class FailOn:
                 if stream is not None:
                     stream.flush()
         except Exception:
-            failed("ending.fail_on")
+            failed("exit_report.fail_on")
         os._exit(EXIT_CODE)

@@ -18,10 +18,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from dbsight.export.encodable import Careful, CarefulMetrics, clean_log, clean_metrics, encode_with
-from dbsight.export.encoding import speed_up
+from dbsight.export.encoding import install_encoder
+from dbsight.export.endpoint import Way, is_otlp, listening, unconfigured_port
 from dbsight.export.exporters import SkippingLogExporter, SkippingMetricExporter, WaitingSpanExporter, Wrapped
-from dbsight.export.way import Way, is_otlp, listening, unconfigured_port
-from dbsight.export.wiring import fit, wire
+from dbsight.export.sdk_hooks import fit, wire
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from dbsight.export.way import Probe
+    from dbsight.export.endpoint import Probe
 
 _W = TypeVar("_W", bound=Wrapped)
 
@@ -89,7 +89,7 @@ class Outlet:
         """Wrap a span exporter; one that is not OTLP comes back as it is."""
         if not is_otlp(exporter):
             return exporter
-        speed_up(exporter)
+        install_encoder(exporter)
         size = self.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "")
         batch_size = (int(size) if size.isdecimal() else 0) or 512
         return self._remember(

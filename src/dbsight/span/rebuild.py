@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanContext
 from opentelemetry.trace.status import Status
 
 from dbsight import semconv
-from dbsight.span import changing_attributes, code_attributes, finding_event, verdict_attributes
+from dbsight.span.attributes import changing_attributes, code_attributes, finding_event, verdict_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dbsight.config.parsers import Parser, PartlyReadError
-from dbsight.config.spelling import did_you_mean
+from dbsight.config.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -237,7 +237,7 @@ def _sink(match: Any, attributes: Mapping[str, AttributeValue]) -> Sink:
         aggregation = match._attributes_aggregation.get(key)
         sink: Sink = general if aggregation is None else aggregation.aggregate
     except (AttributeError, TypeError, ImportError):
-        failed("report.bound")
+        failed("report.bound_instruments")
         return general
     return sink
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import (
 )
 
 from dbsight import safety
-from dbsight.export.wiring import BoundedLogProcessor, BoundedSpanProcessor
+from dbsight.export.sdk_hooks import BoundedLogProcessor, BoundedSpanProcessor
 from exporting import HTTP, SentLogs, SentMetrics, SentSpans, spans
 
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from builders import NOW_NS, make_span_context
-from dbsight.report.accumulated import AccumulatedCounter, AccumulatedHistogram
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 ATTRIBUTES = ({"db.system.name": "sqlite", "n": 1}, {"db.system.name": "sqlite", "n": 2}, {})

@@ -25,7 +25,7 @@ _WRITES = frozenset({"insert", "update", "delete", "ddl"})
 _LEAKS = frozenset({"connection_leak", "session_leak", "all"})
 
 
-class Held:
+class Checkout:
     """A connection that a thread or task asks for, and then has.
 
     Not slots: most of what it may know never comes up, and stands on the class until then.
@@ -133,8 +133,8 @@ class Held:
         return PoolUse(now, now - self.began, self.served, self.waited, self.requester, self.site)
 
 
-held_by_connection: dict[int, Held] = {}
+held_by_connection: dict[int, Checkout] = {}
 """Connections that are out, by what identifies them to whoever runs queries on them."""
 
-asking: ContextVar[Held | None] = ContextVar("dbsight_pool_request", default=None)
+asking: ContextVar[Checkout | None] = ContextVar("dbsight_pool_request", default=None)
 """What the current thread or task asks a pool for; ContextVars follow greenlets."""

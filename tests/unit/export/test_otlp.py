@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import (
 )
 
 from dbsight.export import Outlet
-from dbsight.export.wiring import BoundedLogProcessor, BoundedSpanProcessor
+from dbsight.export.sdk_hooks import BoundedLogProcessor, BoundedSpanProcessor
 from exporting import GRPC, HTTP, PATIENT, SentLogs, SentMetrics, SentSpans, spans, watchers
 from forking import in_child
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import (
 
 from dbsight import safety
 from dbsight.export import is_otlp, listening
-from dbsight.export.way import unconfigured_port
+from dbsight.export.endpoint import unconfigured_port
 from exporting import GRPC, HTTP, SentLogs, SentMetrics, SentSpans, spans
 
 

@@ -20,7 +20,7 @@ from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from dbsight.export.way import is_otlp
+from dbsight.export.endpoint import is_otlp
 from dbsight.safety import failed, guard, logger
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk._logs.export import LogRecordExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from dbsight.export.outlet import Outlet
+    from dbsight.export.otlp import Outlet
 
 
 class BoundedSpanProcessor(BatchSpanProcessor):
