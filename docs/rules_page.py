@@ -13,27 +13,28 @@ INTRODUCTION = """\
 
 <!-- Made by `python docs/generate.py` from the docstrings in `src/dbsight/detect/rules/`: edit there. -->
 
-A rule looks at database operations and makes findings. What it looks at is a *window*: everything that one unit of
-work did, which is a request, a task, or one thread of a script. A finding about one query stands on the query's own
-span, one about several on the root of their trace; each has a severity, the line of code, and what to change.
+A rule checks database operations and reports findings. It checks them per *window*: the operations of one request, one
+task, or one thread of a script. A finding about a single query is attached to the span of that query, a finding about
+several queries to the root span of their trace. Each has a severity, the line of code, and a suggested change.
 
-All rules are on. `OTEL_DBSIGHT_RULES=all,-n_plus_one` takes one away, `OTEL_DBSIGHT_RULES=slow_query` leaves one
-alone. What is known and wanted is allowed where it happens:
+All rules are enabled by default. `OTEL_DBSIGHT_RULES=all,-n_plus_one` disables one rule;
+`OTEL_DBSIGHT_RULES=slow_query` enables only one. To suppress a finding in one place:
 
 ```python
 with dbsight.allow("n_plus_one", reason="three rows at most"):
     ...
 ```
 
-`dbsight.allow` is a decorator too, for functions and coroutine functions, and `-- dbsight: allow n_plus_one` in the
-text of a query does the same for that query. `all` stands for every rule.
+`dbsight.allow` also works as a decorator of functions and coroutine functions. The comment
+`-- dbsight: allow n_plus_one` in the text of a query suppresses the rule for that query. `all` stands for every rule.
+[controls.md](controls.md) describes the ignore list, overrides and baselines.
 
 """
 
 
 def rules() -> str:
     """The whole page."""
-    table = "| rule | sees |\n| --- | --- |\n"
+    table = "| rule | reports |\n| --- | --- |\n"
     for rule in RULES:
         table += f"| [`{rule.name}`](#{rule.name}) | {_sentence(rule)} |\n"
     return INTRODUCTION + table + "".join(map(_section, RULES))

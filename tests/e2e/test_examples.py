@@ -79,7 +79,7 @@ def test_clients_that_share_a_pool_share_its_connections(observe, redis_server, 
     alike = [
         (found["dbsight.finding.rule"], found["code.line.number"])
         for found in logged
-        if found["dbsight.finding.title"].startswith("Several pools lead to ")
+        if found["dbsight.finding.title"].startswith("Several pools connect to ")
     ]
     assert alike == ([("duplicate_pools", made)] if pools > 1 else [])
     assert ("duplicate_pools" in {found["dbsight.finding.rule"] for found in logged}) is (pools > 1)

@@ -117,7 +117,7 @@ def test_a_rule_that_raises_is_switched_off_and_the_others_go_on(engine, hook, c
         engine.observe(make_operation("SELECT slow FROM t", parent=make_span_context(1, trace_id=trace), duration=9.0))
         summary = engine.close(window, NOW_NS + SECOND, "GET /")
         assert "n_plus_one" in {found.rule for found in summary.findings}
-    assert safety.errors() == {"rule broken (switched off for this process)": 1}
+    assert safety.errors() == {"rule broken (disabled for this process)": 1}
     assert "MARKER" not in caplog.text
 
 

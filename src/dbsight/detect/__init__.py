@@ -1,1 +1,1 @@
-"""2 DETECT: rules look at what a window did, and make findings."""
+"""Rules check the operations of a window, and report findings."""

@@ -28,7 +28,7 @@ class Advice(NamedTuple):
         title: One line, the same in every run.
         seen: What was seen, to follow a number of queries: ``loaded Order.customer one row at a time``; ``DIFFERENT``
             stands for the number of different parameters.
-        suggestion: Code that can be pasted, empty when none can be told.
+        suggestion: Code to paste; empty if unknown.
         effort: How much work that is.
     """
 
@@ -39,7 +39,7 @@ class Advice(NamedTuple):
 
 
 def advise(repetition: Repetition, history: History, siblings: Sequence[str] = ()) -> Advice:
-    """Say how one query does the work of all.
+    """Suggest how one query can replace the repetition.
 
     Args:
         repetition: What was repeated.
@@ -59,7 +59,7 @@ def _relationship(name: str, repetition: Repetition, history: History) -> Advice
     model = name.partition(".")[0]
     unit = "parent" if repetition.to_many else "row"
     if repetition.entity == model:
-        # A tree: one option serves as many levels as it is told.
+        # A tree: one option loads as many levels as recursion_depth says.
         fix = f"select({model}).options(selectinload({name}, recursion_depth=3))"
     else:
         loader = "selectinload" if repetition.to_many else "joinedload"
@@ -71,25 +71,25 @@ def _columns(name: str, repetition: Repetition, history: History, siblings: Sequ
     model = name.partition(".")[0]
     if repetition.load == "expired":
         return Advice(
-            f"{model} is read again one row at a time, because a commit expired it",
-            f"read {model} again one row at a time, because a commit or rollback had expired it",
+            f"{model} is refreshed one row at a time after a commit expired it",
+            f"read {model} again one row at a time after a commit or rollback expired it",
             "Session(engine, expire_on_commit=False)",
         )
     if repetition.load == "generated":
         return Advice(
-            f"What the database made for {model} is read one row at a time",
-            f"read what the database made for {model} one row at a time",
+            f"Values that the database generated for {model} are read one row at a time",
+            f"read values that the database generated for {model} one row at a time",
             '__mapper_args__ = {"eager_defaults": True}',
         )
     if repetition.load == "inherited" and repetition.entity:
         classes = ", ".join(siblings or (model,))
         return Advice(
             f"The columns of {model} are loaded one row at a time",
-            f"loaded the columns of {model} one row at a time, which a query for {repetition.entity} leaves out",
+            f"loaded the columns of {model} one row at a time, which a query for {repetition.entity} does not load",
             f"select({repetition.entity}).options(selectin_polymorphic({repetition.entity}, [{classes}]))",
         )
     return Advice(
-        f"{name} is deferred, and then loaded one row at a time",
+        f"{name} is deferred and loaded one row at a time",
         f"loaded the deferred column {name} one row at a time",
         _eager([*_path(repetition.operations[0], history), ("undefer", name)]),
     )
@@ -149,7 +149,7 @@ def _loads_of(model: str, history: History) -> Iterator[Operation]:
 def _without_orm(repetition: Repetition) -> Advice:
     statement = repetition.statement
     return Advice(
-        f"{statement.summary} runs once for each item",
+        f"{statement.summary} runs once per item",
         f"ran {statement.summary} with {DIFFERENT} from one place",
         all_at_once(statement.text) if config.current().query_text != "off" else _AT_ONCE,
         "medium",

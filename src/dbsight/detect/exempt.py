@@ -1,6 +1,6 @@
-"""What repeats rightly: the shapes that look like a loop of queries and are none.
+"""Legitimate repetition: patterns that look like queries in a loop but are exempt.
 
-Each function takes a ``Repetition`` and says whether it has its shape; ``reason`` asks them all.
+Each function returns whether a ``Repetition`` matches its pattern; ``reason`` tries them all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dbsight.model import Operation
 
 BULK = 50
-"""Values of an IN list, or rows of a range, from which a repetition is work in chunks."""
+"""Values in an IN list, or rows in a range, from which a repetition counts as chunked work."""
 
 _ANY = re.compile(r"=\s*ANY\s*\(", re.IGNORECASE)
 _EQUAL = re.compile(rf"(?<![<>!])=\s*{PLACEHOLDER}|{PLACEHOLDER}\s*=", re.IGNORECASE)
@@ -36,14 +36,14 @@ _SAVEPOINT = re.compile(r"SAVE(?:POINT|\s+TRAN)", re.IGNORECASE)
 _PACKAGES = frozenset({"site-packages", "dist-packages"})
 
 IN_PROCESS = frozenset({"sqlite", "duckdb"})
-"""Databases without a network in between."""
+"""Databases that run in process."""
 
 FASTEST_ROUND_TRIP = 3e-5
-"""s; a query to a server on the same host takes 50 µs and more, also through a socket file."""
+"""s; a query to a server on the same host takes at least 50 µs, also through a socket file."""
 
 
 def reason(repetition: Repetition, window: Window, history: History) -> str | None:
-    """Why a repetition is none: the name of its shape, None when it has none of them."""
+    """Return the name of the pattern that exempts a repetition, None if no pattern matches."""
     if repetition.load not in LOADED_ONCE:
         found = _shape(repetition, window, history)
         if found is not None:
@@ -64,19 +64,19 @@ def _shape(repetition: Repetition, window: Window, history: History) -> str | No
 
 
 def of_a_library(repetition: Repetition, window: Window) -> bool:
-    """Whether no code of the application asks, or no database answers."""
+    """Return whether a library ran the queries, or a cache answered them."""
     return own_table_of_migrations(repetition) or housekeeping(repetition, window) or answered_by_a_cache(repetition)
 
 
 def belong_to_pages(repetition: Repetition, pages: Sequence[Operation]) -> bool:
-    """What is loaded for the rows of a page, by a list of their keys: once for each page, on the same thread."""
+    """Return whether these load data for the rows of a page by their keys: once per page, on the same thread."""
     if any(operation.statement.in_length < 2 for operation in repetition.operations[:-1]):
         return False
     return _each_after_its_own(pages, repetition.operations) == len(repetition)
 
 
 def chunks(repetition: Repetition) -> bool:
-    """Many values or rows at once: IN lists, arrays or ranges of ≥ 50, all but the last."""
+    """Return whether all but the last process many values or rows: IN lists, arrays or ranges of ≥ 50."""
     operations = repetition.operations
     if _all_but_one(operation.statement.in_length for operation in operations):
         return True
@@ -96,19 +96,19 @@ def _all_but_one(sizes: Iterable[int]) -> bool:
 
 
 def polling(repetition: Repetition, window: Window) -> bool:
-    """A moving bound is asked for at a steady pace, with waiting in between.
+    """Return whether a query with a moving bound runs at a steady interval, with waiting in between.
 
-    A loop over items asks by equality, and is none however evenly it runs.
+    A loop over items compares by equality, and does not count, however evenly it runs.
     """
     return moves_a_bound(repetition.statement.text) and steady(repetition, window)
 
 
 def steady(repetition: Repetition, window: Window) -> bool:
-    """One thread does it at a steady pace, with waiting in between.
+    """Return whether one thread runs it at a steady interval, with waiting in between.
 
-    Steady is: never earlier than usual by more than 20 % or 10 ms, and seldom later by more than 40 % or 20 ms, because
-    a pause ends late on a busy machine. Where no request is served, several times a second is still polling; in a
-    request it is from 0.2 s on.
+    Steady means never earlier than usual by more than 20 % or 10 ms, and rarely later by more than 40 % or 20 ms,
+    because a pause ends late on a busy machine. Outside requests, several times per second is still polling; in a
+    request, the interval is at least 0.2 s.
     """
     if not waits(repetition, window):
         return False
@@ -119,17 +119,17 @@ def steady(repetition: Repetition, window: Window) -> bool:
 
 
 def waits(repetition: Repetition, window: Window) -> bool:
-    """One thread does it, and waits in between, as long as a poll would: 0.05 s, in a request 0.2 s."""
+    """Return whether one thread runs it and waits in between for at least 0.05 s, in a request 0.2 s."""
     if len(repetition) < 3 or len({operation.thread for operation in repetition.operations}) > 1:
         return False
     return median(repetition.gaps()) >= (0.2 if window.request else 0.05)
 
 
 def follows_inserts(repetition: Repetition, history: History) -> bool:
-    """Refresh after an INSERT, each row after its own; or get-or-create, where what was missed is then inserted.
+    """Return whether each is a refresh after its own INSERT, or part of get-or-create, which inserts what is missing.
 
-    A quarter of misses is enough for get-or-create: the more it has run, the more it finds. Values that the database
-    made may also be read after many INSERTs: where these cannot return them, nothing else can be done.
+    A quarter of misses is enough for get-or-create: the longer it has run, the more it finds. Values that the database
+    generated may also be read after many INSERTs, if these cannot return them.
     """
     operations = repetition.operations
     inserts = history.writes(repetition.statement.targets, repetition.database.key, _INSERT)
@@ -146,7 +146,7 @@ def follows_inserts(repetition: Repetition, history: History) -> bool:
 
 
 def _inserted_before(inserts: list[Operation], begin: int, repetition: Repetition, history: History) -> int:
-    """Rows inserted before ``begin``, 0 when it was an UPDATE that came last."""
+    """Return the number of rows inserted before ``begin``, 0 if the last write was an UPDATE."""
     before = [insert for insert in inserts if insert.start_ns < begin]
     updates = history.writes(repetition.statement.targets, repetition.database.key, _UPDATE)
     if any(update.start_ns < begin and (not before or update.start_ns > before[-1].start_ns) for update in updates):
@@ -159,7 +159,7 @@ def _rows(write: Operation) -> int:
 
 
 def follows_updates(repetition: Repetition, history: History) -> bool:
-    """Refresh after an UPDATE, each row after its own.
+    """Return whether each is a refresh after its own UPDATE.
 
     A loop that reads a row and then writes it begins with a read, and ends with a write.
     """
@@ -171,7 +171,7 @@ def follows_updates(repetition: Repetition, history: History) -> bool:
 
 
 def _each_after_its_own(writes: Sequence[Operation], reads: Sequence[Operation]) -> int:
-    """How many reads came first after a write of the same thread."""
+    """Count the reads that directly follow a write on the same thread."""
     fresh: set[int] = set()
     refreshed = 0
     members = set(map(id, reads))
@@ -185,12 +185,12 @@ def _each_after_its_own(writes: Sequence[Operation], reads: Sequence[Operation])
 
 
 def own_table_of_migrations(repetition: Repetition) -> bool:
-    """A migration tool looks at its own table, or writes down what it did."""
+    """Return whether a migration tool reads or writes its version table."""
     return not MIGRATION_TABLES.isdisjoint(repetition.statement.targets)
 
 
 def housekeeping(repetition: Repetition, window: Window) -> bool:
-    """A library does it by itself, without a line of the application: outside of requests, in a thread of its own.
+    """Return whether a library runs it without an application frame: outside requests, in its own thread.
 
     A library whose loop runs on the main thread waits in between.
     """
@@ -208,12 +208,12 @@ def _in_a_package(file: str) -> bool:
 
 
 def answered_by_a_cache(repetition: Repetition) -> bool:
-    """Faster than any network: an instrumentation made spans for what a cache in the process answered."""
+    """Return whether it was faster than any network: an external span of what an in-process cache answered."""
     return repetition.database.system not in IN_PROCESS and repetition.duration < FASTEST_ROUND_TRIP * len(repetition)
 
 
 def heartbeat(repetition: Repetition, window: Window) -> bool:
-    """One row is updated again and again, with waiting in between; where its key is not known, at a steady pace."""
+    """Return whether one row is updated repeatedly, with waiting in between; with unknown key, at a steady interval."""
     if repetition.statement.kind != "update" or not waits(repetition, window):
         return False
     if any(operation.values is None for operation in repetition.operations):
@@ -227,7 +227,7 @@ def heartbeat(repetition: Repetition, window: Window) -> bool:
 
 
 def in_savepoints(repetition: Repetition, history: History) -> bool:
-    """Each of them has a savepoint of its own, because it may fail."""
+    """Return whether each has its own savepoint, because it may fail."""
     for operation in repetition.operations:
         before = next(history.before(operation), None)
         if before is None or before.statement.kind != "transaction" or not _SAVEPOINT.match(before.statement.text):

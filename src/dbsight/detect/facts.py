@@ -1,4 +1,4 @@
-"""What several rules derive from a closed window, derived once."""
+"""Facts that several rules derive from a closed window, computed once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Facts:
-    """Facts about a window, each derived when the first rule asks for it.
+    """Facts about a window, each computed on first access.
 
     Args:
-        window: One that is closed, or a part that was taken out of an open one.
+        window: A closed window, or a part taken out of an open one.
     """
 
     def __init__(self, window: Window) -> None:
@@ -25,12 +25,12 @@ class Facts:
 
     @cached_property
     def repeats(self) -> bool:
-        """Whether one of the queries came more than once."""
+        """Whether a query ran more than once."""
         return self._window.repeats()
 
     @cached_property
     def operations(self) -> list[Operation]:
-        """The operations by start, without the fetches of a cursor but the first; empty when nothing is repeated."""
+        """The operations by start, with only the first fetch of each cursor; empty if no query ran more than once."""
         if not self.repeats:
             return []
         operations = sorted(self._window.operations, key=attrgetter("start_ns"))
@@ -53,12 +53,12 @@ class Facts:
 
     @cached_property
     def history(self) -> History:
-        """What can be read from the order of the operations."""
+        """The history of the window: what follows from the order of its operations."""
         return History(self.operations, self.by_query)
 
 
 def facts_of(window: Window) -> Facts:
-    """The facts about a closed window: the same for every rule that asks."""
+    """Return the facts about a closed window, shared by all rules."""
     facts: Facts | None = window.facts
     if facts is None:
         facts = window.facts = Facts(window)
@@ -66,7 +66,7 @@ def facts_of(window: Window) -> Facts:
 
 
 def _first_of_each_cursor(operations: list[Operation]) -> list[Operation]:
-    """Leave out the fetches of a cursor but the first, which executes its statement."""
+    """Drop all fetches of a cursor except the first, which executes its statement."""
     seen: set[object] = set()
     kept = []
     for operation in operations:

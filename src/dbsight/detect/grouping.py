@@ -1,4 +1,4 @@
-"""The operations of a window as repetitions: by query, database, unit of work and place."""
+"""The operations of a window as repetitions: by query, database, unit of work and call site."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_allowed(rule: str, operation: Operation) -> bool:
-    """Whether the code around an operation, or a comment in its text, allows what this rule would find."""
+    """Return whether ``allow()`` around an operation, or a comment in its text, suppresses the rule."""
     if not operation.allowed and not operation.statement.allowed:
         return False
     allowed = operation.allowed | operation.statement.allowed
@@ -21,7 +21,7 @@ def is_allowed(rule: str, operation: Operation) -> bool:
 
 
 def where(site: CallSite | None) -> str:
-    """The place, to follow a sentence: ``, at shop.py:88 in list_orders, called from …``; empty when unknown."""
+    """Format a call site to end a sentence: ``, at shop.py:88 in list_orders, called from …``; empty if unknown."""
     if site is None:
         return ""
     place = f", at {site} in {site.function}"
@@ -29,7 +29,7 @@ def where(site: CallSite | None) -> str:
 
 
 def parts(group: list[Operation], units: Mapping[int, object]) -> list[list[Operation]]:
-    """Part a group by database, unit of work and place; what two instrumentations saw of one query counts once."""
+    """Split a group by database, unit of work and call site; a query recorded by two instrumentations counts once."""
     if any([operation.foreign for operation in group]):  # noqa: C419 - twice as fast as a generator
         group = _once(group)
     if not units and len({operation.database.key for operation in group}) == 1:
@@ -42,10 +42,10 @@ def parts(group: list[Operation], units: Mapping[int, object]) -> list[list[Oper
 
 
 def _once(operations: list[Operation]) -> list[Operation]:
-    """Leave out the driver's view of what a client library was seen to do: it lies within, on the same thread.
+    """Drop spans of the driver for operations of a client library: they lie within these, on the same thread.
 
-    Of two foreign views the inner ones are the driver's only where nearly all come in such pairs: queries of parallel
-    tasks may lie within each other, too. They need not name the database alike.
+    If both are external spans, the inner ones are the driver's only if nearly all come in pairs: queries of parallel
+    tasks may lie within each other, too. The two may name the database differently.
     """
     within_ours: list[Operation] = []
     within_foreign: list[Operation] = []

@@ -1,4 +1,4 @@
-"""What else a window did, in order of time: what a repetition has to be seen against."""
+"""The operations of a window in order of time, the context in which rules evaluate a repetition."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SWITCH = re.compile(
     r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
     re.IGNORECASE,
 )
-"""What makes the same text mean another table."""
+"""Statements after which the same text may refer to another table."""
 
 MIGRATION_TABLES = frozenset(
     {
@@ -45,24 +45,24 @@ MIGRATION_TABLES = frozenset(
         "aerich",
     }
 )
-"""Where migration tools write down what was done."""
+"""Version tables of migration tools."""
 
 _MAX_LOOK_BACK = 200
 
 
 @lru_cache(maxsize=MAX_TEXTS)
 def moves_a_bound(text: str) -> bool:
-    """Whether a sanitised text compares something with a value by less or greater."""
+    """Return whether a sanitised text compares something with a value by ``<`` or ``>``."""
     return _RANGE.search(text) is not None
 
 
 class History:
-    """The operations of a window by start, and what can be read from their order.
+    """The operations of a window by start, and what follows from their order.
 
-    Made once for a window in which something was repeated; nothing here is kept beyond that.
+    Created once per window with repetitions, and discarded with it.
 
     Args:
-        operations: All that the window remembers, by start.
+        operations: All operations that the window holds, by start.
         groups: The same by fingerprint.
     """
 
@@ -73,7 +73,7 @@ class History:
         self._units: dict[int, tuple[object, ...]] | None = None
 
     def writes(self, repetition_tables: Sequence[str], database: str, kinds: frozenset[str]) -> list[Operation]:
-        """What wrote one of these tables successfully, by start."""
+        """Return the successful writes to these tables, by start."""
         found: list[Operation] = []
         for group in self.groups.values():
             statement = group[0].statement
@@ -83,7 +83,7 @@ class History:
         return found
 
     def before(self, operation: Operation) -> Iterator[Operation]:
-        """What ran earlier on the same thread, the latest first; as far back as is worth looking."""
+        """Yield earlier operations of the same thread, the latest first, up to a limit."""
         if not self._starts:
             self._starts = [each.start_ns for each in self.operations]
         end = bisect_left(self._starts, operation.start_ns)
@@ -95,11 +95,11 @@ class History:
     # -- Units of work ------------------------------------------------------------------------------------------
 
     def units(self) -> dict[int, tuple[object, ...]]:
-        """Which unit of work each operation belongs to, by identity; empty when the window is all one.
+        """Map each operation, by identity, to its unit of work; empty if the window is one unit.
 
-        A queue worker that runs outside spans takes one job after the other in one window. What it does for different
-        jobs is no repetition: each claim of a job begins a new unit on its thread. Neither is what is done in one
-        schema after the other, by ``SET search_path`` or ``USE``: these are databases of their own.
+        A queue worker that runs outside spans processes one job after another in one window. Its queries for different
+        jobs are not a repetition: each claim of a job begins a new unit on its thread. Neither are those run in one
+        schema after another, by ``SET search_path`` or ``USE``: these count as separate databases.
         """
         if self._units is None:
             claims = {name for name, group in self.groups.items() if self._claims(group)}
@@ -119,7 +119,7 @@ class History:
         return self._units
 
     def _claims(self, group: Sequence[Operation]) -> bool:
-        """Whether these statements take jobs from a queue: always asked alike, for one that is free."""
+        """Return whether these statements claim jobs from a queue: the same query each time, for a free job."""
         statement = group[0].statement
         if statement.blocking:
             return True
@@ -135,7 +135,7 @@ class History:
         return statement.kind != "select" or self._taken(group)
 
     def _taken(self, group: Sequence[Operation]) -> bool:
-        """Whether what was found was then marked or removed, each time but when nothing was found."""
+        """Return whether each row found was then updated or deleted."""
         first = group[0]
         marks = self.writes(first.statement.targets[:1], first.database.key, frozenset({"update", "delete"}))
         if not marks:

@@ -1,4 +1,4 @@
-"""Identity of a finding: the same across processes and runs."""
+"""The identity of a finding, stable across processes and runs."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from hashlib import blake2b
 
 
 def identity(prefix: str, *parts: object) -> str:
-    """``pw-7c1e9a40``: what the parts say, in eight digits.
+    """Return an id such as ``pw-7c1e9a40``: a hash of the parts, eight hexadecimal digits.
 
     Args:
         prefix: Two letters of the rule.
-        parts: Its name and what tells this fault from others; what changes from run to run does not belong here.
+        parts: The rule's name and what identifies the fault; nothing that changes from run to run.
     """
     text = "\0".join(map(str, parts))
     return f"{prefix}-{blake2b(text.encode(errors='replace'), digest_size=4).hexdigest()}"

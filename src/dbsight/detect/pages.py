@@ -1,4 +1,4 @@
-"""Whether a listing is read page by page, and each page once."""
+"""Detection of pagination: a listing is read page by page, each page once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from dbsight.model import Operation
 
 _MAX_WALKS: Final = 2
-"""Times that a listing may be read; read more often, it is read once per row of something else."""
+"""Number of times that a listing may be read; more reads mean one per row of something else."""
 
 
 def pages(repetition: Repetition, history: History) -> bool:
-    """A listing is read page by page: OFFSET, or a key that walks forward, with LIMIT above 1.
+    """Return whether a listing is read page by page: OFFSET, or a key that advances, with LIMIT above 1.
 
     All other parameters are the same, and each page starts where the one before ended. The newest three of each parent
     are not pages, nor is what follows each row's own key, nor windows that overlap.
@@ -41,7 +41,7 @@ def pages(repetition: Repetition, history: History) -> bool:
 
 
 def _values(repetition: Repetition) -> list[Mapping[object, int]] | None:
-    """The separate values of each execution; None where those of one are not known, or only literals differ."""
+    """Return the values of each execution; None if those of one are unknown, or only literals differ."""
     operations = repetition.operations
     values = [operation.values for operation in operations if operation.values is not None]
     if len(values) < len(operations) or len({operation.statement.literals for operation in operations}) > 1:
@@ -51,7 +51,7 @@ def _values(repetition: Repetition) -> list[Mapping[object, int]] | None:
 
 
 def _bound(repetition: Repetition) -> list[Placeholder]:
-    """The placeholders, without that of a page's size where it is a literal."""
+    """Return the placeholders, without that of the page size if it is a literal."""
     known = placeholders(repetition.statement.text)
     if repetition.statement.limit == -1:
         return list(known)
@@ -63,7 +63,7 @@ def _bound(repetition: Repetition) -> list[Placeholder]:
 
 
 class _Walks:
-    """The executions as walks through a listing.
+    """The executions, grouped into walks through a listing.
 
     Attributes:
         offsets: Keys of the values that are a moving OFFSET.
@@ -78,7 +78,7 @@ class _Walks:
         known = _bound(repetition)
         self.offsets = [each.key for each in known if each.role == OFFSET and each.key in moving]
         self.bounds = [each.key for each in known if each.role == BOUND and each.key in moving]
-        # ``a > ? OR (a = ? AND b > ?)`` asks for one value twice.
+        # ``a > ? OR (a = ? AND b > ?)`` binds one value twice.
         others = [
             each.key
             for each in known
@@ -110,7 +110,7 @@ class _Walks:
         return tuple(values[key] for key in (*self.offsets, *self.bounds))
 
     def _goes_on(self, earlier: Operation, later: Operation) -> bool:
-        """Whether a page starts where the one before ended, as far as its position is a number."""
+        """Return whether a page starts where the one before ended, as far as its position is a number."""
         before, after = self._position(earlier), self._position(later)
         rows = earlier.rows or 0
         if self.offsets:
@@ -120,7 +120,7 @@ class _Walks:
         return before != after
 
     def are_pages(self) -> bool:
-        """Whether the listing is read once, or twice, and nearly every page goes on where the one before ended."""
+        """Return whether the listing is read once or twice, and nearly every page starts where the one before ended."""
         return (
             bool(self.offsets or self.bounds)
             and len(self.walks) <= _MAX_WALKS
@@ -130,9 +130,9 @@ class _Walks:
 
 
 def _read_to_the_end(walks: _Walks, full: int | None, history: History) -> bool:
-    """Whether all pages of each walk are full but the last, and there are not as many as rows of the query before.
+    """Return whether all pages but the last are full, and their number differs from the rows of the query before.
 
-    A bound that is the key of each row of a list is a number of its own each time, too.
+    (If the bound is the key of each row of a list, it differs each time, too.)
     """
     if full is None:
         return True
@@ -146,7 +146,7 @@ def _read_to_the_end(walks: _Walks, full: int | None, history: History) -> bool:
 
 
 def _look_like_pages(repetition: Repetition, full: int | None) -> bool:
-    """The same where bound values are not known: by OFFSET or comparison, and pages that are full but for the last."""
+    """The same if bound values are unknown: by OFFSET or comparison, with all pages but the last full."""
     statement = repetition.statement
     rows = [operation.rows for operation in repetition.operations if operation.rows is not None]
     if full is None:

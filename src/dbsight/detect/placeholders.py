@@ -1,4 +1,4 @@
-"""What each bound value of a statement is for: the size of a page, where it starts, or a condition."""
+"""The role of each bound value in a statement: the size of a page, its offset, or a condition."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Placeholder(NamedTuple):
         key: Its position among the values, from 0, or its name.
         role: ``size`` of a page, ``offset``, a ``bound`` that is compared by less or greater, or any other
             ``condition`` or value.
-        filters: Whether it stands behind WHERE.
+        filters: Whether it follows WHERE.
     """
 
     key: object
@@ -45,7 +45,7 @@ class Placeholder(NamedTuple):
 
 @lru_cache(maxsize=MAX_TEXTS)
 def placeholders(text: str) -> tuple[Placeholder, ...]:
-    """The bound values of a sanitised text, in order.
+    """Return the placeholders of a sanitised text, in order.
 
     Literals have become ``?``: where the placeholders of the driver are ``?``, too, a text with literals has more of
     these than the execution has values.
@@ -67,7 +67,7 @@ def placeholders(text: str) -> tuple[Placeholder, ...]:
 
 
 def _style(text: str) -> str:
-    """The first character of the driver's own placeholders: ``?`` only where there are no others."""
+    """Return the first character of the driver's placeholder style: ``?`` only if there is no other."""
     return next((match[0][0] for match in _FIND.finditer(text) if match[0] != "?"), "?")
 
 

@@ -1,4 +1,4 @@
-"""What to write instead: code for each pool library, for threads or for tasks."""
+"""Suggested code for each pool library, for threads or for tasks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite, PoolState
 
 _LEAST: Final = {"psycopg_pool": 4, "asyncpg": 10}
-"""Connections that a library keeps open unless it is told otherwise; a smaller maximum alone is an error."""
+"""Default minimum sizes of pools; a maximum below them is an error."""
 
 
 class About(Protocol):
-    """What tells the code of one pool from that of another; records of pools have it."""
+    """The properties of a pool that suggested code depends on; records of pools have them."""
 
     @property
     def library(self) -> str:
@@ -22,11 +22,11 @@ class About(Protocol):
 
     @property
     def asynchronous(self) -> bool:
-        """Tasks use it."""
+        """Whether tasks of an event loop use it."""
 
 
 def resized(state: PoolState, size: int) -> str:
-    """Code that makes the pool with ``size`` connections."""
+    """Return code that creates the pool with ``size`` connections."""
     least = f"min_size={size}, " if size < _LEAST.get(state.library, 0) else ""
     if state.library == "psycopg_pool":
         return f"{state.kind}(conninfo, {least}max_size={size})"
@@ -42,7 +42,7 @@ def resized(state: PoolState, size: int) -> str:
 
 
 def given_back(about: About, *, session: bool = False) -> str:
-    """Code that gives a connection back whatever happens."""
+    """Return code that returns a connection in any case."""
     begin = "async with" if about.asynchronous else "with"
     if about.library == "psycopg_pool":
         return f"{begin} pool.connection() as connection:"
@@ -56,7 +56,7 @@ def given_back(about: About, *, session: bool = False) -> str:
 
 
 def shared(state: PoolState) -> str:
-    """Code that makes one pool for the process."""
+    """Return code that creates one pool for the process."""
     if state.library == "psycopg_pool":
         return f"pool = {state.kind}(conninfo)  # once, at module level"
     if state.library == "asyncpg":
@@ -67,7 +67,7 @@ def shared(state: PoolState) -> str:
 
 
 def pooled(state: PoolState) -> str:
-    """Code that makes a pool which keeps connections, in place of one that keeps none."""
+    """Return code that creates a pool which keeps connections, instead of one that does not."""
     if state.library == "psycopg_pool":
         return f"{state.kind.replace('Null', '')}(conninfo)"
     return f"{_engine(state)}(url)  # without poolclass=NullPool"
@@ -82,7 +82,7 @@ def _redis(about: About) -> str:
 
 
 def held_by(holders: tuple[tuple[CallSite | None, float], ...], limit: int = 3) -> str:
-    """``shop.py:12 for 31 s, shop.py:40 for 2.1 s and 3 more``; empty when nobody is known."""
+    """``shop.py:12 for 31 s, shop.py:40 for 2.1 s and 3 more``; empty if no call site is known."""
     said = [f"{site if site is not None else 'an unknown line'} for {seconds(age)}" for site, age in holders]
     more = f" and {len(said) - limit} more" if len(said) > limit else ""
     return ", ".join(said[:limit]) + more

@@ -1,4 +1,4 @@
-"""What to write instead, in redis-py."""
+"""Suggested code for redis-py."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 class RedisAdvice(NamedTuple):
-    """What to say about commands.
+    """The texts of a finding about Redis commands.
 
     Attributes:
         fault: One word, the same in every run.
         title: One line, the same in every run.
         description: What was seen.
-        suggestion: Code that can be pasted.
+        suggestion: Code to paste.
     """
 
     fault: str
@@ -61,7 +61,7 @@ _ONE_KEY: Final = {
     "DECR": "client.decrby(key, count)",
     "HINCRBY": "client.hincrby(key, field, total)",
     "LINDEX": "client.lrange(key, 0, count - 1)",
-    "PUBLISH": "client.publish(channel, message)  # once, with all that there is to say",
+    "PUBLISH": "client.publish(channel, message)  # once, with all the data",
     "SET": "client.set(key, value)  # once, after the loop",
     "EXPIRE": "client.expire(key, seconds)  # once, after the loop",
 }
@@ -85,7 +85,7 @@ _CALL: Final = re.compile(r"^((?:\w+ = )?)client\.(?!\w+_iter)", re.MULTILINE)
 
 
 def fitting(suggestion: str, operation: Operation) -> str:
-    """The same code for the client that sent an operation: one of a cluster, whose keys may cross slots, or awaited."""
+    """Adapt code to the client that sent an operation: a cluster client, whose keys may cross slots, or async."""
     if operation.database.cluster:
         suggestion = suggestion.replace("client.mget(", "client.mget_nonatomic(")
         suggestion = suggestion.replace("client.mset(", "client.mset_nonatomic(")
@@ -98,7 +98,7 @@ def fitting(suggestion: str, operation: Operation) -> str:
 
 
 def together(repetition: Repetition) -> RedisAdvice:
-    """Many commands for different keys or members, or many writes."""
+    """Advice for many commands with different keys or members, or many writes."""
     statement = repetition.statement
     operation = statement.operation or statement.summary.partition(" ")[0].upper()
     one_key = not repetition.unknown and len({each.statement.literals for each in repetition.operations}) == 1
@@ -117,60 +117,60 @@ def together(repetition: Repetition) -> RedisAdvice:
 
 
 def once(repetition: Repetition) -> RedisAdvice:
-    """The same key is read again and again."""
+    """Advice for reading the same key repeatedly."""
     statement = repetition.statement
     operation = statement.operation or statement.summary.partition(" ")[0].upper()
     return RedisAdvice(
         "again",
-        f"{statement.summary} reads the same again and again",
-        f"{len(repetition)} times {statement.summary} for the same key, with nothing written in between"
+        f"{statement.summary} reads the same key repeatedly",
+        f"{statement.summary} ran {len(repetition)} times for the same key, with nothing written in between"
         f"{_where(repetition)}.",
         f"value = client.{_method(operation)}({_OF_READS.get(operation, 'key')})  # once, before the loop",
     )
 
 
 def keys_command(operation: Operation, *, hidden: bool) -> RedisAdvice:
-    """KEYS: the server looks at every key that it has, and answers nobody meanwhile.
+    """Advice for KEYS, which scans every key while the server serves no other client.
 
     Args:
         operation: One of them.
-        hidden: Texts of queries may not be shown, nor the pattern in them.
+        hidden: Whether query texts are disabled; the pattern is then hidden, too.
     """
     pattern = "…" if hidden else _pattern(operation)
     number = "" if operation.rows is None else f" to find {operation.rows}"
     return RedisAdvice(
         "keys",
-        "KEYS looks at every key of the server",
-        f"KEYS went through all keys{number}; the server answers nobody else meanwhile.",
+        "KEYS scans every key of the server",
+        f"KEYS scanned all keys{number}; the server serves no other client meanwhile.",
         f'for key in client.scan_iter(match="{pattern}", count=1000):\n    …',
     )
 
 
 def broad_scan(calls: int, found: int) -> RedisAdvice:
-    """A whole key space is walked through, a few keys a call."""
+    """Advice for iterating over the whole key space with few keys per call."""
     return RedisAdvice(
         "scan",
-        "SCAN walks through all keys to find a few",
+        "SCAN iterates over all keys to find a few",
         f"{calls} round trips of SCAN found {found} keys.",
-        "client.smembers(index)  # a set of the names, kept beside them; or scan_iter(match=…, count=1000)",
+        "client.smembers(index)  # a set that holds their names; or scan_iter(match=…, count=1000)",
     )
 
 
 def small_steps(calls: int, found: int) -> RedisAdvice:
-    """All keys are wanted, but a few are asked for in each call."""
+    """Advice for a full iteration that requests few keys per call."""
     return RedisAdvice(
         "steps",
-        "SCAN walks through all keys in small steps",
+        "SCAN iterates over all keys in small batches",
         f"{calls} round trips of SCAN found {found} keys, {found / calls:.0f} each.",
         "for key in client.scan_iter(match=…, count=1000):\n    …",
     )
 
 
 def big_reply(operation: Operation, items: int) -> RedisAdvice:
-    """A collection is read whole."""
+    """Advice for reading a whole collection at once."""
     name = operation.statement.operation
     suggestion = {
-        "HGETALL": "client.hmget(key, fields)  # those that are needed; all of them: client.hscan_iter(key, count=500)",
+        "HGETALL": "client.hmget(key, fields)  # the fields needed; for all fields: client.hscan_iter(key, count=500)",
         "HKEYS": "client.hscan_iter(key, count=500)",
         "HVALS": "client.hscan_iter(key, count=500)",
         "SMEMBERS": "client.sscan_iter(key, count=500)",
@@ -180,18 +180,18 @@ def big_reply(operation: Operation, items: int) -> RedisAdvice:
     }.get(name, "client.sscan_iter(key, count=500)")
     return RedisAdvice(
         "big",
-        f"{operation.statement.summary} reads a big collection whole",
-        f"{name} returned {items} items at once; the server answers nobody else meanwhile.",
+        f"{operation.statement.summary} reads a large collection at once",
+        f"{name} returned {items} items at once; the server serves no other client meanwhile.",
         suggestion,
     )
 
 
 def huge_pipeline(commands: int) -> RedisAdvice:
-    """A pipeline that both sides hold in memory until its end."""
+    """Advice for a large pipeline, which both sides hold in memory until it ends."""
     return RedisAdvice(
         "pipeline",
-        "A pipeline is sent in one huge piece",
-        f"{commands} commands in one pipeline: client and server hold all of them and their replies in memory.",
+        "A pipeline is too large",
+        f"{commands} commands in one pipeline: client and server hold all commands and replies in memory.",
         "for start in range(0, len(items), 1000):\n"
         "    with client.pipeline(transaction=False) as pipe:\n"
         "        for item in items[start : start + 1000]:\n"

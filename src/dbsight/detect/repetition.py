@@ -1,4 +1,4 @@
-"""Executions of one statement, on one database, from one place of the application."""
+"""Executions of one statement, on one database, from one call site."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ PLACEHOLDER = r"(?:\?|\$\d+|%s|%\(\w+\)s|(?<!:):\w+|@\w+)"
 _PLACEHOLDER = re.compile(PLACEHOLDER)
 
 MAX_TEXTS = 500
-"""Texts of which it is kept what the rules read in them."""
+"""Number of query texts whose parsed properties are cached."""
 
 KEY_VALUE = frozenset({"redis", "valkey", "memcached", "dragonfly"})
 """Systems that have commands and keys instead of queries and tables."""
 
 LOADED_ONCE = frozenset({"lazy", "deferred", "inherited"})
-"""How an ORM loads what it then keeps: each execution is for another object, so the parameters are distinct."""
+"""ORM loads that are kept on an object: each execution is for another object, so the parameters differ."""
 
 
 @lru_cache(maxsize=MAX_TEXTS)
 def binds_values(text: str) -> bool:
-    """Whether a sanitised text has placeholders, or literals that were taken out."""
+    """Return whether a sanitised text has placeholders or removed literals."""
     return _PLACEHOLDER.search(text) is not None
 
 
 class Repetition:
-    """Executions of one statement, on one database, from one place.
+    """Executions of one statement, on one database, from one call site.
 
     Attributes:
         operations: By start.
@@ -46,9 +46,9 @@ class Repetition:
         load: How the ORM was loading it.
         to_many: Whether the relationship is a collection.
         entity: The class that the ORM was loading.
-        call_site: The place that asked most often; of equals the first in the file.
-        distinct: Different parameters among those that can be told apart.
-        unknown: Executions whose parameters cannot be told apart from the others'.
+        call_site: The most frequent call site; of equals, the first in the file.
+        distinct: Number of different parameters, as far as they are known.
+        unknown: Number of executions whose parameters are unknown.
         duration: s; the sum of all durations.
     """
 
@@ -98,7 +98,7 @@ class Repetition:
 
     @property
     def one_place(self) -> bool:
-        """Whether one line asked for all of them."""
+        """Whether one line ran all of them."""
         first = self.operations[0].call_site
         return first is not None and all(
             site is not None and (site is first or (site.line == first.line and site.file == first.file))
@@ -122,12 +122,12 @@ def _most_frequent(operations: Sequence[Operation]) -> CallSite | None:
             counts.setdefault(key, []).append(site)
     if not counts:
         return None
-    # The order of the executions must not decide: threads and tasks finish as they like.
+    # Do not depend on the order of executions: threads and tasks finish in any order.
     return min(counts.items(), key=lambda item: (-len(item[1]), item[0]))[1][0]
 
 
 def _tell_apart(operations: Sequence[Operation]) -> tuple[int, int]:
-    """Count the different parameters, and the executions whose parameters are not known."""
+    """Count the different parameters, and the executions with unknown parameters."""
     values = {operation.parameters for operation in operations}
     if len(values) == len(operations) and None not in values:
         return len(values), 0
@@ -148,10 +148,10 @@ def _tell_apart(operations: Sequence[Operation]) -> tuple[int, int]:
 
 
 def places(operations: list[Operation]) -> list[list[Operation]]:
-    """Part executions by what asked for them.
+    """Split executions by what ran them.
 
-    A relationship of the ORM is a place of its own, wherever it is touched. Otherwise it is the line of code together
-    with the line that called it: often the first is a helper, and its callers have nothing to do with each other.
+    A relationship of the ORM counts as one place, wherever it is accessed. Otherwise it is the line of code together
+    with the line that called it: the first is often a helper with unrelated callers.
     """
     first = operations[0]
     if len({operation.relationship for operation in operations}) == 1:
@@ -170,7 +170,7 @@ def places(operations: list[Operation]) -> list[list[Operation]]:
             parts[place] = [operation]
         else:
             part.append(operation)
-    # Call sites are usually one object a place, but nobody promises that.
+    # Call sites of one place are usually one object, but this is not guaranteed.
     merged: dict[object, list[Operation]] = {}
     for place, part in parts.items():
         key = place if place is None or isinstance(place, tuple) else _position(part[0].call_site)

@@ -36,7 +36,7 @@ def all_at_once(text: str) -> str:
 
     Returns:
         The query with ``column IN (…)`` in place of ``column = ?``; empty when it compares no column with a value.
-        Which of several compared columns is the key is told by its name.
+        Of several compared columns, the name decides which is the key.
 
     Example:
         >>> all_at_once("SELECT name FROM products WHERE products.id = ? LIMIT 1")
@@ -68,7 +68,7 @@ def all_at_once(text: str) -> str:
 
 @lru_cache(maxsize=MAX_TEXTS)
 def key_of(text: str) -> str:
-    """The column by which a statement finds its one row, without table and quotes; empty when none is compared.
+    """Return the column by which a statement selects its row, without table and quotes; empty if none is compared.
 
     Args:
         text: Sanitised SQL.
@@ -85,7 +85,7 @@ def key_of(text: str) -> str:
 
 
 def _query_around(text: str, position: int) -> tuple[int, int]:
-    """Begin and end of the innermost SELECT that holds this position."""
+    """Return begin and end of the innermost SELECT around this position."""
     opened: list[int] = []
     for bracket in _BRACKET.finditer(text):
         place = bracket.start()
@@ -107,13 +107,13 @@ def _outside_brackets(pattern: re.Pattern[str], query: str) -> re.Match[str] | N
 
 
 def _selecting(columns: str, query: str) -> str:
-    """The query with other columns; empty when it has no FROM."""
+    """Return the query with other columns; empty if it has no FROM."""
     source = _outside_brackets(_FROM, query)
     return f"SELECT {columns}{_TAIL.sub('', query[source.start() :])}" if source is not None else ""
 
 
 def _with_key(query: str, column: str) -> str:
-    """The query with its key among the columns, grouped by it when it counts; empty when it has no FROM."""
+    """Add the key to the columns, and group by it if the query counts; empty if it has no FROM."""
     select = _SELECT.match(query)
     source = _outside_brackets(_FROM, query)
     if select is None or source is None:
@@ -130,7 +130,7 @@ def _with_key(query: str, column: str) -> str:
 
 
 def _plain(column: str) -> str:
-    """The bare name in lower case: without table, alias and quotes."""
+    """Return the bare name in lower case, without table, alias and quotes."""
     return _bare(column.strip().partition(" ")[0]).lower()
 
 

@@ -1,8 +1,8 @@
-"""What a rule is.
+"""The base classes of rules.
 
-A rule's docstring is its documentation: the first line says what it sees, a drawing shows the shape, and
-``Anti-pattern:`` and ``Best practice:`` give code. A test holds every rule to that form, and the page in ``docs/`` is
-made from it.
+A rule's docstring is its documentation: the first line says what it reports, a drawing shows the pattern, and
+``Anti-pattern:`` and ``Best practice:`` give code. A test checks this form, and the page in ``docs/`` is
+generated from it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Rule(ABC):
 
     Attributes:
         name: As in settings, attributes and docs: ``n_plus_one``.
-        category: Of its findings.
+        category: The category of its findings.
         settings: Names of the settings that it reads, for the docs.
     """
 
@@ -37,47 +37,47 @@ class Rule(ABC):
 
 
 class WindowRule(Rule):
-    """A rule that looks at operations and at the windows that they form.
+    """A rule that checks operations and the windows that they belong to.
 
-    An instance serves all windows and threads: what it must remember of a window it finds in the window.
+    One instance serves all windows and threads, so it keeps no state about a window.
 
     Attributes:
-        of_events: ``complete`` looks at events alone, and has nothing to say where there are none.
-        of_repetition: It has nothing to say where no query came twice.
+        of_events: ``complete`` only checks events, and is skipped if there are none.
+        of_repetition: ``complete`` is skipped if no query ran more than once.
     """
 
     of_events: ClassVar[bool] = False
     of_repetition: ClassVar[bool] = False
 
     def visit(self, operation: Operation, window: OpenWindow | None) -> Finding | None:
-        """Look at one operation on the hot path: one that took as long as the lowest limit of any, at least.
+        """Check one operation that took at least as long as the lowest limit; this is the hot path.
 
         Returns:
-            A finding about this operation alone, for its own span.
+            A finding about this operation, for its own span.
         """
         return None
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Look at a whole window when it is over, or when it reached its bounds and is about to be emptied."""
+        """Check a window when it closes, or when it reached its bounds and is about to be emptied."""
         return ()
 
     def conclude(self, window: OpenWindow, route: str) -> Iterable[Finding]:
-        """Look at the totals of a whole window when it is over for good, and its route is known.
+        """Check the totals of a window when it closes and its route is known.
 
-        What it did, operation by operation, was handed to ``complete`` and is gone.
+        Its operations were passed to ``complete`` before and are no longer available.
         """
         return ()
 
 
 class SnapshotRule(Rule):
-    """A rule that looks at the totals of the process, every ten seconds and at exit.
+    """A rule that checks the totals of the process, every ten seconds and at exit.
 
     Attributes:
-        withdraws: A finding of it that is no longer reported is not true any more.
+        withdraws: Findings that the rule no longer reports are withdrawn.
     """
 
     withdraws: ClassVar[bool] = False
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Look at totals. The same fault gives the same id every time, and is reported once."""
+        """Check the totals. The same fault has the same id every time, and is reported once."""
         return ()

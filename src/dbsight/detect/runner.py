@@ -32,10 +32,10 @@ class RuleRunner:
 
     Attributes:
         suppressions: Overrides, the ignore list and the baseline.
-        visitors: Rules that look at each operation that may be slow.
-        completers: Those that look at a window, or at a part of one that grew too large.
-        closers: Those that look at the totals of a window.
-        examiners: Those that look at the totals of the process.
+        visitors: Rules that check each operation that may be slow.
+        completers: Rules that check a window, or a part of one that reached its bounds.
+        closers: Rules that check the totals of a window.
+        examiners: Rules that check the totals of the process.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -49,7 +49,7 @@ class RuleRunner:
         self.suppressions = Suppressions(settings)
 
     def visit(self, operation: Operation, window: OpenWindow | None) -> tuple[Finding, ...]:
-        """What is to be said of one operation that may be slow."""
+        """Return the findings about one operation that may be slow."""
         findings: tuple[Finding, ...] = ()
         for rule in self.visitors:
             try:
@@ -62,7 +62,7 @@ class RuleRunner:
         return findings
 
     def complete(self, window: OpenWindow, part: Window) -> None:
-        """Run the rules on a window, or on the part of it that came together, and note in it what was found."""
+        """Run the rules on a window, or on the part collected so far, and store the findings in it."""
         if not part.operations and not part.events:
             return
         events, repeats = part.events, part.repeats()
@@ -79,7 +79,7 @@ class RuleRunner:
                     merge(window.findings, finding)
 
     def conclude(self, window: OpenWindow, route: str) -> None:
-        """Run the rules on the totals of a window; its route is known now, and what is ignored there goes."""
+        """Run the rules on the totals of a window, and drop findings that are ignored for its route."""
         for rule in tuple(self.closers):
             try:
                 found = list(rule.conclude(window, route))
@@ -96,7 +96,7 @@ class RuleRunner:
                     del findings[each]
 
     def examine(self, snapshot: Snapshot) -> Iterator[Finding]:
-        """What is to be said of the totals of the process."""
+        """Return the findings about the totals of the process."""
         for rule in tuple(self.examiners):
             try:
                 findings = list(rule.examine(snapshot))
@@ -108,7 +108,7 @@ class RuleRunner:
                     yield found
 
     def _switch_off(self, rule: Rule) -> None:
-        failed(f"rule {rule.name} (switched off for this process)")
+        failed(f"rule {rule.name} (disabled for this process)")
         self.examiners = [other for other in self.examiners if other is not rule]
         self.visitors = [other for other in self.visitors if other is not rule]
         self.completers = [other for other in self.completers if other is not rule]
@@ -124,7 +124,7 @@ def _placed(found: Finding, context: SpanContext | None, window: OpenWindow | No
 
 
 def merge(findings: dict[str, Finding], found: Finding) -> None:
-    """Add a finding to those of its window: counts and impacts add up, the more severe one speaks."""
+    """Merge a finding into those of its window: counts and impacts add up, the more severe one provides the text."""
     known = findings.get(found.id)
     if known is None:
         if len(findings) >= _MAX_FINDINGS_PER_WINDOW:
@@ -134,5 +134,5 @@ def merge(findings: dict[str, Finding], found: Finding) -> None:
         return
     speaker = found if found.impact > known.impact else known
     count, impact = known.count + found.count, known.impact + found.impact
-    # A finding that stands on a query's own span must not change any more: it is counted in a copy.
+    # A finding that is already on a query's span must not change: count it in a copy.
     findings[found.id] = replace(speaker, count=count, impact=impact)

@@ -1,4 +1,4 @@
-"""When a query is slow: the limits of its database system, and what is never slow."""
+"""When a query counts as slow: the limits of its database system, and the exceptions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SlowThresholds:
     """The slow and very slow limits in force.
 
     Attributes:
-        lowest: s; below it no query of any system is slow, so that a normal query costs one comparison.
+        lowest: s; the lowest limit of any system: a normal query costs one comparison.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -31,7 +31,7 @@ class SlowThresholds:
         )
 
     def of(self, system: str) -> tuple[float, float]:
-        """Slow and very slow of a database system, s."""
+        """Return the slow and very slow limits of a database system, s."""
         limits = self._limits.get(system)
         if limits is None:
             limits = self._settings.limits(system)
@@ -40,10 +40,10 @@ class SlowThresholds:
         return limits
 
     def over(self, operation: Operation, route: str = "") -> tuple[float, float]:
-        """Slow and very slow of an operation, s: its fingerprint, a table or the route may have limits of its own.
+        """Return the slow and very slow limits of an operation, s, with overrides for its fingerprint, tables or route.
 
         Args:
-            operation: What ran.
+            operation: The operation.
             route: Name of its unit of work as far as it is known.
         """
         slow, very_slow = self.of(operation.database.system)
@@ -56,7 +56,7 @@ class SlowThresholds:
         return slow, max(slow, very_slow if own_very is None else own_very)
 
     def classify(self, operation: Operation, route: str = "") -> tuple[QueryClass | None, float | None]:
-        """The class of an operation and the limit that it crossed; None twice for a normal one.
+        """Return the class of an operation and the limit that it exceeded; ``(None, None)`` for a normal one.
 
         Statements that wait by design, pings and connection setup are never slow.
         """

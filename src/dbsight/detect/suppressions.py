@@ -23,13 +23,13 @@ logger = logging.getLogger("dbsight")
 BASELINE_SCHEMA: Final = 1
 DEFAULT_BASELINE: Final = "dbsight-baseline.json"
 _MAX_BASELINE: Final = 10_000_000
-"""Bytes; a larger file is no baseline."""
+"""Maximum size of a baseline file, bytes."""
 
 
 class Overrides:
     """Settings that differ for one fingerprint, table or route.
 
-    The fingerprint's own come first, then those of a table of the statement, then the route's. A route may be a
+    Overrides of the fingerprint take precedence over those of a table, then those of the route. A route may be a
     pattern: ``GET /admin/*``.
     """
 
@@ -38,13 +38,13 @@ class Overrides:
         self._patterns = [pattern for pattern in self._tables if "*" in pattern]
 
     def value(self, name: str, statement: Statement | None, route: str, default: Any) -> Any:
-        """What holds for a setting.
+        """Return the value of a setting.
 
         Args:
-            name: Of the setting.
+            name: Name of the setting.
             statement: The statement concerned, if any.
             route: Name of the unit of work as far as it is known.
-            default: What holds everywhere else.
+            default: The value without an override.
         """
         if not self._tables:
             return default
@@ -66,7 +66,7 @@ class Overrides:
                 yield pattern
 
     def every(self, name: str) -> list[Any]:
-        """All values that a setting is overridden with."""
+        """Return all values that override a setting."""
         return [table[name] for table in self._tables.values() if name in table]
 
 
@@ -74,8 +74,8 @@ class Suppressions:
     """Decides which findings are reported.
 
     Args:
-        settings: Their overrides of ``rules``, ignore list and baseline hold.
-        today: For the expiry dates.
+        settings: Provide the overrides of ``rules``, the ignore list and the baseline.
+        today: Compared with the expiry dates.
     """
 
     def __init__(self, settings: Settings, today: Callable[[], dt.date] = dt.date.today) -> None:
@@ -89,11 +89,11 @@ class Suppressions:
                 self._known = read_baseline(settings.baseline)
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else error
-                logger.warning("dbsight: the baseline %s is not used: %s", settings.baseline, why)
+                logger.warning("dbsight: baseline %s ignored: %s", settings.baseline, why)
         self.idle = not settings.overrides and not settings.ignore and not self._known
 
     def passes(self, found: Finding) -> bool:
-        """Whether a finding is reported: its rule looks there, nobody ignores it, and it is new."""
+        """Return whether a finding is reported: its rule is enabled, and it is neither ignored nor in the baseline."""
         if self.idle:
             return True
         if found.id in self._known:
@@ -112,18 +112,18 @@ class Suppressions:
         return expires is None or self._today() <= expires
 
     def complaints(self) -> list[str]:
-        """A sentence for each entry of the ignore list that is expired or has ignored nothing so far."""
+        """Return a sentence for each entry of the ignore list that is expired or matched nothing so far."""
         said = []
         for entry, hits in zip(self._settings.ignore, self._hits, strict=True):
             if not self._holds(entry):
                 said.append(f"ignore {_describe(entry)} expired on {entry['expires']}: fix the finding or renew it")
             elif not hits:
-                said.append(f"ignore {_describe(entry)} matched nothing: take it out when that stays so")
+                said.append(f"ignore {_describe(entry)} matched nothing: remove it if this persists")
         return said
 
 
 def _enabled(words: tuple[str, ...], rule: str) -> bool:
-    """As ``Settings.rule_enabled``; a list of names that are taken away leaves the others."""
+    """As ``Settings.rule_enabled``; a list of only disabled names leaves all others enabled."""
     enabled = words[:1] == () or words[0].startswith("-")
     for word in words:
         if word.lstrip("-") in {rule, "all"}:
@@ -132,7 +132,7 @@ def _enabled(words: tuple[str, ...], rule: str) -> bool:
 
 
 def _matches(entry: Mapping[str, Any], found: Finding) -> bool:
-    """Whether a finding has everything that an entry names. A call site is a file, or a file and a line."""
+    """Return whether a finding matches all keys of an entry. A call site is a file, or a file and a line."""
     if entry["rule"] not in {found.rule, "all"}:
         return False
     if "fingerprint" in entry and (found.statement is None or found.statement.fingerprint != entry["fingerprint"]):
@@ -152,10 +152,10 @@ def _describe(entry: Mapping[str, Any]) -> str:
 
 # -- Baseline -----------------------------------------------------------------------------------------------------
 def write_baseline(findings: Iterable[Finding], path: str | os.PathLike[str] = DEFAULT_BASELINE) -> int:
-    """Write the findings that are known and not reported from now on; the file is replaced whole.
+    """Write the known findings, which are no longer reported; the file is replaced atomically.
 
     Returns:
-        How many there are.
+        The number of findings.
 
     Raises:
         OSError: The file cannot be written.
@@ -180,24 +180,26 @@ def write_baseline(findings: Iterable[Finding], path: str | os.PathLike[str] = D
 
 
 def read_baseline(path: str | os.PathLike[str]) -> frozenset[str]:
-    """Read the ids of the findings that are known.
+    """Read the ids of the known findings.
 
     Raises:
-        OSError: There is no such file, or it cannot be read.
-        ValueError: It is no baseline, or of a newer schema than this version knows.
+        OSError: The file does not exist or cannot be read.
+        ValueError: The file is not a baseline, or its schema is newer than this version supports.
     """
     file = Path(path)
     if file.stat().st_size > _MAX_BASELINE:
-        raise ValueError("it is too large for a baseline")
+        raise ValueError("the file is too large")
     try:
         saved = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError("it is no JSON") from error
+        raise ValueError("the file is not valid JSON") from error
     if not isinstance(saved, dict) or not isinstance(saved.get("schema"), int):
-        raise ValueError("it is no baseline of dbsight")  # noqa: TRY004 - the file's fault, not a caller's
+        raise ValueError("the file is not a dbsight baseline")  # noqa: TRY004 - the file's fault, not a caller's
     if saved["schema"] > BASELINE_SCHEMA:
-        raise ValueError(f"it has schema {saved['schema']}, and this version knows {BASELINE_SCHEMA}: upgrade dbsight")
+        raise ValueError(
+            f"its schema is {saved['schema']}, and this version supports {BASELINE_SCHEMA}: upgrade dbsight"
+        )
     entries = saved.get("findings")
     if not isinstance(entries, list):
-        raise ValueError("it is no baseline of dbsight")  # noqa: TRY004 - as above
+        raise ValueError("the file is not a dbsight baseline")  # noqa: TRY004 - as above
     return frozenset(each["id"] for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str))

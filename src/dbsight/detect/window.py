@@ -1,4 +1,4 @@
-"""What the rules see of one unit of work."""
+"""The view of one unit of work that rules get."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class Window:
-    """A window that is closed, or the part of one that reached its size or age; nobody changes it any more.
+    """A closed window, or the part of one that reached its maximum size or age; it no longer changes.
 
     Attributes:
         name: Name of the root span as known so far.
         trace_id: 128-bit integer.
         request: The root is a SERVER or CONSUMER span.
-        duration: s that the window took; of one that goes on: its age since it was last emptied.
+        duration: Duration of the window, s; for an open one, its age since it was last emptied.
         operations: In the order of their ends.
-        events: What was no query, in order.
+        events: Events other than queries, in order.
         calls: All operations, remembered or not.
         db_time: s; the sum of all their durations.
-        facts: What rules derived from it; ``detect/facts.py`` makes them.
+        facts: Facts that rules derived from it, created by ``detect/facts.py``.
     """
 
     __slots__ = ("calls", "db_time", "duration", "events", "facts", "name", "operations", "request", "trace_id")
@@ -50,10 +50,10 @@ class Window:
 
     @classmethod
     def taken_from(cls, window: OpenWindow, now_ns: int) -> Window:
-        """Take out of an open window what it remembers.
+        """Take the recorded operations and events out of an open window.
 
         Args:
-            window: Goes on without it.
+            window: Stays open.
             now_ns: ns since the epoch.
         """
         part = window.take(now_ns)
@@ -67,7 +67,7 @@ class Window:
         )
 
     def repeats(self) -> bool:
-        """Whether one of the queries came more than once."""
+        """Whether a query ran more than once."""
         return len({operation.statement.fingerprint for operation in self.operations}) < len(self.operations)
 
     def groups(self) -> dict[tuple[str, str], list[Operation]]:

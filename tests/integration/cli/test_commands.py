@@ -36,9 +36,7 @@ def call(*arguments, **environ):
 @pytest.fixture
 def run(tmp_path):
     """A saved run with one finding."""
-    found = Finding(
-        "n_plus_one", "n1-00000001", "warning", "query", "SELECT shelves runs once for each item", "8 queries."
-    )
+    found = Finding("n_plus_one", "n1-00000001", "warning", "query", "SELECT shelves runs once per item", "8 queries.")
     found.statement = make_statement("SELECT id FROM shelves WHERE id = ?")
     snapshot = Snapshot(service="shop", windows=1, calls=9, findings=[MergedFinding(found, 1, 8, 0.1)])
     return saved.write(snapshot, tmp_path / "run.json")
@@ -115,7 +113,7 @@ def test_doctor_looks_inside_a_command(tmp_path):
     assert "SQLAlchemyInstrumentor" in said["instrumented", "✔"][-1]
     assert said["engines", "✔"] == ["sqlite :memory:: SingletonThreadPool, made at program.py:2"]
     assert said["ignored", "?"] == ["ignore slow_query matched nothing"]
-    assert said["batches", "✘"] == ["SELECT shelves runs once for each item (program.py:6)"]
+    assert said["batches", "✘"] == ["SELECT shelves runs once per item (program.py:6)"]
 
 
 SERVER = f"""{PROGRAM}

@@ -305,7 +305,7 @@ def test_detects_the_eager_loads_of_looped_parents_as_part_of_their_loop(watch):
     (found,) = watch(one_by_one)
     assert (found.relationship, found.count) == (None, 8)
     assert found.line.endswith("# the line")
-    assert found.description.endswith(" Each brought its eager loads along (Cart.items): 8 queries more.")
+    assert found.description.endswith(" Each ran its eager loads again (Cart.items): 8 queries more.")
     assert watch(at_once) == []
 
 

@@ -96,7 +96,7 @@ def test_an_entry_that_ignored_nothing_is_in_the_report(rules):
     ignore = ({"rule": "slow_query", "reason": "a test"},)
     telemetry = rules.telemetry(ignore=ignore)
     assert telemetry.processor.analyzer.snapshot().unused == [
-        "ignore slow_query matched nothing: take it out when that stays so"
+        "ignore slow_query matched nothing: remove it if this persists"
     ]
 
 

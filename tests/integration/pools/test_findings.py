@@ -147,7 +147,7 @@ def test_a_pool_that_runs_out_because_of_a_leak_says_so(watched, url):
         engine.connect()
     (found,) = [each for each in watched.found("pool_wait") if "runs out" in each.title]
     line = line_of(test_a_pool_that_runs_out_because_of_a_leak_says_so, "kept = ")
-    assert found.description.endswith(f"Connections are not given back ({HERE}:{line}).")
+    assert found.description.endswith(f"Connections are not returned ({HERE}:{line}).")
     kept.close()
     for _ in range(2):
         applied(found.suggestion, "connection.exec_driver_sql('SELECT 1').all()", engine=engine)
@@ -285,7 +285,7 @@ def test_a_transaction_that_waits_for_something_else_is_long(watched, url):
         time.sleep(0.6)
     (found,) = watched.found("long_transaction")
     line = line_of(test_a_transaction_that_waits_for_something_else_is_long, "engine.begin() as connection")
-    assert (found.title, found.call_site.line, found.severity) == ("Idle in a transaction", line, "warning")
+    assert (found.title, found.call_site.line, found.severity) == ("A transaction is idle while open", line, "warning")
     assert found.current_value > found.details["idle"] > 0.59
     watched.forget()
     with watched.root("POST /order"), Session(engine) as session:
@@ -306,7 +306,7 @@ def test_a_transaction_that_writes_too_much_at_once_is_long(watched, url):
             session.flush()
             session.execute(sleep)
     (found,) = watched.found("long_transaction")
-    assert found.title == "A transaction stays open for long"
+    assert found.title == "A transaction stays open for too long"
     watched.forget()
     with watched.root("POST /import"), Session(engine) as session:
         session.execute(sleep)

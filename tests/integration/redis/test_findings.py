@@ -277,7 +277,7 @@ def test_a_cache_without_what_is_not_there_is_found(client, watched):
 
     ask(None)
     (miss,) = totals(watched, "cache_miss")
-    assert miss.suggestion == "client.set(key, value, ex=300)  # also when there is nothing"
+    assert miss.suggestion == "client.set(key, value, ex=300)  # also store that a value does not exist"
     watched.processor.analyzer.caches.reset()
     ask(miss.suggestion)
     assert totals(watched, "cache_miss") == []

@@ -215,7 +215,7 @@ def test_one_lock_for_each_thing_is_held_for_less_where_it_is_contended(locked, 
         thread.join()
     (contention,) = found(watched, "lock_contention")
     assert contention.suggestion == (
-        'with client.lock(f"stock:{key}", timeout=10):  # around what has to be done alone\n    …'
+        'with client.lock(f"stock:{key}", timeout=10):  # only around the exclusive work\n    …'
     )
     applied(contention.suggestion, client=locked, key=7)
 

@@ -103,7 +103,7 @@ def test_a_check_asks_a_question_and_says_what_to_do(check):
         ("engines", {"inside": Inside(practice=Practice(engines=[Engine("shop.db")]))}, "?"),
         ("engines", {"inside": Inside(practice=Practice(findings={"pool_churn": ["40 pools"]}))}, "?"),
         ("ignored", {"inside": Inside()}, ""),
-        ("ignored", {"inside": Inside(practice=Practice(unused=["ignore x matched nothing: take it out"]))}, "?"),
+        ("ignored", {"inside": Inside(practice=Practice(unused=["ignore x matched nothing: remove it"]))}, "?"),
     ],
 )
 def test_a_check_tells_right_from_wrong(check, fields, expected):

@@ -56,7 +56,7 @@ def test_a_rule_tells_its_shape_and_shows_both_ways(rule):
     assert re.search(r"\[ [A-Z]+ \S+ -+", drawing)
     headed = {text.partition(":\n")[0]: text.partition(":\n")[2] for text in paragraphs[2:]}
     assert list(headed)[:2] == ["Anti-pattern", "Best practice"]
-    assert set(headed) <= {"Anti-pattern", "Best practice", "Severity", "Left alone"}
+    assert set(headed) <= {"Anti-pattern", "Best practice", "Severity", "Not reported"}
     for code in (headed["Anti-pattern"], headed["Best practice"]):
         assert ast.parse(textwrap.dedent(code)).body
     assert all(re.match(r"    (error|warning|info): |    \S", line) for line in headed.get("Severity", "").splitlines())

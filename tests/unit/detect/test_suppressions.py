@@ -24,7 +24,7 @@ def finding(**fields):
         "id": "n1-00000001",
         "severity": "warning",
         "category": "query",
-        "title": "SELECT customers runs once for each item",
+        "title": "SELECT customers runs once per item",
         "description": "",
         "statement": STATEMENT,
         "call_site": CallSite("shop/orders.py", 88, "list_orders"),
@@ -76,7 +76,7 @@ def test_an_entry_that_ignored_nothing_is_named():
     """Until it ignores something."""
     suppressions = ignoring(route="GET /orders")
     assert suppressions.complaints() == [
-        "ignore n_plus_one (route GET /orders) matched nothing: take it out when that stays so"
+        "ignore n_plus_one (route GET /orders) matched nothing: remove it if this persists"
     ]
     suppressions.passes(finding())
     assert suppressions.complaints() == []
@@ -142,7 +142,7 @@ def test_a_baseline_holds_back_what_it_names(tmp_path):
         {
             "id": "n1-00000001",
             "rule": "n_plus_one",
-            "title": "SELECT customers runs once for each item",
+            "title": "SELECT customers runs once per item",
             "route": "GET /orders",
         }
     ]
@@ -154,10 +154,10 @@ def test_a_baseline_holds_back_what_it_names(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "it is no JSON"),
-        ("[]", "it is no baseline of dbsight"),
-        ('{"schema": 1}', "it is no baseline of dbsight"),
-        ('{"schema": 2, "findings": []}', "it has schema 2"),
+        ("{", "the file is not valid JSON"),
+        ("[]", "the file is not a dbsight baseline"),
+        ('{"schema": 1}', "the file is not a dbsight baseline"),
+        ('{"schema": 2, "findings": []}', "its schema is 2"),
     ],
 )
 def test_what_is_no_baseline_is_one_warning(tmp_path, caplog, content, message):
@@ -176,5 +176,5 @@ def test_a_baseline_that_is_missing_is_one_warning(tmp_path, caplog):
     path = tmp_path / "none.json"
     assert Suppressions(Settings(baseline=str(path))).passes(finding())
     assert [record.getMessage() for record in caplog.records] == [
-        f"dbsight: the baseline {path} is not used: No such file or directory"
+        f"dbsight: baseline {path} ignored: No such file or directory"
     ]

@@ -44,7 +44,7 @@ def snapshot():
         findings=[MergedFinding(found, 1, 200, 0.6, 1)],
         statements=[StatementTotals(operation.statement, database, 201, 1, 0.7, 0.003, 0.005, 0.01, 200, site)],
         dropped={"windows": 2},
-        unused=("ignore slow_query matched nothing: take it out when that stays so",),
+        unused=("ignore slow_query matched nothing: remove it if this persists",),
     )
 
 

@@ -187,10 +187,10 @@ def test_the_report_looks_as_it_should(name, width, color):
 
 def test_an_error_is_told_however_little_time_it_would_save():
     """A leaked connection is last, behind more warnings than there is room for."""
-    leak = Finding("connection_leak", "cl-1", "error", "pool", "A connection of shop was not given back", "")
+    leak = Finding("connection_leak", "cl-1", "error", "pool", "A connection of shop was not returned to its pool", "")
     findings = [*MANY.findings, MergedFinding(leak, 1, 1, 0.0)]
     told = render(Snapshot(preset="balanced", windows=40, calls=90, findings=findings), width=100)
-    assert "A connection of shop was not given back" in told
+    assert "A connection of shop was not returned to its pool" in told
     assert "… and 7 more" in told
 
 

@@ -60,5 +60,5 @@ RULES: tuple[type[Rule], ...] = (
 
 
 def make_rules(settings: Settings) -> list[Rule]:
-    """An instance of every rule that the setting ``rules`` asks for, in the order of the list."""
+    """Instantiate the rules that the setting ``rules`` enables, in the order of the list."""
     return [rule(settings) for rule in RULES if settings.rule_enabled(rule.name)]

@@ -1,4 +1,4 @@
-"""Pools for threads under asynchronous engines."""
+"""Asynchronous engines with a synchronous pool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AsyncEngineSyncPool(SnapshotRule):
-    """An asynchronous engine is given a pool for threads, which SQLAlchemy refuses or which stops the loop.
+    """An asynchronous engine has a pool class for synchronous engines.
 
         [ GET /orders -------------------------------- ]
           create_async_engine(poolclass=QueuePool)  ✖ ArgumentError
@@ -24,7 +24,7 @@ class AsyncEngineSyncPool(SnapshotRule):
         engine = create_async_engine(url, poolclass=QueuePool, pool_size=20)
 
     Best practice:
-        engine = create_async_engine(url, pool_size=20)  # AsyncAdaptedQueuePool by itself
+        engine = create_async_engine(url, pool_size=20)  # uses AsyncAdaptedQueuePool
 
     Severity:
         error: Always.
@@ -34,7 +34,7 @@ class AsyncEngineSyncPool(SnapshotRule):
     category: ClassVar[Category] = "pool"
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Look for engines that were refused, or that an old SQLAlchemy let through."""
+        """Report engines that SQLAlchemy rejected, and those that older versions accepted."""
         for pool in snapshot.pools:
             state, refused = pool.state, pool.totals.refused
             if refused is None and not state.blocks_loop:
@@ -44,9 +44,9 @@ class AsyncEngineSyncPool(SnapshotRule):
                 id=identity("as", self.name, state.name),
                 severity="error",
                 category=self.category,
-                title=f"The asynchronous engine of {state.name} has a pool for threads",
-                description=f"{state.kind} waits as threads do"
-                + (": SQLAlchemy refused it." if refused is not None else ", and stops the event loop."),
+                title=f"The asynchronous engine of {state.name} has a synchronous pool",
+                description=f"{state.kind} blocks the thread while it waits"
+                + ("; SQLAlchemy rejected it." if refused is not None else ", which blocks the event loop."),
                 suggestion="create_async_engine(url)  # without poolclass: AsyncAdaptedQueuePool",
                 call_site=refused or state.call_site,
             )

@@ -1,4 +1,4 @@
-"""Synchronous drivers on a running event loop."""
+"""Synchronous database calls on a running event loop."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _CLIENTS: Final = {"redis": "redis.asyncio.Redis", "valkey": "valkey.asyncio.Val
 
 
 class BlockingCall(WindowRule):
-    """A synchronous driver runs on an event loop, which stands still meanwhile.
+    """A synchronous database call blocks a running event loop.
 
         [ GET /checkout ---------------------- ]
-          [ SELECT orders ------------- ]          every other task waits
+          [ SELECT orders ------------- ]          all other tasks wait
 
     Anti-pattern:
         async def checkout():
@@ -46,12 +46,12 @@ class BlockingCall(WindowRule):
                 return (await session.scalars(select(Order))).all()
 
     Severity:
-        error: One unit of work stopped its loop for 1 s.
-        warning: For ``blocked_loop_threshold`` (50 ms).
+        error: One unit of work blocked its event loop for 1 s.
+        warning: One unit of work blocked it for ``blocked_loop_threshold`` (50 ms).
 
-    Left alone:
-        Asynchronous engines, threads (``asyncio.to_thread``), notebooks, whose loop serves nobody else, and what was
-        allowed.
+    Not reported:
+        Asynchronous engines, worker threads (``asyncio.to_thread``), notebooks (whose event loop serves nothing else),
+        and suppressed calls.
     """
 
     name: ClassVar[str] = "blocking_call"
@@ -59,7 +59,7 @@ class BlockingCall(WindowRule):
     settings: ClassVar[tuple[str, ...]] = ("blocked_loop_threshold",)
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Add up what each line stopped the loop for."""
+        """Add up how long each line blocked the event loop."""
         by_place: dict[str, list[Operation]] = {}
         for operation in window.operations:
             if operation.blocked_loop and not _is_excused(operation, self.name):
@@ -80,9 +80,9 @@ class BlockingCall(WindowRule):
             id=identity("bc", self.name, site, longest.database.key),
             severity="error" if blocked >= _ERROR else "warning",
             category=self.category,
-            title=f"{function} stops its event loop",
-            description=f"{function} ran a synchronous driver for {seconds(blocked)} on a running event loop, "
-            f"the longest time for {longest.statement.summary or longest.statement.kind}.",
+            title=f"{function} blocks its event loop",
+            description=f"{function} blocked the running event loop with synchronous calls for {seconds(blocked)}, "
+            f"longest in {longest.statement.summary or longest.statement.kind}.",
             suggestion=_asynchronous(system) + "await asyncio.to_thread(work)  # def work(): what uses the database",
             impact=blocked,
             effort="medium",
@@ -97,7 +97,7 @@ class BlockingCall(WindowRule):
 
 
 def _asynchronous(system: str) -> str:
-    """What does not stop the loop, where there is such a driver."""
+    """Suggest an asynchronous driver for the database system, if there is one."""
     driver = _DRIVERS.get(system)
     if driver is not None:
         return f'create_async_engine(make_url(url).set(drivername="{driver}"))  # or\n'

@@ -1,4 +1,4 @@
-"""Units of work that take more queries, or more time in the database, than their route may."""
+"""Units of work that exceed the budget of their route."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class BudgetExceeded(WindowRule):
-    """A unit of work takes more queries, or more time in the database, than its route may.
+    """A request exceeds the number of queries, or the database time, configured for its route.
 
         [ GET /orders ------------------------------------------------ ]
           [ SELECT orders ]  [ SELECT customers ]  × 200   budget: 5 queries, 0.2 s
@@ -32,12 +32,12 @@ class BudgetExceeded(WindowRule):
             print(order.customer.name)
 
     Severity:
-        error: twice the budget or more.
-        warning: more than the budget.
+        error: Twice the budget or more.
+        warning: More than the budget.
 
-    Left alone:
-        Routes without a budget. ``GET /orders=queries:5,time:0.2`` gives one; a route may be a pattern, ``GET /api/*``,
-        and one that is named in full has its own budget alone. Queries that run where it was allowed are not counted.
+    Not reported:
+        Routes without a budget. ``GET /orders=queries:5,time:0.2`` sets one; the route may be a pattern such as ``GET
+        /api/*``. An exact route takes precedence over patterns. Suppressed queries are not counted.
     """
 
     name: ClassVar[str] = "budget_exceeded"
@@ -62,13 +62,11 @@ class BudgetExceeded(WindowRule):
 
     def _finding(self, window: OpenWindow, route: str, metric: str, value: float, most: float) -> Finding:
         if metric == "queries":
-            title = f"{route} sends more queries than its budget"
-            description = f"{value:.0f} queries, where the budget of {route} is {most:.0f}."
+            title = f"{route} exceeds its query budget"
+            description = f"{value:.0f} queries; the budget of {route} is {most:.0f}."
         else:
-            title = f"{route} is longer in the database than its budget"
-            description = (
-                f"{seconds(value)} in the database, where the budget of {route} is {seconds(most, exact=True)}."
-            )
+            title = f"{route} exceeds its database time budget"
+            description = f"{seconds(value)} in the database; the budget of {route} is {seconds(most, exact=True)}."
         return Finding(
             rule=self.name,
             id=identity("be", self.name, route, metric),

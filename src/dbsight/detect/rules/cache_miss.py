@@ -1,4 +1,4 @@
-"""Caches that miss more than they should."""
+"""Caches with a low hit ratio."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from dbsight.model import CacheTotals, Category, Snapshot
 
 ENOUGH: Final = 100
-"""Look-ups from which a ratio says something."""
+"""Minimum number of lookups for a meaningful ratio."""
 
 COMPILED: Final = "sqlalchemy.compiled"
 """SQLAlchemy's cache of compiled statements, as the metrics name it."""
 
 COMPILED_ONCE: Final = 500
-"""Statements that it keeps (``query_cache_size``): until more were stored, each was compiled for the first time."""
+"""Statements that it holds (``query_cache_size``): until more were stored, each was compiled for the first time."""
 
 
 class CacheMiss(SnapshotRule):
-    """A cache is asked often and seldom has what is asked for.
+    """A cache is read often and has a low hit ratio.
 
         [ GET /product ------------------------------------------ ]
           [ GET product:7 ] miss [ SELECT products ] [ SET product:7 ]    hit ratio 31 %
@@ -40,11 +40,12 @@ class CacheMiss(SnapshotRule):
             client.set("product:7", "…", ex=3600)
 
     Severity:
-        warning: 100 look-ups or more, and a hit ratio below ``cache_hit_ratio_threshold`` (0.7).
+        warning: 100 lookups or more, and a hit ratio below ``cache_hit_ratio_threshold`` (0.7).
 
-    Left alone:
-        Keys of Redis that this process only asks for and never stores: queues, locks and marks are no cache.
-        SQLAlchemy's compiled statements until it has more than it keeps: a program that starts compiles each once.
+    Not reported:
+        Redis keys that this process reads but never stores, such as queues, locks and flags. The cache of compiled
+        SQLAlchemy statements, until more statements were stored than it holds: at first, each statement is compiled
+        once.
     """
 
     name: ClassVar[str] = "cache_miss"
@@ -52,7 +53,7 @@ class CacheMiss(SnapshotRule):
     settings: ClassVar[tuple[str, ...]] = ("cache_hit_ratio_threshold",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Compare the ratio of each cache and key template."""
+        """Compare the hit ratio of each cache and key template with the threshold."""
         limit = self.configuration.cache_hit_ratio_threshold
         return [
             self._finding(totals, limit)
@@ -72,9 +73,9 @@ class CacheMiss(SnapshotRule):
             id=identity("cm", *parts),
             severity="warning",
             category=self.category,
-            title=f"{about} misses more than it hits" if totals.hit_ratio < 0.5 else f"{about} misses too often",
+            title=f"{about} has more misses than hits" if totals.hit_ratio < 0.5 else f"{about} has too many misses",
             description=(
-                f"{totals.hits} of {totals.requests} look-ups were hits ({totals.hit_ratio:.0%}, limit {limit:.0%});"
+                f"{totals.hits} of {totals.requests} lookups were hits ({totals.hit_ratio:.0%}, limit {limit:.0%});"
                 f" {totals.stores} stored, {totals.removals} removed, {totals.evictions} evicted. {reason}"
             ),
             suggestion=suggestion,
@@ -89,18 +90,21 @@ class CacheMiss(SnapshotRule):
 
 
 def _reason(totals: CacheTotals) -> tuple[str, str]:
-    """Why it misses, as far as the numbers tell, and what to change."""
+    """Return the probable reason for the misses, and the suggested change."""
     in_process = not totals.cache.startswith(("redis ", "valkey "))
     if totals.evictions * 2 > totals.misses:
-        size = "cache = TTLCache(maxsize=…, ttl=…)  # room for all keys that are asked for"
-        return "It is too small: what is stored is evicted before it is asked for again.", size
+        size = "cache = TTLCache(maxsize=…, ttl=…)  # large enough for all keys that are read"
+        return "The cache is too small: values are evicted before they are read again.", size
     if totals.removals * 2 > totals.misses:
         return (
-            "It is invalidated more often than it is read.",
-            "client.delete(key)  # the one that changed, not all of its kind",
+            "Values are invalidated before they are read again.",
+            "client.delete(key)  # only the key that changed",
         )
     if totals.stores * 2 < totals.misses:
         store = "cache[key] = value" if in_process else "client.set(key, value, ex=300)"
-        return "What was missed is not stored, or was not there to be stored.", f"{store}  # also when there is nothing"
+        return "Missed values are not stored, or do not exist.", f"{store}  # also store that a value does not exist"
     longer = "cache = TTLCache(maxsize=…, ttl=3600)" if in_process else "client.set(key, value, ex=3600)"
-    return "What is stored is gone when it is asked for again: its time is too short, or keys do not repeat.", longer
+    return (
+        "Stored values have expired when they are read again: the time to live is too short, or keys do not repeat.",
+        longer,
+    )

@@ -1,4 +1,4 @@
-"""Connections that only become more, and pools that cannot be cleaned up."""
+"""Growing numbers of connections, and pools whose cleanup fails."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ GROWTH: Final = 20
 
 
 class ConnectionGrowth(SnapshotRule):
-    """The connections to one server become more and more, or idle ones cannot be closed.
+    """The number of connections to a server keeps growing, or idle connections cannot be closed.
 
         [ GET /cart --- ] 12 connections … [ GET /cart --- ] 40 … [ GET /cart --- ] 95
 
     Anti-pattern:
         def cart():
-            client = redis.Redis()  # a pool of its own each time
+            client = redis.Redis()  # creates a new pool per call
 
     Best practice:
         pool = dbsight.redis_pool("master")
@@ -36,17 +36,17 @@ class ConnectionGrowth(SnapshotRule):
             client = redis.Redis(connection_pool=pool)
 
     Severity:
-        warning: 20 more and twice as many within two minutes, never fewer in between; or a clean-up that failed.
+        warning: 20 more connections and twice as many within two minutes, without a decrease; or a cleanup that failed.
 
-    Left alone:
-        Growth up to the pool's minimum, and what comes back down.
+    Not reported:
+        Growth up to the pool's minimum, and numbers that decrease again.
     """
 
     name: ClassVar[str] = "connection_growth"
     category: ClassVar[Category] = "pool"
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Look at the time series of each pool, then at its clean-up."""
+        """Check the time series of each pool, then its cleanup failures."""
         for pool in snapshot.pools:
             if pool.state.cleanup_failures:
                 yield self._failed(pool.state)
@@ -68,8 +68,9 @@ class ConnectionGrowth(SnapshotRule):
             id=identity("cg", self.name, state.name),
             severity="warning",
             category=self.category,
-            title=f"The connections to {state.name} become more and more",
-            description=f"From {first} to {last} in {len(counts)} looks, never fewer in between; {state.pools} pools.",
+            title=f"The number of connections to {state.name} keeps growing",
+            description=f"From {first} to {last} connections in {len(counts)} samples, without a decrease;"
+            f" {state.pools} pools.",
             suggestion=suggestion if state.library == "redis" else "",
             metric="connections",
             current_value=float(last),
@@ -84,7 +85,7 @@ class ConnectionGrowth(SnapshotRule):
             severity="warning",
             category=self.category,
             title=f"Idle connections of {state.name} cannot be closed",
-            description=f"{state.cleanup_failures} times the clean-up of the {state.role} pool failed.",
+            description=f"{state.cleanup_failures} cleanups of the {state.role} pool failed.",
             suggestion="SharedPoolRegistry.close()  # before the event loop that the pool belongs to is closed",
             count=state.cleanup_failures,
             metric="cleanup_failures",

@@ -1,4 +1,4 @@
-"""Connections that nobody gives back."""
+"""Connections that are never returned to their pool."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class ConnectionLeak(SnapshotRule):
-    """A connection was taken from its pool and never given back.
+    """A connection is checked out of its pool and never returned.
 
         [ GET /export --------- ]
-          [ checkout ]                    … no check-in: out for more than 30 s, or until the
-                                            garbage collector finds it
+          [ checkout ]                    … no check-in for more than 30 s, or until the
+                                            garbage collector closes it
 
     Anti-pattern:
         connection = engine.connect()
@@ -32,11 +32,11 @@ class ConnectionLeak(SnapshotRule):
             rows = connection.execute(select(Order)).all()
 
     Severity:
-        error: Always: what is not given back is missing when it is needed.
+        error: Always. A leaked connection is missing from the pool.
 
-    Left alone:
-        Connections on which a query runs or ran lately, however long they are out; those that were invalidated; what
-        was allowed where the connection was taken. One that comes back after all is withdrawn.
+    Not reported:
+        Connections on which a query runs or ran recently, however long they are checked out; invalidated connections;
+        and suppressed checkouts. If the connection is returned later, the finding is withdrawn.
     """
 
     name: ClassVar[str] = "connection_leak"
@@ -58,7 +58,7 @@ class ConnectionLeak(SnapshotRule):
             id=identity("cl", self.name, pool.state.name, leak.call_site),
             severity="error",
             category=self.category,
-            title=f"A connection of {pool.state.name} was not given back",
+            title=f"A connection of {pool.state.name} was not returned to its pool",
             description=described(leak, limit),
             suggestion=given_back(pool.state),
             count=leak.count,
@@ -70,7 +70,7 @@ class ConnectionLeak(SnapshotRule):
 
 
 def described(leak: Leak, limit: float) -> str:
-    """Where it was taken, and how it was found out."""
+    """Describe where the connection was checked out, and how the leak was detected."""
     where = f"at {leak.call_site}" if leak.call_site is not None else "on an unknown line"
     times = "" if leak.count == 1 else f" {leak.count} times"
     if leak.collected:

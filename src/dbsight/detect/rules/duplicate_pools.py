@@ -1,4 +1,4 @@
-"""More pools than one for the same thing."""
+"""Several pools for the same target."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KEEP_NOTHING = frozenset({"NullPool", "StaticPool"})
 
 
 class DuplicatePools(SnapshotRule):
-    """Several pools are the same, or one pool serves several event loops.
+    """Several pools have the same target and settings, or one pool is used on several event loops.
 
         [ GET /orders -------- ] ── engine 1 ── pool of 15 ─┐
         [ GET /customers ----- ] ── engine 2 ── pool of 15 ─┼─ the same database
@@ -35,12 +35,13 @@ class DuplicatePools(SnapshotRule):
             ...
 
     Severity:
-        error: A pool serves several event loops, or there are more pools than ``pool_count_threshold`` (100).
-        warning: Three or more with the same settings.
-        info: Two.
+        error: A pool is used on several event loops, or more pools exist than ``pool_count_threshold`` (100).
+        warning: Three or more pools with the same settings.
+        info: Two pools with the same settings.
 
-    Left alone:
-        Pools that keep no connections, SQLite in memory (each is a database of its own), and different settings.
+    Not reported:
+        Pools that keep no connections, in-memory SQLite databases (each is a separate database), and pools with
+        different settings.
     """
 
     name: ClassVar[str] = "duplicate_pools"
@@ -48,7 +49,7 @@ class DuplicatePools(SnapshotRule):
     settings: ClassVar[tuple[str, ...]] = ("pool_count_threshold",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Look at the pools of each target, then at all of them."""
+        """Check the pools of each target, then the number of all pools."""
         count = 0
         for pool in snapshot.pools:
             state = pool.state
@@ -65,7 +66,7 @@ class DuplicatePools(SnapshotRule):
                 severity="error",
                 category=self.category,
                 title="There are too many connection pools",
-                description=f"{count} pools are alive in this process (limit {limit}).",
+                description=f"{count} pools exist in this process (limit {limit}).",
                 suggestion="engine = create_engine(url)  # once, at module level",
                 metric="pools",
                 current_value=float(count),
@@ -73,14 +74,14 @@ class DuplicatePools(SnapshotRule):
             )
 
     def _same(self, state: PoolState) -> Finding:
-        at_most = f", which may open {state.max} connections" if state.max is not None else ""
+        at_most = f", with up to {state.max} connections" if state.max is not None else ""
         return Finding(
             rule=self.name,
             id=identity("dp", self.name, state.name),
             severity="warning" if state.same >= _WARNING else "info",
             category=self.category,
-            title=f"Several pools lead to {state.name}",
-            description=f"{state.same} pools with the same settings are alive{at_most}.",
+            title=f"Several pools connect to {state.name}",
+            description=f"{state.same} pools with the same settings exist{at_most}.",
             suggestion=shared(state),
             count=state.same,
             metric="pools",
@@ -96,9 +97,9 @@ class DuplicatePools(SnapshotRule):
             severity="error",
             category=self.category,
             title=f"The pool {state.name} is used on several event loops",
-            description="Its connections belong to the loop that made them; on another one they fail or hang "
+            description="Its connections belong to the event loop that created them; on another one they fail or hang "
             f"({state.wrong_loop} times so far).",
-            suggestion="await engine.dispose()  # before the loop ends; or one engine for each loop",
+            suggestion="await engine.dispose()  # before the loop ends; or one engine per event loop",
             count=state.wrong_loop,
             metric="loops",
             call_site=state.call_site,

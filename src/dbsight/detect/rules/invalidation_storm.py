@@ -1,4 +1,4 @@
-"""Invalidation of a cache key by key, by the hundred."""
+"""Caches that are invalidated key by key, hundreds of keys at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MANY: Final = 100
 
 
 class InvalidationStorm(WindowRule):
-    """One unit of work removes hundreds of keys of one kind from a cache.
+    """A request, task or script deletes hundreds of keys of one template from a cache.
 
         [ POST /products ---------------------------------------- ]
           [ SCAN list:* ] [ DEL list:1 ] [ DEL list:2 ] …  × 500
@@ -36,8 +36,8 @@ class InvalidationStorm(WindowRule):
     Severity:
         warning: 100 keys of one template or more.
 
-    Left alone:
-        Fewer, and what was allowed.
+    Not reported:
+        Fewer than 100 keys, and suppressed deletions.
     """
 
     name: ClassVar[str] = "invalidation_storm"
@@ -45,7 +45,7 @@ class InvalidationStorm(WindowRule):
     of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Add up what was removed, by cache and key template."""
+        """Count the removed keys by cache and key template."""
         removed: dict[tuple[str, str], list[CacheEvent]] = {}
         for event in window.events:
             if isinstance(event, CacheEvent) and event.removals and {self.name, "all"}.isdisjoint(event.allowed):
@@ -73,7 +73,7 @@ class InvalidationStorm(WindowRule):
             severity="warning",
             category=self.category,
             title=f"{first.key_prefix or first.cache} is invalidated key by key",
-            description=f"{number} keys {first.key_prefix} were removed at once; each is missed when it is asked for.",
+            description=f"{number} keys {first.key_prefix} were deleted; the next read of each is a miss.",
             suggestion=fitting(suggestion, writing[0]) if writing else suggestion,
             impact=0.95 * time,
             effort="medium",

@@ -1,4 +1,4 @@
-"""Locks that many wait for."""
+"""Contended locks."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
     from dbsight.model import Category, LockTotals, Snapshot
 
 ENOUGH: Final = 10
-"""Acquisitions from which a share says something."""
+"""Minimum number of acquisitions for a meaningful share."""
 
 SHARE: Final = 0.5
-"""Of them, those that had to wait."""
+"""Share of acquisitions that had to wait."""
 
 WAIT: Final = 0.01
 """s; mean of all acquisitions."""
 
 
 class LockContention(SnapshotRule):
-    """Most of those who want a lock find it taken.
+    """A lock is already held in most attempts to acquire it.
 
         [ POST /orders ------------------------------------------ ]
           [ lock acquire: 7 retries, 820 ms ] [ work: 30 ms ]
 
     Anti-pattern:
         with client.lock("stock", timeout=10):
-            pass  # one lock for everything there is
+            pass  # one lock for all resources
 
     Best practice:
         with client.lock(f"stock:{sku}", timeout=10):
-            pass  # one for each thing, held for as short as can be
+            pass  # one lock per resource, held for as short as can be
 
     Severity:
-        warning: 10 acquisitions or more, half of them in more than one try, for 10 ms on average.
+        warning: 10 acquisitions or more; half of them needed several attempts, and the mean wait is 10 ms or longer.
 
-    Left alone:
-        Locks that are wanted seldom, or got at once as a rule.
+    Not reported:
+        Locks that are rarely acquired, or usually acquired in the first attempt.
     """
 
     name: ClassVar[str] = "lock_contention"
     category: ClassVar[Category] = "lock"
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """One finding a lock."""
+        """Return one finding per lock."""
         return [
             self._finding(totals)
             for totals in snapshot.locks
@@ -67,10 +67,10 @@ class LockContention(SnapshotRule):
             id=identity("lc", self.name, totals.system, totals.lock),
             severity="warning",
             category=self.category,
-            title=f"Most who want the lock {totals.lock} have to wait",
+            title=f"The lock {totals.lock} is often already held",
             description=(
-                f"{totals.contended} of {totals.tries} times the {totals.system} lock {totals.lock} was taken already;"
-                f" {seconds(mean)} of waiting on average, {seconds(held)} held; {totals.failed} gave up."
+                f"{totals.contended} of {totals.tries} attempts found the {totals.system} lock {totals.lock} held;"
+                f" {seconds(mean)}  mean wait, {seconds(held)} mean hold time; {totals.failed} gave up."
             ),
             suggestion=_apart(totals),
             impact=totals.wait_total * 0.9,
@@ -84,9 +84,9 @@ class LockContention(SnapshotRule):
 
 
 def _apart(totals: LockTotals) -> str:
-    """One lock for each thing; where there is one already, around less."""
+    """Suggest one lock per resource or, if the name already has a variable part, less work under the lock."""
     if totals.system == "postgresql":
-        return "connection.execute(select(func.pg_advisory_xact_lock(number, key)))  # one for each thing"
+        return "connection.execute(select(func.pg_advisory_xact_lock(number, key)))  # one lock per resource"
     if "{}" in totals.lock:
-        return f"with client.lock({named(totals.lock)}, timeout=10):  # around what has to be done alone\n    …"
-    return f'with client.lock(f"{totals.lock}:{{key}}", timeout=10):  # one for each thing\n    …'
+        return f"with client.lock({named(totals.lock)}, timeout=10):  # only around the exclusive work\n    …"
+    return f'with client.lock(f"{totals.lock}:{{key}}", timeout=10):  # one lock per resource\n    …'

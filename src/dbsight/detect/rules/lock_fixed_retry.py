@@ -1,4 +1,4 @@
-"""Locks that are tried for at a fixed pace."""
+"""Locks that are retried at a fixed interval."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from dbsight.model import Category, LockTotals, Snapshot
 
 ENOUGH: Final = 3
-"""Acquisitions with three equal pauses or more."""
+"""Minimum number of acquisitions with three equal pauses or more."""
 
 
 class LockFixedRetry(SnapshotRule):
-    """Whoever waits for a lock tries again at a fixed pace, all of them together.
+    """Clients that wait for a lock retry at a fixed interval, without backoff or jitter.
 
         [ POST /orders ------------------------------------------ ]
           [ SET lock ] 100 ms [ SET lock ] 100 ms [ SET lock ] 100 ms …
@@ -34,18 +34,18 @@ class LockFixedRetry(SnapshotRule):
             time.sleep(random.uniform(0, min(1.0, 0.01 * 2**attempt)))
 
     Severity:
-        warning: 3 acquisitions or more that paused for the same time three times or more, and waited 1 s together.
+        warning: 3 or more acquisitions that each paused three times or more for the same time, and waited 1 s in total.
         info: The same, with less waiting.
 
-    Left alone:
-        Pauses that grow or vary, and locks that are got at the first or second try.
+    Not reported:
+        Pauses that grow or vary, and locks acquired in the first or second attempt.
     """
 
     name: ClassVar[str] = "lock_fixed_retry"
     category: ClassVar[Category] = "lock"
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """One finding a lock."""
+        """Return one finding per lock."""
         return [
             self._finding(totals)
             for totals in snapshot.locks
@@ -58,10 +58,10 @@ class LockFixedRetry(SnapshotRule):
             id=identity("lr", self.name, totals.system, totals.lock),
             severity="warning" if totals.wait_total >= 1.0 else "info",
             category=self.category,
-            title=f"The lock {totals.lock} is tried for at a fixed pace",
+            title=f"The lock {totals.lock} is retried at a fixed interval",
             description=(
                 f"{totals.fixed} of {totals.paced} times somebody waited for the {totals.system} lock"
-                f" {totals.lock} with the same pause after each try; {totals.attempts} tries,"
+                f" {totals.lock} with the same pause after each attempt; {totals.attempts} attempts,"
                 f" {seconds(totals.wait_total)} of waiting."
             ),
             suggestion=(

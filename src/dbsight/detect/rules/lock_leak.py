@@ -1,4 +1,4 @@
-"""Locks that are not given back."""
+"""Locks that are never released."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ def named(lock: str) -> str:
 
 
 class LockLeak(SnapshotRule):
-    """A distributed lock is taken and never given back, or held beyond its own time.
+    """A distributed lock is acquired and never released, or is held beyond its timeout.
 
         [ POST /orders ------------------------------------------ ]
-          [ SET lock:stock ] acquired … the lock object is gone, the key stays
+          [ SET lock:stock ] acquired … the lock object is deleted, the key remains
 
     Anti-pattern:
         lock = client.lock("stock")
         lock.acquire()
-        lock = None  # nobody can release it any more
+        lock = None  # the lock can no longer be released
 
     Best practice:
         with client.lock("stock", timeout=10):
-            pass  # what has to be done alone
+            pass  # the exclusive work
 
     Severity:
-        error: Once is enough: without a timeout, everybody who wants the lock waits for ever.
+        error: From the first leak on. Without a timeout, every other client waits forever.
 
-    Left alone:
-        Locks that are held for less than their timeout, or than ``connection_leak_after`` where they have none.
+    Not reported:
+        Locks held for less than their timeout, or for less than ``connection_leak_after`` if they have none.
     """
 
     name: ClassVar[str] = "lock_leak"
@@ -46,17 +46,17 @@ class LockLeak(SnapshotRule):
     settings: ClassVar[tuple[str, ...]] = ("connection_leak_after",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """One finding a lock."""
+        """Return one finding per lock."""
         return [
             Finding(
                 rule=self.name,
                 id=identity("ll", self.name, totals.system, totals.lock),
                 severity="error",
                 category=self.category,
-                title=f"The lock {totals.lock} is not given back",
+                title=f"The lock {totals.lock} is not released",
                 description=(
                     f"{totals.leaks} of {totals.acquired} times the {totals.system} lock {totals.lock} was taken, it"
-                    " was never released, or held for longer than its time."
+                    " was never released, or held beyond the timeout."
                 ),
                 suggestion=f"with client.lock({named(totals.lock)}, timeout=10):\n    …",
                 effort="low",

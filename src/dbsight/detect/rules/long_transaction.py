@@ -1,4 +1,4 @@
-"""Transactions that stay open."""
+"""Transactions that stay open for too long."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ERROR = 6  # times the limit
 
 
 class LongTransaction(WindowRule, SnapshotRule):
-    """A transaction is open for longer than the limit, often without doing anything.
+    """A transaction stays open for too longer than the limit, often while idle.
 
         [ POST /order ------------------------------------------ ]
-          [ BEGIN … UPDATE stock ]  call of a payment service  [ COMMIT ]
-            rows stay locked, and dead ones cannot be removed
+          [ BEGIN … UPDATE stock ]  call to a payment service  [ COMMIT ]
+            rows stay locked, and vacuum cannot remove dead rows
 
     Anti-pattern:
         with Session(engine) as session, session.begin():
@@ -39,8 +39,9 @@ class LongTransaction(WindowRule, SnapshotRule):
         error: Open for six times ``long_transaction_threshold``.
         warning: Open for ``long_transaction_threshold`` (5 s).
 
-    Left alone:
-        Autocommit, transactions without a statement, reads on SQLite (which locks nothing for them), what was allowed.
+    Not reported:
+        Autocommit, transactions without a statement, read-only transactions on SQLite (which hold no locks), and
+        suppressed transactions.
     """
 
     name: ClassVar[str] = "long_transaction"
@@ -49,7 +50,7 @@ class LongTransaction(WindowRule, SnapshotRule):
     of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Look at the transactions that ended in this unit of work."""
+        """Check the transactions that ended in this unit of work."""
         for event in window.events:
             if not isinstance(event, TransactionEvent) or event.allowed & {self.name, "all"}:
                 continue
@@ -58,7 +59,7 @@ class LongTransaction(WindowRule, SnapshotRule):
                 yield self._finding(event.database, event.call_site, event.seconds, event.idle, ended)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Look at those that are still open."""
+        """Check the transactions that are still open."""
         for each in snapshot.transactions:
             if self._is_long(each.database, each.age, each.queries, each.writes):
                 yield self._finding(
@@ -78,9 +79,9 @@ class LongTransaction(WindowRule, SnapshotRule):
             id=identity("lt", self.name, database.key, site),
             severity="error" if age >= _ERROR * limit else "warning",
             category=self.category,
-            title="Idle in a transaction" if sleeps else "A transaction stays open for long",
+            title="A transaction is idle while open" if sleeps else "A transaction stays open for too long",
             description=f"Begun at {site or 'an unknown line'}, {how}; {seconds(idle)} of it without a statement.",
-            suggestion="with session.begin():  # after the slow part, around the statements alone"
+            suggestion="with session.begin():  # after the slow work, only around the statements"
             if sleeps
             else "for start in range(0, len(rows), 500):\n    with session.begin():\n"
             "        session.add_all(rows[start : start + 500])",

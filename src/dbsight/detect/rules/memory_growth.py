@@ -1,4 +1,4 @@
-"""Memory that only grows."""
+"""Steady growth of the process's memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RISING = 0.7
 
 
 class MemoryGrowth(SnapshotRule):
-    """The memory of the process grows steadily, and never comes back.
+    """The memory of the process grows steadily and is not released.
 
         [ GET / --- ] 210 MB … [ GET / --- ] 260 MB … [ GET / --- ] 310 MB
 
@@ -39,14 +39,14 @@ class MemoryGrowth(SnapshotRule):
             ...
 
     Severity:
-        warning: By a fifth and 50 MB in a quarter of an hour or longer, in seven of ten steps.
+        warning: By a fifth and by 50 MB within a quarter of an hour or longer, with growth in seven of ten intervals.
     """
 
     name: ClassVar[str] = "memory_growth"
     category: ClassVar[Category] = "memory"
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Look at the resident memory, a point a minute."""
+        """Check the growth of resident memory, sampled once per minute."""
         points = snapshot.memory
         if len(points) < _POINTS:
             return
@@ -74,7 +74,7 @@ class MemoryGrowth(SnapshotRule):
 
 
 def _slope(points: Sequence[MemorySample]) -> float:
-    """Bytes a second: the median slope of all pairs of points (Theil and Sen), which a single peak does not move."""
+    """Bytes per second: the median slope of all pairs of points (Theil and Sen), which a single peak does not move."""
     slopes = [
         (later.rss - earlier.rss) / ((later.at_ns - earlier.at_ns) / 1e9)
         for index, earlier in enumerate(points)

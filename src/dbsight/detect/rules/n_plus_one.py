@@ -30,11 +30,11 @@ _MAX_ADVICE = 500
 
 
 class NPlusOne(WindowRule):
-    """The same query runs once per row of an earlier one.
+    """The same query runs once per row that an earlier query returned.
 
         [ GET /orders ------------------------------------------------ ]
           [ SELECT orders ]
-                           [ SELECT customers ]  × 200, another id each time
+                           [ SELECT customers ]  × 200, a different id each time
 
     Anti-pattern:
         for order in session.scalars(select(Order)):
@@ -45,16 +45,16 @@ class NPlusOne(WindowRule):
             print(order.customer.name)
 
     Severity:
-        error: 10 or more, with different parameters, that take 100 ms or 20 % of the unit of work.
-        warning: ``n_plus_one_threshold`` (5) or more; or 3 or more that take 100 ms.
-        info: 2 or more from one line, all with different parameters; or more, but more than 1 s apart, or fewer than
-        20 that take less than 25 ms and 0.5 % of the unit of work.
+        error: 10 or more executions with different parameters that take 100 ms, or 20 % of the unit of work.
+        warning: ``n_plus_one_threshold`` (5) or more executions; or 3 or more that take 100 ms.
+        info: 2 or more from one line, all with different parameters. Also executions more than 1 s apart, and fewer
+        than 20 that take less than 25 ms and 0.5 % of the unit of work.
 
-    Left alone:
-        Eager loaders, pagination and the lists of keys that belong to a page, chunks of 50 values or more, the refresh
-        after each own write, get-or-create, polling at a steady pace, what a queue worker does for one job after the
-        other, the thread of a library, retries after an error, fetches of one cursor, catalogue reads and the own table
-        of a migration tool, pings and connection setup, all writes, and what was allowed.
+    Not reported:
+        Eager loads, pagination and lookups for the keys of one page, chunks of 50 values or more, refreshes after
+        writes, get-or-create, polling at a steady interval, queue workers that process one job after another,
+        background threads of libraries, retries after errors, fetches from one cursor, queries on system catalogs and
+        on the version table of a migration tool, pings, connection setup, all writes, and suppressed queries.
     """
 
     name: ClassVar[str] = "n_plus_one"
@@ -70,7 +70,7 @@ class NPlusOne(WindowRule):
         self._located = settings.code_location == "on"
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Find the queries that were sent once per item; those that would save most time come first.
+        """Find the queries that ran once per item, ordered by the time that a fix would save.
 
         In a window without repetition this is one pass over the fingerprints.
         """
@@ -84,12 +84,12 @@ class NPlusOne(WindowRule):
             return ()
         return self._report(candidates, window, history)
 
-    # -- What is repeated ---------------------------------------------------------------------------------------
+    # -- Candidates ---------------------------------------------------------------------------------------------
 
     def _candidates(
         self, repeated: Iterable[Sequence[Operation]], window: Window, history: History
     ) -> list[_Candidate]:
-        """The repetitions that differ in their parameters and have none of the shapes that are left alone."""
+        """Yield the repetitions with different parameters that match none of the exempt patterns."""
         units = history.units()
         candidates: list[_Candidate] = []
         pages: list[Operation] = []
@@ -127,22 +127,22 @@ class NPlusOne(WindowRule):
         return self.name in allowed or "all" in allowed
 
     def _varies(self, repetition: Repetition) -> bool:
-        """Whether it asks for different things: else it is redundant, a retry or polling, and others look at that.
+        """Return whether the parameters differ; repetitions of the same parameters are handled by other rules.
 
-        Two values asked for in turn, many times, are redundant too.
+        Many executions that alternate between two values are redundant, too.
         """
         if repetition.relationship is None and repetition.call_site is None:
             if self._located and not repetition.operations[0].foreign:
-                return False  # a scheduler's thread, without any line of the application
+                return False  # a scheduler's thread, with no application frame on its stack
             return not repetition.unknown and repetition.distinct == len(repetition) >= self._threshold
         if repetition.unknown:
             return True
         return repetition.distinct == len(repetition) or repetition.distinct >= 3
 
-    # -- How bad it is ------------------------------------------------------------------------------------------
+    # -- Severity -----------------------------------------------------------------------------------------------
 
     def _severity(self, candidate: _Candidate, window: Window) -> Severity | None:
-        """Read the table: none, demotion, error, warning, info; the first that matches holds."""
+        """Apply the severity table: none, demotion, error, warning, info; the first match applies."""
         repetition = candidate.repetition
         count = len(repetition)
         total = candidate.duration
@@ -169,10 +169,10 @@ class NPlusOne(WindowRule):
         name = "n_plus_one_threshold"
         return int(self._overrides.value(name, repetition.statement, window.name, self._threshold))
 
-    # -- What is said -------------------------------------------------------------------------------------------
+    # -- Findings -----------------------------------------------------------------------------------------------
 
     def _report(self, candidates: Iterable[_Candidate], window: Window, history: History) -> list[Finding]:
-        """One finding an id: the places of a helper's caller are one fault."""
+        """Build one finding per id: calls of one helper from several places are one fault."""
         judged: dict[str, list[tuple[Severity, _Candidate]]] = {}
         for candidate in candidates:
             severity = self._severity(candidate, window)
@@ -185,9 +185,9 @@ class NPlusOne(WindowRule):
         return [self._finding(*item, window, history, siblings) for item in ranked[:_MAX_FINDINGS]]
 
     def _identity(self, repetition: Repetition) -> str:
-        """Stable across runs: the query, and what asked for it; no line numbers, which every edit moves.
+        """Stable across runs: the query and the code that ran it, without line numbers, which every edit changes.
 
-        Without a relationship the function that asks may be a helper: two functions that loop over it are two faults.
+        Without a relationship, the function may be a shared helper: two functions that loop over it are two faults.
         """
         site = repetition.call_site
         parts = [self.name, repetition.statement.fingerprint, repetition.relationship or ""]
@@ -213,7 +213,7 @@ class NPlusOne(WindowRule):
         description = f"{count} queries {advice.seen.replace(DIFFERENT, different)}{where(main.call_site)}."
         if followers:
             names = sorted({follower.relationship or follower.statement.summary for follower in followers})
-            description += f" Each brought its eager loads along ({', '.join(names)}): {len(followers)} queries more."
+            description += f" Each ran its eager loads again ({', '.join(names)}): {len(followers)} more queries."
         details: dict[str, object] = {
             "distinct": sum(candidate.repetition.distinct for _, candidate in cases),
             "duration": sum(candidate.duration for _, candidate in cases),
@@ -245,7 +245,7 @@ class NPlusOne(WindowRule):
         )
 
     def _advise(self, found: str, repetition: Repetition, history: History, siblings: Sequence[str]) -> Advice:
-        """The advice about a finding; that about one which was made before is used again."""
+        """Return the advice for a finding, cached by the finding's id."""
         key = (found, *siblings)
         advice = self._advice.get(key)
         if advice is None:
@@ -256,7 +256,7 @@ class NPlusOne(WindowRule):
 
 
 class _Candidate:
-    """A repetition, and the eager loads that it brought along."""
+    """A repetition, and the eager loads that its executions triggered."""
 
     __slots__ = ("duration", "followers", "repetition")
 
@@ -270,7 +270,7 @@ class _Candidate:
         self.duration += operation.duration
 
     def saving(self) -> float:
-        """Seconds that the fix saves: all but one execution, less what reading the same rows at once still costs.
+        """Seconds that the fix saves: all but one execution, less the cost of reading the same rows in one query.
 
         One query for n keys was measured to cost one execution and a share of the others: 5 % where each was a round
         trip to a server (PostgreSQL on the same host, 5 to 200 keys), 40 % in process (SQLite).
@@ -284,15 +284,15 @@ def _saving(cases: Iterable[tuple[Severity, _Candidate]]) -> float:
 
 
 def _reads(operation: Operation) -> bool:
-    """Whether a statement can be part of an N+1: it reads, and the application's own tables."""
+    """Return whether a statement can be part of an N+1: it reads tables of the application."""
     statement = operation.statement
     if statement.kind != "select" or statement.system in KEY_VALUE:
-        return False  # commands of key-value stores are the business of redis_chatter
+        return False  # redis_chatter handles key-value stores
     return not (statement.ping or statement.setup or statement.catalogue or statement.blocking)
 
 
 def _follow(candidates: Iterable[_Candidate], history: History) -> None:
-    """Give each eager load to the repetition whose execution brought it along."""
+    """Assign each eager load to the repetition whose execution triggered it."""
     owners = {id(operation): candidate for candidate in candidates for operation in candidate.repetition.operations}
     latest: dict[int, _Candidate | None] = {}
     for operation in history.operations:
@@ -305,7 +305,7 @@ def _follow(candidates: Iterable[_Candidate], history: History) -> None:
 
 
 def _siblings(repetitions: Iterable[Repetition]) -> dict[str, list[str]]:
-    """The classes whose columns were loaded row by row, by their base class: one option serves them all."""
+    """Group the classes whose columns were loaded row by row by base class: one loader option covers them all."""
     classes: dict[str, set[str]] = {}
     for repetition in repetitions:
         if repetition.load == "inherited" and repetition.relationship and repetition.entity:
@@ -314,7 +314,7 @@ def _siblings(repetitions: Iterable[Repetition]) -> dict[str, list[str]]:
 
 
 def _main_query(repetition: Repetition, history: History) -> str:
-    """Summary of the query that gave the items, as far as it can be told: the last one of the application before."""
+    """Return the summary of the query that probably returned the items: the last application query before."""
     for earlier in history.before(repetition.operations[0]):
         statement = earlier.statement
         if (

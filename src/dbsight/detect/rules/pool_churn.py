@@ -1,4 +1,4 @@
-"""Pools and connections that are made over and over."""
+"""Pools and connections that are created repeatedly."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import pooled, resized, shared
 from dbsight.detect.rule import SnapshotRule
+from dbsight.formatting import counted
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ _PART = 0.5
 
 
 class PoolChurn(SnapshotRule):
-    """Pools or connections are made over and over, each for one use.
+    """Pools or connections are created again and again, each for a single use.
 
         [ GET /orders --------------------------- ]
-          [ make pool ][ connect ][ SELECT orders ]     the same in every request
+          [ create pool ][ connect ][ SELECT orders ]   again in every request
 
     Anti-pattern:
         def orders():
@@ -37,18 +38,18 @@ class PoolChurn(SnapshotRule):
                 return connection.execute(select(Order)).all()
 
     Severity:
-        warning: Ten or more pools, each used five times at most; or every second use opens a connection.
-        info: The same where pooling was switched off (NullPool).
+        warning: Ten or more pools, each used five times at most; or a new connection for every second use.
+        info: The same with pooling disabled (``NullPool``).
 
-    Left alone:
-        SQLite, whose connections cost nothing worth keeping; its pools are looked at all the same.
+    Not reported:
+        New connections to SQLite, which are cheap. New SQLite pools are reported.
     """
 
     name: ClassVar[str] = "pool_churn"
     category: ClassVar[Category] = "pool"
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Compare what was made with what it was used for."""
+        """Compare the number of pools and connections created with the number of checkouts."""
         for pool in snapshot.pools:
             state, totals = pool.state, pool.totals
             if state.made >= _POOLS and totals.checkouts <= _USES * state.made:
@@ -68,8 +69,8 @@ class PoolChurn(SnapshotRule):
             id=identity("pc", self.name, state.name),
             severity="warning",
             category=self.category,
-            title=f"Pools of {state.name} are made over and over",
-            description=f"{state.made} pools were made for {totals.checkouts} uses of a connection.",
+            title=f"Pools of {state.name} are created repeatedly",
+            description=f"{state.made} pools were created for {counted(totals.checkouts, 'checkout')}.",
             suggestion=shared(state),
             count=state.made,
             metric="pools",
@@ -80,16 +81,16 @@ class PoolChurn(SnapshotRule):
 
     def _connections(self, pool: PoolSnapshot) -> Finding:
         state, totals = pool.state, pool.totals
-        unpooled = state.idle_max == 0 or "Null" in state.kind  # one that is closed has no limits any more
-        # What it keeps is enough: they are closed for another reason, such as their age.
+        unpooled = state.idle_max == 0 or "Null" in state.kind  # a closed pool has no limits
+        # The pool is large enough: its connections are closed for another reason, such as their age.
         enough = state.idle_max is not None and totals.needed <= state.idle_max
         return Finding(
             rule=self.name,
             id=identity("pn", self.name, state.name, "connections"),
             severity="info" if unpooled else "warning",
             category=self.category,
-            title=f"Connections of {state.name} are made over and over",
-            description=f"{state.created} connections were opened for {totals.checkouts} uses.",
+            title=f"Connections of {state.name} are created repeatedly",
+            description=f"{state.created} connections were opened for {counted(totals.checkouts, 'checkout')}.",
             suggestion=pooled(state) if unpooled else "" if enough else resized(state, max(totals.needed, 1)),
             count=state.created,
             metric="connections",

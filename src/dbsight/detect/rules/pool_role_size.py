@@ -1,4 +1,4 @@
-"""Redis pools of another size than their role has been given."""
+"""Redis pools whose size differs from the setting of their role."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PoolRoleSize(SnapshotRule):
-    """A Redis pool holds more or fewer connections than the settings give its role.
+    """The maximum size of a Redis pool differs from the size configured for its role.
 
         [ GET /cart ------------------------- ]  REDIS_MASTER_POOL_SIZE=10
           GET  GET  GET  on up to 50 connections
@@ -25,14 +25,14 @@ class PoolRoleSize(SnapshotRule):
         pool = dbsight.redis_pool("master", max_connections=50)
 
     Best practice:
-        pool = dbsight.redis_pool("master")  # and REDIS_MASTER_POOL_SIZE=50 where 50 are wanted
+        pool = dbsight.redis_pool("master")  # with REDIS_MASTER_POOL_SIZE=50 for 50
 
     Severity:
-        warning: the pool may hold more, which the server's limit was not planned for.
-        info: it may hold fewer, and clients wait where nobody expects it.
+        warning: The pool may open more connections than its role is configured for.
+        info: The pool may open fewer, so that clients wait earlier than expected.
 
-    Left alone:
-        Pools without a role; a role asked for without ``max_connections``.
+    Not reported:
+        Pools without a role, and roles requested without ``max_connections``.
     """
 
     name: ClassVar[str] = "pool_role_size"
@@ -61,9 +61,9 @@ class PoolRoleSize(SnapshotRule):
             id=identity("rs", self.name, state.name),
             severity="warning" if most > declared * state.pools else "info",
             category=self.category,
-            title=f"The pool {state.name} has another size than its role",
-            description=f"{each}; the settings give the role {state.role} {declared} a pool ({variable}).",
-            suggestion=f'dbsight.redis_pool("{state.role}")  # without max_connections; {variable} says how many',
+            title=f"The pool {state.name} differs in size from its role",
+            description=f"{each}; the role {state.role} is configured for {declared} per pool ({variable}).",
+            suggestion=f'dbsight.redis_pool("{state.role}")  # without max_connections; {variable} sets the limit',
             metric="connections",
             current_value=float(most),
             threshold=float(declared * state.pools),

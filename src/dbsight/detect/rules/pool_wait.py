@@ -1,7 +1,7 @@
 """Waiting for connections.
 
-The size that is suggested is that with which nobody would have waited: ``monitor/pools.py`` replays the requests that
-it remembers without waiting, each with the time that it kept its connection.
+The suggested size is the smallest with which no request would have waited: ``monitor/pools.py`` replays the recorded
+checkouts without waiting, each with the time that it held its connection.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back, held_by, resized
 from dbsight.detect.rule import SnapshotRule, WindowRule
-from dbsight.formatting import seconds
+from dbsight.formatting import counted, seconds
 from dbsight.model import Finding, PoolEvent
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite, Category, PoolSnapshot, Snapshot
 
 _PART_OF_WINDOW = 0.2
-_SHORTEST = 0.02  # s; a fifth of a window of a few milliseconds is no fault
+_SHORTEST = 0.02  # s; a fifth of a window of a few milliseconds is not a fault
 _ERROR = 1.0  # s
 _WAITS = 5
 _WAITS_PART = 0.05
@@ -33,7 +33,7 @@ _SPARE_POINTS = 6
 
 
 class PoolWait(WindowRule, SnapshotRule):
-    """Queries wait because all connections of their pool are out.
+    """Queries wait because all connections of their pool are checked out.
 
         [ GET /orders ------------------------------------------ ]
           [ wait for a connection -------------- ][ SELECT orders ]
@@ -46,12 +46,12 @@ class PoolWait(WindowRule, SnapshotRule):
         engine = create_engine(url, pool_size=20, max_overflow=0)
 
     Severity:
-        error: A request got no connection in time, or one unit of work waited for 1 s.
-        warning: One unit of work waited for ``pool_wait_threshold``, or for a fifth of its time.
-        info: A pool keeps four times as many connections open as are ever out.
+        error: A checkout timed out, or one unit of work waited for 1 s in total.
+        warning: One unit of work waited for ``pool_wait_threshold``, or for a fifth of its duration.
+        info: A pool keeps four times as many connections open as are ever checked out.
 
-    Left alone:
-        Time to make a connection, pre-pings, and what was allowed.
+    Not reported:
+        The time to open a connection, pre-pings, and suppressed checkouts.
     """
 
     name: ClassVar[str] = "pool_wait"
@@ -60,7 +60,7 @@ class PoolWait(WindowRule, SnapshotRule):
     of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Say what this unit of work waited, and who held the connections meanwhile."""
+        """Report how long this unit of work waited, and which call sites held the connections."""
         by_pool: dict[str, list[PoolEvent]] = {}
         for event in window.events:
             if not isinstance(event, PoolEvent) or event.allowed & {self.name, "all"}:
@@ -83,7 +83,7 @@ class PoolWait(WindowRule, SnapshotRule):
         holders = max((event.holders for event in timeouts), key=len, default=())
         text = f"Waited {seconds(waited)} for {_connections(len(events))} of the pool {pool}"
         if timeouts:
-            text += f"; {len(timeouts)} got none in time"
+            text += f"; {counted(len(timeouts), 'checkout')} timed out"
         if holders:
             text += f". Held by {held_by(holders)}"
         leaked = [site for site, age in holders if age > self.configuration.connection_leak_after]
@@ -105,7 +105,7 @@ class PoolWait(WindowRule, SnapshotRule):
         )
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Compare each pool with what was asked of it: too small, or far too large."""
+        """Compare the size of each pool with its use: too small, or far too large."""
         for pool in snapshot.pools:
             totals = pool.totals
             if not pool.state.library:
@@ -126,13 +126,13 @@ class PoolWait(WindowRule, SnapshotRule):
             text += f", {totals.timeouts} timed out"
         if limit is not None:
             text += f" at {_connections(limit)}, each kept for {seconds(totals.use_p95)} (p95),"
-            text += f" {totals.rate:.3g} taken a second"
+            text += f" {totals.rate:.3g} checkouts per second"
         return Finding(
             rule=self.name,
             id=identity("pw", self.name, state.name, "size"),
             severity="error" if totals.timeouts else "warning",
             category=self.category,
-            title=f"The pool {state.name} runs out of connections",
+            title=f"The pool {state.name} is exhausted",
             description=f"{text}. {cause}",
             suggestion=suggestion,
             impact=totals.wait_total,
@@ -145,7 +145,7 @@ class PoolWait(WindowRule, SnapshotRule):
         )
 
     def _cause(self, pool: PoolSnapshot, need: int) -> tuple[str, str]:
-        """Whether connections are not given back, kept for long, or too few; and what to do."""
+        """Return the cause (connections leaked, held for long, or too few) and the suggestion."""
         state, totals = pool.state, pool.totals
         each = -(-need // max(1, state.pools))
         after = self.configuration.connection_leak_after
@@ -154,16 +154,14 @@ class PoolWait(WindowRule, SnapshotRule):
             site = kept[0].call_site if kept else None
             where = f" ({site})" if site is not None else ""
             session = bool(kept and kept[0].session)
-            return f"Connections are not given back{where}.", given_back(state, session=session)
+            return f"Connections are not returned{where}.", given_back(state, session=session)
         hog = totals.hog
         size = resized(state, each) if state.max is None or need > state.max else ""
         if hog is not None and hog[1] >= _HOG and totals.use_p95 >= _LONG_HOLD:
             site, part = hog
-            said = (
-                f"{part:.0%} of the time connections are out at {site}: give it back before what needs no connection."
-            )
+            said = f"{part:.0%} of the checkout time is spent at {site}: return the connection earlier."
             return said, size or given_back(state)
-        return f"{need} connections would have served everybody at once.", size
+        return f"{need} connections would have avoided all waits.", size
 
     def _too_large(self, pool: PoolSnapshot) -> Finding:
         state, totals = pool.state, pool.totals
@@ -174,8 +172,8 @@ class PoolWait(WindowRule, SnapshotRule):
             id=identity("po", self.name, state.name, "oversized"),
             severity="info",
             category=self.category,
-            title=f"The pool {state.name} is larger than it needs to be",
-            description=f"{opened} connections are open, and never more than {most} are out at once.",
+            title=f"The pool {state.name} is larger than needed",
+            description=f"{opened} connections are open; at most {most} were checked out at once.",
             suggestion=resized(state, max(1, -(-max(most, totals.needed) * 2 // max(1, state.pools)))),
             metric="connections",
             current_value=float(opened),
@@ -191,18 +189,18 @@ def _connections(number: int) -> str:
 def _give_back(
     about: PoolEvent, leaked: list[CallSite | None], holders: tuple[tuple[CallSite | None, float], ...]
 ) -> str:
-    """Code for whoever holds them."""
+    """Suggest code that returns the connections held at the known call sites."""
     known = [site for site in leaked if site is not None]
     if known:
         return f"{given_back(about)}  # {known[0]}"
     sites = [str(site) for site, _ in holders if site is not None]
     if sites and sites.count(sites[0]) > len(holders) / 2:
-        return f"{given_back(about)}  # {sites[0]}: around what needs the connection alone"
+        return f"{given_back(about)}  # {sites[0]}: hold the connection only while it is needed"
     return ""
 
 
 def _most(pool: PoolSnapshot) -> int:
-    """The most connections that were ever out at once."""
+    """Return the highest number of connections that were checked out at the same time."""
     return max([pool.state.most, *(point.used for point in pool.series)])
 
 

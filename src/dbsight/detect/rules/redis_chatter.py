@@ -1,4 +1,4 @@
-"""Single commands where one would do, and commands that do too much at once."""
+"""Many Redis commands that one could replace, and commands that process too much at once."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Operation, Severity
 
 THRESHOLD: Final = 5
-"""Single commands that one would do (DETECTION)."""
+"""Single commands that one command can replace."""
 
 BIG_REPLY: Final = 1_000
-"""Items of a collection that was read whole."""
+"""Items of a collection that is read at once."""
 
 HUGE_PIPELINE: Final = 10_000
-"""Commands that one pipeline keeps in memory, on both sides."""
+"""Commands that one pipeline holds in memory, on both sides."""
 
 _WHOLE: Final = frozenset(
     ("HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SUNION", "SINTER", "SDIFF", "LRANGE", "ZRANGE", "ZREVRANGE")
 )
 _BIG: Final = _WHOLE | {"KEYS", "SCAN"}
-"""Commands that may do too much by themselves."""
+"""Commands that can process too much on their own."""
 
 _FEW: Final = 5
-"""Keys found in a call of SCAN, half of the 10 that it looks at by default: with fewer, most do not match."""
+"""Keys found per call of SCAN: half of the 10 that it scans by default; with fewer, most do not match."""
 
 _SMALL_STEP: Final = 20
 _MANY_STEPS: Final = 100
 """Calls of SCAN that find fewer keys than that each, and could find more."""
 
 _CHUNK: Final = 20
-"""Keys of one command from which it is one of several chunks."""
+"""Keys in one command from which it counts as one of several chunks."""
 
 _TAKES: Final = frozenset(("SET", "SETNX"))
 _GIVES_BACK: Final = frozenset(("DEL", "UNLINK", "EVAL", "EVALSHA"))
-"""How a lock is taken and given back."""
+"""Commands that acquire and release locks."""
 
 _ITERATING: Final = frozenset(("SCAN", "HSCAN", "SSCAN", "ZSCAN"))
 _PACE: Final = 0.05
@@ -67,7 +67,7 @@ _PACE: Final = 0.05
 
 
 class RedisChatter(WindowRule):
-    """Many single commands do the work of one, or one command does too much at once.
+    """Many single Redis commands do the work of one, or one command processes too much at once.
 
         [ GET /cart ------------------------------------------------ ]
           [ GET price:1 ] [ GET price:2 ] [ GET price:3 ] …  × 50
@@ -79,15 +79,17 @@ class RedisChatter(WindowRule):
         prices = client.mget([f"price:{number}" for number in range(50)])
 
     Severity:
-        error: 10 or more for different keys that take 100 ms or 20 % of the unit of work.
-        warning: 5 or more; KEYS, a collection or a pipeline of 10 000, or a slow one.
-        info: fewer than 20 that take less than 25 ms and 0.5 % of the unit of work; smaller collections from 1000 on.
+        error: 10 or more commands for different keys that take 100 ms, or 20 % of the unit of work.
+        warning: 5 or more commands; ``KEYS``; a collection or a pipeline of 10 000 items, or one that is slow.
+        info: Fewer than 20 commands that take less than 25 ms and 0.5 % of the unit of work; collections of 1000 items
+        or more.
 
-    Left alone:
+    Not reported:
         Pipelines of a reasonable size, commands that wait for something (locks, queues, rate limits: the same key at a
-        steady pace), what a queue worker does for one job after the other, subscriptions, pings, connection setup, the
-        steps of a transaction that watches its keys, locks taken key by key, MSET and MGET in chunks of 20 keys, what a
-        library sends by itself outside requests, fewer than 20 commands below 0.05 ms each, and what was allowed.
+        steady interval), queue workers that process one job after another, subscriptions, pings, connection setup, the
+        steps of a transaction that watches its keys, locks acquired key by key, ``MSET`` and ``MGET`` in chunks of 20
+        keys, commands that a library sends outside requests, fewer than 20 commands below 0.05 ms each, and suppressed
+        commands.
     """
 
     name: ClassVar[str] = "redis_chatter"
@@ -95,7 +97,7 @@ class RedisChatter(WindowRule):
     settings: ClassVar[tuple[str, ...]] = ("slow_query_thresholds",)
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Find loops of commands, and commands that are too big each by itself; most time saved first."""
+        """Find loops of commands and single oversized commands, ordered by the time that a fix would save."""
         if not _may_be_chatter(window.operations):
             return ()
         groups: dict[str, list[Operation]] = {}
@@ -129,12 +131,12 @@ class RedisChatter(WindowRule):
         if len(part) < THRESHOLD:
             return None
         repetition = Repetition(part)
-        # Spans of others may not tell their keys: then many from one line are taken for different ones.
+        # External spans may not contain keys: many commands from one line then count as different.
         unknown = repetition.unknown and part[0].statement.kind == "select" and repetition.one_place
         if repetition.unknown and not unknown:
             return None
         several = bool(unknown) or repetition.distinct == len(part) or repetition.distinct >= 3
-        # Tasks of a request have no line of the application above them; neither have the threads of a scheduler.
+        # Neither the tasks of a request nor the threads of a scheduler have an application frame on their stack.
         nowhere = _is_housekeeping(repetition) and not (several and window.request)
         if nowhere or _waits(repetition):
             return None
@@ -147,7 +149,7 @@ class RedisChatter(WindowRule):
         saving = 0.95 * repetition.duration * (1 - 1 / len(part))
         return self._finding(part, advice, severity, window, saving, float(len(part)), float(THRESHOLD))
 
-    # -- Too big ------------------------------------------------------------------------------------------------
+    # -- Oversized commands -------------------------------------------------------------------------------------
 
     def _big(self, group: Sequence[Operation], window: Window) -> Iterable[Finding]:
         operation = group[0].statement.operation
@@ -197,7 +199,7 @@ class RedisChatter(WindowRule):
             severity: Severity = "warning" if grave else "info"
             yield self._finding(big, advice, severity, window, saving, float(most), float(BIG_REPLY))
 
-    # -- What is said -------------------------------------------------------------------------------------------
+    # -- Findings -----------------------------------------------------------------------------------------------
 
     def _finding(
         self,
@@ -235,7 +237,7 @@ class RedisChatter(WindowRule):
 
 
 def _may_be_chatter(operations: Sequence[Operation]) -> bool:
-    """Whether there is anything to look at: for most units of work this is all that the rule costs."""
+    """Return whether the window needs a closer check; for most windows this is the rule's whole cost."""
     statements = [each.statement for each in operations]
     if len(statements) - len({each.fingerprint for each in statements}) >= THRESHOLD - 1:
         return True
@@ -245,7 +247,7 @@ def _may_be_chatter(operations: Sequence[Operation]) -> bool:
 
 
 def _may_be_joined(operation: Operation) -> bool:
-    """Whether several of these could be sent at once: single commands that neither wait nor belong to a protocol."""
+    """Return whether several of these can be combined: single commands that do not block and follow no protocol."""
     statement = operation.statement
     if statement.ping or statement.setup or statement.blocking or statement.kind in {"transaction", "other"}:
         return False
@@ -257,23 +259,23 @@ def _may_be_joined(operation: Operation) -> bool:
 
 
 def _locks(operations: Sequence[Operation]) -> frozenset[int]:
-    """Keys that are written and then removed one by one: locks, by the hashes of their names."""
+    """Keys that are written and then deleted one by one: locks, as hashes of their names."""
     taken = {each.statement.literals for each in operations if each.statement.operation in _TAKES}
     given_back = {each.statement.literals for each in operations if each.statement.operation in _GIVES_BACK}
     return frozenset((taken & given_back) - {0})
 
 
 def _are_locks(group: Sequence[Operation], locks: frozenset[int]) -> bool:
-    """Whether most of these take or give back a lock: one after the other is how that has to be done."""
+    """Return whether most of these acquire or release a lock, which cannot be combined."""
     if not locks or group[0].statement.operation not in _TAKES | _GIVES_BACK:
         return False
     return 2 * sum([each.statement.literals in locks for each in group]) > len(group)
 
 
 def _is_housekeeping(repetition: Repetition) -> bool:
-    """Whether no line of the application asked: a library's scheduler, heartbeat or acknowledgement.
+    """Return whether no application frame is involved: a library's scheduler, heartbeat or acknowledgement.
 
-    Commands that overlap are tasks of one ``gather``, which the application made.
+    Overlapping commands are tasks of one ``gather``, which the application started.
     """
     site = repetition.call_site
     if site is None:
@@ -282,7 +284,7 @@ def _is_housekeeping(repetition: Repetition) -> bool:
 
 
 def _parts(group: list[Operation], units: Mapping[int, object]) -> Iterator[list[Operation]]:
-    """Part a group by database, unit of work and place."""
+    """Split a group by database, unit of work and call site."""
     parts: dict[object, list[Operation]] = {}
     for operation in group:
         parts.setdefault((operation.database.key, units.get(id(operation))), []).append(operation)
@@ -291,13 +293,13 @@ def _parts(group: list[Operation], units: Mapping[int, object]) -> Iterator[list
 
 
 def _waits(repetition: Repetition) -> bool:
-    """Whether it runs at a pace: a lock that is tried for, a queue or a limit that is polled."""
+    """Return whether it runs at a steady interval: a lock that is retried, a queue or a rate limit that is polled."""
     gaps = repetition.gaps()
     return median(gaps) > _PACE if repetition.distinct < len(repetition) else median(gaps) > 1.0
 
 
 def _written_between(part: Sequence[Operation], window: Window) -> bool:
-    """Whether most of these reads follow a write of the same keys: then they are no repetition."""
+    """Return whether most of these reads follow a write of the same keys, so that they are not repetitions."""
     targets = set(part[0].statement.targets)
     writes = [
         each.start_ns
@@ -312,7 +314,7 @@ def _written_between(part: Sequence[Operation], window: Window) -> bool:
 
 
 def _severity(repetition: Repetition, window: float, *, several: bool) -> Severity | None:
-    """Read the table: none, demotion, error, warning; the first that matches holds."""
+    """Apply the severity table: none, demotion, error, warning; the first match applies."""
     count, total = len(repetition), repetition.duration
     if total / count < 0.00005 and count < 20:
         return None

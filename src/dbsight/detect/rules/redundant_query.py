@@ -1,4 +1,4 @@
-"""The same question, asked again although the answer cannot have changed."""
+"""Queries that are repeated although their result cannot have changed."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _CHANGES = re.compile(
     r"|CURRENT_(?:TIMESTAMP|TIME|DATE)|LOCALTIME(?:STAMP)?|get_lock|pg_(?:try_)?advisory_\w+)",
     re.IGNORECASE,
 )
-"""What gives another answer each time, or is asked for its effect."""
+"""Functions that return a different result each time, or are called for their effect."""
 
 _READ_AGAIN = frozenset({"eager", "expired", "generated"})
-"""Loads of an ORM that follow something else: a query that is repeated, a commit, a write."""
+"""ORM loads that follow another operation: a repeated query, a commit, a write."""
 
 _MAX_FINDINGS = 50
 
 
 class RedundantQuery(WindowRule):
-    """The same query runs again with the same parameters, and nothing was written in between.
+    """The same query runs again with the same parameters, although nothing was written in between.
 
         [ GET /cart -------------------------------------------------- ]
           [ SELECT tags ]  [ SELECT tags ]  [ SELECT tags ]  …  × 38, the same row each time
@@ -55,15 +55,15 @@ class RedundantQuery(WindowRule):
             str(name + order.note)
 
     Severity:
-        warning: 5 or more; or 3 or more, if all but the first take 100 ms.
-        info: 3 or more.
+        warning: 5 or more executions; or 3 or more, if all but the first take 100 ms in total.
+        info: 3 or more executions.
 
-    Left alone:
-        Queries whose parameters are not known, other parameters each time (an N+1), polling at a steady pace or every
-        second and slower, queries that lock rows or ask for the time or a random number, what an ORM reads again
-        after a commit, what is read again after an error or a write to one of its tables, what a queue worker does for
-        one job after the other, the thread of a library, fetches of one cursor, the own table of a migration tool,
-        catalogue reads, pings and connection setup, and what was allowed.
+    Not reported:
+        Queries with unknown parameters or with different parameters each time (an N+1), polling at a steady interval or
+        at most once per second, queries that lock rows or return the time or a random number, refreshes by an ORM after
+        a commit, reads after an error or after a write to one of the tables, queue workers that process one job after
+        another, background threads of libraries, fetches from one cursor, queries on system catalogs and on the version
+        table of a migration tool, pings, connection setup, and suppressed queries.
     """
 
     name: ClassVar[str] = "redundant_query"
@@ -71,7 +71,7 @@ class RedundantQuery(WindowRule):
     of_repetition: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Find the queries that were asked again; those that would save most time come first."""
+        """Find the queries that were repeated, ordered by the time that a fix would save."""
         facts = facts_of(window)
         repeated = [group for group in facts.by_query.values() if len(group) >= 3 and _reads(group[0])]
         if not repeated:
@@ -92,9 +92,9 @@ class RedundantQuery(WindowRule):
         return sorted(findings, key=lambda found: (-found.impact, found.id))[:_MAX_FINDINGS]
 
     def _same(self, group: Sequence[Operation], history: History) -> Iterator[list[Operation]]:
-        """The executions of one query that asked for the same, on one database, in one unit of work.
+        """Yield executions of one query with the same parameters, on one database, in one unit of work.
 
-        A place that asks for different things is none of this: its repetition is judged as an N+1.
+        Call sites with different parameters are excluded: their repetition may be an N+1.
         """
         known = [each for each in group if _is_known(each) and not is_allowed(self.name, each)]
         units = history.units()
@@ -112,7 +112,7 @@ class RedundantQuery(WindowRule):
                 yield executions
 
     def _identity(self, repetition: Repetition) -> str:
-        """The query alone: who asks first and who asks again may change places."""
+        """Only the query identifies the finding: the order of its call sites may change between runs."""
         return identity("rq", self.name, repetition.statement.fingerprint)
 
     def _judge(self, found: str, cases: Sequence[Repetition], window: Window) -> Finding | None:
@@ -125,17 +125,17 @@ class RedundantQuery(WindowRule):
         statement = main.statement
         sites = {str(each.call_site) for case in cases for each in case.operations if each.call_site is not None}
         description = (
-            f"{count} times {statement.summary} with the same parameters, and nothing was written to its tables in"
-            f" between{where(main.call_site)}."
+            f"{statement.summary} ran {count} times with the same parameters, although nothing was written to its"
+            f" tables in between{where(main.call_site)}."
         )
         if len(sites) > 1:
-            description += f" {len(sites)} lines ask for it."
+            description += f" {len(sites)} lines run it."
         return Finding(
             rule=self.name,
             id=found,
             severity=severity,
             category=self.category,
-            title=f"{statement.summary} is asked again with the same parameters",
+            title=f"{statement.summary} is repeated with the same parameters",
             description=description,
             suggestion=_suggestion(main, len(sites)),
             impact=again,
@@ -161,9 +161,9 @@ def _severity(count: int, again: float) -> Severity | None:
 
 
 def _reads(operation: Operation) -> bool:
-    """Whether its answer stays the same until somebody writes: it reads tables, and only reads."""
+    """Return whether the result stays the same until the next write: the statement only reads tables."""
     statement = operation.statement
-    # Commands of key-value stores are another rule's business; they have an operation name, SQL has none.
+    # redis_chatter handles key-value stores; their statements have an operation name, SQL has none.
     if (
         statement.operation
         or statement.kind != "select"
@@ -183,15 +183,15 @@ def _changes(text: str) -> bool:
 
 
 def _is_known(operation: Operation) -> bool:
-    """Whether it succeeded, was asked for by itself, and its parameters are known."""
+    """Return whether it succeeded, is no follow-up load of an ORM, and has known parameters."""
     if operation.error_type is not None or operation.load in _READ_AGAIN:
         return False
     return operation.parameters is not None or not binds_values(operation.statement.text)
 
 
 def _barriers(operation: Operation, operations: Iterable[Operation], failures: Sequence[int]) -> list[int]:
-    """When something may have changed the answer, ns since the epoch: a write to one of the tables, also one that
-    failed; a statement of which nobody knows what it writes; the end of a transaction that failed.
+    """When the result may have changed, ns since the epoch: a write to one of the tables, even a failed one; a
+    statement whose written tables are unknown; the end of a failed transaction.
     """  # noqa: D205 - one sentence
     tables = set(operation.statement.targets)
     key = operation.database.key
@@ -209,7 +209,7 @@ def _barriers(operation: Operation, operations: Iterable[Operation], failures: S
 
 
 def _runs(executions: Sequence[Operation], barriers: Sequence[int]) -> Iterator[list[Operation]]:
-    """The executions between two barriers, where there are several."""
+    """Yield the groups of several executions between two barriers."""
     run: list[Operation] = []
     position = 0
     for each in executions:
@@ -227,15 +227,15 @@ def _runs(executions: Sequence[Operation], barriers: Sequence[int]) -> Iterator[
 
 
 def _waits(repetition: Repetition, window: Window) -> bool:
-    """Whether it asks for news: at a steady pace, or every second and slower."""
+    """Return whether it polls: at a steady interval, or at most once per second."""
     return median(repetition.gaps()) > 1.0 or exempt.steady(repetition, window)
 
 
 def _suggestion(repetition: Repetition, places: int) -> str:
-    """Keep it or cache it, in the names of the application."""
+    """Suggest keeping or caching the result, with the application's names."""
     table = repetition.statement.targets[0].rpartition(".")[2].strip('"`[]')
     site = repetition.call_site
     function = site.function.rpartition(".")[2] if site is not None else "<"
     if places > 1 or function.startswith("<"):
-        return f"{table} = …  # ask once for each unit of work and hand it on, or cache it"
-    return f"{table} = …  # ask once in {function}, or cache it"
+        return f"{table} = …  # query once per request and pass it on, or cache it"
+    return f"{table} = …  # query once in {function}, or cache it"

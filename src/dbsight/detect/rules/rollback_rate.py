@@ -1,4 +1,4 @@
-"""Work that is thrown away."""
+"""Transactions that are rolled back."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ class RollbackRate(SnapshotRule):
                 session.add(order)
 
     Severity:
-        error: Every second one of at least 20.
-        warning: Every tenth one of at least 20.
+        error: At least half of 20 or more transactions.
+        warning: At least a tenth of 20 or more transactions.
 
-    Left alone:
-        Transactions that only read: a session that is closed rolls them back, and nothing is lost.
+    Not reported:
+        Transactions that only read: closing a session rolls them back without losing anything.
     """
 
     name: ClassVar[str] = "rollback_rate"
     category: ClassVar[Category] = "workload"
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
-        """Compare rollbacks with commits, for each database."""
+        """Compare rollbacks with commits per database."""
         for totals in snapshot.transaction_totals:
             count = totals.commits + totals.rollbacks
             if count < _TRANSACTIONS:
@@ -61,8 +61,8 @@ class RollbackRate(SnapshotRule):
                     severity="error" if rate >= _ERROR else "warning",
                     category=self.category,
                     title="Many transactions are rolled back",
-                    description=f"{totals.rollbacks} of {count} transactions that wrote were rolled back.",
-                    suggestion="with session.begin():  # after what may fail was checked",
+                    description=f"{totals.rollbacks} of {count} transactions with writes were rolled back.",
+                    suggestion="with session.begin():  # validate before the transaction begins",
                     effort="medium",
                     count=totals.rollbacks,
                     metric="rate",

@@ -1,4 +1,4 @@
-"""Rows that are written one at a time, where one statement would take them all."""
+"""Rows that are written one at a time instead of with one statement."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_FINDINGS = 50
 
 
 class RowByRowWrite(WindowRule):
-    """Many rows are written by one statement each, from one place.
+    """Many rows are written with one statement per row, from one place in the code.
 
         [ POST /import ----------------------------------------------- ]
           [ INSERT customers ]  [ INSERT customers ]  …  × 200, one row each
@@ -41,19 +41,19 @@ class RowByRowWrite(WindowRule):
 
     Best practice:
         rows = [{"name": f"customer {number}"} for number in range(200)]
-        session.execute(insert(Customer), rows)  # 500 at a time, when there are more than 1000
+        session.execute(insert(Customer), rows)  # in chunks of 500 if there are more than 1000
         session.commit()
 
     Severity:
-        error: 10 or more that take 100 ms or 20 % of the unit of work.
-        warning: ``row_by_row_write_threshold`` (5) or more.
-        info: more than 1 s apart; or fewer than 20 that take less than 25 ms and 0.5 % of the unit of work.
+        error: 10 or more writes that take 100 ms, or 20 % of the unit of work.
+        warning: ``row_by_row_write_threshold`` (5) or more writes.
+        info: Writes more than 1 s apart, and fewer than 20 that take less than 25 ms and 0.5 % of the unit of work.
 
-    Left alone:
-        executemany and VALUES with many rows, the one flush of an ORM that sends row by row because the database or its
-        driver cannot batch, flushes of 50 rows or more, one row that is updated again after waiting (a heartbeat), rows
-        with a savepoint each, what a queue worker does for one job after the other, the thread of a library, the own
-        table of a migration tool, writes that failed, and what was allowed.
+    Not reported:
+        ``executemany``, ``VALUES`` with many rows, a single ORM flush that the database or driver cannot batch, flushes
+        of 50 rows or more, one row that is updated at intervals (a heartbeat), rows with a savepoint each, queue
+        workers that process one job after another, background threads of libraries, the version table of a migration
+        tool, failed writes, and suppressed queries.
     """
 
     name: ClassVar[str] = "row_by_row_write"
@@ -68,7 +68,7 @@ class RowByRowWrite(WindowRule):
         self._lowest = min([self._threshold, *self._overrides.every("row_by_row_write_threshold")])
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Find the writes that were sent row by row; those that would save most time come first."""
+        """Find the writes that were sent row by row, ordered by the time that a fix would save."""
         facts = facts_of(window)
         repeated = [group for group in facts.by_query.values() if len(group) >= self._lowest and _writes(group[0])]
         if not repeated:
@@ -102,9 +102,9 @@ class RowByRowWrite(WindowRule):
         count = sum(map(len, cases))
         duration = fsum(each.duration for each in cases)
         flushes = len({each.flush for case in cases for each in case.operations if each.flush})
-        # As for an N+1: a share of each execution stays, 5 % of a round trip to a server, 40 % in process.
+        # As for an N+1: a share of each execution remains, 5 % of a round trip to a server, 40 % in process.
         share = 0.4 if main.database.system in exempt.IN_PROCESS else 0.05
-        description = f"{count} rows were written by {statement.summary}, one row a statement{where(main.call_site)}."
+        description = f"{count} rows were written by {statement.summary}, one row per statement{where(main.call_site)}."
         if flushes:
             description += f" They belong to {flushes} flushes of the session."
         if any(each.autoflush for each in main.operations):
@@ -133,10 +133,10 @@ class RowByRowWrite(WindowRule):
 
 
 def _row_by_row(operations: Sequence[Operation], threshold: int) -> bool:
-    """Whether the application asked for each row by itself.
+    """Return whether the application wrote each row separately.
 
-    All that one flush sends was asked for at once. Where the database cannot batch, the ORM sends it row by row,
-    and nobody can change that; many flushes of few rows each can be changed.
+    One flush is one request to write. If the database cannot batch, the ORM sends it row by row,
+    which the application cannot change; many flushes of few rows each can be combined.
     """
     flushes = {each.flush for each in operations if each.flush}
     asked = len(flushes) + sum(not each.flush for each in operations)
@@ -152,19 +152,19 @@ def _severity(cases: Sequence[Repetition], count: int, total: float, window: flo
 
 
 def _writes(operation: Operation) -> bool:
-    """Whether it writes a table; commands of key-value stores are another rule's business."""
+    """Return whether it writes a table; redis_chatter handles key-value stores."""
     statement = operation.statement
     return statement.kind in _WRITES and bool(statement.written) and not statement.operation
 
 
 def _one_row(operation: Operation) -> bool:
-    """Whether it wrote one row, as far as is known; what failed or hit nothing but was sent counts as well."""
+    """Return whether it wrote one row, as far as is known; failed statements and those without a match count, too."""
     rows = max(operation.batch_size, operation.affected or 0, operation.rows or 0)
     return operation.error_type is None and rows <= 1
 
 
 def _left_alone(repetition: Repetition, window: Window, history: History) -> bool:
-    """Whether it is no loop over rows: a heartbeat, rows that may fail, or the business of a library."""
+    """Return whether it is exempt: a heartbeat, rows with a savepoint each, or work of a library."""
     return (
         exempt.heartbeat(repetition, window)
         or exempt.own_table_of_migrations(repetition)
@@ -174,7 +174,7 @@ def _left_alone(repetition: Repetition, window: Window, history: History) -> boo
 
 
 def _suggestion(operation: Operation) -> str:
-    """One statement for all rows, in the names of the application where they are known."""
+    """Suggest one statement for all rows, with the application's names where known."""
     statement = operation.statement
     if operation.foreign:
         return "cursor.executemany(statement, rows)  # 500 rows at a time"
@@ -184,7 +184,7 @@ def _suggestion(operation: Operation) -> str:
     if statement.kind == "delete":
         return f"session.execute(delete({table}).where({columns}.{key}.in_(keys)))"
     if statement.kind == "update" and operation.entity:
-        # SQLAlchemy 1.4 takes update(Model) with a list for a statement without WHERE: this form is right everywhere.
+        # SQLAlchemy 1.4 treats update(Model) with a list as a statement without WHERE; this form works in all versions.
         return f"session.bulk_update_mappings({table}, rows)  # dictionaries with the primary key, 500 at a time"
     if statement.kind == "update":
         named = f'update({table}).where({columns}.{key} == bindparam("key"))'

@@ -1,4 +1,4 @@
-"""ORM sessions that nobody closes."""
+"""ORM sessions that are never closed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class SessionLeak(SnapshotRule):
-    """An ORM session was never closed, and kept its connection.
+    """An ORM session is never closed and keeps its connection.
 
         [ GET /export --------- ]
-          [ SELECT orders ]               … no close(), commit() or rollback(): the session's transaction
-                                            and its connection stay
+          [ SELECT orders ]               … no close(), commit() or rollback(): the transaction
+                                            and the connection stay open
 
     Anti-pattern:
         session = Session(engine)
@@ -32,11 +32,11 @@ class SessionLeak(SnapshotRule):
             orders = session.scalars(select(Order)).all()
 
     Severity:
-        error: Always: what is not given back is missing when it is needed.
+        error: Always. A leaked connection is missing from the pool.
 
-    Left alone:
-        Sessions that run queries, however long they live; those whose connection was invalidated; what was allowed
-        where the connection was taken. One that is closed after all is withdrawn.
+    Not reported:
+        Sessions that run queries, however long they live; sessions whose connection was invalidated; and suppressed
+        checkouts. If the session is closed later, the finding is withdrawn.
     """
 
     name: ClassVar[str] = "session_leak"

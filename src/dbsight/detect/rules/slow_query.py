@@ -1,4 +1,4 @@
-"""Queries over the limit of their database system."""
+"""Queries that exceed the limit for their database system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SlowQuery(WindowRule):
-    """One query takes longer than the limit of its database system.
+    """A query takes longer than the limit for its database system.
 
         [ GET /report ------------------------------------------------ ]
           [ SELECT order_lines ------------------------------------- ]  over 1 s
@@ -31,10 +31,12 @@ class SlowQuery(WindowRule):
 
     Severity:
         error: ``very_slow_query_threshold`` (5 s) or longer.
-        warning: ``slow_query_threshold`` (1 s) or longer; other systems than SQL have limits of their own.
+        warning: ``slow_query_threshold`` (1 s) or longer. Redis, object stores and search engines have their own
+        limits.
 
-    Left alone:
-        Statements that wait by design (LISTEN, COPY, pg_sleep, BLPOP), pings, connection setup, and what was allowed.
+    Not reported:
+        Statements that wait by design (``LISTEN``, ``COPY``, ``pg_sleep``, ``BLPOP``), pings, connection setup, and
+        suppressed queries.
     """
 
     name: ClassVar[str] = "slow_query"
@@ -51,10 +53,10 @@ class SlowQuery(WindowRule):
         self._lowest = self._limits.lowest
 
     def visit(self, operation: Operation, window: OpenWindow | None) -> Finding | None:
-        """Compare one duration; a normal query costs that alone.
+        """Compare the duration with the limit; for a normal query this is the whole cost.
 
         Returns:
-            The finding for the query's own span: it tells how long it waited for its connection, executed and fetched.
+            The finding for the query's own span: how long it waited for its connection, executed and fetched.
         """
         if operation.duration < self._lowest:
             return None
@@ -110,7 +112,7 @@ def _description(operation: Operation, wait: float, execute: float, fetch: float
 
 
 def _suggestion(operation: Operation, execute: float, fetch: float) -> str:
-    """Code, where the way that the time went says which; the rest is for the plan to tell."""
+    """Suggest code if the split of the time shows the cause; otherwise a query plan is needed."""
     if fetch > execute and (operation.rows or 0) > 1000:
         return ".limit(1000), or .execution_options(yield_per=1000) and only the columns that are used"
     return ""

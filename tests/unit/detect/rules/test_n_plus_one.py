@@ -329,9 +329,7 @@ def test_eager_loads_of_looped_parents_are_part_of_the_finding():
     (found,) = judge(operations)
     assert (found.count, found.relationship, found.details["followers"]) == (20, None, 40)
     assert found.details["duration"] == pytest.approx(0.06)
-    assert found.description.endswith(
-        " Each brought its eager loads along (Order.lines, Order.payments): 40 queries more."
-    )
+    assert found.description.endswith(" Each ran its eager loads again (Order.lines, Order.payments): 40 more queries.")
 
 
 def test_eager_loads_alone_are_no_finding():

@@ -34,12 +34,12 @@ def test_the_same_question_becomes_one_finding():
             id=found[0].id,
             severity="warning",
             category="query",
-            title="SELECT settings is asked again with the same parameters",
+            title="SELECT settings is repeated with the same parameters",
             description=(
-                "38 times SELECT settings with the same parameters, and nothing was written to its tables in between,"
-                " at shop.py:88 in list_orders."
+                "SELECT settings ran 38 times with the same parameters, although nothing was written to its tables in"
+                " between, at shop.py:88 in list_orders."
             ),
-            suggestion="settings = …  # ask once in list_orders, or cache it",
+            suggestion="settings = …  # query once in list_orders, or cache it",
             impact=pytest.approx(37 * 0.003),
             count=38,
             metric="count",
@@ -73,7 +73,7 @@ def test_several_lines_that_ask_the_same_are_one_fault():
     ]
     (found,) = judge(operations)
     assert (found.count, found.details["places"]) == (6, 6)
-    assert found.description.endswith("6 lines ask for it.")
+    assert found.description.endswith("6 lines run it.")
 
 
 @pytest.mark.parametrize(
