@@ -101,6 +101,7 @@ class Analyzer(Consumer):
             LockEvent: (self.locks.take, self.metrics.caches.lock),
         }
         self._sweeper: threading.Thread | None = None
+        self._stop = threading.Event()  # the sweeper ends: the last processor was shut down
         self._users = 0
         self.retired = False  # nobody uses it any more; a new processor gets a new one
 
@@ -120,6 +121,7 @@ class Analyzer(Consumer):
         with self._lock:
             self._users += 1
             if self._users == 1:
+                self._stop.clear()
                 recording.subscribe(self)
                 atexit.register(self.finish)
                 _alive.append(self)
@@ -130,6 +132,7 @@ class Analyzer(Consumer):
             self._users -= 1
             last = self.retired = self._users == 0
         if last:
+            self._stop.set()
             self.finish()
             recording.unsubscribe(self)
             atexit.unregister(self.finish)
@@ -157,6 +160,7 @@ class Analyzer(Consumer):
             window.abandon()
         self.windows.forget()
         self._sweeper = None
+        self._stop = threading.Event()
         self._known = {}
         self.stats.reset()
         self.pools.reset()
@@ -367,9 +371,7 @@ class Analyzer(Consumer):
                 self._sweeper.start()
 
     def _sweep_until_idle(self) -> None:
-        wait = threading.Event().wait
-        while True:
-            wait(_SWEEP_EVERY)
+        while not self._stop.wait(_SWEEP_EVERY):
             try:
                 # Without the lock: a window that closes may write to the network, and requests open windows meanwhile.
                 if self.sweep():
@@ -382,6 +384,9 @@ class Analyzer(Consumer):
                         return
             except Exception:
                 failed("analyzer.sweep")
+        with self._lock:
+            if self._sweeper is threading.current_thread():
+                self._sweeper = None
 
     def sweep(self) -> bool:
         """Close the windows without a live root span that fell silent, empty those that are too old.

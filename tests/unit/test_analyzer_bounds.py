@@ -218,6 +218,20 @@ def test_the_thread_starts_with_the_first_window_that_needs_it_and_ends_with_the
     engine._sweeper.join(10)
 
 
+def test_the_thread_ends_when_the_last_processor_is_shut_down(monkeypatch):
+    """A process that sets up one provider after the other keeps one thread; a new processor starts it again."""
+    monkeypatch.setattr(analyzer, "_SWEEP_EVERY", 0.001)
+    engine = Sweeping()
+    for _ in range(2):
+        engine.subscribe()
+        run_loop(engine, make_span_context(42, sampled=False))
+        thread = engine._sweeper
+        assert thread.is_alive()
+        engine.unsubscribe()
+        thread.join(10)
+        assert (thread.is_alive(), engine._sweeper) == (False, None)
+
+
 def test_an_exporter_that_hangs_while_a_window_closes_holds_no_request_up(monkeypatch, pipelines):
     """The root of work outside spans may be written to the network: no lock is held meanwhile."""
     monkeypatch.setattr(analyzer, "_SWEEP_EVERY", 0.001)
