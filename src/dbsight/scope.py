@@ -1,6 +1,7 @@
 """What the current thread or task is doing: its window, the synthetic root of work outside spans, and what is allowed.
 
-ContextVars follow ``await``, ``asyncio.gather`` and ``asyncio.to_thread`` by themselves; a new thread starts empty.
+ContextVars follow ``await``, ``asyncio.gather`` and ``asyncio.to_thread`` by themselves; a new thread starts empty, and
+is told what it needs to know by ``instrument/threads.py``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ window: ContextVar[Any] = ContextVar("dbsight_window", default=None)
 """The open window of this unit of work (``recording.OpenWindow``); the processor sets it."""
 
 root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
-"""The synthetic root of operations that run outside any span (``span.SyntheticRoot``)."""
+"""What operations that run outside any span are below: a synthetic root (``span.SyntheticRoot``), or where a unit of
+work submitted them to this thread (``instrument.threads.CarriedRoot``)."""
 
 connecting: ContextVar[bool] = ContextVar("dbsight_connecting", default=False)
 """A pool is making a connection: what is sent meanwhile sets it up, and is no query of the unit of work."""
@@ -45,6 +47,29 @@ _allowing: ContextVar[tuple[frozenset[str], ...]] = ContextVar("dbsight_allowing
 
 allowed: Callable[[], frozenset[str]] = _allowed.get
 """The rules that are allowed here; ``all`` among them allows every rule. Asked for every query: without a function."""
+
+allowing: Callable[[], tuple[frozenset[str], ...]] = _allowing.get
+"""The sets that these are made of, the outermost first."""
+
+
+def enter(open_window: Any, carried: Any, allowing: tuple[frozenset[str], ...]) -> list[tuple[ContextVar[Any], Any]]:
+    """Work in this thread for a unit of work of another one.
+
+    Args:
+        open_window: Its window.
+        carried: The root of what runs outside any span here.
+        allowing: What is allowed there.
+
+    Returns:
+        The variables that were set, and the tokens that set them back.
+    """
+    values: tuple[tuple[ContextVar[Any], Any], ...] = (
+        (window, open_window),
+        (root, carried),
+        (_allowed, _NOTHING.union(*allowing)),
+        (_allowing, allowing),
+    )
+    return [(variable, variable.set(value)) for variable, value in values]
 
 
 def suppressed() -> bool:

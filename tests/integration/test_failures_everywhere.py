@@ -5,6 +5,7 @@ call the application's own code or hand on what the SDK gives them, and guard th
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import contextvars
 import functools
@@ -46,6 +47,8 @@ BOUNDARIES = {
     *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("_fetch", "__getattr__")),
     # The application's creator runs within it.
     "instrument/cache_libraries.py:_Creating.__init__.<locals>.create",
+    # The function that was submitted to another thread runs within it.
+    "instrument/threads.py:_run",
     # SQLAlchemy makes the result within it.
     "instrument/sqlalchemy_call.py:StatementCall._follow_when_made.<locals>.setup_result_proxy",
 }
@@ -236,7 +239,26 @@ def on_postgresql(place):
     return seen
 
 
-PARTS = (on_sqlalchemy, on_aiosqlite, on_redis, on_redis_async, on_caches, on_postgresql)
+def on_threads(place):
+    """Submitted functions and threads that read, and one that fails."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{place.file}")
+    seen = []
+
+    def look_up(number):
+        with Session(engine) as session:
+            return session.get(Book, number).title
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        seen += [*pool.map(look_up, range(1, 4)), type(pool.submit(look_up, "nothing", 1).exception())]
+        seen.append(pool.submit(lambda: pool.submit(look_up, 1)).result().result())
+    thread = threading.Thread(target=lambda: seen.append(look_up(4)))
+    thread.start()
+    thread.join()
+    engine.dispose()
+    return seen
+
+
+PARTS = (on_sqlalchemy, on_aiosqlite, on_redis, on_redis_async, on_caches, on_postgresql, on_threads)
 
 
 class Place:

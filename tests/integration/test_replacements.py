@@ -34,10 +34,23 @@ MODULES = (
     "aiosqlite.core",
     "dogpile.cache.region",
     "aiocache.base",
+    "concurrent.futures.thread",
 )
 """What is loaded before anything is replaced, with all that it imports."""
 
-LIBRARIES = ("sqlalchemy", "redis", "valkey", "psycopg", "psycopg_pool", "asyncpg", "aiosqlite", "dogpile", "aiocache")
+LIBRARIES = (
+    "sqlalchemy",
+    "redis",
+    "valkey",
+    "psycopg",
+    "psycopg_pool",
+    "asyncpg",
+    "aiosqlite",
+    "dogpile",
+    "aiocache",
+    "concurrent",
+    "threading",
+)
 
 INSTRUMENTORS = (
     dbsight.SQLAlchemyInstrumentor,

@@ -21,6 +21,7 @@ from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
 from dbsight.instrument.redis_call import CommandCall
 from dbsight.instrument.redis_clients import LOOK_UPS, WATCHING, database_of, queued, running, transforms
+from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
 from dbsight.statement.redis.reader import read_command, read_pipeline
 
@@ -177,6 +178,7 @@ class _ClientInstrumentor(BaseInstrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         watcher = Watcher(self.package, kwargs.get("tracer_provider"))
         patches = self._patches = Patches()
+        carry_windows(patches)
         for asynchronous in (False, True):
             for owner, method in self._methods(_COMMANDS, asynchronous):
                 keeps = method in WATCHING

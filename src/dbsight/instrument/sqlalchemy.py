@@ -18,6 +18,7 @@ from dbsight.instrument import aiosqlite, orm, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.sqlalchemy_call import StatementCall
+from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
         watcher.watch(DefaultDialect)
         patches = self._patches = Patches()
+        carry_windows(patches)
         for kind in (RootTransaction, TwoPhaseTransaction):
             for name, hook in transactions.HOOKS:
                 patches.wrap(kind, name, before=hook)

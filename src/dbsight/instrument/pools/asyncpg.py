@@ -21,6 +21,7 @@ from dbsight.instrument.pools.around import Asking, Making
 from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_query
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
+from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import failed, guard
@@ -288,6 +289,7 @@ class AsyncpgPoolInstrumentor(BaseInstrumentor):
         from asyncpg import pool
 
         patches = self._patches = Patches()
+        carry_windows(patches)
         # What ends something first: another thread may use pools meanwhile.
         patches.wrap(pool.PoolConnectionHolder, "_release", begin=_releasing)
         patches.wrap(pool.PoolConnectionHolder, "_release_on_close", after=_closed)

@@ -21,6 +21,7 @@ from dbsight.instrument.pools.around import Asking, Making
 from dbsight.instrument.pools.drivers import database_behind, pool_name
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
+from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import failed, guard
@@ -334,6 +335,7 @@ class PsycopgPoolInstrumentor(BaseInstrumentor):
         adopted = _adopt_existing(classes) or []
         nulls = (psycopg_pool.NullConnectionPool, psycopg_pool.AsyncNullConnectionPool)
         patches = self._patches = Patches()
+        carry_windows(patches)
         for cls in (*classes, *nulls):
             for name, hook in _HOOKS.items():
                 # The null variants inherit most of them; their own __init__ calls that of the other class.
