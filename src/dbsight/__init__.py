@@ -10,13 +10,33 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.distro import configure
-    from dbsight.facade import cache_stats, get_pool_count, get_pool_info, get_process_memory, lock_stats, pool_stats
+    from dbsight.facade import (
+        DatabasePerformanceMonitor,
+        PerformanceStats,
+        PerformanceThresholds,
+        QueryStats,
+        QueryType,
+        SlowQueryRecord,
+        cache_stats,
+        create_performance_monitor,
+        get_pool_count,
+        get_pool_info,
+        get_process_memory,
+        lock_stats,
+        metrics,
+        on_alert,
+        pool_stats,
+        reset,
+        stats,
+    )
     from dbsight.instrument.caches import CacheInstrumentor, watch_cache
     from dbsight.instrument.locks import LockInstrumentor
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
+    from dbsight.instrument.recorded import record_query
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
+    from dbsight.model import Alert, AlertSeverity, Recommendation
     from dbsight.plans.advice import advise_index
     from dbsight.plans.errors import ExplainError, ExplainRefusedError
     from dbsight.plans.explain import explain
@@ -27,60 +47,90 @@ if TYPE_CHECKING:
     from dbsight.version import __version__
 
 _HOMES = {
+    "Alert": "dbsight.model",
+    "AlertSeverity": "dbsight.model",
     "AsyncpgPoolInstrumentor": "dbsight.instrument.pools.asyncpg",
     "CacheInstrumentor": "dbsight.instrument.caches",
+    "DatabasePerformanceMonitor": "dbsight.facade",
     "DbsightSpanProcessor": "dbsight.processor",
     "ExplainAnalyzer": "dbsight.plans.issues",
     "ExplainError": "dbsight.plans.errors",
     "ExplainRefusedError": "dbsight.plans.errors",
     "LockInstrumentor": "dbsight.instrument.locks",
+    "PerformanceStats": "dbsight.facade",
+    "PerformanceThresholds": "dbsight.facade",
     "PsycopgPoolInstrumentor": "dbsight.instrument.pools.psycopg",
+    "QueryStats": "dbsight.facade",
+    "QueryType": "dbsight.facade",
+    "Recommendation": "dbsight.model",
     "RedisInstrumentor": "dbsight.instrument.redis",
     "SQLAlchemyInstrumentor": "dbsight.instrument.sqlalchemy",
     "Settings": "dbsight.config",
     "SharedPoolRegistry": "dbsight.redis_pools",
+    "SlowQueryRecord": "dbsight.facade",
     "ValkeyInstrumentor": "dbsight.instrument.redis",
     "__version__": "dbsight.version",
     "advise_index": "dbsight.plans.advice",
     "allow": "dbsight.scope",
     "cache_stats": "dbsight.facade",
     "configure": "dbsight.distro",
+    "create_performance_monitor": "dbsight.facade",
     "explain": "dbsight.plans.explain",
     "get_pool_count": "dbsight.facade",
     "get_pool_info": "dbsight.facade",
     "get_process_memory": "dbsight.facade",
     "lock_stats": "dbsight.facade",
+    "metrics": "dbsight.facade",
+    "on_alert": "dbsight.facade",
     "pool_stats": "dbsight.facade",
+    "record_query": "dbsight.instrument.recorded",
     "redis_pool": "dbsight.redis_pools",
+    "reset": "dbsight.facade",
+    "stats": "dbsight.facade",
     "watch_cache": "dbsight.instrument.caches",
 }
 
 __all__ = [
+    "Alert",
+    "AlertSeverity",
     "AsyncpgPoolInstrumentor",
     "CacheInstrumentor",
+    "DatabasePerformanceMonitor",
     "DbsightSpanProcessor",
     "ExplainAnalyzer",
     "ExplainError",
     "ExplainRefusedError",
     "LockInstrumentor",
+    "PerformanceStats",
+    "PerformanceThresholds",
     "PsycopgPoolInstrumentor",
+    "QueryStats",
+    "QueryType",
+    "Recommendation",
     "RedisInstrumentor",
     "SQLAlchemyInstrumentor",
     "Settings",
     "SharedPoolRegistry",
+    "SlowQueryRecord",
     "ValkeyInstrumentor",
     "__version__",
     "advise_index",
     "allow",
     "cache_stats",
     "configure",
+    "create_performance_monitor",
     "explain",
     "get_pool_count",
     "get_pool_info",
     "get_process_memory",
     "lock_stats",
+    "metrics",
+    "on_alert",
     "pool_stats",
+    "record_query",
     "redis_pool",
+    "reset",
+    "stats",
     "watch_cache",
 ]
 

@@ -23,11 +23,14 @@ from dbsight.model import (
     Verdict,
     WindowSummary,
 )
+from dbsight.monitor.alerts import Alerts
 from dbsight.monitor.caches import Caches
+from dbsight.monitor.callbacks import Callbacks
 from dbsight.monitor.locks import Locks
 from dbsight.monitor.pools import Pools
 from dbsight.monitor.stats import Stats
 from dbsight.recording import Consumer, OpenWindow, Windows
+from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.metrics import Metrics
 from dbsight.safety import failed, guard
@@ -79,8 +82,9 @@ class Analyzer(Consumer):
         self._lock = threading.RLock()
         settings = settings or config.current()
         self.windows = Windows(clock, settings.max_windows, self._evict, self._start_sweeper)
+        self.alerts = Alerts(settings, clock)
+        self.stats = Stats()
         self.use(settings)
-        self.stats = Stats(max_slow_queries=self.settings.max_slow_queries)
         self.pools = Pools()
         self.caches = Caches()
         self.locks = Locks()
@@ -88,6 +92,7 @@ class Analyzer(Consumer):
         if self.settings.process_metrics:
             process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
+        self.alert_log = AlertLog(logger_provider, meter_provider)
         self.origins: tuple[object, ...] = ()
         self._origin: object | None = None  # the latest of them
         self._examined_ns = clock()
@@ -111,6 +116,8 @@ class Analyzer(Consumer):
         """Judge by these settings from now on; what was found before stays."""
         self.judge = RuleRunner(settings)
         self.settings = settings
+        self.alerts.use(settings)
+        self.stats.keep(settings.max_slow_queries)
         self.windows.most = settings.max_windows
         self._most = settings.max_operations_per_window
         self._limits = SlowThresholds(settings)
@@ -166,6 +173,7 @@ class Analyzer(Consumer):
         self.pools.reset()
         self.caches.reset()
         self.locks.reset()
+        self.alerts.reset()
         self.metrics.forget()
 
     # -- Operations ---------------------------------------------------------------------------------------------
@@ -265,6 +273,7 @@ class Analyzer(Consumer):
             if window is not None:
                 merge(window.singles, found)
             else:
+                self.stats.found(found)
                 self.metrics.finding(found)
         if query_class is None and not findings:
             return None
@@ -437,7 +446,9 @@ class Analyzer(Consumer):
         self.pools.sample(pools.snapshots())
         withdrawn = {rule.name for rule in self.judge.examiners if rule.withdraws}
         now = set()
-        for found in self.judge.examine(self.snapshot()):
+        snapshot = self.snapshot()
+        self.check_alerts(snapshot)
+        for found in self.judge.examine(snapshot):
             now.add(found.id)
             if found.id in self._known or len(self._known) >= _MAX_KNOWN:
                 if found.rule in withdrawn:
@@ -450,6 +461,19 @@ class Analyzer(Consumer):
         for each in [each for each, rule in self._known.items() if rule in withdrawn and each not in now]:
             del self._known[each]
             self.stats.withdraw(each)
+
+    @guard
+    def check_alerts(self, snapshot: Snapshot) -> None:
+        """Compare the totals with the thresholds of alerts; report those that were raised or cleared."""
+        for alert in self.alerts.examine(snapshot):
+            self.alert_log.emit(alert)
+            if alert.state == "raised":
+                on_alert.call(alert)
+
+    def reset(self) -> None:
+        """Set the totals that the API shows back to zero; exported metrics are cumulative and go on."""
+        self.collect()
+        self.stats.reset()
 
     def finish(self) -> None:
         """Close every window, now, and look at the totals: at exit, and before a report."""
@@ -468,7 +492,15 @@ def _ends_by_silence(window: OpenWindow) -> bool:
     return window.root is not None or window.rootless
 
 
+on_alert = Callbacks()
+"""What the application wants to be called with each alert that is raised, in every engine of the process."""
+
 _alive: list[Analyzer] = []
+
+
+def engine() -> Analyzer | None:
+    """The first engine of the process, None before dbsight was started."""
+    return _alive[0] if _alive else None
 
 
 def total_pools() -> dict[str, PoolTotals]:
@@ -499,6 +531,7 @@ def _collect() -> None:
 def _after_fork() -> None:
     scope.root.set(None)
     scope.window.set(None)
+    on_alert.reset()
     for analyzer in _alive:
         analyzer.after_fork()
 

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, SpanKind, get_current_span
 
+from dbsight import analyzer as engines
 from dbsight import recording, scope, semconv
 from dbsight.analyzer import Analyzer
 from dbsight.export.encoding import install_encoder
@@ -57,6 +58,15 @@ def _shared_analyzer(meter_provider: MeterProvider | None, logger_provider: Logg
             analyzer = Analyzer(None, meter_provider, logger_provider)
             _analyzers[key] = analyzer
         return analyzer
+
+
+def process_analyzer() -> Analyzer:
+    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one."""
+    analyzer = engines.engine()
+    if analyzer is None:
+        analyzer = _shared_analyzer(None, None)
+        analyzer.subscribe()
+    return analyzer
 
 
 class DbsightSpanProcessor(Wrapping):

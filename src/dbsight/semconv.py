@@ -98,6 +98,15 @@ FINDING_METRIC: Final = "dbsight.finding.metric"
 FINDING_CURRENT_VALUE: Final = "dbsight.finding.current_value"
 FINDING_THRESHOLD: Final = "dbsight.finding.threshold"
 
+# -- The log event of an alert ------------------------------------------------------------------------------------
+ALERT_EVENT: Final = "dbsight.alert"
+ALERT_METRIC: Final = "dbsight.alert.metric"  # error_rate | avg_query_time | connection_pool_usage …
+ALERT_SEVERITY: Final = "dbsight.alert.severity"
+ALERT_STATE: Final = "dbsight.alert.state"  # raised | cleared
+ALERT_CURRENT_VALUE: Final = "dbsight.alert.current_value"
+ALERT_THRESHOLD: Final = "dbsight.alert.threshold"
+ALERT_SUBJECT: Final = "dbsight.alert.subject"  # name of a pool, fingerprint of a query
+
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
@@ -107,6 +116,7 @@ EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 METRIC_OPERATION_DURATION: Final = "db.client.operation.duration"  # histogram, s
 METRIC_RETURNED_ROWS: Final = "db.client.response.returned_rows"  # histogram, {row}
 METRIC_FINDINGS: Final = "dbsight.findings"  # counter, {finding}
+METRIC_ALERTS: Final = "dbsight.alerts"  # counter, {alert}
 METRIC_QUERIES: Final = "dbsight.queries"  # counter, {query}
 METRIC_REQUEST_QUERIES: Final = "dbsight.request.queries"  # histogram, {query}
 METRIC_CONNECTION_COUNT: Final = "db.client.connection.count"  # observable up-down counter, {connection}
@@ -173,6 +183,7 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_RETURNED_ROWS: (DB_SYSTEM_NAME, DB_QUERY_SUMMARY, DB_NAMESPACE, SERVER_ADDRESS, SERVER_PORT),
     METRIC_QUERIES: (DB_SYSTEM_NAME, QUERY_TYPE, QUERY_CLASS),
     METRIC_FINDINGS: (FINDING_RULE, FINDING_SEVERITY, FINDING_CATEGORY),
+    METRIC_ALERTS: (ALERT_METRIC, ALERT_SEVERITY),
     METRIC_REQUEST_QUERIES: (HTTP_ROUTE,),
     METRIC_CONNECTION_COUNT: (POOL_NAME, CONNECTION_STATE, POOL_ROLE),
     METRIC_CONNECTION_MAX: (POOL_NAME, POOL_ROLE),

@@ -88,7 +88,7 @@ def resolve(table: Mapping[str, Setting], environ: Mapping[str, str], arguments:
         ValueError: An argument has a value that does not parse, or two arguments contradict each other.
     """
     complaints: list[str] = []
-    given = _arguments(table, arguments)
+    given = parsed(table, arguments)
     environment = _environment(table, environ, complaints)
     named = given.get("config") or environment.get("config")
     file = files.find(table["config"].parser.read(named) if named else None)
@@ -107,7 +107,13 @@ def resolve(table: Mapping[str, Setting], environ: Mapping[str, str], arguments:
     return Resolved({name: values[name] for name in table}, sources, complaints)
 
 
-def _arguments(table: Mapping[str, Setting], arguments: Mapping[str, object]) -> dict[str, Any]:
+def parsed(table: Mapping[str, Setting], arguments: Mapping[str, object]) -> dict[str, Any]:
+    """Arguments that were given, checked but not read.
+
+    Raises:
+        TypeError: An argument is no setting.
+        ValueError: An argument has a value that does not parse.
+    """
     given = {}
     for name, raw in arguments.items():
         if name not in table:

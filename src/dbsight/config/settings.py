@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 from dbsight.config import overrides as tables
@@ -154,29 +154,34 @@ class Settings:
     )
     pool_count_threshold: int = setting(100, "Report when the process has more connection pools than this.", whole(1))
 
+    stats_window: float = setting(
+        300.0,
+        "Length of the sliding window over which rates and shares are compared with the thresholds of alerts.",
+        parsers.positive_duration,
+        theme="Alerts, in the process and in the generated Prometheus rules",
+    )
     error_rate_threshold: float = setting(
         0.05,
-        "Threshold of the generated Prometheus alert `DbErrorRateHigh`: share of queries that fail.",
+        "Raise an alert (`DbErrorRateHigh`) when a larger share of queries fails.",
         parsers.fraction,
-        theme="Prometheus alerts",
     )
     pool_usage_threshold: float = setting(
         0.8,
-        "Threshold of the generated Prometheus alert `DbPoolUsageHigh`: share of a pool's connections in use.",
+        "Raise an alert (`DbPoolUsageHigh`) when a larger share of a pool's connections is in use.",
         parsers.fraction,
     )
     avg_query_time_threshold: float = setting(
-        0.5, "Threshold of the generated Prometheus alert `DbAvgQueryTimeHigh`: mean query duration.", parsers.duration
+        0.5, "Raise an alert (`DbAvgQueryTimeHigh`) when the mean query duration is longer.", parsers.duration
     )
     qps_threshold: float = setting(
-        100.0, "Threshold of the generated Prometheus alert `DbQpsHigh`: queries per second.", parsers.number
+        100.0, "Raise an alert (`DbQpsHigh`) above this number of queries per second.", parsers.number
     )
     connection_leak_threshold: int = setting(
-        5, "Threshold of the generated Prometheus alert `DbConnectionLeaks`: leaked connections per hour.", whole(1)
+        5, "Raise an alert (`DbConnectionLeaks`) from this number of leaked connections.", whole(1)
     )
     failed_connection_threshold: int = setting(
         10,
-        "Threshold of the generated Prometheus alert `DbConnectionFailures`: failed connection attempts in 5 minutes.",
+        "Raise an alert (`DbConnectionFailures`) when more connections than this could not be made.",
         whole(0),
     )
 
@@ -284,7 +289,7 @@ class Settings:
     )
 
     max_slow_queries: int = setting(100, "Maximum number of slow queries kept for reports.", whole(1), theme="Bounds")
-    max_alerts: int = setting(1000, "Maximum number of alerts kept.", whole(1), planned=True)
+    max_alerts: int = setting(1000, "Maximum number of alerts kept.", whole(1))
     max_windows: int = setting(
         1000, "Maximum number of windows (requests, tasks) that are open at the same time.", whole(1)
     )
@@ -342,6 +347,22 @@ class Settings:
         for complaint in complaints:
             _warn(complaint)
         return cls(**values, sources=sources, surroundings=Surroundings.read(environ))
+
+    def replaced(self, **arguments: Any) -> Settings:
+        """The same settings with other values for some.
+
+        Args:
+            **arguments: Settings by name, as for ``load``.
+
+        Raises:
+            TypeError: An argument is no setting.
+            ValueError: An argument's value does not parse.
+        """
+        given = resolution.parsed(SETTINGS, arguments)
+        sources = {**self.sources, **dict.fromkeys(given, resolution.ARGUMENT)}
+        values = {name: SETTINGS[name].parser.read(raw) for name, raw in given.items()}
+        changed: Settings = replace(self, **values, sources=sources)
+        return changed
 
     def source(self, name: str) -> str:
         """Where a value came from.

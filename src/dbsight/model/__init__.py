@@ -27,6 +27,7 @@ from dbsight.model.finding import (
     Verdict,
     WindowSummary,
 )
+from dbsight.model.monitoring import PRIORITIES, Alert, AlertSeverity, Priority, Recommendation, RouteTotals
 from dbsight.model.plan import IndexAdvice, Plan, PlanIssue, PlanKind, PlanNode
 from dbsight.model.pools import (
     Holder,
@@ -58,7 +59,10 @@ from dbsight.model.totals import (
 )
 
 __all__ = [
+    "PRIORITIES",
     "SEVERITIES",
+    "Alert",
+    "AlertSeverity",
     "CacheEvent",
     "CacheTotals",
     "CallSite",
@@ -91,7 +95,10 @@ __all__ = [
     "PoolTotals",
     "PoolUse",
     "PoolUses",
+    "Priority",
     "QueryClass",
+    "Recommendation",
+    "RouteTotals",
     "Severity",
     "SharedAttributes",
     "SlowQuery",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbsight.model.finding import MergedFinding, QueryClass
+    from dbsight.model.monitoring import RouteTotals
     from dbsight.model.pools import PoolSnapshot
     from dbsight.model.query import CallSite, Database, Statement
 
@@ -247,6 +248,8 @@ class Snapshot:
         requests: Of these, those whose root is a SERVER or CONSUMER span.
         calls: Operations; pings and connection setup are in ``kinds`` alone, here and in all other figures.
         db_time: s in the database, all together.
+        p50: s; median of all operations, estimated.
+        p95: s; 95th percentile of all operations, estimated.
         slow: Operations over the slow limit, but not over the very slow one.
         very_slow: Operations over the very slow limit.
         failed: Operations that ended with an error.
@@ -263,6 +266,7 @@ class Snapshot:
         request_db_time: s that requests spent in the database.
         findings: Merged by id over all windows, counts and impacts added, most time saved first.
         statements: Totals by fingerprint, most total time first.
+        routes: Totals by route, most time in the database first.
         dropped: What was not remembered because a bound was reached, by reason.
         exporting: Whether spans leave the process.
         unused: A sentence for each entry of the ignore list that is expired or ignored nothing.
@@ -293,3 +297,6 @@ class Snapshot:
     request_time: float = 0.0
     request_db_time: float = 0.0
     unused: Sequence[str] = ()
+    routes: Sequence[RouteTotals] = ()
+    p50: float = 0.0
+    p95: float = 0.0

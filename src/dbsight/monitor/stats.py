@@ -17,6 +17,7 @@ from dbsight.model import (
     Database,
     KindTotals,
     MergedFinding,
+    RouteTotals,
     SlowQuery,
     Snapshot,
     Statement,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from dbsight.model import CallSite, Finding, Operation, Verdict, WindowSummary
 
+_MAX_ROUTES = 500
 _OTHER_STATEMENT = Statement(semconv.OTHER, "", semconv.OTHER, "0" * 16)
 _OTHER_DATABASE = Database(semconv.OTHER)
 
@@ -137,6 +139,7 @@ class _State:
         "request_db_time",
         "request_time",
         "requests",
+        "routes",
         "slow",
         "window_time",
         "windows",
@@ -149,6 +152,7 @@ class _State:
         self.other: dict[str, _Record] = {}  # what found no room, by kind
         self.slow: deque[SlowQuery] = deque(maxlen=max_slow_queries)
         self.findings: dict[str, MergedFinding] = {}
+        self.routes: dict[str, RouteTotals] = {}
         self.windows = 0
         self.requests = 0
         self.window_time = 0.0
@@ -174,6 +178,13 @@ class Stats:
         self._max_slow_queries = max_slow_queries
         self._max_findings = max_findings
         self._state = _State(max_slow_queries)
+
+    def keep(self, max_slow_queries: int) -> None:
+        """Remember so many slow operations from now on."""
+        self._max_slow_queries = max_slow_queries
+        state = self._state
+        with state.lock:
+            state.slow = deque(state.slow, maxlen=max_slow_queries)
 
     def add(self, operation: Operation, verdict: Verdict | None = None) -> None:
         """Count one operation.
@@ -224,6 +235,7 @@ class Stats:
                 state.requests += 1
                 state.request_time += summary.duration
                 state.request_db_time += summary.db_time
+            _count_route(state.routes, summary)
             if summary.findings:
                 _merge(state.findings, summary.findings, request=summary.request)
                 self._forget_findings(state)
@@ -277,12 +289,14 @@ class Stats:
             apart = list(state.apart.values())
             slow_queries = tuple(reversed(state.slow))
             findings = [replace(merged) for merged in state.findings.values()]
+            routes = [replace(each) for each in state.routes.values()]
             windows, requests, window_time = state.windows, state.requests, state.window_time
             request_time, request_db_time = state.request_time, state.request_db_time
         # Outside the lock: 30 ms for 2000 fingerprints.
         told_apart = [record.copy() for record in records]
         rest = [record.copy() for record in other]
         counted = told_apart + rest
+        p50, p95 = _quantiles(counted)
         statements = [record.totals() for record in (*told_apart, *_merged_other(rest))]
         return Snapshot(
             service=service,
@@ -303,6 +317,9 @@ class Stats:
             slow_queries=slow_queries,
             request_time=request_time,
             request_db_time=request_db_time,
+            p50=p50,
+            p95=p95,
+            routes=sorted(routes, key=lambda each: each.db_time, reverse=True),
         )
 
     def reset(self) -> None:
@@ -330,6 +347,19 @@ class Stats:
         kept = sorted(state.findings.items(), key=lambda item: _rank(item[1]), reverse=True)[: self._max_findings]
         safety.dropped("findings", len(state.findings) - len(kept))
         state.findings = dict(kept)
+
+
+def _count_route(routes: dict[str, RouteTotals], summary: WindowSummary) -> None:
+    totals = routes.get(summary.route)
+    if totals is None:
+        route = summary.route if len(routes) < _MAX_ROUTES else semconv.OTHER
+        totals = routes.setdefault(route, RouteTotals(route))
+    totals.windows += 1
+    totals.calls += summary.calls
+    totals.db_time += summary.db_time
+    totals.duration += summary.duration
+    totals.max_calls = max(totals.max_calls, summary.calls)
+    totals.findings += sum(found.severity != "info" for found in summary.findings)
 
 
 def _shared(state: _State, records: dict[str, _Record], kind: str) -> _Record:
@@ -387,6 +417,18 @@ def _merged_other(records: list[_Record]) -> list[_Record]:
         merged.merge(record)
     merged.call_site = None  # of many statements, the last line says nothing
     return [merged]
+
+
+def _quantiles(records: Iterable[_Record]) -> tuple[float, float]:
+    """Median and 95th percentile of all operations together."""
+    buckets, longest = empty(), 0.0
+    for record in records:
+        longest = max(longest, record.max)
+        for index, count in enumerate(record.buckets):
+            if count:
+                buckets[index] += count
+    p50, p95 = quantiles(buckets, longest, 0.5, 0.95)
+    return p50, p95
 
 
 def _kinds(records: Iterable[_Record]) -> dict[str, KindTotals]:

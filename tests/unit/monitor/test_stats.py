@@ -77,7 +77,7 @@ def make_summary(*findings, duration=1.0, request=True):
 
 def test_a_new_process_has_no_totals():
     """Every figure is zero and every list empty."""
-    assert Stats().snapshot() == Snapshot(findings=[], statements=[], kinds={}, slow_queries=())
+    assert Stats().snapshot() == Snapshot(findings=[], statements=[], routes=[], kinds={}, slow_queries=())
 
 
 def test_operations_are_totalled_by_fingerprint():
@@ -145,6 +145,9 @@ def test_pings_and_setup_are_kept_out_of_every_other_figure(trait):
         kinds={"select": KindTotals(1, 0, 0.5, 0.5), trait: KindTotals(1, 1, 2.0, 2.0)},
         statements=[StatementTotals(ORDERS, SHOP, 1, 0, 0.5, 0.5, 0.5, 0.5, 0)],
         findings=[],
+        routes=[],
+        p50=0.5,
+        p95=0.5,
     )
 
 

@@ -1,0 +1,88 @@
+"""Callbacks of the application, called in a thread of their own: one that is slow or raises delays no query."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight import safety
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WAITING: Final = 1000
+"""Calls that wait for a slow callback; more are dropped and counted."""
+
+
+class Callbacks:
+    """Calls functions with what happened, in order, one after the other.
+
+    The thread is a daemon, starts with the first call, and ends with the process. What callbacks raise is logged once
+    per place and counted. A forked child starts with no calls waiting.
+    """
+
+    def __init__(self) -> None:
+        self._functions: tuple[Callable[[Any], object], ...] = ()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what waits, and the thread: in a forked child it does not exist."""
+        self._lock = threading.Lock()
+        self._waiting: queue.Queue[Any] = queue.Queue(_WAITING)
+        self._thread: threading.Thread | None = None
+
+    def functions(self) -> tuple[Callable[[Any], object], ...]:
+        """Those that are called."""
+        return self._functions
+
+    def add(self, function: Callable[[Any], object]) -> None:
+        """Call ``function`` from now on; adding it twice is once."""
+        with self._lock:
+            if function not in self._functions:
+                self._functions = (*self._functions, function)
+
+    def remove(self, function: Callable[[Any], object]) -> None:
+        """Undo ``add``; unknown functions are ignored."""
+        with self._lock:
+            self._functions = tuple(known for known in self._functions if known != function)
+
+    def call(self, happened: Any) -> None:
+        """Have every function called with ``happened``, soon."""
+        if not self._functions:
+            return
+        try:
+            self._waiting.put_nowait(happened)
+        except queue.Full:
+            safety.dropped("alerts")
+            return
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="dbsight-alerts", daemon=True)
+                self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until every call was made.
+
+        Args:
+            seconds: At most.
+
+        Returns:
+            Whether all were made in time.
+        """
+        thread = threading.Thread(target=self._waiting.join, daemon=True)
+        thread.start()
+        thread.join(seconds)
+        return not thread.is_alive()
+
+    def _run(self) -> None:
+        waiting = self._waiting
+        while True:
+            happened = waiting.get()
+            for function in self._functions:
+                try:
+                    function(happened)
+                except Exception:  # noqa: PERF203 - the others are called all the same
+                    failed("monitor.callbacks")
+            waiting.task_done()
