@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from dbsight.model import Database
+from dbsight.safety import guard
 
 _SYSTEMS: Final = {
     "postgresql": "postgresql",
@@ -124,6 +125,7 @@ def error_of(error: BaseException) -> tuple[str, str | None]:
     return name, _code_of(error)
 
 
+@guard  # an exception's properties may raise; its class is known all the same
 def _code_of(error: BaseException) -> str | None:
     first = error.args[0] if error.args else None
     if isinstance(first, int) and not isinstance(first, bool):

@@ -15,7 +15,7 @@ from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.results import follow
-from dbsight.safety import guard
+from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery, template_of
 from dbsight.statement import read
 
@@ -153,6 +153,15 @@ class StatementCall(PendingQuery):
         """The driver returned: the query is over if it fetched the rows, or there are none."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
+        try:
+            self._look_at_result()
+        except Exception:  # a cursor may be anything; the query ran, whatever it says of itself
+            failed("sqlalchemy.returned")
+        if not self.fetching:
+            self.finish()
+
+    def _look_at_result(self) -> None:
+        """Note what there is to be known of rows, and follow a result that gives them later."""
         cursor, context = self._left_driver()
         if not self.own_span:
             self.claim = upstream_spans.claim(context, self)
@@ -166,16 +175,17 @@ class StatementCall(PendingQuery):
         elif not context.executemany and context.cursor_fetch_strategy.alternate_cursor_description is None:
             context.cursor_fetch_strategy = follow(context.cursor_fetch_strategy, self, quiet=self.quiet)
             self._keep_open()
-        if not self.fetching:
-            self.finish()
 
     def raised(self, error: BaseException) -> None:
         """The driver raised: the query is over."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
-        _, context = self._left_driver()
-        if not self.own_span:
-            self.claim = upstream_spans.claim(context, self)
+        try:
+            _, context = self._left_driver()
+            if not self.own_span:
+                self.claim = upstream_spans.claim(context, self)
+        except Exception:
+            failed("sqlalchemy.raised")
         self.finish(error)
 
     def _left_driver(self) -> tuple[Any, Any]:
