@@ -175,7 +175,7 @@ def test_a_pool_that_was_once_needed_is_not_too_large():
     assert list(rule.examine(snapshot_with(PoolSnapshot(state, totals, series)))) == []
     state.most = 1
     (finding,) = rule.examine(snapshot_with(PoolSnapshot(state, totals, series)))
-    assert "never more than 1 are out at once" in finding.description
+    assert "at most 1 were checked out at once" in finding.description
 
 
 def test_connections_that_are_replaced_for_their_age_need_no_larger_pool():
