@@ -124,7 +124,7 @@ def test_each_query_is_one_span_with_everything_on_it(distribution, pick, python
             [
                 ("✔", "the distribution is distro"),
                 ("✔", "the configurator is dbsight"),
-                ("✘", "the distribution is distro and the configurator is dbsight: half of each is started"),
+                ("✘", "the distribution is distro and the configurator is dbsight: only part of each is started"),
             ],
         ),
         (

@@ -230,7 +230,7 @@ def look_inside() -> Inside:
             processor.analyzer.finish()
             snapshot = processor.analyzer.snapshot()
             inside.attached = True
-            inside.calls = sum(each.count for each in snapshot.kinds.values())  # pings were seen, too
+            inside.calls = sum(each.count for each in snapshot.kinds.values())  # pings were captured, too
             inside.findings = len(snapshot.findings)
             if practice.watcher is not None:
                 inside.practice = practice.watcher.practice(snapshot, processor.analyzer.settings)

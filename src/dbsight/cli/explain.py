@@ -61,7 +61,7 @@ def _values(pairs: tuple[str, ...]) -> dict[str, Any] | None:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise click.UsageError(f"--param is NAME=VALUE, not {pair}")
+            raise click.UsageError(f"--param must be NAME=VALUE, not {pair}")
         try:
             parsed = json.loads(value)
         except ValueError:
@@ -80,7 +80,7 @@ def _plan(sql: str, url: str, params: dict[str, Any] | None, **options: Any) -> 
         engine = create_engine(url, poolclass=NullPool)
     except Exception as error:
         # SQLAlchemy's message quotes the URL, and with it a password.
-        raise click.ClickException(f"--url cannot be used: {type(error).__name__}") from error
+        raise click.ClickException(f"invalid --url: {type(error).__name__}") from error
     try:
         plan: Plan = ask(sql, engine, params=params, **options)
     except ExplainError as error:

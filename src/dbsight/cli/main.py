@@ -77,9 +77,7 @@ def save(run: Path, output: Path) -> None:
         number = write_baseline((merged.finding for merged in _read(run).findings), output)
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
-    click.echo(
-        f"{counted(number, 'finding')} in {output}; OTEL_DBSIGHT_BASELINE={output} reports only others from now on"
-    )
+    click.echo(f"{counted(number, 'finding')} in {output}; OTEL_DBSIGHT_BASELINE={output} suppresses them")
 
 
 def _read(file: Path) -> Any:
@@ -88,7 +86,7 @@ def _read(file: Path) -> Any:
     except OSError as error:
         raise click.ClickException(f"{file} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise click.ClickException(f"{file} is no report of dbsight: {type(error).__name__}") from error
+        raise click.ClickException(f"{file} is not a dbsight report: {type(error).__name__}") from error
     except ValueError as error:
         raise click.ClickException(str(error)) from error
 
@@ -108,8 +106,8 @@ main.add_command(explain)
 def doctor(as_json: bool, command: tuple[str, ...]) -> None:
     """Check the setup; with `-- COMMAND`, run the command instrumented and check it from inside.
 
-    `doctor redis [URL]` asks a Redis server, and puts its counts beside those of its clients.
-    The exit code is 1 when something is wrong; the checklist of good practice at the end does not count.
+    `doctor redis [URL]` compares the connection counts of a Redis server with those of its clients.
+    The exit code is 1 if a check fails; the checklist of good practice at the end does not count.
     """
     if command[:1] == ("redis",):
         redis_counts.main([*command[1:], *(["--json"] if as_json else [])], prog_name="dbsight doctor redis")
@@ -128,16 +126,16 @@ def doctor(as_json: bool, command: tuple[str, ...]) -> None:
 
 
 def _run(command: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Run a command instrumented; what its processes told, each as plain values."""
+    """Run a command instrumented, and return what each of its processes reported."""
     if Path(command[0]).name == "opentelemetry-instrument":
         command = command[1:]
     with tempfile.TemporaryDirectory(prefix="dbsight-doctor-") as directory:
         environ = {**config.environment(), VARIABLE: directory}
-        # What the command says goes where it always goes, but for stdout, which is ours.
+        # stdout is reserved for the report, so the command's stdout goes to stderr.
         process = subprocess.Popen([sys.executable, "-c", _RUN, *command], env=environ, stdout=sys.stderr.fileno())  # noqa: S603 - the user's own command
         try:
             process.wait()
         except KeyboardInterrupt:
-            # The terminal interrupts the command as well, which is how a server ends: what it saw is told then.
+            # The terminal interrupts the command, too: that is how a server stops and then reports.
             process.wait()
         return [json.loads(each.read_text(encoding="utf-8")) for each in sorted(Path(directory).glob("*.json"))]

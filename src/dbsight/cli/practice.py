@@ -1,6 +1,6 @@
-"""What a command does, as far as the checklist asks: its engines, time limits, caches and findings, as plain values.
+"""What a command did, for the checklist: its engines, timeouts, caches and findings, as plain values.
 
-Watched in the processes that ``dbsight doctor -- command`` starts, and nowhere else.
+Recorded only in processes that ``dbsight doctor -- command`` starts.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from dbsight.model import MergedFinding, Observation, PoolState, Snapshot
 
 _MAX: Final = 200
-"""Engines, caches and statements that are remembered."""
+"""Maximum number of engines, caches and statements recorded."""
 _STORES: Final = frozenset({"redis", "valkey"})
 _SHOWN: Final = 3
-"""Findings shown of each rule."""
+"""Findings shown per rule."""
 _TIMEOUTS: Final = frozenset(
     {"command_timeout", "read_timeout", "statement_timeout", "max_execution_time", "call_timeout"}
 )
-"""Options of drivers that end a query which takes too long: asyncpg, PyMySQL, PostgreSQL, MariaDB, Oracle."""
+"""Driver options that set a query timeout: asyncpg, PyMySQL, PostgreSQL, MariaDB, Oracle."""
 _EXPIRING: Final = frozenset({"SETEX", "PSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"})
 _EXPIRY: Final = ("ex", "px", "exat", "pxat")
 _COLD: Final = 5
-"""Look-ups of a cache at its beginning: when all miss, and nothing was stored before, it began cold."""
+"""First lookups of a cache: if all miss and nothing was stored before, the cache started cold."""
 
 
 @dataclass
@@ -42,14 +42,14 @@ class Engine:
     """The connection pools of one target.
 
     Attributes:
-        name: Of the target.
+        name: Name of the target.
         system: ``db.system.name``.
         kind: Class of the pool.
-        where: ``file:line`` where the latest was made; empty for one that was there before.
-        size: Connections that it may open, 0 for no limit.
-        made: How many there have been.
-        pre_ping: It asks whether a connection lives before it gives it out; None when unknown.
-        limits: Options that end a query which takes too long; None when unknown.
+        where: ``file:line`` where the latest was created; empty if it existed before.
+        size: Maximum number of connections, 0 without a limit.
+        made: Number of pools created so far.
+        pre_ping: Whether connections are tested at checkout; None if unknown.
+        limits: Driver options that set a query timeout; None if unknown.
     """
 
     name: str
@@ -77,23 +77,23 @@ class Cache:
 
 @dataclass
 class Practice:
-    """What the checklist is judged by.
+    """The input of the checklist.
 
     Attributes:
         engines: Pools by target.
         caches: Caches by name and layer.
-        findings: Titles and places by rule, a few of each.
-        unused: Entries of the ignore list that are expired or ignored nothing, a sentence each.
+        findings: Titles and call sites by rule, a few of each.
+        unused: A sentence for each entry of the ignore list that is expired or matched nothing.
         pings: Pings that the application or its pools sent.
-        batches: Statements that took many rows at once.
+        batches: Statements with many rows each.
         asynchronous: Queries that ran on an event loop.
-        limited: Queries ran after the application had set a time limit by a statement.
+        limited: Whether the application set a timeout with a statement.
         expiring: Keys written to a server with a time to live.
         lasting: Keys written to one without.
-        warmed: Caches that were filled before the first look-up.
-        cold: Caches whose first look-ups all missed.
-        slow: s; the limit from which on a query is a finding, None when the rule is off.
-        explain: When query plans are asked for: ``off``, ``slow`` …
+        warmed: Caches that were filled before the first lookup.
+        cold: Caches whose first lookups all missed.
+        slow: s; the limit of the rule ``slow_query``, None if it is disabled.
+        explain: The setting ``explain``: ``off``, ``slow`` …
     """
 
     engines: list[Engine] = field(default_factory=list)
@@ -113,23 +113,23 @@ class Practice:
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Practice:
-        """From plain values, as JSON gives them."""
+        """Create from plain values, such as decoded JSON."""
         known = {name: value for name, value in plain.items() if name in cls.__dataclass_fields__}
         known["engines"] = [Engine(**each) for each in known.get("engines", ())]
         known["caches"] = [Cache(**each) for each in known.get("caches", ())]
         return cls(**known)
 
     def servers(self) -> list[Engine]:
-        """The engines whose database is a server of SQL."""
+        """Return the engines that connect to an SQL server."""
         return [each for each in self.engines if each.system not in {"sqlite", "duckdb", *_STORES}]
 
     def found(self, *rules: str) -> list[str]:
-        """What these rules found."""
+        """Return the findings of these rules."""
         return [title for rule in rules for title in self.findings.get(rule, ())]
 
 
 def _is_awaited(operation: Operation) -> bool:
-    """Whether the application awaits it; commands of stores say so, and may be told from anywhere."""
+    """Return whether the application awaits it; Redis commands carry a flag, and may be recorded on any thread."""
     if operation.database.system in _STORES:
         return operation.asynchronous
     try:
@@ -140,17 +140,17 @@ def _is_awaited(operation: Operation) -> bool:
 
 
 class Watcher(recording.Consumer):
-    """Listens while the command runs."""
+    """Records what the command does."""
 
     def __init__(self) -> None:
         self._seen = Practice()
-        self._engines: dict[Any, Engine] = {}  # by target, which may get another name when it is connected
-        self._looked: dict[str, list[int]] = {}  # by cache: look-ups at its beginning, and those that missed
+        self._engines: dict[Any, Engine] = {}  # by target, whose name may change when it connects
+        self._looked: dict[str, list[int]] = {}  # by cache: number of first lookups, and of misses among them
 
     def start(self) -> None:
-        """Listen from now on."""
+        """Start recording."""
         recording.subscribe(self)
-        keep_together(1)  # what a cache is asked for first, and what is put into it before, is of interest
+        keep_together(1)  # the order of the first lookups and stores matters
         if find_spec("sqlalchemy") is not None:
             from sqlalchemy import event
             from sqlalchemy.engine import Engine as Engines
@@ -162,7 +162,7 @@ class Watcher(recording.Consumer):
                 commands.set = self._setting(commands.set)
 
     def _setting(self, original: Any) -> Any:
-        """``client.set()``, of which spans keep neither the value nor the options."""
+        """Wrap ``client.set()``, because spans contain neither the value nor the options."""
         signature = inspect.signature(original)
 
         @functools.wraps(original)
@@ -210,7 +210,7 @@ class Watcher(recording.Consumer):
                 self._seen.cold.append(name)
 
     def connecting(self, dialect: Any, record: Any, arguments: Any, options: dict[str, Any]) -> None:
-        """SQLAlchemy is about to connect: what the pool and the driver were told. Values are not kept."""
+        """Record pool and driver options when SQLAlchemy connects, without their values."""
         try:
             target = dialect.__dict__.get("_dbsight_target")
             engine = target.engine() if target is not None else None
@@ -227,11 +227,11 @@ class Watcher(recording.Consumer):
             failed("doctor.connecting")
 
     def practice(self, snapshot: Snapshot, settings: Settings) -> Practice:
-        """What was seen so far.
+        """Return what was recorded so far.
 
         Args:
             snapshot: The totals of the process.
-            settings: In force there.
+            settings: The settings of the process.
         """
         seen = self._seen
         seen.engines = [self._engine(each.state) for each in snapshot.pools[:_MAX]]
@@ -279,11 +279,11 @@ def _title(merged: MergedFinding) -> str:
 
 
 watcher: Watcher | None = None
-"""That of this process, when ``dbsight doctor`` started it."""
+"""The watcher of this process if ``dbsight doctor`` started it."""
 
 
 def start() -> None:
-    """Watch this process and those forked from it."""
-    global watcher  # noqa: PLW0603 - one a process
+    """Record what this process, and processes forked from it, do."""
+    global watcher  # noqa: PLW0603 - one per process
     watcher = Watcher()
     watcher.start()

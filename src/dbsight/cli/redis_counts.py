@@ -114,13 +114,13 @@ def show(counts: Counts) -> None:
 
 
 def look(url: str) -> Counts:
-    """Ask the server and the operating system.
+    """Query the server and the operating system.
 
     Args:
-        url: Of the server.
+        url: URL of the server.
 
     Raises:
-        LookupError: Neither redis-py nor valkey-py is installed, or the URL is none.
+        LookupError: Neither redis-py nor valkey-py is installed, or the URL is invalid.
     """
     package = next((name for name in ("redis", "valkey") if importlib.util.find_spec(name)), None)
     if package is None:
@@ -131,7 +131,7 @@ def look(url: str) -> Counts:
     try:
         pool = library.ConnectionPool.from_url(url)
     except ValueError as error:
-        raise LookupError(f"this is no URL of a Redis server: {error}") from error
+        raise LookupError(f"not a Redis URL: {error}") from error
     options = pool.connection_kwargs
     where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
     connection = connection_to(pool, package)
@@ -140,7 +140,9 @@ def look(url: str) -> Counts:
         state = ask(connection)
         clients = _clients(connection)
     except errors as error:
-        wrong = Answer("server", "✘", f"{where} does not answer: {type(error).__name__}", "start it, or name another")
+        wrong = Answer(
+            "server", "✘", f"{where} does not answer: {type(error).__name__}", "start it, or pass another URL"
+        )
         return Counts([wrong], [])
     finally:
         connection.disconnect()
@@ -149,7 +151,7 @@ def look(url: str) -> Counts:
 
 
 def _clients(connection: Any) -> list[str]:
-    """Addresses of the server's clients, but for ourselves."""
+    """Return the addresses of the server's clients, except our own."""
     connection.send_command("CLIENT", "ID")
     own = str(connection.read_response())
     connection.send_command("CLIENT", "LIST")
@@ -162,7 +164,7 @@ def _clients(connection: Any) -> list[str]:
     ]
 
 
-# -- What the server says ------------------------------------------------------------------------------------------
+# -- Data of the server --------------------------------------------------------------------------------------------
 def _answers(where: str, state: ServerState) -> Iterator[Answer]:
     info = state.info
     name = "valkey" if "valkey_version" in info else "redis"
@@ -171,11 +173,11 @@ def _answers(where: str, state: ServerState) -> Iterator[Answer]:
     connected, limit = state.number("connected_clients"), state.number("maxclients")
     blocked, refused = state.number("blocked_clients"), state.number("rejected_connections")
     text = f"{count(connected)} connected" + (f" of {count(limit)}" if limit else "")
-    text += f", {count(blocked)} blocked, {count(refused)} refused since the start"
+    text += f", {count(blocked)} blocked, {count(refused)} refused since server start"
     if refused:
-        yield Answer("clients", "✘", text, "fewer connections (one pool a process), or a higher maxclients")
+        yield Answer("clients", "✘", text, "use fewer connections (one pool per process), or raise maxclients")
     elif limit and connected > _FULL * limit:
-        yield Answer("clients", "?", text, "fewer connections: one pool a process, shared by its clients")
+        yield Answer("clients", "?", text, "use fewer connections: one pool per process, shared by all clients")
     else:
         yield Answer("clients", "✔", text, "")
     yield _memory(state)
@@ -186,11 +188,11 @@ def _answers(where: str, state: ServerState) -> Iterator[Answer]:
 def _memory(state: ServerState) -> Answer:
     used, most, limit = (state.number(field) for field in ("used_memory", "used_memory_peak", "maxmemory"))
     evicted = state.number("evicted_keys")
-    text = f"{_bytes(used)} used, {_bytes(most)} at most, "
+    text = f"{_bytes(used)} used, {_bytes(most)} peak, "
     text += f"limit {_bytes(limit)}" if limit else "no limit"
-    text += f", {counted(evicted, 'key')} evicted since the start"
+    text += f", {counted(evicted, 'key')} evicted since server start"
     if evicted or (limit and used > _FULL * limit):
-        return Answer("memory", "?", text, "expiry times for what is cached, or a higher maxmemory")
+        return Answer("memory", "?", text, "set expiry times on cached keys, or raise maxmemory")
     return Answer("memory", "✔", text, "")
 
 
@@ -199,9 +201,9 @@ def _hits(state: ServerState) -> Iterator[Answer]:
     if hits + misses < _ENOUGH:
         return
     ratio = hits / (hits + misses)
-    text = f"{ratio:.0%} of {count(hits + misses)} look-ups of all clients found their key"
+    text = f"{ratio:.0%} of {count(hits + misses)} lookups of all clients were hits"
     if ratio < config.current().cache_hit_ratio_threshold:
-        yield Answer("hits", "?", text, "dbsight tells which keys: the rule cache_miss")
+        yield Answer("hits", "?", text, "the rule cache_miss reports the key templates")
     else:
         yield Answer("hits", "✔", text, "")
 
@@ -211,23 +213,23 @@ def _slow_log(state: ServerState) -> Answer:
         return Answer("slow log", "✔", "empty", "")
     slowest = max(state.slow, key=lambda entry: entry.duration)
     text = f"{counted(len(state.slow), 'entry', 'entries')}, the slowest {seconds(slowest.duration)}: {slowest.text}"
-    return Answer("slow log", "?", text, "while it runs, the server answers nobody else")
+    return Answer("slow log", "?", text, "the server serves no other client while a command runs")
 
 
 def _sides(processes: Sequence[Process]) -> Answer:
     held = sum(each.client_side or 0 for each in processes)
     known = sum(each.server_side for each in processes if each.client_side is not None)
-    elsewhere = sum(each.server_side for each in processes if each.client_side is None)
-    text = f"{count(held)} held by processes of this machine, {count(known)} of them listed by the server"
-    text += f"; {count(elsewhere)} from elsewhere" if elsewhere else ""
+    remote = sum(each.server_side for each in processes if each.client_side is None)
+    text = f"{count(held)} open in processes on this machine,  {count(known)} of them known to the server"
+    text += f"; {count(remote)} from other machines" if remote else ""
     if held != known:
-        return Answer("connections", "?", text, "the server closed the others (timeout, maxclients), or they are new")
+        return Answer("connections", "?", text, "the rest is new, or was closed by the server (timeout, maxclients)")
     return Answer("connections", "✔", text, "")
 
 
-# -- What the operating system says --------------------------------------------------------------------------------
+# -- Data of the operating system ----------------------------------------------------------------------------------
 def _processes(clients: Sequence[str], options: Mapping[str, Any]) -> Iterator[Process]:
-    """Who holds the connections, the most first."""
+    """Yield the processes that hold connections, the most first."""
     import psutil
 
     listed = Counter(clients)
@@ -239,7 +241,7 @@ def _processes(clients: Sequence[str], options: Mapping[str, Any]) -> Iterator[P
             listed[address] -= 1
             known[pid] += 1
     for pid, number in held.most_common():
-        name, rss, vms = "of another user", None, None
+        name, rss, vms = "(other user)", None, None
         if pid is not None:
             try:
                 process = psutil.Process(pid)
@@ -248,16 +250,16 @@ def _processes(clients: Sequence[str], options: Mapping[str, Any]) -> Iterator[P
             except psutil.Error:
                 name = "gone"
         yield Process(name, pid, number, known[pid], rss, vms)
-    elsewhere: Counter[str] = Counter()
+    remote: Counter[str] = Counter()
     for address, number in listed.items():
-        elsewhere[_host(address)] += number
-    for host, number in elsewhere.most_common():
+        remote[_host(address)] += number
+    for host, number in remote.most_common():
         if number:
             yield Process(f"from {host}", None, None, number)
 
 
 def _sockets(options: Mapping[str, Any]) -> Iterator[tuple[str, int | None]]:
-    """Local address, as the server writes it, and process of each connection to the server; none of our own."""
+    """Yield local address, in the server's notation, and process of each connection to the server, except our own."""
     import os
 
     import psutil
@@ -268,7 +270,7 @@ def _sockets(options: Mapping[str, Any]) -> Iterator[tuple[str, int | None]]:
     try:
         found = socket.getaddrinfo(options.get("host", "localhost"), port, type=socket.SOCK_STREAM)
         connections = psutil.net_connections(kind="tcp")
-    except (OSError, psutil.Error):  # no such name any more; macOS tells nobody but root
+    except (OSError, psutil.Error):  # unresolvable name; macOS requires root
         return
     addresses = {each[4][0] for each in found}
     for each in connections:

@@ -1,4 +1,4 @@
-"""``dbsight bench redis``: what each preset of Redis pools costs and gives, measured against a real server."""
+"""``dbsight bench redis``: waits and memory of each preset of Redis pools, measured on a real server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PRESETS: Final[tuple[str, ...]] = get_args(RedisPreset)
 
 _SAMPLE_EVERY: Final = 0.002  # s
 _THINK: Final = 2
-"""Times of holding that a client does something else, on average: without, whoever gives back is the next to take."""
+"""Mean idle time of a client, as a multiple of the hold time: without it, a client would reuse its own connection."""
 
 
 @click.command()
@@ -45,23 +45,23 @@ _THINK: Final = 2
 def redis_presets(
     url: str | None, preset: str, role: str, threads: int, duration: float, hold: float, as_json: bool
 ) -> None:
-    """Try the presets of Redis pools: waits, pending requests, memory, cost of the clean-up.
+    """Compare the presets of Redis pools: waits, pending requests, memory, cost of the cleanup.
 
-    Threads take a connection of one shared pool, send a GET, keep it for a while, as a pipeline would, and do
-    something else for twice as long. Each preset runs in a process of its own. URL is REDIS_URL, or
-    redis://localhost:6379/0, by default.
+    Each thread takes a connection from one shared pool, sends a GET, holds the connection for a while, and then
+    idles for twice as long. Each preset runs in its own process. URL defaults to REDIS_URL, or
+    redis://localhost:6379/0.
     """
     if importlib.util.find_spec("redis") is None:
-        raise click.ClickException("redis-py is not installed here")
+        raise click.ClickException("redis-py is not installed: pip install redis")
     where = url or config.environment().get("REDIS_URL") or DEFAULT_URL
     task = {"url": where, "role": role, "threads": threads, "seconds": duration, "hold": hold}
     rows = [_run(name, task) for name in (PRESETS if preset == "all" else [preset])]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
-    click.echo(f"{threads} threads, role {role}, a connection kept for {seconds(hold)}, {duration:g} s each\n")
+    click.echo(f"{threads} threads, role {role}, connections held for {seconds(hold)}, {duration:g} s per preset\n")
     table = Table(box=None, pad_edge=False)
-    for column in ("preset", "connections", "GET/s", "wait p50", "wait p95", "pending", "memory", "clean-up"):
+    for column in ("preset", "connections", "GET/s", "wait p50", "wait p95", "pending", "memory", "cleanup"):
         table.add_column(column, justify="left" if column == "preset" else "right")
     for row in rows:
         table.add_row(*_cells(row))
@@ -87,14 +87,14 @@ def _run(preset: str, task: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)  # noqa: S603 - ourselves
     if done.returncode:
         host = urlsplit(task["url"])
-        lines = done.stderr.strip().splitlines() or ["no word of why"]
+        lines = done.stderr.strip().splitlines() or ["no error message"]
         raise click.ClickException(f"{host.hostname}:{host.port or 6379}: {lines[-1]}")
     measured: dict[str, Any] = json.loads(done.stdout)
     return {"preset": preset, **measured}
 
 
 def child() -> None:
-    """One preset in this process; the task is the first argument, what was measured goes to standard output."""
+    """Measure one preset in this process; the task is the first argument, the result goes to standard output."""
     task = json.loads(sys.argv[1])
     click.echo(json.dumps(measure(task["url"], task["role"], task["threads"], task["seconds"], task["hold"])))
 
@@ -104,7 +104,7 @@ def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> 
 
     Returns:
         ``connections`` (opened), ``max_connections``, ``rate`` (GETs a second), ``wait_p50``, ``wait_p95`` (s),
-        ``pending`` (requests that waited, mean), ``rss`` (bytes that the process grew by), ``closed`` connections and
+        ``pending`` (requests that waited, mean), ``rss`` (memory growth, bytes), ``closed`` connections and
         ``cleanup`` (s that closing them took).
     """
     import psutil
@@ -139,18 +139,18 @@ def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> 
 
 
 def _load(pool: Any, threads: int, duration: float, hold: float) -> tuple[list[float], float]:
-    """Let clients use the pool: what each request waited, s, and how many waited at once, on average."""
+    """Put load on the pool; return the wait of each request, s, and the mean number of waiting requests."""
     waits: list[list[float]] = [[] for _ in range(threads)]
-    asking = [False] * threads
+    waiting = [False] * threads
     ends = time.perf_counter() + duration
 
     def work(number: int) -> None:
         mine = waits[number]
         thinking = random.Random(number)  # noqa: S311 - the same load each time; no secret
         while (began := time.perf_counter()) < ends:
-            asking[number] = True
+            waiting[number] = True
             connection = pool.get_connection("GET")
-            asking[number] = False
+            waiting[number] = False
             mine.append(time.perf_counter() - began)
             try:
                 connection.send_command("GET", f"dbsight:bench:{number}")
@@ -165,6 +165,6 @@ def _load(pool: Any, threads: int, duration: float, hold: float) -> tuple[list[f
     for worker in workers:
         worker.start()
     while any(worker.is_alive() for worker in workers):
-        pending.append(sum(asking))
+        pending.append(sum(waiting))
         time.sleep(_SAMPLE_EVERY)
     return [wait for mine in waits for wait in mine], mean(pending)

@@ -171,16 +171,16 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
 
     Raises:
         OSError: There is no such file, or it cannot be read.
-        ValueError: It is no report of dbsight, or of a newer schema than this version knows.
+        ValueError: It is not a dbsight report, or of a newer schema than this version knows.
     """
     try:
         saved = json.loads(Path(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no report of dbsight: it is not text") from error
+        raise ValueError(f"{path} is not a dbsight report: it is not text") from error
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no report of dbsight: {error}") from error
+        raise ValueError(f"{path} is not a dbsight report: {error}") from error
     if not isinstance(saved, dict) or not isinstance(saved.get("schema"), int) or "findings" not in saved:
-        raise ValueError(f"{path} is no report of dbsight")
+        raise ValueError(f"{path} is not a dbsight report")
     if saved["schema"] > SCHEMA:
         raise ValueError(f"{path} has schema {saved['schema']}, and this version knows {SCHEMA}: upgrade dbsight")
     totals = saved["totals"]

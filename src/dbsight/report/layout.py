@@ -1,6 +1,6 @@
-"""Placing text on a terminal: breaking lines between facts, columns, tables, encodings.
+"""Text layout for terminals: line wrapping, columns, tables, encodings.
 
-rich brings styles and the width of characters. It is imported at first use: most processes never print a report.
+rich provides styles and character widths. It is imported on first use: most processes never print a report.
 """
 
 from __future__ import annotations
@@ -25,28 +25,35 @@ WIDTH_WITHOUT_TERMINAL = 100
 """Columns in a file, a pipe or the log of a CI run."""
 
 _PLAIN = {"✖": "x", "▲": "!", "·": "-", TIMES: "x", "←": "<", "→": "->", "─": "-", "…": "...", "µ": "u"}
-"""For streams whose encoding lacks them."""
+"""Replacements for streams whose encoding lacks these characters."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What could move the cursor, colour the terminal or turn the direction of the text."""
+"""Characters that could move the cursor, set colours or change the direction of the text."""
+
+_REPEATED = re.compile(r"\bSELECT(?: SELECT)+\b")
 
 _BETWEEN_WORDS = re.compile(r" (?!(?<=\d )\d{3}(?!\d))")
 
 
 def text(*parts: str | tuple[str, str] | Text) -> Text:
-    """Put strings, strings with a style, and texts together."""
+    """Concatenate strings, styled strings, and texts."""
     from rich.text import Text
 
     return Text.assemble(*parts)
 
 
 def one_line(written: str) -> str:
-    """What comes from outside (routes, names, titles) as one line without control characters."""
+    """Convert external text (routes, names, titles) to one line without control characters."""
     return _CONTROL.sub(_escape, " ".join(written.split()))
 
 
+def summary_line(summary: str) -> str:
+    """Format a summary: ``SELECT SELECT orders``, which a subquery in FROM gives, becomes ``SELECT orders``."""
+    return _REPEATED.sub("SELECT", one_line(summary))
+
+
 def code_lines(written: str) -> list[str]:
-    """Code as lines without common indentation and without control characters."""
+    """Split code into lines without common indentation and without control characters."""
     import textwrap
 
     return [

@@ -1,8 +1,8 @@
 """The report at exit, on a terminal or in a log.
 
-Findings come first, ranked by the time that their fix saves, each with its line of code and a fix to paste; then the
-slowest statements. Lines are broken to the width of the terminal, but for places and fixes: those must survive being
-copied, so they are left to the terminal. Statements were sanitised when they were read; bound values never get here.
+Findings come first, ordered by the time that a fix saves, each with its line of code and a fix to paste; then the
+slowest statements. Lines are wrapped to the width of the terminal, except for call sites and fixes, which the terminal
+wraps so that they can be copied. Statements are sanitised when they are read; bound values are not available here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dbsight.report.layout import (
     flow,
     manner,
     one_line,
+    summary_line,
     table,
     text,
     wrapped,
@@ -47,12 +48,12 @@ if TYPE_CHECKING:
     )
 
 MAX_FINDINGS = 40
-"""Findings told in full, and as many errors beyond; of the rest only their number."""
+"""Findings shown in full, plus as many further errors; of the rest only the number is shown."""
 
 MAX_STATEMENTS = 10
 """Rows of the table of slowest statements."""
 
-_NARROWEST, _WIDEST = 30, 120  # columns
+_NARROWEST, _WIDEST = 32, 120  # columns
 _INDENT = " " * 5
 
 _SEVERITIES: dict[Severity, tuple[str, str, str]] = {
@@ -72,10 +73,10 @@ _LABELS = {
     "session_leak": "LEAK",
     "blocking_call": "BLOCKED LOOP",
 }
-"""Where people do not say what the rule is called."""
+"""Labels that differ from the name of the rule."""
 
 MAX_POOLS = 5
-"""Rows of the table of connection pools, those that were waited for the longest first."""
+"""Rows of the table of connection pools, those with the longest waits first."""
 
 _POOLS = (
     Column("pools"),
@@ -103,14 +104,14 @@ def render(snapshot: Snapshot, *, width: int = WIDTH_WITHOUT_TERMINAL, color: bo
     """Write the report.
 
     Args:
-        snapshot: What is reported.
-        width: Columns; held between 30 and 120.
+        snapshot: The data of the report.
+        width: Columns, limited to 32 to 120.
         color: Whether to use ANSI escape sequences.
-        details: Where the full report is, such as a file name; empty when there is none.
+        details: Where the full report is, such as a file name; empty if there is none.
 
     Returns:
-        The report with a line feed at its end: one line when nothing was found; nothing at all when no query ran,
-        but for the development preset, which says so.
+        The report with a trailing line feed: one line without findings, and an empty string if no query ran, except
+        with the development preset.
     """
     if not snapshot.findings:
         return _clean(snapshot)
@@ -121,13 +122,13 @@ def render(snapshot: Snapshot, *, width: int = WIDTH_WITHOUT_TERMINAL, color: bo
 
 @guard
 def print_report(snapshot: Snapshot, stream: TextIO | None = None, *, details: str = "") -> None:
-    """Write the report to a stream in one piece, in the width and colours that suit it. Never raises.
+    """Write the report to a stream at once, with the stream's width and colours. Never raises.
 
     ``NO_COLOR`` and ``FORCE_COLOR`` are honoured; characters that the stream's encoding lacks are replaced.
 
     Args:
-        snapshot: What is reported.
-        stream: Standard error by default; nothing happens where there is none.
+        snapshot: The data of the report.
+        stream: Standard error by default; without one, nothing is written.
         details: As for ``render``.
     """
     stream = sys.stderr if stream is None else stream
@@ -141,7 +142,7 @@ def print_report(snapshot: Snapshot, stream: TextIO | None = None, *, details: s
 
 
 class _Page:
-    """What every section needs to know."""
+    """The input of every section."""
 
     def __init__(self, snapshot: Snapshot, width: int, details: str) -> None:
         self.snapshot = snapshot
@@ -151,7 +152,7 @@ class _Page:
 
 def _clean(snapshot: Snapshot) -> str:
     if not snapshot.calls:
-        return "dbsight: no database queries seen\n" if snapshot.preset == "development" else ""
+        return "dbsight: no database queries captured\n" if snapshot.preset == "development" else ""
     said = f"dbsight: no findings in {counted(snapshot.calls, 'query', 'queries')}"
     forgotten = _forgotten(snapshot)
     return f"{said} ({forgotten})\n" if forgotten else f"{said}\n"
@@ -179,10 +180,10 @@ def _share(snapshot: Snapshot) -> str:
     if snapshot.request_time:
         share, whole = snapshot.request_db_time / snapshot.request_time, "request time"
     elif snapshot.window_time:
-        share, whole = snapshot.db_time / snapshot.window_time, "the time watched"
+        share, whole = snapshot.db_time / snapshot.window_time, "the recorded time"
     else:
         return ""
-    if share > 1:  # queries that ran side by side
+    if share > 1:  # concurrent queries
         return f"{share:.1f} {TIMES} {whole}"
     return f"{share * 100:.0f} % of {whole}"
 
@@ -192,7 +193,7 @@ def _share(snapshot: Snapshot) -> str:
 
 def _findings(page: _Page) -> Iterator[Text]:
     findings = page.snapshot.findings
-    # An error that saves no time that could be told, as a leaked connection, is last.
+    # Errors with unknown saving, such as leaked connections, come last: show these, too.
     beyond = [merged for merged in findings[MAX_FINDINGS:] if merged.finding.severity == "error"]
     shown = [*findings[:MAX_FINDINGS], *beyond[:MAX_FINDINGS]]
     yield from _severities(page)
@@ -219,7 +220,7 @@ def _severities(page: _Page) -> Iterator[Text]:
 
 
 def _head(merged: MergedFinding) -> list[Text]:
-    """What it is, where it was found (may be empty), what it is about; then its time and what its fix saves, if any."""
+    """Return label, route (may be empty) and subject; then the duration and the saving, if any."""
     finding = merged.finding
     mark, style, _ = _SEVERITIES[finding.severity]
     head = [
@@ -243,14 +244,14 @@ def _label(finding: Finding) -> str:
 def _subject(finding: Finding) -> str:
     if finding.statement is None:
         return one_line(finding.title)
-    subject = clip(one_line(finding.statement.summary), 60)
+    subject = clip(summary_line(finding.statement.summary), 60)
     return f"{count(finding.count)} {TIMES} {subject}" if finding.count > 1 else subject
 
 
 def _saving(merged: MergedFinding) -> str:
     saving = f"saves ~{seconds(merged.impact / merged.windows)}"
     if merged.requests == merged.windows:
-        return f"{saving} a request"
+        return f"{saving} per request"
     return f"{saving} each time" if merged.windows > 1 else saving
 
 
@@ -277,10 +278,10 @@ def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
 
 
 def _description(finding: Finding) -> str:
-    """What was seen, without the place: that stands below, where it can be copied."""
+    """Return the description without the call site, which is printed below, where it can be copied."""
     if not finding.description:
         return one_line(finding.title) if finding.statement else ""
-    description = one_line(finding.description)
+    description = summary_line(finding.description)
     for words, site in (("at", finding.call_site), ("called from", finding.call_site and finding.call_site.caller)):
         if site is not None:
             description = description.replace(f", {words} {_place(site)}", "")
@@ -295,7 +296,7 @@ def _fix(lines: list[str]) -> Iterator[Text]:
     if len(lines) == 1:
         yield text(_INDENT, ("fix", "dim"), "  ", (lines[0], "green"))
         return
-    # Below the word and at one indentation: whole lines that are selected paste as they are.
+    # Below the word and with one indentation, so that selected lines can be pasted.
     yield text(_INDENT, ("fix", "dim"))
     for line in lines:
         yield text(_INDENT, "    ", (line, "green"))
@@ -324,7 +325,7 @@ def _row(totals: StatementTotals, mark: str) -> tuple[str, ...]:
     site = totals.call_site
     where = "" if site is None else f"{one_line(site.file).replace(chr(92), '/').rpartition('/')[2]}:{site.line}"
     return (
-        one_line(totals.statement.summary),
+        summary_line(totals.statement.summary),
         count(totals.count),
         *(seconds(value, gap="") for value in (totals.p50, totals.p95, totals.max)),
         mean(totals.rows, totals.count),
@@ -357,7 +358,7 @@ def _pool_row(pool: PoolSnapshot) -> tuple[str, ...]:
 
 
 def _size(state: PoolState) -> str:
-    """``5+10``: connections that are kept, and those beyond; ``–`` without a limit."""
+    """Format the size as ``5+10``: connections kept, plus overflow; ``–`` without a limit."""
     if state.max is None:
         return "–"
     kept = state.idle_max if state.idle_max is not None else state.max
@@ -378,16 +379,16 @@ def _foot(page: _Page) -> Iterator[Text]:
         yield from wrapped(one_line(complaint), page.width, indent=" ", style="dim")
     if not page.snapshot.exporting:
         setting = text(("OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317", "bold"))
-        yield from flow([text("send this to an APM:"), setting], page.width, gap="  ", indent=" ")
+        yield from flow([text("export to an APM:"), setting], page.width, gap="  ", indent=" ")
 
 
 def _forgotten(snapshot: Snapshot) -> str:
-    """What the bounds cost: a report that leaves something out says so."""
+    """Return which records were dropped because of limits; empty if none."""
     parts = [
         f"{count(number)} {one_line(reason).replace('_', ' ')}" for reason, number in snapshot.dropped.items() if number
     ]
-    return f"bounds were reached; not remembered: {', '.join(parts)}" if parts else ""
+    return f"limits reached; not recorded: {', '.join(parts)}" if parts else ""
 
 
 SECTIONS: tuple[Callable[[_Page], Iterable[Text]], ...] = (_header, _findings, _slowest, _pools, _foot)
-"""In the order of the page; an empty one leaves no trace. A new table is a function and its place here."""
+"""In the order of the page; empty sections are omitted. To add a table, write a function and list it here."""

@@ -187,4 +187,4 @@ def test_doctor_goes_through_the_checklist(options, kept, expected, postgresql, 
     assert {check: mark for check, mark in said if check in expected} == expected
     assert [mark for check, mark in said if check == "pooling"] == ["✔"]
     assert [mark for check, mark in said if check == "warming"] == ["✘"]
-    assert said["hit-rate", "✘"] == ["0% of 10 look-ups were hits; user:{} missed 10 times"]
+    assert said["hit-rate", "✘"] == ["0% of 10 lookups were hits; user:{} missed 10 times"]

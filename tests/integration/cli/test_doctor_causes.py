@@ -52,7 +52,7 @@ def alone(**environ):
         ),
         (
             {"OTEL_TRACES_EXPORTER": "console"},
-            ("exporter", "?", "spans go to console"),
+            ("exporter", "?", "spans are exported to console"),
         ),
         (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://:4317"},
@@ -161,7 +161,13 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
         pytest.param(
             REPLACED,
             {},
-            [("spans", "✘", "the tracer provider opentelemetry.sdk.trace.TracerProvider has no processor of dbsight")],
+            [
+                (
+                    "spans",
+                    "✘",
+                    "the tracer provider opentelemetry.sdk.trace.TracerProvider has no dbsight span processor",
+                )
+            ],
             id="provider replaced",
         ),
         pytest.param(

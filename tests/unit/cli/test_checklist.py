@@ -113,5 +113,5 @@ def test_a_line_says_what_it_was_judged_by():
     assert judge("batches", **found("n_plus_one")) == ("✘", "SELECT customers runs once for each order (app.py:7)")
     assert judge("hit-rate", **caches(hits=1, misses=3)) == (
         "✘",
-        "25% of 4 look-ups were hits; user:{} missed 3 times",
+        "25% of 4 lookups were hits; user:{} missed 3 times",
     )

@@ -141,7 +141,7 @@ def test_upstreams_bound_is_no_fault_where_ours_takes_its_place():
     (first, _) = said("instrumented", instrumentors=[upstream, Instrumentor("dbsight_sqlalchemy", "dbsight")])
     assert first == (
         "✔",
-        "sqlalchemy of otel-sqlalchemy is skipped: it supports sqlalchemy<2.1.0, and …; dbsight's own takes its place",
+        "sqlalchemy of otel-sqlalchemy is skipped: it supports sqlalchemy<2.1.0, and …; dbsight's own is used instead",
     )
 
 

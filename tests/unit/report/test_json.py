@@ -114,5 +114,5 @@ def test_what_is_no_report_is_refused_with_one_sentence(content, tmp_path):
     """Not with a traceback from inside."""
     path = tmp_path / "run.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"is no report of dbsight|upgrade dbsight"):
+    with pytest.raises(ValueError, match=r"is not a dbsight report|upgrade dbsight"):
         report.read(path)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import make_statement
 from dbsight import safety
 from dbsight.model import (
     CallSite,
@@ -212,19 +213,20 @@ def test_a_clean_run_is_one_line():
 def test_a_clean_run_says_so_when_it_did_not_see_everything():
     """Still one line, but an honest one."""
     assert render(Snapshot(calls=9, dropped={"windows": 2})) == (
-        "dbsight: no findings in 9 queries (bounds were reached; not remembered: 2 windows)\n"
+        "dbsight: no findings in 9 queries (limits reached; not recorded: 2 windows)\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("preset", "said"), [("development", "dbsight: no database queries seen\n"), ("production", ""), ("balanced", "")]
+    ("preset", "said"),
+    [("development", "dbsight: no database queries captured\n"), ("production", ""), ("balanced", "")],
 )
 def test_without_a_query_only_a_developer_is_told(preset, said):
     """A command that needs no database is not the place for a report."""
     assert render(Snapshot(preset=preset)) == said
 
 
-@pytest.mark.parametrize("width", range(30, 121))
+@pytest.mark.parametrize("width", range(32, 121))
 def test_only_what_must_be_copied_is_longer_than_the_terminal_is_wide(width):
     """Places, traces, settings and code are left whole; everything else is broken."""
     long = [line.strip() for line in render(SNAPSHOT, width=width).splitlines() if len(line) > width]
@@ -246,8 +248,19 @@ def test_a_fix_of_one_line_is_never_broken():
     assert f"     fix  {suggestion}" in render(Snapshot(findings=[MergedFinding(finding, 1, 1, 1.0)])).splitlines()
 
 
+def test_a_subquery_does_not_repeat_the_keyword():
+    """The summary of a query on a subquery begins with SELECT twice; the report shows it once."""
+    finding = Finding("n_plus_one", "n1", "error", "query", "t", "SELECT SELECT order_lines ran.", count=200)
+    finding.statement = make_statement("SELECT count(*) FROM (SELECT id FROM order_lines JOIN products ON true) AS p")
+    assert finding.statement.summary == "SELECT SELECT order_lines products"
+    shown = render(Snapshot(findings=[MergedFinding(finding, 1, 200, 0.6)]))
+    assert "200 × SELECT order_lines products" in shown
+    assert "SELECT order_lines ran." in shown
+    assert "SELECT SELECT" not in shown
+
+
 def test_work_outside_requests_is_not_called_a_request():
-    """A script's finding saves time, not time a request; in several windows, each time."""
+    """A script's finding saves time, not time per request; in several windows, each time."""
     script = Snapshot(windows=2, findings=[MergedFinding(N_PLUS_ONE, 1, 200, 0.612)])
     worker = Snapshot(windows=2, findings=[MergedFinding(N_PLUS_ONE, 2, 400, 1.224)])
     assert "saves ~612 ms\n" in render(script)
@@ -257,7 +270,7 @@ def test_work_outside_requests_is_not_called_a_request():
 
 def test_queries_that_ran_side_by_side_take_more_than_the_time_watched():
     """More than a hundred percent is said in words."""
-    assert "900 ms in the database · 1.5 × the time watched" in render(ONE)
+    assert "900 ms in the database · 1.5 × the recorded time" in render(ONE)
 
 
 def test_a_rule_that_the_report_does_not_know_is_told_by_its_name():

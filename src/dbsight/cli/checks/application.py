@@ -24,15 +24,15 @@ class Caching(Advice):
 
     name: ClassVar[str] = "caching"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         repeated = practice.found("redundant_query")
         if repeated:
             return Line("✘", repeated[0], "keep the result, or cache it")
         asked = sum(each.hits + each.misses for each in practice.caches if each.name != "sqlalchemy.compiled")
         if asked:
-            return Line("✔", f"caches were asked {asked} times, and no query was repeated in vain")
-        return Line("?", "no cache was asked", "worth one where the same rows are read by many requests")
+            return Line("✔", f"caches were read {asked} times, and no query was repeated redundantly")
+        return Line("?", "no cache was used", "consider one for rows that many requests read")
 
 
 class Batches(Advice):
@@ -47,16 +47,16 @@ class Batches(Advice):
 
     name: ClassVar[str] = "batches"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         loops = practice.found("row_by_row_write", "n_plus_one", "redis_chatter")
         if loops:
-            return Line("✘", loops[0], "do what its suggestion says: one statement for all")
+            return Line("✘", loops[0], "apply the suggestion of the finding")
         if practice.batches:
-            return Line("✔", f"{practice.batches} statements took many rows at once, and no loop of queries was seen")
+            return Line("✔", f"{practice.batches} statements with many rows each, and no queries in loops")
         if evidence.inside is not None and evidence.inside.calls:
-            return Line("✔", "no loop of queries was seen")
-        return Line("?", "no query was seen", "run a command that queries")
+            return Line("✔", "no queries in loops")
+        return Line("?", "no query was captured", "run a command that executes queries")
 
 
 class Awaits(Advice):
@@ -71,14 +71,14 @@ class Awaits(Advice):
 
     name: ClassVar[str] = "async"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         blocked = practice.found("blocking_call", "async_engine_sync_pool", "serial_awaits")
         if blocked:
             return Line("✘", blocked[0], "use an asynchronous driver, or asyncio.to_thread")
         if practice.asynchronous:
-            return Line("✔", f"{practice.asynchronous} queries on an event loop, and none of them blocked it for long")
-        return Line("?", "no query ran on an event loop", "nothing to do, unless the service is an asynchronous one")
+            return Line("✔", f"{practice.asynchronous} queries on an event loop, none of which blocked it")
+        return Line("?", "no query ran on an event loop", "relevant to asynchronous services only")
 
 
 class Leaks(Advice):
@@ -93,14 +93,14 @@ class Leaks(Advice):
 
     name: ClassVar[str] = "leaks"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         left = practice.found("connection_leak", "session_leak", "lock_leak", "memory_growth", "connection_growth")
         if left:
-            return Line("✘", left[0], "with around sessions and connections, and a time to live for locks")
+            return Line("✘", left[0], "use with for sessions and connections, and a time to live for locks")
         if evidence.inside is not None and evidence.inside.calls:
             return Line("✔", "no connection, session or lock stayed open")
-        return Line("?", "no query was seen", "run a command that queries")
+        return Line("?", "no query was captured", "run a command that executes queries")
 
 
 class Monitoring(Advice):
@@ -115,13 +115,13 @@ class Monitoring(Advice):
 
     name: ClassVar[str] = "monitoring"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         where = ", ".join(evidence.exporters)
         if evidence.exporters and all(each in {"none", "console"} for each in evidence.exporters):
-            return Line("✘", f"spans leave the process for nobody: {where}", "OTEL_TRACES_EXPORTER=otlp")
+            return Line("✘", f"spans are not exported: {where}", "OTEL_TRACES_EXPORTER=otlp")
         if evidence.configured:
-            return Line("✔", f"spans go to {evidence.endpoint}")
+            return Line("✔", f"spans are exported to {evidence.endpoint}")
         return Line(
-            "?", f"nobody chose where spans go: {evidence.endpoint}", "OTEL_EXPORTER_OTLP_ENDPOINT=http://…:4317"
+            "?", f"no endpoint is configured; default {evidence.endpoint}", "OTEL_EXPORTER_OTLP_ENDPOINT=http://…:4317"
         )

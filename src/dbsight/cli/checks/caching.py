@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dbsight.cli.practice import Cache, Practice
 
 _COMPILED = "sqlalchemy.compiled"
-"""SQLAlchemy's own cache of compiled statements, which is nobody's to tune."""
+"""SQLAlchemy's own cache of compiled statements, which needs no tuning."""
 
 
 def _caches(practice: Practice) -> list[Cache]:
@@ -20,7 +20,7 @@ def _caches(practice: Practice) -> list[Cache]:
 
 
 def _none() -> Line:
-    return Line("?", "no cache was asked", "run a command that uses one")
+    return Line("?", "no cache was used", "run a command that uses one")
 
 
 class HitRate(Advice):
@@ -35,18 +35,20 @@ class HitRate(Advice):
 
     name: ClassVar[str] = "hit-rate"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         caches = _caches(practice)
         hits = sum(each.hits for each in caches)
         asked = hits + sum(each.misses for each in caches)
         if not asked:
             return _none()
-        rate = f"{hits / asked:.0%} of {asked} look-ups were hits"
+        rate = f"{hits / asked:.0%} of {asked} lookups were hits"
         if hits > 0.7 * asked:
             return Line("✔", rate)
         worst = max(caches, key=lambda each: each.misses)
-        return Line("✘", f"{rate}; {worst.name} missed {worst.misses} times", "a longer time to live, or more room")
+        return Line(
+            "✘", f"{rate}; {worst.name} missed {worst.misses} times", "use a longer time to live, or a larger cache"
+        )
 
 
 class Expiry(Advice):
@@ -61,16 +63,16 @@ class Expiry(Advice):
 
     name: ClassVar[str] = "ttl"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         # EXPIRE after SET is one key, not two.
         for_ever = practice.lasting - practice.expiring
         if for_ever > 0:
-            advice = "client.set(key, value, ex=300), unless it is no cache"
+            advice = "client.set(key, value, ex=300), unless the keys are not a cache"
             return Line("✘", f"{for_ever} keys were written to the server without a time to live", advice)
         if practice.expiring:
             return Line("✔", f"{practice.expiring} keys were written with a time to live")
-        return Line("?", "no key was written to a cache server", "run a command that does")
+        return Line("?", "no key was written to a cache server", "run a command that writes one")
 
 
 class Invalidation(Advice):
@@ -85,20 +87,20 @@ class Invalidation(Advice):
 
     name: ClassVar[str] = "invalidation"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         storm = practice.found("invalidation_storm")
         if storm:
-            return Line("✘", storm[0], "remove the keys that changed, one by one or by a version in the key")
+            return Line("✘", storm[0], "delete only changed keys, or put a version into the key")
         removed = sum(each.removals for each in _caches(practice))
         if removed:
-            return Line("✔", f"{removed} keys were removed one by one")
+            return Line("✔", f"{removed} keys were deleted individually")
         if practice.expiring:
-            return Line("✔", "keys are not removed; they expire")
+            return Line("✔", "keys expire and are not deleted")
         if not any(each.stores for each in _caches(practice)):
             return _none()
         return Line(
-            "✘", "keys were stored, and none was removed or expires", "remove them where their rows are written"
+            "✘", "keys were stored, but none was deleted or expires", "delete them where their rows are written"
         )
 
 
@@ -114,20 +116,18 @@ class Layers(Advice):
 
     name: ClassVar[str] = "layers"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         caches = [each for each in _caches(practice) if each.hits + each.misses]
         layers = {each.layer for each in caches if each.layer}
         if not caches:
             return _none()
         if len(layers) > 1:
-            return Line("✔", f"look-ups are answered by {len(layers)} layers: {', '.join(sorted(layers))}")
+            return Line("✔", f"lookups are answered by {len(layers)} layers: {', '.join(sorted(layers))}")
         busiest = max(caches, key=lambda each: each.hits)
         if busiest.hits < 100:
-            return Line("✔", "one layer is enough for so few look-ups")
-        return Line(
-            "✘", f"{busiest.name} was found {busiest.hits} times in one layer", "keep what is hot in the process"
-        )
+            return Line("✔", "one layer is enough for so few lookups")
+        return Line("✘", f"{busiest.name} had {busiest.hits} hits in one layer", "add an in-process cache for hot keys")
 
 
 class Warming(Advice):
@@ -142,13 +142,17 @@ class Warming(Advice):
 
     name: ClassVar[str] = "warming"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         cold = [name for name in practice.cold if name != _COMPILED]
         if cold:
-            return Line("✘", f"all first look-ups missed: {', '.join(cold[:3])}", "load what is read most at the start")
+            return Line(
+                "✘",
+                f"all first lookups missed: {', '.join(cold[:3])}",
+                "load the most frequently read values at startup",
+            )
         if practice.warmed:
-            return Line("✔", f"filled before the first look-up: {', '.join(practice.warmed[:3])}")
+            return Line("✔", f"filled before the first lookup: {', '.join(practice.warmed[:3])}")
         if any(each.hits for each in _caches(practice)):
-            return Line("✔", "the first look-ups found something")
+            return Line("✔", "the first lookups were hits")
         return _none()

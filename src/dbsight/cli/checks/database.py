@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 
 class Advice(Check):
-    """A line of the checklist: what it says depends on what the command did."""
+    """A line of the checklist, based on what the command did."""
 
     advisory: ClassVar[bool] = True
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """One answer, none where no command was looked into."""
+        """Yield one line if a command ran with dbsight attached, else none."""
         if evidence.inside is not None and evidence.inside.attached:
-            yield self.judge(evidence.inside.practice, evidence)
+            yield self.assess(evidence.inside.practice, evidence)
 
     @abstractmethod
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
 
 
 def names(engines: Sequence[Engine]) -> str:
@@ -46,19 +46,19 @@ class Pooling(Advice):
 
     name: ClassVar[str] = "pooling"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         worn = practice.found("pool_churn", "duplicate_pools", "connection_leak", "async_engine_sync_pool")
         without = [each for each in practice.servers() if each.kind in {"NullPool", "StaticPool"}]
         if worn:
-            return Line("✘", worn[0], "share one engine, and give back what it lends: with engine.connect() as …")
+            return Line("✘", worn[0], "share one engine, and return connections: with engine.connect() as …")
         if without:
-            return Line("✘", f"{without[0].kind}: no pool for {names(without)}", "leave poolclass out")
+            return Line("✘", f"{without[0].kind}: no pool for {names(without)}", "remove poolclass")
         limited = [each for each in practice.servers() if each.size]
         if limited:
             sizes = ", ".join(f"{each.name} {each.kind} of {each.size}" for each in limited[:3])
             return Line("✔", f"connections are pooled: {sizes}")
-        return Line("?", "no pool of connections to a server was seen", "run a command that connects to one")
+        return Line("?", "no connection pool to a server was used", "run a command that connects to one")
 
 
 class Indexes(Advice):
@@ -73,16 +73,18 @@ class Indexes(Advice):
 
     name: ClassVar[str] = "indexes"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         missing = practice.found("missing_index", "bad_plan")
         slow = practice.found("slow_query")
         if missing:
-            return Line("✘", missing[0], "create the index that the finding names")
+            return Line("✘", missing[0], "create the index from the finding")
         if slow:
-            return Line("✘", f"slow, and perhaps without an index: {slow[0]}", "look at its plan: EXPLAIN")
+            return Line("✘", f"slow, possibly without an index: {slow[0]}", "check the query plan: EXPLAIN")
         if evidence.inside is None or not evidence.inside.calls or practice.slow is None:
-            return Line("?", "no query was measured", "run a command that queries, with the rule slow_query on")
+            return Line(
+                "?", "no query was captured", "run a command that executes queries, with the rule slow_query enabled"
+            )
         return Line("✔", f"no query took {practice.slow:g} s or more on the data of this run")
 
 
@@ -99,20 +101,20 @@ class Timeouts(Advice):
 
     name: ClassVar[str] = "timeouts"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         if practice.limited:
             return Line("✔", "the application sets a timeout with a statement")
         known = [each for each in practice.servers() if each.limits is not None]
         without = [each for each in known if not each.limits]
         if without:
-            advice = 'connect_args={"options": "-c statement_timeout=5000"} for psycopg; see the page of doctor'
+            advice = 'connect_args={"options": "-c statement_timeout=5000"} for psycopg; see docs/doctor.md'
             return Line("✘", f"queries have no timeout: {names(without)}", advice)
         if known:
             return Line(
                 "✔", f"queries time out: {', '.join(sorted({each for one in known for each in one.limits or ()}))}"
             )
-        return Line("?", "no connection of SQLAlchemy to a server was seen", "run a command that connects to one")
+        return Line("?", "SQLAlchemy did not connect to a server", "run a command that connects to one")
 
 
 class Health(Advice):
@@ -127,17 +129,17 @@ class Health(Advice):
 
     name: ClassVar[str] = "health"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         known = [each for each in practice.servers() if each.pre_ping is not None]
         without = [each for each in known if not each.pre_ping]
         if practice.pings:
-            return Line("✔", f"{practice.pings} pings were seen")
+            return Line("✔", f"{practice.pings} pings were captured")
         if without:
             return Line("✘", f"broken connections are not detected: {names(without)}", "pool_pre_ping=True")
         if known:
             return Line("✔", f"connections are tested at checkout: {names(known)}")
-        return Line("?", "no connection of SQLAlchemy to a server was seen", "run a command that connects to one")
+        return Line("?", "SQLAlchemy did not connect to a server", "run a command that connects to one")
 
 
 class SlowLog(Advice):
@@ -152,8 +154,8 @@ class SlowLog(Advice):
 
     name: ClassVar[str] = "slow-log"
 
-    def judge(self, practice: Practice, evidence: Evidence) -> Line:
-        """The answer."""
+    def assess(self, practice: Practice, evidence: Evidence) -> Line:
+        """Return the line."""
         if practice.slow is None:
             return Line("✘", "slow queries are not reported", "OTEL_DBSIGHT_RULES=all")
-        return Line("✔", f"a query of {practice.slow:g} s or more is reported, with its line and its trace")
+        return Line("✔", f"a query of {practice.slow:g} s or more is reported with its call site and trace")

@@ -1,4 +1,4 @@
-"""Which distribution and which configurator win."""
+"""Which distribution and which configurator are selected."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class Distribution(Check):
     name: ClassVar[str] = "distribution"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         distro, advice = _winner(evidence.distro, evidence.distros, "DISTRO")
         configurator, more = _winner(evidence.configurator, evidence.configurators, "CONFIGURATOR")
         for kind, winner, help_ in (("distribution", distro, advice), ("configurator", configurator, more)):
             if not winner:
-                yield Line("✘", f"no {kind} of OpenTelemetry is found", help_)
+                yield Line("✘", f"no OpenTelemetry {kind} found", help_)
             elif help_:
-                yield Line("?", f"the {kind} {winner} wins over others", help_)
+                yield Line("?", f"the {kind} {winner} was selected among several", help_)
             else:
                 yield Line("✔", f"the {kind} is {winner}")
         if distro and configurator and (distro == "dbsight") != (configurator == "dbsight"):
             yield Line(
                 "✘",
-                f"the distribution is {distro} and the configurator is {configurator}: half of each is started",
+                f"the distribution is {distro} and the configurator is {configurator}: only part of each is started",
                 _whole(distro, evidence.configurators),
             )
 
 
 def _whole(distro: str, configurators: list[str]) -> str:
-    """The variables that start one distribution with its own configurator, which often has another name."""
+    """Return the variables that select one distribution and its configurator, which often has another name."""
     others = [name for name in configurators if name != "dbsight"]
     if distro == "dbsight" or not others:
         return "OTEL_PYTHON_DISTRO=dbsight OTEL_PYTHON_CONFIGURATOR=dbsight"
@@ -53,11 +53,11 @@ def _whole(distro: str, configurators: list[str]) -> str:
 
 
 def _winner(asked: str, installed: list[str], variable: str) -> tuple[str, str]:
-    """The name of what is started, empty when nothing is, and what to do about it."""
+    """Return the name that is selected, empty if none, and the advice."""
     if asked and asked not in installed:
         return "", f"OTEL_PYTHON_{variable}={asked} is not installed; one of {', '.join(installed) or 'none'}"
     if not installed:
         return "", "pip install dbsight"
     if asked or len(installed) == 1:
         return asked or installed[0], ""
-    return installed[0], f"say which: OTEL_PYTHON_{variable}=dbsight (there are {', '.join(installed)})"
+    return installed[0], f"select one: OTEL_PYTHON_{variable}=dbsight (installed: {', '.join(installed)})"

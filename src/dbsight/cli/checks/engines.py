@@ -1,4 +1,4 @@
-"""Where engines and pools are made."""
+"""Where engines and pools are created."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Engines(Check):
     name: ClassVar[str] = "engines"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         if evidence.inside is None:
             return
         practice = evidence.inside.practice
         for each in practice.engines[:_MAX_LINES]:
             shown = f"{each.system} {each.name}: {each.kind}"
             if each.where:
-                yield Line("✔", f"{shown}, made at {each.where}")
+                yield Line("✔", f"{shown}, created at {each.where}")
             else:
                 advice = "it is instrumented; start dbsight first to see where it is created"
                 yield Line("?", f"{shown}, created outside the application's code, or before dbsight started", advice)

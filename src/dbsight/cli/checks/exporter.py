@@ -1,4 +1,4 @@
-"""Whether anybody receives the spans."""
+"""Whether the endpoint is reachable."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ class Exporter(Check):
     name: ClassVar[str] = "exporter"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         if evidence.exporters and "otlp" not in " ".join(evidence.exporters):
-            yield Line("?", f"spans go to {', '.join(evidence.exporters)}", "OTEL_TRACES_EXPORTER=otlp sends them")
+            yield Line(
+                "?",
+                f"spans are exported to {', '.join(evidence.exporters)}",
+                "OTEL_TRACES_EXPORTER=otlp exports them to a collector",
+            )
             return
         host, _, port = evidence.endpoint.rpartition(":")
         if not host or not port.isdecimal():
@@ -39,7 +43,7 @@ class Exporter(Check):
             socket.create_connection((host, int(port)), timeout=2.0).close()
         except OSError as error:
             why = error.strerror or type(error).__name__
-            advice = "start a receiver there, or set OTEL_EXPORTER_OTLP_ENDPOINT"
+            advice = "start a collector there, or set OTEL_EXPORTER_OTLP_ENDPOINT"
             yield Line("✘", f"{evidence.endpoint} does not accept connections: {why}", advice)
         else:
             yield Line("✔", f"{evidence.endpoint} accepts connections")

@@ -25,7 +25,7 @@ class Ignored(Check):
     name: ClassVar[str] = "ignored"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         if evidence.inside is not None:
             for sentence in evidence.inside.practice.unused:
                 text, _, advice = sentence.partition(": ")

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from dbsight.cli.evidence import Evidence
 
 _BY_THEMSELVES: Final = frozenset({"sqlalchemy", "redis", "valkey", "pymongo", "pymemcache"})
-"""Modules that talk to a database without SQLAlchemy above them."""
+"""Modules that are used without SQLAlchemy."""
 _NAMES: Final = {"MySQLdb": "mysqlclient"}
-"""Modules whose instrumentor is called otherwise."""
+"""Modules whose instrumentor has a different name."""
 
 
 class Instrumented(Check):
@@ -32,13 +32,13 @@ class Instrumented(Check):
     name: ClassVar[str] = "instrumented"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         names = {each.name for each in evidence.instrumentors}
         for each in evidence.instrumentors:
             if each.conflict and not each.missing:
                 skipped = f"{each.name} of {each.package} is skipped: {each.conflict}"
                 if f"dbsight_{each.name}" in names:
-                    yield Line("✔", f"{skipped}; dbsight's own takes its place")
+                    yield Line("✔", f"{skipped}; dbsight's own is used instead")
                 else:
                     yield Line("✘", skipped, "install a version that it supports")
         inside = evidence.inside

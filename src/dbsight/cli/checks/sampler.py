@@ -28,11 +28,11 @@ class SamplerCheck(Check):
     name: ClassVar[str] = "sampler"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         described = evidence.inside.sampler if evidence.inside is not None else ""
         asked = evidence.sampler or "parentbased_always_on"
         shown = described.partition("{")[0] + f" ({asked})" if described else asked
-        # A sampler that was set in code or in a file is known from inside alone.
+        # A sampler that is set in code or in a file is known only inside the process.
         kept = _share(described) if described else _share(asked)
         if kept == 0:
             yield Line("✘", f"the sampler {shown} drops every trace", "OTEL_TRACES_SAMPLER=parentbased_always_on")
@@ -43,7 +43,7 @@ class SamplerCheck(Check):
 
 
 def _share(sampler: str) -> float | None:
-    """The share of new traces that is kept, by a sampler's description or setting; None when nobody can tell."""
+    """Return the share of sampled traces from a sampler's description or setting; None if unknown."""
     root = sampler.removeprefix("ParentBased{root:")
     if root.startswith("AlwaysOff") or root.endswith("always_off"):
         return 0.0

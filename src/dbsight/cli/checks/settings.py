@@ -25,7 +25,7 @@ class SettingsCheck(Check):
     name: ClassVar[str] = "settings"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         for complaint in evidence.complaints:
             yield Line("✘", complaint, "correct it; dbsight config prints all settings and their sources")
         if not evidence.complaints:

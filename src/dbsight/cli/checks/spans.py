@@ -28,10 +28,10 @@ class Spans(Check):
     name: ClassVar[str] = "spans"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         inside = evidence.inside
         if inside is None and not evidence.told:
-            yield Line("?", "no command was run", "dbsight doctor -- python app.py looks from inside")
+            yield Line("?", "no command was run", "dbsight doctor -- python app.py runs it and checks from inside")
             return
         if inside is None:
             yield Line(
@@ -44,10 +44,10 @@ class Spans(Check):
             yield Line("✘", f"{place} failed {counted(number, 'time')} and was skipped", "please report it")
         if not inside.attached:
             advice = "do not replace the provider after the start, or call dbsight.configure() after it"
-            yield Line("✘", f"the tracer provider {inside.provider} has no processor of dbsight", advice)
+            yield Line("✘", f"the tracer provider {inside.provider} has no dbsight span processor", advice)
         elif inside.calls:
             seen, made = counted(inside.calls, "query", "queries"), counted(inside.findings, "finding")
-            yield Line("✔", f"{seen} seen, {made} made")
+            yield Line("✔", f"{seen} captured, {made} reported")
         else:
             advice = "run a command that executes queries; see the check instrumented"
             yield Line("✘", "no database query was captured", advice)

@@ -1,4 +1,4 @@
-"""Whether something is switched off."""
+"""Whether something is disabled."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ class Switches(Check):
     name: ClassVar[str] = "switches"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         if evidence.sdk_disabled:
             yield Line("✘", "OTEL_SDK_DISABLED is true: nothing is recorded", "unset OTEL_SDK_DISABLED")
         if not evidence.enabled:
-            yield Line("✘", "dbsight is disabled", "unset OTEL_DBSIGHT_ENABLED, or enabled in the file")
+            yield Line(
+                "✘", "dbsight is disabled", "unset OTEL_DBSIGHT_ENABLED, or remove enabled = false from the file"
+            )
         if not evidence.sdk_disabled and evidence.enabled:
             yield Line("✔", "neither the SDK nor dbsight is disabled")
         disabled = [each.name for each in evidence.instrumentors if each.disabled and not each.missing]

@@ -1,4 +1,4 @@
-"""Whether the same query is seen twice."""
+"""Whether a client is instrumented twice."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ class Twice(Check):
     name: ClassVar[str] = "twice"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         inside = evidence.inside
         if inside is None:
             return
         twice = sorted({name for name in inside.instrumented if inside.instrumented.count(name) > 1})
         for name in twice:
-            yield Line("✘", f"instrumented twice: {name}", f"take the call of upstream's {name} out of the code")
+            yield Line(
+                "✘", f"instrumented twice: {name}", f"remove the call that instruments upstream's {name} from the code"
+            )
         for rival in inside.rivals:
-            yield Line("?", f"{rival} is loaded too", f"check whether {rival} makes spans for the same queries")
+            yield Line("?", f"{rival} is also loaded", f"check whether {rival} creates spans for the same queries")
         if not twice and not inside.rivals:
             yield Line("✔", "each client is instrumented once")

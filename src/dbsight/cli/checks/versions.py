@@ -26,7 +26,7 @@ class Versions(Check):
     name: ClassVar[str] = "versions"
 
     def look(self, evidence: Evidence) -> Iterator[Line]:
-        """The answers."""
+        """Yield the lines."""
         versions = evidence.versions
         shown = ", ".join(f"{name} {number}" for name, number in versions.items())
         yield Line("✔", f"Python {evidence.python}; {shown}")

@@ -19,7 +19,7 @@ _ERROR = 6  # times the limit
 
 
 class LongTransaction(WindowRule, SnapshotRule):
-    """A transaction stays open for too longer than the limit, often while idle.
+    """A transaction stays open for longer than the limit, often while idle.
 
         [ POST /order ------------------------------------------ ]
           [ BEGIN … UPDATE stock ]  call to a payment service  [ COMMIT ]
