@@ -60,6 +60,7 @@ class Verdict:
         seconds: Of the run with dbsight.
         operations: What dbsight saw.
         broken: Tests that pass without dbsight alone, with the ends of their tracebacks.
+        unsteady: Tests that failed once with dbsight, and then passed with it or failed without it.
         expected: Node ids of known differences.
         stale: Known differences that are none any more.
         swallowed: Places of dbsight that failed, and how often.
@@ -72,6 +73,7 @@ class Verdict:
     seconds: float = 0.0
     operations: int = 0
     broken: dict[str, str] = field(default_factory=dict)
+    unsteady: dict[str, str] = field(default_factory=dict)
     expected: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     swallowed: dict[str, int] = field(default_factory=dict)
@@ -205,7 +207,10 @@ def plain_run(suite: Suite, python: Path, chosen: tuple[str, ...], *, again: boo
 
 
 def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
-    """Run a suite twice and compare; what differs is run twice more, since some tests pass by luck alone."""
+    """Run a suite twice and compare; where they differ, run both again, since some tests pass by luck alone.
+
+    Again the whole of it is run: a test may fail only because of one that ran before it.
+    """
     verdict = Verdict(suite)
     chosen = (suite.full or suite.paths) if full else (*suite.quick, *suite.paths)
     seconds = SECONDS[full]
@@ -218,11 +223,12 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
         verdict.seconds = time.monotonic() - began
         broken = comparison.broken(plain, watched)
         if broken:
-            files = tuple(sorted({node.partition("::")[0] for node in broken}))
-            second = run_once(suite, interpreter, files, endpoint=endpoint, seconds=seconds)
+            second = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds)
             still = set(comparison.broken(plain, second)).intersection(broken)
-            lucky = run_once(suite, interpreter, files, endpoint="", seconds=seconds) if still else plain
-            broken = [node for node in broken if node in still and lucky.results.get(node) == "passed"]
+            lucky = run_once(suite, interpreter, chosen, endpoint="", seconds=seconds) if still else plain
+            steady = [node for node in broken if node in still and lucky.results.get(node) == "passed"]
+            verdict.unsteady = {node: told(watched, node) for node in broken if node not in steady}
+            broken = steady
     except (Missing, Unavailable) as reason:
         verdict.trouble = str(reason)
         return verdict
@@ -237,7 +243,7 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
         if any(comparison.matches(entry, node) for entry in listed):
             verdict.expected.append(node)
         else:
-            verdict.broken[node] = watched.tails.get(node, watched.results.get(node, "was not run"))
+            verdict.broken[node] = told(watched, node)
     run = [node for node, outcome in plain.results.items() if outcome == "passed"]
     verdict.stale = [
         entry["test"]
@@ -246,6 +252,11 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
         and not any(comparison.matches(entry, node) for node in verdict.expected)
     ]
     return verdict
+
+
+def told(run: Run, node: str) -> str:
+    """What a run says of a test that did not pass: the end of its traceback, or its outcome."""
+    return run.tails.get(node, run.results.get(node, "was not run"))
 
 
 def tell(verdict: Verdict) -> None:
@@ -264,8 +275,9 @@ def tell(verdict: Verdict) -> None:
         print(f"  swallowed in {place}: {count} times")
     for line in verdict.said:
         print(f"  {line}")
-    for node, tail in verdict.broken.items():
-        print(f"  only with dbsight: {node}\n    " + "\n    ".join(tail.splitlines()[-25:]))
+    for what, nodes in (("only with dbsight", verdict.broken), ("failed once with dbsight", verdict.unsteady)):
+        for node, tail in nodes.items():
+            print(f"  {what}: {node}\n    " + "\n    ".join(tail.splitlines()[-25:]))
     for entry in verdict.stale:
         print(f"  differs no longer, remove it from {comparison.DIFFERENCES.name}: {entry}", flush=True)
 

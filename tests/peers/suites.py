@@ -93,7 +93,7 @@ def _sqlalchemy(version: str, needs: tuple[str, ...]) -> tuple[Suite, ...]:
     newest = series == "2.0"
     suites = [
         Suite(
-            name=f"sqlalchemy-{series}",
+            name=f"sqlalchemy-{series}-orm",
             paths=_ORM,
             full=_ORM_FULL,
             needs=(*needs, "aiosqlite"),
@@ -158,6 +158,8 @@ SUITES: tuple[Suite, ...] = (
     *_sqlalchemy("2.0.58", _TYPING),
     *_sqlalchemy("2.1.9", _TYPING),
     *_redis("5.3.1", "redis-entraid", "cryptography"),
+    *_redis("6.4.0", "redis-entraid", "cryptography"),
+    *_redis("7.4.1", "redis-entraid", "pybreaker", "aiohttp", "xxhash", "cryptography"),
     *_redis("8.1.0", "redis-entraid", "pybreaker", "aiohttp", "xxhash", "cryptography", "click"),
     Suite(
         *("asyncpg", "asyncpg", "0.32.0"),
@@ -175,6 +177,12 @@ SUITES: tuple[Suite, ...] = (
         calls=False,  # nobody but the instrumentation of its driver sees queries
         ci=True,
         what="pool, queries, prepared statements, cursors, transactions",
+    ),
+    Suite(
+        *("aiosqlite", "aiosqlite", "0.22.1"),
+        paths=("aiosqlite/tests/smoke.py",),
+        calls=False,  # SQLAlchemy's dialect tells of its queries; here is none
+        ci=True,
     ),
     Suite(
         *("dogpile.cache", "dogpile.cache", "1.5.0"),
