@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matrix.environments import tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).parent
 DIFFERENCES = HERE / "differences.toml"
@@ -33,6 +38,24 @@ class Run:
     swallowed: dict[str, int] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     operations: int = 0
+
+
+def kept(python: Path, described: object, run: Callable[[], dict[str, Any]], *, again: bool = False) -> dict[str, Any]:
+    """What came of a run without dbsight, which is kept within its virtual environment: once for its versions.
+
+    Args:
+        python: The environment's interpreter.
+        described: What was run; its ``repr`` tells it from others.
+        run: Runs it; what comes of it is written as JSON.
+        again: Whether it is run even if it was before.
+    """
+    file = python.parents[1] / "plain" / f"{hashlib.sha256(repr(described).encode()).hexdigest()[:16]}.json"
+    if again or not file.exists():
+        came = run()
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(came), encoding="utf-8")
+    read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return read
 
 
 def broken(plain: Run, watched: Run) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import subprocess
@@ -19,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from embedded import Unavailable
-from matrix.environments import CACHE, RUNNING, Environment, Missing
+from matrix.environments import RUNNING, Environment, Missing
 from peers import comparison, sources
 from peers.applications import table
 from peers.comparison import RECORD, Run
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-KEPT = CACHE.parent / "peers"
 APPLICATIONS = "applications"
 SECONDS = {False: 900, True: 3000}
 """s that one run of a suite may take: of its default selection, and of all of it."""
@@ -150,6 +148,17 @@ def filling(database: Database) -> dict[str, str]:
     return {**{name: str(getattr(database, name)) for name in known}, "auth": auth}
 
 
+def compiled(python: Path) -> Path:
+    """The interpreter of an environment, whose packages are compiled once: the suites do not write there."""
+    stamp = python.parents[1] / "compiled"
+    if not stamp.exists():
+        packages = subprocess.check_output([python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])
+        # Some packages bring files that no Python of today compiles.
+        subprocess.run([python, "-m", "compileall", "-qq", packages.decode().strip()], check=False)
+        stamp.touch()
+    return python
+
+
 def run_once(suite: Suite, python: Path, chosen: tuple[str, ...], *, endpoint: str, seconds: int) -> Run:
     """Run a suite on a server of its own; with dbsight when there is an ``endpoint``.
 
@@ -158,7 +167,9 @@ def run_once(suite: Suite, python: Path, chosen: tuple[str, ...], *, endpoint: s
     """
     with tempfile.TemporaryDirectory(prefix="dbsight-peers-") as directory, database_of(suite) as values:
         results = Path(directory) / "results.json"
-        source = sources.unpack(suite.package, suite.version, Path(directory) / "source", suite.shadows)
+        source = sources.unpack(suite.archive(), Path(directory) / "source", suite.shadows)
+        for name, text in suite.files.items():
+            (source / name).write_text(text.format(**values), encoding="utf-8")
         foreign = ("OTEL_", "PYTHON", "PYTEST", "DBSIGHT", "PG")
         env = {name: value for name, value in os.environ.items() if not name.startswith(foreign) and name != "CI"}
         env |= {name: value.format(**values) for name, value in suite.environment.items()}
@@ -191,19 +202,17 @@ def run_once(suite: Suite, python: Path, chosen: tuple[str, ...], *, endpoint: s
 
 
 def plain_run(suite: Suite, python: Path, chosen: tuple[str, ...], *, again: bool, seconds: int) -> Run:
-    """The results without dbsight; from an earlier run where there was one of the same release, Python and selection.
+    """The results without dbsight; from an earlier run in this environment, where there was one of this selection.
 
     Raises:
         Missing: It did not get to its end.
     """
-    described = repr((suite.requirements, suite.arguments, sorted(suite.environment.items()), chosen, str(python)))
-    kept = KEPT / f"{suite.name}-{hashlib.sha256(described.encode()).hexdigest()[:12]}.json"
-    if kept.exists() and not again:
-        return Run(**json.loads(kept.read_text(encoding="utf-8")))
-    run = run_once(suite, python, chosen, endpoint="", seconds=seconds)
-    KEPT.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"results": run.results, "tails": run.tails}), encoding="utf-8")
-    return run
+    described = (suite.name, suite.arguments, sorted(suite.environment.items()), chosen)
+
+    def run() -> dict[str, Any]:
+        return vars(run_once(suite, python, chosen, endpoint="", seconds=seconds))
+
+    return Run(**comparison.kept(python, described, run, again=again))
 
 
 def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
@@ -216,7 +225,7 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
     seconds = SECONDS[full]
     try:
         python = Environment(suite.requirements if "pytest" in str(suite.needs) else (*suite.requirements, "pytest"))
-        interpreter = python.build()
+        interpreter = compiled(python.build())
         plain = plain_run(suite, interpreter, chosen, again=again, seconds=seconds)
         began = time.monotonic()
         watched = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds)

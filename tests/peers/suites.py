@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from peers import sources
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Suite:
     """A library's own tests, taken from its source distribution.
 
-    In ``arguments`` and ``environment``, ``{host}``, ``{port}``, ``{user}``, ``{password}``, ``{name}`` and
+    In ``arguments``, ``environment`` and ``files``, ``{host}``, ``{port}``, ``{user}``, ``{password}``, ``{name}`` and
     ``{auth}`` (user and password as in a URL) are those of the server's database.
 
     Attributes:
@@ -29,6 +32,9 @@ class Suite:
         server: ``postgresql``, ``mariadb`` or ``redis``, or empty.
         extensions: Whether PostgreSQL must come with the extension citext.
         prepare: Statements for the new database, before the tests.
+        files: Texts of files that the tests read, by their names in the source distribution; braces are doubled.
+        debian: Source package of Debian's, where the source distribution comes without tests: ``name=1.0-1``, and the
+            release that has it.
         shadows: Directories of the source distribution that would be imported instead of the installed package.
         calls: Whether it talks to a database or Redis in the test's process, so that operations must be seen.
         ci: Whether continuous integration runs it.
@@ -47,6 +53,8 @@ class Suite:
     server: str = ""
     extensions: bool = False
     prepare: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    debian: tuple[str, str] | None = None
     shadows: tuple[str, ...] = ()
     calls: bool = True
     ci: bool = False
@@ -56,6 +64,14 @@ class Suite:
     def requirements(self) -> tuple[str, ...]:
         """What is installed beside dbsight."""
         return (f"{self.package}=={self.version}", *self.needs)
+
+    def archive(self) -> Path:
+        """What its tests are unpacked from.
+
+        Raises:
+            Missing: It cannot be had.
+        """
+        return sources.debian_archive(*self.debian) if self.debian else sources.archive(self.package, self.version)
 
 
 SCHEMAS = ("CREATE SCHEMA test_schema", "CREATE SCHEMA test_schema_2")
@@ -153,6 +169,11 @@ def _redis(version: str, *needs: str) -> tuple[Suite, ...]:
 
 _TYPING = ("typing-extensions", "greenlet", "pytest<9", "pytest-xdist")
 
+_PYMYSQL = (
+    '{{"host": "{host}", "port": {port}, "user": "{user}", "password": "{password}", '
+    '"database": "%s", "use_unicode": true, "local_infile": %s}}'
+)
+
 SUITES: tuple[Suite, ...] = (
     *_sqlalchemy("1.4.54", ("greenlet", "pytest<7.5", "pytest-xdist<3.4", "mock")),
     *_sqlalchemy("2.0.58", _TYPING),
@@ -183,6 +204,16 @@ SUITES: tuple[Suite, ...] = (
         paths=("aiosqlite/tests/smoke.py",),
         calls=False,  # SQLAlchemy's dialect tells of its queries; here is none
         ci=True,
+    ),
+    Suite(
+        *("pymysql", "pymysql", "1.1.1"),
+        paths=("pymysql/tests",),
+        server="mariadb",
+        debian=("python-pymysql=1.1.1-2", "trixie"),
+        prepare=("CREATE DATABASE IF NOT EXISTS test1", "CREATE DATABASE IF NOT EXISTS test2"),
+        files={"pymysql/tests/databases.json": f"[{_PYMYSQL % ('test1', 'true')}, {_PYMYSQL % ('test2', 'false')}]"},
+        calls=False,
+        what="everything, on one MariaDB",
     ),
     Suite(
         *("dogpile.cache", "dogpile.cache", "1.5.0"),
@@ -251,9 +282,9 @@ SUITES: tuple[Suite, ...] = (
 
 
 UNTESTED = {
-    "psycopg and psycopg_pool": "their source distributions come without tests. SQLAlchemy's dialect suite runs "
-    "through psycopg, and the contract tests of connection pools in `tests/integration/pools` stand for psycopg_pool.",
-    "PyMySQL": "its source distribution comes without tests; SQLAlchemy's dialect suite runs through it.",
+    "psycopg and psycopg_pool": "their source distributions come without tests, and Debian's source package could "
+    "not be had. SQLAlchemy's dialect suite runs through psycopg, and the contract tests of connection "
+    "pools in `tests/integration/pools` stand for psycopg_pool.",
     "redis-py's tests of clusters, sentinels, TLS and modules": "they need servers beyond one.",
 }
 """Libraries whose suites are not run, and why."""

@@ -18,6 +18,7 @@ import pytest
 
 from e2e import runner
 from matrix.environments import Environment, Missing
+from peers import comparison
 from peers.applications import monitor, reviewed
 from peers.applications.table import APPLICATIONS, BESIDE
 
@@ -59,7 +60,7 @@ def application(request):
 def runs(application, observe, tmp_path, request):
     """The application, run twice."""
     try:
-        python = str(Environment((*application.packages, *BESIDE)).build())
+        python = Environment((*application.packages, *BESIDE)).build()
     except Missing as reason:
         if os.environ.get("CI") == "true":
             pytest.fail(str(reason), pytrace=False)
@@ -74,10 +75,14 @@ def runs(application, observe, tmp_path, request):
         directory.mkdir()
         journal = tmp_path / f"{name}.journal"
         program = [str(WITNESS), str(journal), str(application.workload)]
-        return program, {"cwd": directory, "env": env, "python": python, "timeout": SECONDS}
+        return program, {"cwd": directory, "env": env, "python": str(python), "timeout": SECONDS}
 
-    program, options = arguments("plain")
-    plain = runner.run_instrumented(program, prefix=(), **options).check()
+    def run_plainly():
+        program, options = arguments("plain")
+        return vars(runner.run_instrumented(program, prefix=(), **options).check())
+
+    described = (application.workload.read_text(encoding="utf-8"), WITNESS.read_text(encoding="utf-8"))
+    plain = runner.CompletedRun(**comparison.kept(python, described, run_plainly))
     if server:
         request.getfixturevalue("empty_redis")()
     program, options = arguments("observed")
