@@ -52,7 +52,7 @@ def kept(python: Path, described: object, run: Callable[[], dict[str, Any]], *, 
     file = python.parents[1] / "plain" / f"{hashlib.sha256(repr(described).encode()).hexdigest()[:16]}.json"
     if again or not file.exists():
         came = run()
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(came), encoding="utf-8")
     read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return read

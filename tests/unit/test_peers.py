@@ -2,8 +2,9 @@
 
 import pytest
 
-from matrix.environments import tomllib
-from peers.comparison import DIFFERENCES, Run, broken, compared, matches
+from matrix.environments import Environment, tomllib
+from peers import run
+from peers.comparison import DIFFERENCES, Run, broken, compared, kept, matches
 from peers.suites import SUITES, selected
 
 
@@ -41,3 +42,46 @@ def test_a_name_selects_every_suite_that_begins_so():
     assert {suite.name for suite in selected(["redis-5"], ci=False)} == {"redis-5", "redis-5-asyncio"}
     with pytest.raises(LookupError, match="no suite nothing"):
         selected(["nothing"], ci=False)
+
+
+@pytest.mark.parametrize(
+    ("watched", "again", "plain_again", "is_broken"),
+    [
+        ("failed", "failed", "passed", True),
+        ("failed", "passed", "passed", False),
+        ("failed", "failed", "failed", False),
+    ],
+)
+def test_a_test_that_fails_by_chance_is_told_but_is_no_failure(
+    monkeypatch, tmp_path, watched, again, plain_again, is_broken
+):
+    """Only what fails twice with dbsight, and passes twice without it, is its fault; each run is of the whole suite."""
+    outcomes = {"": ["passed", plain_again], "http://sink": [watched, again]}
+    ran = []
+
+    def run_once(suite, python, chosen, *, endpoint, seconds):
+        ran.append(chosen)
+        return Run({"test_a": "passed", "test_b": outcomes[endpoint].pop(0)})
+
+    monkeypatch.setattr(run, "run_once", run_once)
+    monkeypatch.setattr(run, "compiled", lambda python: python)
+    monkeypatch.setattr(Environment, "build", lambda _: tmp_path / "bin" / "python")
+    verdict = run.judge(run.Suite("some", "some", "1.0", calls=False), endpoint="http://sink", full=False, again=False)
+    assert (verdict.bad, list(verdict.broken)) == (is_broken, ["test_b"] if is_broken else [])
+    assert list(verdict.unsteady) == ([] if is_broken else ["test_b"])
+    assert set(ran) == {("tests",)}
+
+
+def test_a_run_without_dbsight_is_kept_with_its_environment(tmp_path):
+    """Once for what was run, until it is asked for again or the environment is gone."""
+    ran = []
+
+    def once():
+        ran.append(1)
+        return {"results": {"test_a": "passed"}, "number": len(ran)}
+
+    python = tmp_path / "bin" / "python"
+    numbers = [kept(python, described, once)["number"] for described in ("suite", "suite", "other", "suite")]
+    assert numbers == [1, 1, 2, 1]
+    assert kept(python, "suite", once, again=True)["number"] == 3
+    assert kept(tmp_path / "another" / "bin" / "python", "suite", once)["number"] == 4
