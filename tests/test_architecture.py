@@ -15,6 +15,7 @@ LAYERS = (
     ("recording",),
     ("span", "export"),
     ("instrument", "detect", "plans", "monitor", "report"),
+    ("slow_plans",),
     ("analyzer",),
     ("processor",),
     ("exit_report", "sigterm"),

@@ -34,6 +34,7 @@ from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.metrics import Metrics
 from dbsight.safety import failed, guard
+from dbsight.slow_plans import SlowPlans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ class Analyzer(Consumer):
         self._clock = clock
         self._lock = threading.RLock()
         settings = settings or config.current()
+        self._users = 0
         self.windows = Windows(clock, settings.max_windows, self._evict, self._start_sweeper)
         self.alerts = Alerts(settings, clock)
         self.stats = Stats()
@@ -93,6 +95,7 @@ class Analyzer(Consumer):
             process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
         self.alert_log = AlertLog(logger_provider, meter_provider)
+        self.plans = SlowPlans(self.stats, self.metrics, self.log)
         self.origins: tuple[object, ...] = ()
         self._origin: object | None = None  # the latest of them
         self._examined_ns = clock()
@@ -107,7 +110,6 @@ class Analyzer(Consumer):
         }
         self._sweeper: threading.Thread | None = None
         self._stop = threading.Event()  # the sweeper ends: the last processor was shut down
-        self._users = 0
         self.retired = False  # nobody uses it any more; a new processor gets a new one
 
     # -- Life ---------------------------------------------------------------------------------------------------
@@ -122,6 +124,8 @@ class Analyzer(Consumer):
         self._most = settings.max_operations_per_window
         self._limits = SlowThresholds(settings)
         self._max_age_ns = int(settings.max_window_age * _SECOND)
+        if self._users:
+            self.plans.use(settings, self.judge, self._limits.lowest)
 
     def subscribe(self) -> None:
         """Consume records on behalf of one more processor."""
@@ -129,6 +133,7 @@ class Analyzer(Consumer):
             self._users += 1
             if self._users == 1:
                 self._stop.clear()
+                self.plans.use(self.settings, self.judge, self._limits.lowest)
                 recording.subscribe(self)
                 atexit.register(self.finish)
                 _alive.append(self)
@@ -141,6 +146,7 @@ class Analyzer(Consumer):
         if last:
             self._stop.set()
             self.finish()
+            self.plans.stop()
             recording.unsubscribe(self)
             atexit.unregister(self.finish)
             if self in _alive:
@@ -169,6 +175,7 @@ class Analyzer(Consumer):
         self._sweeper = None
         self._stop = threading.Event()
         self._known = {}
+        self.plans.after_fork()
         self.stats.reset()
         self.pools.reset()
         self.caches.reset()
@@ -217,6 +224,8 @@ class Analyzer(Consumer):
                     self.metrics.record(operation, verdict)
         else:
             self._count(operations)
+        if self.plans.active:
+            self.plans.take(operations, windows, verdicts)
         by_window: dict[OpenWindow, list[Operation]] = {}
         for operation, window in zip(operations, windows, strict=True):
             if window is not None:
@@ -268,6 +277,8 @@ class Analyzer(Consumer):
         if window is not None:
             window.rename()  # limits may be the route's
         findings = self.judge.visit(operation, window)
+        if self.plans.active:
+            findings = tuple(map(self.plans.with_plan, findings))
         query_class, threshold = self._limits.classify(operation, window.name if window is not None else "")
         for found in findings:
             if window is not None:
@@ -345,7 +356,7 @@ class Analyzer(Consumer):
             window.calls,
             window.db_time,
             request=window.request,
-            findings=(*groups, *window.singles.values()),
+            findings=(*groups, *map(self.plans.with_plan, window.singles.values())),
         )
         self.stats.close(summary)
         self.metrics.close(summary)
@@ -482,6 +493,7 @@ class Analyzer(Consumer):
             self.drain()
             for window in self.windows.all():
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
+            self.plans.finish()
             self.examine()
         except Exception:
             failed("analyzer.finish")

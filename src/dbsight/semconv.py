@@ -69,6 +69,10 @@ LOCK_BACKOFF: Final = "dbsight.lock.backoff"  # fixed | growing | none
 ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"
 ORM_LOAD: Final = "dbsight.orm.load"  # lazy | eager | deferred | expired | inherited | generated
 FINDING_IDS: Final = "dbsight.finding.ids"  # string[]
+PLAN_EVENT: Final = "dbsight.plan"  # a log event; its body is the plan as a tree
+PLAN_HASH: Final = "dbsight.plan.hash"  # the same for the same steps on the same tables and indexes
+PLAN_COST: Final = "dbsight.plan.cost"  # estimated, in the database's unit
+PLAN_ISSUES: Final = "dbsight.plan.issues"  # string[]
 CONNECTION_ID: Final = "dbsight.connection.id"
 
 # -- Our own: on the local root -----------------------------------------------------------------------------------

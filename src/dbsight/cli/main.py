@@ -74,7 +74,8 @@ def baseline() -> None:
 def save(run: Path, output: Path) -> None:
     """Write the findings of a saved RUN to a file that OTEL_DBSIGHT_BASELINE names."""
     try:
-        number = write_baseline((merged.finding for merged in _read(run).findings), output)
+        snapshot = _read(run)
+        number = write_baseline((merged.finding for merged in snapshot.findings), output, snapshot.statements)
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
     click.echo(f"{counted(number, 'finding')} in {output}; OTEL_DBSIGHT_BASELINE={output} suppresses them")

@@ -29,6 +29,7 @@ QueryText = Literal["sanitized", "raw", "off"]
 Parameters = Literal["off", "hash", "full"]
 CodeLocation = Literal["on", "slow", "off"]
 Explain = Literal["off", "slow", "always_once"]
+IndexProof = Literal["safe", "transaction", "scratch"]
 
 _PRESET: Parser[Preset] = choice(("development", "balanced", "production", "high_traffic"))
 _REDIS_PRESET: Parser[RedisPreset] = choice(("minimal", "balanced", "high_performance"))
@@ -37,6 +38,7 @@ _QUERY_TEXT: Parser[QueryText] = choice(("sanitized", "raw", "off"))
 _PARAMETERS: Parser[Parameters] = choice(("off", "hash", "full"))
 _CODE_LOCATION: Parser[CodeLocation] = choice(("on", "slow", "off"))
 _EXPLAIN: Parser[Explain] = choice(("off", "slow", "always_once"))
+_INDEX_PROOF: Parser[IndexProof] = choice(("safe", "transaction", "scratch"))
 
 
 @overload
@@ -230,9 +232,19 @@ class Settings:
     )
     explain: Explain = setting(
         "off",
-        "Explain SELECT statements: never, when they are slow, or once each.",
+        "Explain SELECT statements on a connection of dbsight's own: never, when they are slow, or also each once.",
         _EXPLAIN,
-        planned=True,
+    )
+    explain_interval: float = setting(
+        600.0, "Ask for the plan of a statement at most once within this time.", parsers.duration
+    )
+    explain_per_minute: int = setting(10, "Maximum number of plans that are asked for per minute.", whole(1))
+    index_proof: IndexProof = setting(
+        "safe",
+        "How an index is proved before it is advised: without a change to the server (`safe`), by creating it on"
+        " PostgreSQL in a transaction that is rolled back (`transaction`), or with a sample of the rows in a scratch"
+        " schema on MariaDB and MySQL (`scratch`).",
+        _INDEX_PROOF,
     )
     sqlcommenter: bool = setting(
         False, "Append the trace context to every statement as a SQL comment.", parsers.boolean, planned=True

@@ -10,12 +10,14 @@ from __future__ import annotations
 from abc import ABC
 from typing import TYPE_CHECKING, ClassVar
 
+from dbsight.model import Finding
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.config import Settings
     from dbsight.detect.window import Window
-    from dbsight.model import Category, Finding, Operation, Snapshot
+    from dbsight.model import Category, ExplainedQuery, Operation, Snapshot
     from dbsight.recording import OpenWindow
 
 
@@ -67,6 +69,34 @@ class WindowRule(Rule):
         Its operations were passed to ``complete`` before and are no longer available.
         """
         return ()
+
+
+class PlanRule(Rule):
+    """A rule that looks at the plan of a query, on a thread of its own, some time after the query ran."""
+
+    def judge(self, explained: ExplainedQuery) -> Iterable[Finding]:
+        """Look at one plan."""
+        return ()
+
+    def about(self, explained: ExplainedQuery, id: str) -> Finding:  # noqa: A002 - what a finding calls it
+        """A finding about the query, without its texts."""
+        operation = explained.operation
+        return Finding(
+            rule=self.name,
+            id=id,
+            severity="warning",
+            category=self.category,
+            title="",
+            description="",
+            impact=0.0,
+            statement=operation.statement,
+            database=operation.database,
+            call_site=operation.call_site,
+            relationship=operation.relationship,
+            trace=f"{operation.context.trace_id:032x}" if operation.context is not None else "",
+            route=explained.route,
+            plan=explained.summary,
+        )
 
 
 class SnapshotRule(Rule):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.detect.rule import PlanRule, SnapshotRule, WindowRule
 from dbsight.detect.rules import RULES, make_rules
 from dbsight.detect.suppressions import Suppressions
 from dbsight.safety import dropped, failed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.detect.rule import Rule
     from dbsight.detect.window import Window
-    from dbsight.model import Finding, Operation, Snapshot
+    from dbsight.model import ExplainedQuery, Finding, Operation, Snapshot
     from dbsight.recording import OpenWindow
 
 _MAX_FINDINGS_PER_WINDOW: Final = 100
@@ -36,6 +36,7 @@ class RuleRunner:
         completers: Rules that check a window, or a part of one that reached its bounds.
         closers: Rules that check the totals of a window.
         examiners: Rules that check the totals of the process.
+        planners: Rules that check the plans of slow queries.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,6 +44,7 @@ class RuleRunner:
         every = make_rules(settings)
         rules = [rule for rule in every if isinstance(rule, WindowRule)]
         self.examiners = [rule for rule in every if isinstance(rule, SnapshotRule)]
+        self.planners = [rule for rule in every if isinstance(rule, PlanRule)]
         self.visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
@@ -107,12 +109,28 @@ class RuleRunner:
                 if self.suppressions.passes(found):
                     yield found
 
+    def judge_plan(self, explained: ExplainedQuery) -> Iterator[Finding]:
+        """What is to be said of the plan of one query."""
+        allowed = explained.operation.allowed | explained.operation.statement.allowed
+        for rule in tuple(self.planners):
+            if rule.name in allowed or "all" in allowed:
+                continue
+            try:
+                findings = list(rule.judge(explained))
+            except Exception:
+                self._switch_off(rule)
+                continue
+            for found in findings:
+                if self.suppressions.passes(found):
+                    yield found
+
     def _switch_off(self, rule: Rule) -> None:
         failed(f"rule {rule.name} (disabled for this process)")
         self.examiners = [other for other in self.examiners if other is not rule]
         self.visitors = [other for other in self.visitors if other is not rule]
         self.completers = [other for other in self.completers if other is not rule]
         self.closers = [other for other in self.closers if other is not rule]
+        self.planners = [other for other in self.planners if other is not rule]
 
 
 def _placed(found: Finding, context: SpanContext | None, window: OpenWindow | None) -> Finding:

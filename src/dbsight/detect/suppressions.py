@@ -10,13 +10,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from dbsight.model import PlanSummary
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dbsight.config import Settings
-    from dbsight.model import Finding, Statement
+    from dbsight.model import Finding, Statement, StatementTotals
 
 logger = logging.getLogger("dbsight")
 
@@ -151,8 +152,17 @@ def _describe(entry: Mapping[str, Any]) -> str:
 
 
 # -- Baseline -----------------------------------------------------------------------------------------------------
-def write_baseline(findings: Iterable[Finding], path: str | os.PathLike[str] = DEFAULT_BASELINE) -> int:
+def write_baseline(
+    findings: Iterable[Finding],
+    path: str | os.PathLike[str] = DEFAULT_BASELINE,
+    statements: Iterable[StatementTotals] = (),
+) -> int:
     """Write the known findings, which are no longer reported; the file is replaced atomically.
+
+    Args:
+        findings: Those.
+        path: The file.
+        statements: Their plans, where known, are what later plans are compared with.
 
     Returns:
         The number of findings.
@@ -167,6 +177,15 @@ def write_baseline(findings: Iterable[Finding], path: str | os.PathLike[str] = D
         "schema": BASELINE_SCHEMA,
         "dbsight": __version__,
         "findings": [entries[key] for key in sorted(entries)],
+        "plans": {
+            totals.statement.fingerprint: {
+                "hash": totals.plan.hash,
+                "cost": totals.plan.cost,
+                "issues": list(totals.plan.issues),
+            }
+            for totals in statements
+            if totals.plan is not None
+        },
     }
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
@@ -186,6 +205,30 @@ def read_baseline(path: str | os.PathLike[str]) -> frozenset[str]:
         OSError: The file does not exist or cannot be read.
         ValueError: The file is not a baseline, or its schema is newer than this version supports.
     """
+    entries = _load(path).get("findings")
+    if not isinstance(entries, list):
+        raise ValueError("the file is not a dbsight baseline")  # noqa: TRY004 - the file's fault, not a caller's
+    return frozenset(each["id"] for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str))
+
+
+def read_plans(path: str | os.PathLike[str] | None) -> dict[str, PlanSummary]:
+    """Read the plans of a baseline by fingerprint; none where there is no such file, or it cannot be used."""
+    if not path:
+        return {}
+    try:
+        saved = _load(path).get("plans")
+    except (OSError, ValueError):
+        return {}  # Suppressions warns of it
+    found = {}
+    for fingerprint, plan in saved.items() if isinstance(saved, dict) else ():
+        if isinstance(plan, dict) and isinstance(plan.get("hash"), str) and isinstance(plan.get("issues"), list):
+            cost = plan.get("cost")
+            issues = tuple(each for each in plan["issues"] if isinstance(each, str))
+            found[fingerprint] = PlanSummary(plan["hash"], cost if isinstance(cost, (int, float)) else None, issues)
+    return found
+
+
+def _load(path: str | os.PathLike[str]) -> dict[str, Any]:
     file = Path(path)
     if file.stat().st_size > _MAX_BASELINE:
         raise ValueError("the file is too large")
@@ -199,7 +242,4 @@ def read_baseline(path: str | os.PathLike[str]) -> frozenset[str]:
         raise ValueError(
             f"its schema is {saved['schema']}, and this version supports {BASELINE_SCHEMA}: upgrade dbsight"
         )
-    entries = saved.get("findings")
-    if not isinstance(entries, list):
-        raise ValueError("the file is not a dbsight baseline")  # noqa: TRY004 - as above
-    return frozenset(each["id"] for each in entries if isinstance(each, dict) and isinstance(each.get("id"), str))
+    return saved

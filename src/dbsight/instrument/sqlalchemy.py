@@ -14,10 +14,11 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import config, recording, span
-from dbsight.instrument import aiosqlite, orm, transactions
+from dbsight.instrument import aiosqlite, orm, replays, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.sqlalchemy_call import StatementCall
+from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
 
@@ -83,6 +84,12 @@ class Watcher:
         self.open: dict[int, StatementCall] = {}  # by identity of the DBAPI connection
         self._patches = Patches()
         self._known: set[type] = set()
+        self._calls: type[StatementCall] = StatementCall
+
+    def keep_replays(self, policy: replays.Policy | None) -> None:
+        """Keep what plans are asked for with, or no longer."""
+        ReplayableCall.policy = policy
+        self._calls = StatementCall if policy is None else ReplayableCall
 
     def watch(self, dialect: type) -> None:
         """Wrap the methods of a dialect's class, and of the classes that it is derived from, each once."""
@@ -113,7 +120,7 @@ class Watcher:
             return _Suppressing() if engine.suppresses_driver() else None
         if context.__dict__.get("_dbsight_executing"):  # a method that calls the same one of its base class
             return None
-        return StatementCall.begin(self, engine, cursor, statement, parameters, context)
+        return self._calls.begin(self, engine, cursor, statement, parameters, context)
 
     def _execute_plain(
         self, dialect: Any, cursor: Any, statement: str, context: Any = None
@@ -197,6 +204,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         patches.listen(Session, "after_soft_rollback", orm.after_flush)
         patches.listen(Session, "after_begin", transactions.session_began)
         recording.on_root_ending(watcher.root_ending)
+        replays.follow(watcher.keep_replays)
         self._pools = PoolWatcher(watcher.open, StatementCall.finish, watcher.watch)
         self._pools.install(kwargs.get("meter_provider"))
 
@@ -205,6 +213,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         if watcher is None:
             return
         recording.off_root_ending(watcher.root_ending)
+        replays.unfollow(watcher.keep_replays)
         if self._pools is not None:
             self._pools.uninstall()
             self._pools = None

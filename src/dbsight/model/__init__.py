@@ -28,7 +28,7 @@ from dbsight.model.finding import (
     WindowSummary,
 )
 from dbsight.model.monitoring import PRIORITIES, Alert, AlertSeverity, Priority, Recommendation, RouteTotals
-from dbsight.model.plan import IndexAdvice, Plan, PlanIssue, PlanKind, PlanNode
+from dbsight.model.plan import ExplainedQuery, IndexAdvice, Plan, PlanIssue, PlanKind, PlanNode, PlanSummary
 from dbsight.model.pools import (
     Holder,
     Leak,
@@ -70,6 +70,7 @@ __all__ = [
     "Database",
     "Effort",
     "Event",
+    "ExplainedQuery",
     "Finding",
     "Holder",
     "IndexAdvice",
@@ -87,6 +88,7 @@ __all__ = [
     "PlanIssue",
     "PlanKind",
     "PlanNode",
+    "PlanSummary",
     "PoolEvent",
     "PoolEventKind",
     "PoolSample",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbsight.model.plan import PlanSummary
     from dbsight.model.query import CallSite, Database, Statement
 
 Severity = Literal["info", "warning", "error"]
@@ -43,6 +44,7 @@ class Finding:
         relationship: The ORM relationship.
         trace: 32 hexadecimal digits of a trace that shows it.
         route: Name of the window that it was found in, ``GET /orders``.
+        plan: The plan of the statement, None when it is not known.
         details: More numbers for reports, not exported as attributes.
     """
 
@@ -65,6 +67,7 @@ class Finding:
     relationship: str | None = None
     trace: str = ""
     route: str = ""
+    plan: PlanSummary | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from dbsight.model.query import Statement
+    from dbsight.model.finding import QueryClass
+    from dbsight.model.query import Operation, Statement
 
 PlanKind = Literal[
     "seq_scan", "index_scan", "nested_loop", "hash_join", "merge_join", "sort", "temp_table", "automatic_index", "other"
@@ -140,6 +141,48 @@ class PlanIssue:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.description}"
+
+
+@dataclass(slots=True, frozen=True)
+class PlanSummary:
+    """What is kept of a plan: nothing in it is a literal.
+
+    Attributes:
+        hash: As ``Plan.hash``.
+        cost: As ``Plan.cost``.
+        issues: Names of the plan's issues, sorted.
+        tree: The plan drawn with lines.
+    """
+
+    hash: str
+    cost: float | None
+    issues: tuple[str, ...]
+    tree: str = field(default="", repr=False)
+
+
+@dataclass(slots=True)
+class ExplainedQuery:
+    """A query of the application whose plan was asked for in the background.
+
+    Attributes:
+        operation: The query.
+        route: Name of the window that it ran in.
+        query_class: Whether it was slow; None for one that was explained although it was not.
+        plan: Its plan.
+        summary: The same, as it is kept.
+        issues: What the plan does, and what is wrong with it.
+        advice: The indexes that it lacks; None where nobody could say.
+        before: The plan that this process saw for the same fingerprint and database before.
+    """
+
+    operation: Operation
+    route: str
+    query_class: QueryClass | None
+    plan: Plan
+    summary: PlanSummary
+    issues: Sequence[PlanIssue]
+    advice: Sequence[IndexAdvice] | None = None
+    before: PlanSummary | None = None
 
 
 @dataclass(slots=True, frozen=True)

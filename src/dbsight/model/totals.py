@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from dbsight.model.finding import MergedFinding, QueryClass
     from dbsight.model.monitoring import RouteTotals
+    from dbsight.model.plan import PlanSummary
     from dbsight.model.pools import PoolSnapshot
     from dbsight.model.query import CallSite, Database, Statement
 
@@ -29,6 +30,7 @@ class StatementTotals:
         max: s.
         rows: Rows returned by all executions together.
         call_site: Where it ran most recently.
+        plan: Its latest plan, None when none was asked for.
     """
 
     statement: Statement
@@ -41,6 +43,7 @@ class StatementTotals:
     max: float
     rows: int
     call_site: CallSite | None = None
+    plan: PlanSummary | None = None
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ from dbsight.monitor.quantiles import count_all, empty, quantiles
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dbsight.model import CallSite, Finding, Operation, Verdict, WindowSummary
+    from dbsight.model import CallSite, Finding, Operation, PlanSummary, Verdict, WindowSummary
 
 _MAX_ROUTES = 500
 _OTHER_STATEMENT = Statement(semconv.OTHER, "", semconv.OTHER, "0" * 16)
@@ -47,6 +47,7 @@ class _Record:
         "kind",
         "lock",
         "max",
+        "plan",
         "rows",
         "slow",
         "statement",
@@ -68,6 +69,7 @@ class _Record:
         self.slow = 0
         self.very_slow = 0
         self.call_site: CallSite | None = None
+        self.plan: PlanSummary | None = None
         self.buckets = empty()
 
     def take(self, operation: Operation) -> None:
@@ -110,6 +112,7 @@ class _Record:
         self.slow += other.slow
         self.very_slow += other.very_slow
         self.call_site = other.call_site
+        self.plan = other.plan
 
     def totals(self) -> StatementTotals:
         p50, p95 = quantiles(self.buckets, self.max, 0.5, 0.95)
@@ -124,6 +127,7 @@ class _Record:
             self.max,
             self.rows,
             self.call_site,
+            self.plan,
         )
 
 
@@ -246,6 +250,21 @@ class Stats:
         with state.lock:
             _merge(state.findings, (finding,), request=False)
             self._forget_findings(state)
+
+    def planned(self, fingerprint: str, database: str, plan: PlanSummary) -> None:
+        """A statement's plan is known: it stands with its totals, and with what was found of it being slow."""
+        state = self._state
+        record = state.records.get((fingerprint, database))
+        if record is not None:
+            record.plan = plan
+        with state.lock:
+            for merged in state.findings.values():
+                found = merged.finding
+                if found.rule != "slow_query" or found.statement is None or found.database is None:
+                    continue
+                if found.statement.fingerprint == fingerprint and found.database.key == database:
+                    # It may stand on a span, and must not change there.
+                    merged.finding = replace(found, plan=plan)
 
     def renew(self, finding: Finding) -> None:
         """A finding about totals says something else by now."""

@@ -16,6 +16,7 @@ from dbsight.plans.candidates import DIALECTS, Candidate, Use, uses
 from dbsight.plans.errors import ExplainError, described
 from dbsight.plans.explain import explain
 from dbsight.plans.issues import LARGE_TABLE, SELECTIVE, ExplainAnalyzer
+from dbsight.plans.literals import with_literals
 from dbsight.plans.options import Options, quoted
 from dbsight.plans.proof import in_clone, in_transaction
 from dbsight.plans.sessions import SQLAlchemySession, opened, system_of
@@ -78,6 +79,33 @@ def advise_index(
         plan = explain(text, connection, timeout=timeout, lock_timeout=lock_timeout)
         advisor = _Advisor(connection, text, plan, Options(timeout=timeout, lock_timeout=lock_timeout))
         return advisor.advise(transaction=proof == "transaction")
+
+
+def advise_slow(
+    plan: Plan, connection: Any, text: str, parameters: Any, *, proof: str = "safe"
+) -> list[IndexAdvice] | None:
+    """Index advice for a query that was explained already, given as its driver got it.
+
+    Args:
+        plan: Its plan.
+        connection: Where; one of our own.
+        text: The statement.
+        parameters: Its values.
+        proof: As for ``advise_index``.
+
+    Returns:
+        As ``advise_index``; None where nobody can say, because the parser is not installed or a value has no literal.
+    """
+    if plan.system not in DIALECTS:
+        return None
+    try:
+        literal = with_literals(text, parameters, connection.dialect.paramstyle, plan.system)
+        with described():
+            return _Advisor(connection, literal, plan, Options(timeout=5.0, lock_timeout=0.5)).advise(
+                transaction=proof == "transaction"
+            )
+    except ExplainError:
+        return None
 
 
 def _with_values(statement: Any, params: Mapping[str, Any] | None, dialect: Any) -> str:

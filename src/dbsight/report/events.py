@@ -10,7 +10,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_s
 
 from dbsight import semconv
 from dbsight.model import SEVERITIES
-from dbsight.span import finding_attributes, finding_event
+from dbsight.span import finding_attributes, finding_event, plan_attributes
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.sdk.trace import Event
 
-    from dbsight.model import Finding, Severity, WindowSummary
+    from dbsight.model import ExplainedQuery, Finding, Severity, WindowSummary
 
 _NUMBERS: Final[dict[Severity, SeverityNumber]] = {
     "info": SeverityNumber.INFO,
@@ -64,18 +64,37 @@ class FindingLog:
 
     def emit(self, finding: Finding, trace_id: int, span_id: int, *, sampled: bool) -> None:
         """Emit one finding."""
-        provider = self._provider or get_logger_provider()
         context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(1 if sampled else 0))
+        body = f"{finding.title}: {finding.description}"
+        self._emit(semconv.FINDING_EVENT, finding.severity, body, finding_attributes(finding), context)
+
+    def emit_plan(self, explained: ExplainedQuery) -> None:
+        """Emit the plan of a query as a log event ``dbsight.plan`` in the query's trace; its body is the tree."""
+        operation = explained.operation
+        attributes = {
+            **plan_attributes(explained.summary),
+            semconv.DB_SYSTEM_NAME: operation.database.system,
+            semconv.DB_QUERY_SUMMARY: operation.statement.summary,
+            semconv.QUERY_FINGERPRINT: operation.statement.fingerprint,
+        }
+        self._emit(semconv.PLAN_EVENT, "info", explained.summary.tree, attributes, operation.context)
+
+    def _emit(
+        self, name: str, severity: Severity, body: str, attributes: dict[str, Any], context: SpanContext | None
+    ) -> None:
+        provider = self._provider or get_logger_provider()
         now = time_ns()
         provider.get_logger(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL).emit(
             LogRecord(
                 timestamp=now,
                 observed_timestamp=now,
-                context=set_span_in_context(NonRecordingSpan(context)) if trace_id else None,
-                severity_number=_NUMBERS[finding.severity],
-                severity_text=finding.severity.upper(),
-                body=f"{finding.title}: {finding.description}",
-                attributes=finding_attributes(finding),
-                event_name=semconv.FINDING_EVENT,
+                context=set_span_in_context(NonRecordingSpan(context))
+                if context is not None and context.trace_id
+                else None,
+                severity_number=_NUMBERS[severity],
+                severity_text=severity.upper(),
+                body=body,
+                attributes=attributes,
+                event_name=name,
             )
         )

@@ -16,7 +16,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config
-from dbsight.model import CallSite, Database, Finding, MergedFinding, Snapshot, Statement, StatementTotals
+from dbsight.model import CallSite, Database, Finding, MergedFinding, PlanSummary, Snapshot, Statement, StatementTotals
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def _finding(merged: MergedFinding) -> dict[str, Any]:
         "route": found.route,
         "trace": found.trace,
         "relationship": found.relationship,
+        "plan": _plan(found.plan),
         "statement": _statement(found.statement) if found.statement is not None else None,
         "database": _database(found.database) if found.database is not None else None,
         "call_site": _call_site(found.call_site),
@@ -104,7 +105,14 @@ def _totals(totals: StatementTotals) -> dict[str, Any]:
         "p95": totals.p95,
         "max": totals.max,
         "rows": totals.rows,
+        "plan": _plan(totals.plan),
     }
+
+
+def _plan(plan: PlanSummary | None) -> dict[str, Any] | None:
+    if plan is None:
+        return None
+    return {"hash": plan.hash, "cost": plan.cost, "issues": list(plan.issues), "tree": plan.tree[:MAX_TEXT]}
 
 
 def _statement(statement: Statement) -> dict[str, Any]:
@@ -217,6 +225,7 @@ def _read_finding(saved: Mapping[str, Any]) -> MergedFinding:
         relationship=saved["relationship"],
         trace=saved["trace"],
         route=saved["route"],
+        plan=_read_plan(saved.get("plan")),
     )
     return MergedFinding(found, saved["windows"], saved["count"], saved["impact"], saved["requests"])
 
@@ -233,7 +242,12 @@ def _read_totals(saved: Mapping[str, Any]) -> StatementTotals:
         saved["max"],
         saved["rows"],
         _read_call_site(saved["call_site"]),
+        _read_plan(saved.get("plan")),
     )
+
+
+def _read_plan(saved: Mapping[str, Any] | None) -> PlanSummary | None:
+    return PlanSummary(saved["hash"], saved["cost"], tuple(saved["issues"]), saved["tree"]) if saved else None
 
 
 def _read_statement(saved: Mapping[str, Any]) -> Statement:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         CallSite,
         Finding,
         MergedFinding,
+        PlanSummary,
         PoolSnapshot,
         PoolState,
         Severity,
@@ -52,6 +53,9 @@ MAX_FINDINGS = 40
 
 MAX_STATEMENTS = 10
 """Rows of the table of slowest statements."""
+
+MAX_PLAN_LINES = 20
+"""Lines of a query plan."""
 
 _NARROWEST, _WIDEST = 32, 120  # columns
 _INDENT = " " * 5
@@ -273,6 +277,8 @@ def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
     if finding.trace:
         facts.append(text((f"trace {one_line(finding.trace)}", "dim")))
     yield from flow(facts, page.width, indent=_INDENT)
+    if finding.plan is not None and finding.rule == "slow_query":
+        yield from _plan(finding.plan)
     if finding.suggestion.strip():
         yield from _fix(code_lines(finding.suggestion))
 
@@ -290,6 +296,16 @@ def _description(finding: Finding) -> str:
 
 def _place(site: CallSite) -> str:
     return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
+
+
+def _plan(plan: PlanSummary) -> Iterator[Text]:
+    lines = code_lines(plan.tree)
+    issues = ", ".join(plan.issues)
+    yield text(_INDENT, ("plan", "dim"), f"  {plan.hash}", (f"  {issues}" if issues else "", "dim"))
+    for line in lines[:MAX_PLAN_LINES]:
+        yield text(_INDENT, "    ", line)
+    if len(lines) > MAX_PLAN_LINES:
+        yield text(_INDENT, f"    … and {counted(len(lines) - MAX_PLAN_LINES, 'line')} more")
 
 
 def _fix(lines: list[str]) -> Iterator[Text]:

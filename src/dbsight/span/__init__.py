@@ -17,6 +17,7 @@ from dbsight.span.attributes import (
     exception_event,
     finding_attributes,
     finding_event,
+    plan_attributes,
     verdict_attributes,
 )
 from dbsight.span.emission import emit
@@ -38,6 +39,7 @@ __all__ = [
     "exception_event",
     "finding_attributes",
     "finding_event",
+    "plan_attributes",
     "template_of",
     "verdict_attributes",
 ]

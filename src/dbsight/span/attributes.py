@@ -11,7 +11,7 @@ from dbsight import config, semconv
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event
 
-    from dbsight.model import CallSite, Database, Finding, Operation, Statement, Verdict
+    from dbsight.model import CallSite, Database, Finding, Operation, PlanSummary, Statement, Verdict
 
 Attributes = dict[str, Any]
 
@@ -114,6 +114,14 @@ def code_attributes(site: CallSite) -> Attributes:
     return made
 
 
+def plan_attributes(plan: PlanSummary) -> Attributes:
+    """``dbsight.plan.*``, of a finding or of a log event."""
+    attributes: Attributes = {semconv.PLAN_HASH: plan.hash, semconv.PLAN_ISSUES: plan.issues}
+    if plan.cost is not None:
+        attributes[semconv.PLAN_COST] = plan.cost
+    return attributes
+
+
 def finding_attributes(finding: Finding) -> Attributes:
     """The attributes of a finding's event, on a span or in a log record."""
     attributes: Attributes = {
@@ -138,6 +146,8 @@ def finding_attributes(finding: Finding) -> Attributes:
     if finding.statement is not None:
         attributes[semconv.DB_QUERY_SUMMARY] = finding.statement.summary
         attributes[semconv.QUERY_FINGERPRINT] = finding.statement.fingerprint
+    if finding.plan is not None:
+        attributes.update(plan_attributes(finding.plan))
     if finding.relationship is not None:
         attributes[semconv.ORM_RELATIONSHIP] = finding.relationship
     if finding.call_site is not None:

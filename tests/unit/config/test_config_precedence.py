@@ -74,7 +74,7 @@ def test_settings_made_directly_say_where_their_values_come_from():
 @pytest.mark.parametrize(
     ("preset", "slow", "explain", "code_location", "report"),
     [
-        ("development", 2.0, "off", "on", ("terminal",)),
+        ("development", 2.0, "slow", "on", ("terminal",)),
         ("balanced", 1.0, "off", "on", None),
         ("production", 0.5, "off", "on", ()),
         ("high_traffic", 0.5, "off", "slow", ()),

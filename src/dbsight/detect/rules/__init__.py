@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbsight.detect.rules.async_engine_sync_pool import AsyncEngineSyncPool
+from dbsight.detect.rules.bad_plan import BadPlan
 from dbsight.detect.rules.blocking_call import BlockingCall
 from dbsight.detect.rules.budget_exceeded import BudgetExceeded
 from dbsight.detect.rules.cache_miss import CacheMiss
@@ -17,12 +18,14 @@ from dbsight.detect.rules.lock_fixed_retry import LockFixedRetry
 from dbsight.detect.rules.lock_leak import LockLeak
 from dbsight.detect.rules.long_transaction import LongTransaction
 from dbsight.detect.rules.memory_growth import MemoryGrowth
+from dbsight.detect.rules.missing_index import MissingIndex
 from dbsight.detect.rules.n_plus_one import NPlusOne
 from dbsight.detect.rules.pool_churn import PoolChurn
 from dbsight.detect.rules.pool_role_size import PoolRoleSize
 from dbsight.detect.rules.pool_wait import PoolWait
 from dbsight.detect.rules.redis_chatter import RedisChatter
 from dbsight.detect.rules.redundant_query import RedundantQuery
+from dbsight.detect.rules.regression import Regression
 from dbsight.detect.rules.rollback_rate import RollbackRate
 from dbsight.detect.rules.row_by_row_write import RowByRowWrite
 from dbsight.detect.rules.session_leak import SessionLeak
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 
 RULES: tuple[type[Rule], ...] = (
     SlowQuery,
+    MissingIndex,
+    BadPlan,
+    Regression,
     NPlusOne,
     RedundantQuery,
     RowByRowWrite,

@@ -49,6 +49,9 @@ _R = TypeVar("_R")
 _LIBRARY = "sqlalchemy"
 _CONNECT = "_ConnectionRecord__connect"
 _POOL_OF_RECORD = "_ConnectionRecord__pool"
+UNWATCHED = "_dbsight_unwatched"
+"""Attribute of a pool that is not watched: one of our own."""
+
 _DEPTH = 30
 """Frames between a request for a connection and its making, at most."""
 
@@ -148,6 +151,8 @@ class PoolWatcher(Generic[_R]):
 
     @guard
     def _note_engine(self, engine: Any, find: Callable[[], CallSite | None] | None) -> None:
+        if UNWATCHED in engine.pool.__dict__:
+            return
         engine.dialect._dbsight_target = Target(engine, find() if find is not None else None)
         registry.engines().add(engine)
         self._watch_dialect(type(engine.dialect))
@@ -166,7 +171,8 @@ class PoolWatcher(Generic[_R]):
     def _adopt(self, pool: Any, *, again: bool = False) -> SQLAlchemyPool | None:
         """Watch one pool; None for those of a kind that is not known."""
         known_base: Any = self._base.Pool
-        if not isinstance(pool, known_base):  # ``create_engine(pool=…)`` takes anything
+        # ``create_engine(pool=…)`` takes anything.
+        if not isinstance(pool, known_base) or UNWATCHED in pool.__dict__:
             return None
         dialect = pool._dialect
         target: Target | None = dialect.__dict__.get("_dbsight_target")

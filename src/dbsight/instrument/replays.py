@@ -1,0 +1,54 @@
+"""Which queries are kept until their plan is asked for; instrumentors that can replay theirs follow this policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Policy(NamedTuple):
+    """What is kept.
+
+    Attributes:
+        lowest: s; queries that take at least this long.
+        once: Also the first query of each fingerprint, however long it takes.
+    """
+
+    lowest: float
+    once: bool = False
+
+
+_owners: dict[int, Policy] = {}
+_followers: list[Callable[[Policy | None], None]] = []
+
+
+def policy() -> Policy | None:
+    """What holds in this process: the union of what was asked for; None while plans are off."""
+    if not _owners:
+        return None
+    every = list(_owners.values())
+    return Policy(min(each.lowest for each in every), any(each.once for each in every))
+
+
+def ask(owner: object, wanted: Policy | None) -> None:
+    """Keep queries on behalf of an owner from now on; None: no longer."""
+    if wanted is None:
+        _owners.pop(id(owner), None)
+    else:
+        _owners[id(owner)] = wanted
+    for follower in _followers:
+        follower(policy())
+
+
+def follow(follower: Callable[[Policy | None], None]) -> None:
+    """Call ``follower`` with the policy now and whenever it changes."""
+    _followers.append(follower)
+    follower(policy())
+
+
+def unfollow(follower: Callable[[Policy | None], None]) -> None:
+    """Undo ``follow``."""
+    if follower in _followers:
+        _followers.remove(follower)
