@@ -166,15 +166,15 @@ def _yes(answer: object) -> str:
     return "yes" if answer else "no"
 
 
-PAGE = """# What other tools show of the same faults
+PAGE = """# What other tools show
 
 <!-- Made by `python benchmarks/tools.py`: run it to reproduce the table. -->
 
 One program with SQLAlchemy 2.0 on SQLite ([the program](../benchmarks/tools_workload.py)) makes four requests: one
 loads the customer of ten orders one at a time, one runs a query of 0.3 s, one waits 0.3 s for the only connection of
-its pool, and one has a literal in the text of a query. The table says what each tool recorded in the process, or
-printed, with its default settings; dbsight's limit of a slow query was lowered to 0.2 s. What a vendor's server makes
-of the data later (Datadog and Sentry analyze and obfuscate there, or in an agent) is not part of it.
+its pool, and one has a literal in the text of a query. The table shows what each tool recorded in the process, or
+printed, with default settings; dbsight's limit for slow queries was lowered to 0.2 s. Processing on a vendor's server or
+agent (Datadog and Sentry analyze and obfuscate there) is not included.
 
 {table}
 """

@@ -18,25 +18,25 @@ INTRODUCTION = """\
 
 <!-- Made by `python docs/generate.py` from the instruments of the code: edit there. -->
 
-Names of OpenTelemetry's semantic conventions where they have one; names of our own begin with `dbsight.`. Attributes
-that can grow without bound (summaries, databases, error classes, routes, pools, key prefixes) are capped: the rest is
-counted as `other`.
+Metrics use the names of OpenTelemetry's semantic conventions where these define one; other names begin with
+`dbsight.`, `redis.`, `process.` or `cpython.`. The number of values of high-cardinality attributes (summaries,
+databases, error classes, routes, pools, key prefixes) is limited: further values are counted as `other`.
 
-The states of pools and of the process are asked for at each collection, with the meter provider that the instrumentor
-was given; everything else is recorded by the span processor. After a fork a child starts from what it inherited:
-`dbsight.pool.created` begins with the connections that were open, and nothing is ever negative.
+The states of pools and of the process are observed at each collection, with the meter provider of the instrumentor.
+All other metrics are recorded by the span processor. After a fork, the child process counts from its own state:
+`dbsight.pool.created` starts with the number of inherited open connections, and no value is negative.
 """
 
 POOLS = """\
 ## Pools
 
-`db.client.connection.pool.name` is where the connections lead, `host:port/namespace`, or the name of a SQLite file;
-several pools of one target share it, and their numbers are added. A request that was served at once is in `wait_time`
-with its few microseconds; the time to make a connection is `create_time` alone. Where psycopg_pool makes a connection
-in its own thread, whoever waits for it waits.
+`db.client.connection.pool.name` is the target of the connections: `host:port/namespace`, or the name of a SQLite file.
+Several pools of one target share the name, and their values are added. `wait_time` includes checkouts without a wait,
+which take a few microseconds. The time to open a connection is in `create_time` only; where psycopg_pool opens it in a
+background thread, the requester's wait is in `wait_time`.
 
-Which pool shows what, as the contract test saw it on real servers; a dash where the pool has no such thing: no limit
-that could be reached, or none who waits.
+The table shows which pool library reports which metric, as recorded by the contract test on real servers. A dash means
+that the pool has no such property, for example no limit or no waiting requests.
 """
 
 

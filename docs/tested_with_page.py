@@ -17,24 +17,23 @@ INTRODUCTION = """\
 
 <!-- Made by `python docs/generate.py` from the tables in `tests/peers/`: edit there. -->
 
-Other people's tests show best whether a tool breaks what worked. `make peers` fetches the source distributions of the
-libraries below and runs each one's own test suite twice: plainly, and with everything of dbsight switched on in the
-same process (all instrumentations, the span processor, an OTLP export). A test that passes plainly and fails with
-dbsight is a failure, and so is any exception that dbsight's own guard had to swallow.
+`make peers` fetches the source distributions of the libraries below and runs each test suite twice: without dbsight,
+and with all of dbsight enabled in the same process (all instrumentations, the span processor, an OTLP export). A test
+that passes without dbsight and fails with it is a failure, and so is any internal error of dbsight.
 
 ```sh
-make peers                                   # a part of each suite, and the applications
-make peers ARGS="sqlalchemy-2.0"             # suites by the beginning of their names
-make peers ARGS="--full sqlalchemy"          # all of them
-make peers ARGS=--ci                         # what every change is tested with
+make peers                                   # part of each suite, and the applications
+make peers ARGS="sqlalchemy-2.0"             # suites by name prefix
+make peers ARGS="--full sqlalchemy"          # complete suites
+make peers ARGS=--ci                         # the subset run for every change
 ```
 
-Servers are started by the tests: PostgreSQL, MariaDB, Redis. Not found on a machine, they make the suite fail.
+The tests start PostgreSQL, MariaDB and Redis. If a server is not installed, its suites fail.
 
 ## Suites
 
-*compared*: tests that pass without dbsight, in the last run that was written down (Python 3.11); *different*: those
-that fail with dbsight alone.
+*compared*: tests that passed without dbsight in the last recorded run (Python 3.11); *different*: tests that failed
+only with dbsight.
 
 | suite | version | what is run | compared | different | every change |
 |---|---|---|---:|---:|---|
@@ -48,9 +47,9 @@ DIFFERENT = """
 APPLICATIONS_INTRODUCTION = """
 ## Applications
 
-A small workload of each runs plainly and under `opentelemetry-instrument`: it must behave the same:
-same output, exit code and standard error, one span for each statement that reaches a database, and no finding that is
-not in the reviewed list `tests/peers/applications/findings.toml`.
+A small workload of each application runs with and without `opentelemetry-instrument`. Output, exit code and standard
+error must be the same, each statement that reaches a database must have exactly one span, and each finding must be in
+the reviewed list  `tests/peers/applications/findings.toml`.
 
 | application | what it is | every change |
 |---|---|---|
@@ -91,6 +90,6 @@ def _differences() -> str:
     """Each known difference once, with its suites."""
     entries = {(entry["test"], entry["reason"]): entry for suite in SUITES for entry in known(suite.name)}
     if not entries:
-        return "No test is listed as one that must differ.\n"
+        return "No test is expected to differ.\n"
     lines = [f"* `{test}` ({', '.join(entry['suites'])}): {reason}\n" for (test, reason), entry in entries.items()]
     return "".join(lines)

@@ -8,7 +8,7 @@ Names of our own begin with ``dbsight.``.
 from typing import Final
 
 SCOPE: Final = "dbsight"
-"""Instrumentation scope of every span, metric and log record of ours; the processor passes such spans by."""
+"""Instrumentation scope of all spans, metrics and log records of dbsight; the processor ignores such spans."""
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
@@ -84,7 +84,7 @@ FINDINGS_RULES: Final = "dbsight.findings.rules"  # string[]
 FINDINGS_MAX_SEVERITY: Final = "dbsight.findings.max_severity"
 
 WINDOW_SPAN: Final = "dbsight.window"
-"""Name of the INTERNAL span that roots the queries that ran outside any span."""
+"""Name of the INTERNAL span that is the root of queries outside any span."""
 
 # -- The event of a finding, on a span or as a log record ---------------------------------------------------------
 FINDING_EVENT: Final = "dbsight.finding"
@@ -239,19 +239,19 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_SELF_DROPPED: ("dbsight.reason",),
     METRIC_SELF_ERRORS: ("dbsight.place",),
 }
-"""What the measurements of each metric may carry; the page of metrics is made from it."""
+"""The attributes of each metric; docs/metrics.md is generated from it."""
 
 DURATION_BUCKETS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
-"""s; the boundaries that the semantic conventions recommend for ``db.client.operation.duration``."""
+"""s; boundaries recommended by the semantic conventions for ``db.client.operation.duration``."""
 
 HOLD_BUCKETS: Final = (0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
-"""s; boundaries for what may last long: transactions, the age of connections."""
+"""s; boundaries for long durations: transactions, the age of connections."""
 
 SIZE_BUCKETS: Final = (64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 16_777_216)
-"""Bytes; boundaries for what a cache returns."""
+"""Bytes; boundaries for the size of cached values."""
 
 ROWS_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
-"""The boundaries that the semantic conventions recommend for ``db.client.response.returned_rows``."""
+"""Boundaries recommended by the semantic conventions for ``db.client.response.returned_rows``."""
 
 OTHER: Final = "other"
-"""What an attribute value becomes once its metric has as many values as it may have."""
+"""Replaces further attribute values once the metric has reached its limit."""

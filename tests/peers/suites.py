@@ -282,10 +282,10 @@ SUITES: tuple[Suite, ...] = (
 
 
 UNTESTED = {
-    "psycopg and psycopg_pool": "their source distributions come without tests, and Debian's source package could "
-    "not be had. SQLAlchemy's dialect suite runs through psycopg, and the contract tests of connection "
-    "pools in `tests/integration/pools` stand for psycopg_pool.",
-    "redis-py's tests of clusters, sentinels, TLS and modules": "they need servers beyond one.",
+    "psycopg and psycopg_pool": "their source distributions contain no tests, and Debian's source package was not "
+    "available. SQLAlchemy's dialect suite runs through psycopg, and the contract tests of connection "
+    "pools in `tests/integration/pools` cover psycopg_pool.",
+    "redis-py's tests of clusters, sentinels, TLS and modules": "they need several servers.",
 }
 """Libraries whose suites are not run, and why."""
 

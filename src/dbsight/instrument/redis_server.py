@@ -42,18 +42,23 @@ PATIENCE: Final = 5.0
 """s that a server has to answer."""
 
 METRICS: Final = (
-    (semconv.METRIC_REDIS_CONNECTED, "connected_clients", "{client}", "Connections of clients, as the server counts."),
+    (semconv.METRIC_REDIS_CONNECTED, "connected_clients", "{client}", "Client connections, as counted by the server."),
     (semconv.METRIC_REDIS_BLOCKED, "blocked_clients", "{client}", "Clients that wait in a blocking command."),
     (semconv.METRIC_REDIS_MEMORY, "used_memory", "By", "Memory that the server uses for its data."),
-    (semconv.METRIC_REDIS_RSS, "used_memory_rss", "By", "Memory that the operating system gave to the server."),
-    (semconv.METRIC_REDIS_PEAK, "used_memory_peak", "By", "The most that the server has used."),
+    (
+        semconv.METRIC_REDIS_RSS,
+        "used_memory_rss",
+        "By",
+        "Memory that the operating system has allocated to the server.",
+    ),
+    (semconv.METRIC_REDIS_PEAK, "used_memory_peak", "By", "Peak memory of the server."),
     (semconv.METRIC_REDIS_EVICTED, "evicted_keys", "{key}", "Keys removed for lack of memory."),
-    (semconv.METRIC_REDIS_EXPIRED, "expired_keys", "{event}", "Keys whose time was over."),
-    (semconv.METRIC_REDIS_HITS, "keyspace_hits", "{hit}", "Look-ups of all clients that found their key."),
-    (semconv.METRIC_REDIS_MISSES, "keyspace_misses", "{miss}", "Look-ups of all clients that did not."),
+    (semconv.METRIC_REDIS_EXPIRED, "expired_keys", "{event}", "Expired keys."),
+    (semconv.METRIC_REDIS_HITS, "keyspace_hits", "{hit}", "Lookups of all clients that found their key."),
+    (semconv.METRIC_REDIS_MISSES, "keyspace_misses", "{miss}", "Lookups of all clients that did not find their key."),
     (semconv.METRIC_REDIS_REJECTED, "rejected_connections", "{connection}", "Connections refused at the limit."),
     (semconv.METRIC_REDIS_COMMANDS, "total_commands_processed", "{command}", "Commands of all clients."),
-    (semconv.METRIC_REDIS_SLOW, "slow_log", "{command}", "Commands that came into the slow log since the first look."),
+    (semconv.METRIC_REDIS_SLOW, "slow_log", "{command}", "Commands added to the slow log since the first poll."),
 )
 """Metric, field of INFO, unit and description."""
 

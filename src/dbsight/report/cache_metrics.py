@@ -27,32 +27,40 @@ class CacheMetrics:
     def __init__(self, meter: Meter) -> None:
         self._requests = AccumulatedCounter(
             meter.create_counter(
-                semconv.METRIC_CACHE_REQUESTS, unit="{request}", description="Keys that were looked up in a cache."
+                semconv.METRIC_CACHE_REQUESTS, unit="{request}", description="Keys looked up in a cache, by result."
             )
         )
         self._evictions = AccumulatedCounter(
-            meter.create_counter(
-                semconv.METRIC_CACHE_EVICTIONS, unit="{item}", description="Items that a cache dropped by itself."
-            )
+            meter.create_counter(semconv.METRIC_CACHE_EVICTIONS, unit="{item}", description="Items evicted by a cache.")
         )
         self._attempts = AccumulatedCounter(
             meter.create_counter(
-                semconv.METRIC_LOCK_ATTEMPTS, unit="{attempt}", description="Tries to acquire a distributed lock."
+                semconv.METRIC_LOCK_ATTEMPTS, unit="{attempt}", description="Attempts to acquire a distributed lock."
             )
         )
         self._leaks = AccumulatedCounter(
             meter.create_counter(
-                semconv.METRIC_LOCK_LEAKS, unit="{lock}", description="Locks held beyond their time, or never released."
+                semconv.METRIC_LOCK_LEAKS,
+                unit="{lock}",
+                description="Locks held beyond their timeout, or never released.",
             )
         )
         self._sizes = _histogram(
             meter, semconv.METRIC_CACHE_SIZE, "By", "Size of the values found in a cache.", semconv.SIZE_BUCKETS
         )
         self._acquire = _histogram(
-            meter, semconv.METRIC_LOCK_ACQUIRE, "s", "Time to acquire a lock, or to give up.", semconv.DURATION_BUCKETS
+            meter,
+            semconv.METRIC_LOCK_ACQUIRE,
+            "s",
+            "Time to acquire a lock, or until the attempt was abandoned.",
+            semconv.DURATION_BUCKETS,
         )
         self._hold = _histogram(
-            meter, semconv.METRIC_LOCK_HOLD, "s", "From the acquisition of a lock to its release.", semconv.HOLD_BUCKETS
+            meter,
+            semconv.METRIC_LOCK_HOLD,
+            "s",
+            "Time from the acquisition of a lock to its release.",
+            semconv.HOLD_BUCKETS,
         )
         self.accumulated = (
             self._requests,

@@ -23,7 +23,7 @@ HISTOGRAMS: dict[str, tuple[str, str, tuple[float, ...]]] = {
     ),
     semconv.METRIC_CONNECTION_WAIT_TIME: (
         "s",
-        "The time it took to obtain an open connection from the pool; making one is create_time alone.",
+        "The time it took to obtain an open connection from the pool; the time to create a connection is not included.",
         semconv.DURATION_BUCKETS,
     ),
     semconv.METRIC_CONNECTION_USE_TIME: (
@@ -31,10 +31,10 @@ HISTOGRAMS: dict[str, tuple[str, str, tuple[float, ...]]] = {
         "The time between borrowing a connection and returning it to the pool.",
         semconv.DURATION_BUCKETS,
     ),
-    semconv.METRIC_CONNECTION_AGE: ("s", "How old a connection was when it was closed.", semconv.HOLD_BUCKETS),
+    semconv.METRIC_CONNECTION_AGE: ("s", "Age of a connection when it was closed.", semconv.HOLD_BUCKETS),
     semconv.METRIC_TRANSACTION_DURATION: (
         "s",
-        "From the begin of a transaction to its end; savepoints are part of it.",
+        "Time from the beginning of a transaction to its end, savepoints included.",
         semconv.HOLD_BUCKETS,
     ),
 }
@@ -45,10 +45,10 @@ COUNTERS: dict[str, tuple[str, str]] = {
         "{timeout}",
         "The number of connection timeouts that have occurred trying to obtain a connection from the pool.",
     ),
-    semconv.METRIC_CONNECTION_FAILURES: ("{failure}", "Connections that could not be made."),
+    semconv.METRIC_CONNECTION_FAILURES: ("{failure}", "Connections that could not be opened."),
     semconv.METRIC_CONNECTION_LEAKS: (
         "{connection}",
-        "Connections that the garbage collector found, or that were out and idle for too long.",
+        "Connections closed by the garbage collector, or checked out and idle for too long.",
     ),
 }
 """Unit and description by name."""

@@ -82,7 +82,7 @@ class Metrics:
         )
         self._queries = AccumulatedCounter(
             meter.create_counter(
-                semconv.METRIC_QUERIES, unit="{query}", description="Queries by type and by how slow they were."
+                semconv.METRIC_QUERIES, unit="{query}", description="Queries by type and duration class."
             )
         )
         self._findings = meter.create_counter(
@@ -92,7 +92,7 @@ class Metrics:
             meter.create_histogram(
                 semconv.METRIC_REQUEST_QUERIES,
                 unit="{query}",
-                description="Queries in one request.",
+                description="Queries per request.",
                 explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
             ),
             semconv.ROWS_BUCKETS,
@@ -103,7 +103,7 @@ class Metrics:
             meter.create_histogram(
                 semconv.METRIC_EVENTLOOP_BLOCKED,
                 unit="s",
-                description="Time that a running event loop stood still for a synchronous database call.",
+                description="Time that a synchronous database call blocked a running event loop.",
                 explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS,
             ),
             semconv.DURATION_BUCKETS,
@@ -245,13 +245,13 @@ class Metrics:
             semconv.METRIC_SELF_DROPPED,
             [dropped],
             unit="{item}",
-            description="What dbsight did not remember because a bound was reached.",
+            description="Records that dbsight dropped because a limit was reached.",
         )
         meter.create_observable_counter(
             semconv.METRIC_SELF_ERRORS,
             [errors],
             unit="{error}",
-            description="Failures inside dbsight that were kept from the application.",
+            description="Internal errors of dbsight, which do not reach the application.",
         )
 
 
