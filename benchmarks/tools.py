@@ -173,8 +173,8 @@ PAGE = """# What other tools show
 One program with SQLAlchemy 2.0 on SQLite ([the program](../benchmarks/tools_workload.py)) makes four requests: one
 loads the customer of ten orders one at a time, one runs a query of 0.3 s, one waits 0.3 s for the only connection of
 its pool, and one has a literal in the text of a query. The table shows what each tool recorded in the process, or
-printed, with default settings; dbsight's limit for slow queries was lowered to 0.2 s. Processing on a vendor's server or
-agent (Datadog and Sentry analyze and obfuscate there) is not included.
+printed, with default settings; dbsight's limit for slow queries was lowered to 0.2 s. Processing on a vendor's server
+or agent (Datadog and Sentry analyze and obfuscate there) is not included.
 
 {table}
 """

@@ -1,4 +1,4 @@
-"""Write ``comparison.md``: one script under stock OpenTelemetry and under dbsight, from the spans that a receiver recorded.
+"""Write ``comparison.md``: one script under stock OpenTelemetry and under dbsight, as a receiver recorded it.
 
 ``python docs/generate_comparison.py`` makes two virtual environments (pip must reach a package registry), runs
 ``examples/orders.py`` in each under ``opentelemetry-instrument`` with an OTLP receiver in another process, and runs it
@@ -212,8 +212,8 @@ opentelemetry-bootstrap -a install
 opentelemetry-instrument python orders.py                 opentelemetry-instrument python orders.py
 ```
 
-An OTLP receiver recorded the following (instrumentations {stock} and {ours}; without the statements
-that create and fill the tables, and with selected attributes):
+An OTLP receiver recorded the following (instrumentations {stock} and {ours}; without the statements that create and
+fill the tables, and with selected attributes):
 
 ```
 {trees}

@@ -49,7 +49,7 @@ APPLICATIONS_INTRODUCTION = """
 
 A small workload of each application runs with and without `opentelemetry-instrument`. Output, exit code and standard
 error must be the same, each statement that reaches a database must have exactly one span, and each finding must be in
-the reviewed list  `tests/peers/applications/findings.toml`.
+the reviewed list `tests/peers/applications/findings.toml`.
 
 | application | what it is | every change |
 |---|---|---|

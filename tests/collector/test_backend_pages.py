@@ -23,15 +23,15 @@ PAGES = sorted(path for path in BACKENDS.glob("*.md") if path.name != "README.md
 NAMING = [*PAGES, BACKENDS / "README.md", CONFIGURATIONS / "README.md", ROOT / "examples" / "README.md"]
 LINKING = sorted({*NAMING, *(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"})
 
-SECTIONS = ["Send", "What one sees", "What to type", "How it is kept"]
+SECTIONS = ["Send", "What you see", "Queries", "Storage and limits"]
 TO_FIND = {
     "slow queries",
     "very slow queries",
     "requests with an N+1",
-    "connections that were not returned",
+    "leaked connections",
     "long transactions",
-    "one query wherever it runs",
-    "the gravest findings",
+    "all executions of a query",
+    "findings with severity error",
     "queries that waited for a connection",
     "findings as log events",
 }
@@ -159,7 +159,7 @@ def test_each_environment_variable_exists(page):
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_each_rule_that_one_is_told_to_type_exists(page):
     """Every word like a rule in what is to be typed is a rule, a name that is known, or a word of the backend's own."""
-    typed = section(page, "What to type")
+    typed = section(page, "Queries")
     codes = [*re.findall(r"`([^`]+)`", typed), *re.findall(r"^```\w*\n(.*?)^```$", typed, re.MULTILINE | re.DOTALL)]
     words = {word for code in codes for word in WORD.findall(NAME.sub("", code))}
     rules = {rule.name for rule in RULES}
@@ -173,11 +173,11 @@ def test_each_page_has_what_was_promised(page):
     """How to send, what is seen, what to type to find each of nine things, and how lists and events are kept."""
     text = page.read_text()
     assert [title for title in re.findall(r"^## (.+)$", text, re.MULTILINE) if title in SECTIONS] == SECTIONS
-    tables = section(page, "What to type").split("| to find | type |\n|---|---|\n")[1:]
+    tables = section(page, "Queries").split("| to find | query |\n|---|---|\n")[1:]
     cells = [re.findall(r"^\| ([^|]+) \| (.*) \|$", table, re.MULTILINE) for table in tables]
     assert [TO_FIND - {thing for thing, _ in rows} for rows in cells] == [set()] * len(tables) != []
     assert all("`" in what for rows in cells for _, what in rows)
-    kept = section(page, "How it is kept").lower()
+    kept = section(page, "Storage and limits").lower()
     assert [word for word in ("list", "event", "limit") if word not in kept] == []
     sent = section(page, "Send")
     assert re.search(r"\*\*Through the", sent)
