@@ -19,13 +19,13 @@ DEMO_ENVIRONMENT := \
 	OTEL_DBSIGHT_LONG_TRANSACTION_THRESHOLD=0.5 \
 	OTEL_DBSIGHT_BLOCKED_LOOP_THRESHOLD=0.005
 
-demo: $(VENV)/.installed-demo $(VENV)/.redis  ## the shop, its requests, and what dbsight says of them; ARGS="--serve --port 8000"
+demo: $(VENV)/.installed-demo $(VENV)/.redis  ## a small web shop, and the report about it; ARGS="--serve --port 8000"
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
 	$(BIN)/python -m pytest --ignore=tests/matrix --ignore=tests/peers --numprocesses=auto --dist=worksteal $(ARGS)
 
-matrix: $(VENV)/.installed-test  ## other distributions, versions, servers and frameworks, each in an environment of its own
+matrix: $(VENV)/.installed-test  ## other distributions, versions, servers and frameworks, each in a separate environment
 	$(BIN)/python -m pytest tests/matrix $(ARGS)
 
 peers: $(VENV)/.installed-test  ## the suites of other libraries, without and with dbsight; ARGS="--full sqlalchemy-2.0"
