@@ -142,9 +142,7 @@ def watch(flush: Callable[[], None]) -> None:
     _armed.flush = flush
     os.register_at_fork(after_in_child=disarm)
     arm()
-    from wrapt import register_post_import_hook
-
-    register_post_import_hook(_uvicorn_imported, "uvicorn.server")
+    _patches.when_imported("uvicorn.server", _uvicorn_imported)
 
 
 @guard
@@ -172,7 +170,6 @@ def disarm() -> None:
         handler.uninstall()
 
 
-@guard
 def _uvicorn_imported(module: ModuleType) -> None:
     server = getattr(module, "Server", None)
     if hasattr(server, "capture_signals"):  # from 0.29 on; before, uvicorn returned and Python's exit handlers ran

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -21,9 +20,9 @@ def _count(counting: Any, hits: int, misses: int) -> None:
         counting.missed(misses)
 
 
-def dogpile(module: Any, counter: Counting, patches: Patches) -> None:
+def dogpile(counter: Counting, patches: Patches, module: Any) -> None:
     """``CacheRegion``: look-ups of one key and of several, with and without a creator, and the decorators."""
-    missing = importlib.import_module("dogpile.cache.api").__dict__["NO_VALUE"]
+    missing = module.NO_VALUE
 
     def named(region: Any) -> Any:
         return counter(region.name or "dogpile.cache")
@@ -98,7 +97,7 @@ class _Creating:
         _count(self._counting, 0, self._made)
 
 
-def aiocache(module: Any, counter: Counting, patches: Patches) -> None:
+def aiocache(counter: Counting, patches: Patches, module: Any) -> None:
     """``BaseCache``: ``get``, ``multi_get``, ``set``, ``delete``, and the decorators that use them."""
 
     def named(cache: Any) -> Any:
@@ -126,7 +125,7 @@ def aiocache(module: Any, counter: Counting, patches: Patches) -> None:
     patches.wrap(base, "delete", after=removed)
 
 
-def sqlalchemy(module: Any, counter: Counting, patches: Patches) -> None:
+def sqlalchemy(counter: Counting, patches: Patches, module: Any) -> None:
     """The cache of compiled statements: a miss is a statement that was compiled. Whoever watches statements counts."""
     from dbsight.instrument import sqlalchemy_call
 
@@ -141,9 +140,9 @@ def sqlalchemy(module: Any, counter: Counting, patches: Patches) -> None:
     patches.at_undo(lambda: setattr(sqlalchemy_call, "compiled_cache", None))
 
 
-LIBRARIES: Final[tuple[tuple[str, Callable[[Any, Counting, Patches], None]], ...]] = (
+LIBRARIES: Final[tuple[tuple[str, Callable[[Counting, Patches, Any], None]], ...]] = (
     ("dogpile.cache.region", dogpile),
     ("aiocache.base", aiocache),
     ("sqlalchemy.engine", sqlalchemy),
 )
-"""Module that has to be there, and what puts the hooks around it."""
+"""Module of the library, and what puts the hooks around it when it is imported."""

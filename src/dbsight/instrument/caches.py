@@ -6,8 +6,7 @@ counted, and what has come together is published when totals are read. ``redis_r
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import functools
 import os
 import threading
 import weakref
@@ -23,7 +22,7 @@ from dbsight.instrument import callsite, mappings
 from dbsight.instrument.cache_libraries import LIBRARIES
 from dbsight.instrument.wrap import Patches
 from dbsight.model import CacheEvent
-from dbsight.safety import failed, guard
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -266,15 +265,10 @@ class CacheInstrumentor(BaseInstrumentor):
         """None: what is not installed is left out."""
         return ()
 
-    @guard
     def _instrument(self, **kwargs: Any) -> None:
         patches = self._patches = Patches()
-        for library, wrap in LIBRARIES:
-            if importlib.util.find_spec(library.partition(".")[0]) is not None:
-                try:
-                    wrap(importlib.import_module(library), counter, patches)
-                except Exception:  # a release that we do not know, or one that is broken
-                    failed(f"caches.{library}")
+        for module, wrap in LIBRARIES:
+            patches.when_imported(module, functools.partial(wrap, counter, patches))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._patches is not None:

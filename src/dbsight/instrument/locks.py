@@ -7,8 +7,6 @@ and when it was never given back: collected while held, held beyond its own time
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 import os
 import threading
 import weakref
@@ -290,14 +288,15 @@ class LockInstrumentor(BaseInstrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         watcher = Watcher(span.SpanFactory(kwargs.get("tracer_provider")))
         patches = self._patches = Patches()
+
+        def imported(module: Any) -> None:
+            patches.wrap(module.Lock, "acquire", begin=watcher.acquiring)
+            patches.wrap(module.Lock, "do_acquire", begin=watcher.trying)
+            patches.wrap(module.Lock, "do_release", begin=_Releasing)
+
         for package in ("redis", "valkey"):
-            if importlib.util.find_spec(package) is None:
-                continue
             for module in ("lock", "asyncio.lock"):
-                lock = importlib.import_module(f"{package}.{module}").Lock
-                patches.wrap(lock, "acquire", begin=watcher.acquiring)
-                patches.wrap(lock, "do_acquire", begin=watcher.trying)
-                patches.wrap(lock, "do_release", begin=_Releasing)
+                patches.when_imported(f"{package}.{module}", imported)
         self._advisory = AdvisoryLocks()
         recording.subscribe(self._advisory)
 

@@ -6,10 +6,10 @@ span, a pipeline or transaction one too; an empty pipeline sends nothing and get
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from asyncio import _get_running_loop
+from functools import partial
 from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +27,7 @@ from dbsight.statement.redis.reader import read_command, read_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from types import ModuleType
 
     from opentelemetry.trace import TracerProvider
 
@@ -180,26 +181,29 @@ class _ClientInstrumentor(BaseInstrumentor):
         patches = self._patches = Patches()
         carry_windows(patches)
         for asynchronous in (False, True):
-            for owner, method in self._methods(_COMMANDS, asynchronous):
-                keeps = method in WATCHING
-                patches.wrap(owner, method, begin=watcher.command(asynchronous=asynchronous, keeps=keeps))
-            for owner, method in self._methods(_BATCHES, asynchronous):
-                patches.wrap(owner, method, begin=watcher.batch(asynchronous=asynchronous))
-            for owner, method in self._methods(_CLOSING, asynchronous):
-                told = "error" in inspect.signature(vars(owner)[method]).parameters
-                patches.wrap(owner, method, before=_closed_for if told else _attempt_failed)
+            for name in ("client", "cluster"):
+                module = f"{self.package}.asyncio.{name}" if asynchronous else f"{self.package}.{name}"
+                patches.when_imported(module, partial(self._wrap, watcher, patches, name, asynchronous))
         self._pools = PoolWatch(self.package, self._named)
-        self._pools.observe(kwargs.get("meter_provider"))
-        redis_server.poll(kwargs.get("meter_provider"))
+        self._pools.install(kwargs.get("meter_provider"))
 
-    def _methods(self, methods: Sequence[tuple[str, str, str]], asynchronous: bool) -> Iterator[tuple[Any, str]]:
+    def _wrap(self, watcher: Watcher, patches: Patches, name: str, asynchronous: bool, module: ModuleType) -> None:
+        """Wrap what sends commands in a module that was imported."""
+        for owner, method in self._methods(_COMMANDS, name, module):
+            keeps = method in WATCHING
+            patches.wrap(owner, method, begin=watcher.command(asynchronous=asynchronous, keeps=keeps))
+        for owner, method in self._methods(_BATCHES, name, module):
+            patches.wrap(owner, method, begin=watcher.batch(asynchronous=asynchronous))
+        for owner, method in self._methods(_CLOSING, name, module):
+            told = "error" in inspect.signature(vars(owner)[method]).parameters
+            patches.wrap(owner, method, before=_closed_for if told else _attempt_failed)
+
+    def _methods(
+        self, methods: Sequence[tuple[str, str, str]], name: str, module: ModuleType
+    ) -> Iterator[tuple[Any, str]]:
         """Those that a class of this release defines itself; one that it inherits is wrapped where it is defined."""
-        package = f"{self.package}.asyncio" if asynchronous else self.package
-        for module, name, method in methods:
-            try:
-                owner = getattr(importlib.import_module(f"{package}.{module}"), self._named(name), None)
-            except ImportError:
-                continue
+        for home, kind, method in methods:
+            owner = getattr(module, self._named(kind), None) if home == name else None
             if owner is not None and method in vars(owner):
                 yield owner, method
 

@@ -24,6 +24,7 @@ from dbsight.instrument.wrap import Patches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from types import ModuleType
 
     from opentelemetry.trace import SpanContext, TracerProvider
 
@@ -180,7 +181,6 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
     """
 
     _watcher: Watcher | None = None
-    _pools: PoolWatcher[StatementCall] | None = None
     _patches: Patches | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
@@ -188,37 +188,38 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         return ("sqlalchemy >= 1.4",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        from sqlalchemy.engine import RootTransaction, TwoPhaseTransaction
-        from sqlalchemy.engine.default import DefaultDialect
-        from sqlalchemy.orm import Session
-
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
-        watcher.watch(DefaultDialect)
         patches = self._patches = Patches()
         carry_windows(patches)
-        for kind in (RootTransaction, TwoPhaseTransaction):
-            for name, hook in transactions.HOOKS:
-                patches.wrap(kind, name, before=hook)
-        patches.listen(Session, "before_flush", orm.before_flush)
-        patches.listen(Session, "after_flush", orm.after_flush)
-        patches.listen(Session, "after_soft_rollback", orm.after_flush)
-        patches.listen(Session, "after_begin", transactions.session_began)
         recording.on_root_ending(watcher.root_ending)
         replays.follow(watcher.keep_replays)
-        self._pools = PoolWatcher(watcher.open, StatementCall.finish, watcher.watch)
-        self._pools.install(kwargs.get("meter_provider"))
+
+        def core_imported(_: ModuleType) -> None:
+            patches.at_undo(watcher.forget)
+            watcher.watch(sys.modules["sqlalchemy.engine.default"].DefaultDialect)
+            engine = sys.modules["sqlalchemy.engine.base"]
+            for kind in (engine.RootTransaction, engine.TwoPhaseTransaction):
+                for name, hook in transactions.HOOKS:
+                    patches.wrap(kind, name, before=hook)
+            pools = PoolWatcher(watcher.open, StatementCall.finish, watcher.watch)
+            patches.at_undo(pools.uninstall)
+            pools.install(kwargs.get("meter_provider"))
+
+        patches.when_imported("sqlalchemy", core_imported)
+        patches.when_imported("sqlalchemy.orm", lambda orm: _listen(orm.Session, patches))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        watcher = self._watcher
-        if watcher is None:
-            return
-        recording.off_root_ending(watcher.root_ending)
-        replays.unfollow(watcher.keep_replays)
-        if self._pools is not None:
-            self._pools.uninstall()
-            self._pools = None
+        if self._watcher is not None:
+            recording.off_root_ending(self._watcher.root_ending)
+            replays.unfollow(self._watcher.keep_replays)
+            self._watcher = None
         if self._patches is not None:
             self._patches.undo()
             self._patches = None
-        watcher.forget()
-        self._watcher = None
+
+
+def _listen(session: Any, patches: Patches) -> None:
+    patches.listen(session, "before_flush", orm.before_flush)
+    patches.listen(session, "after_flush", orm.after_flush)
+    patches.listen(session, "after_soft_rollback", orm.after_flush)
+    patches.listen(session, "after_begin", transactions.session_began)

@@ -18,17 +18,23 @@ asynchronous twin.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+import sys
 from types import CodeType, FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from dbsight.instrument import imported
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import ModuleType
 
     Hook = Callable[..., Any]
+
+_T = TypeVar("_T")
 
 _FILE: Final = "<dbsight generated wrapper, passed over like importlib._bootstrap>"
 """Name of the generated code; ``callsite.py`` recognises it.
@@ -105,15 +111,35 @@ replaced: list[Replacement] = []
 
 
 class Patches:
-    """What one instrumentor replaced, and the listeners that it registered."""
+    """What one instrumentor replaced, the listeners that it registered, and the modules that it waits for."""
 
     def __init__(self) -> None:
+        self._turn = object()  # another one after each undo
+        self._awaited: list[tuple[str, Callable[[ModuleType], object]]] = []
         self._replaced: list[Replacement] = []
         self._listeners: list[tuple[Any, str, Any]] = []
         self._at_undo: list[Callable[[], object]] = []
 
     def __bool__(self) -> bool:
         return bool(self._replaced or self._listeners)
+
+    def when_imported(self, module: str, patch: Callable[[ModuleType], object]) -> None:
+        """Call ``patch`` with a module, now or when the application has imported it, until ``undo``.
+
+        What it replaces by means of this object is put back even where ``undo`` is called while it runs.
+        """
+        turn = self._turn
+
+        def patched(loaded: ModuleType) -> None:
+            if self._turn is turn:
+                try:
+                    patch(loaded)
+                finally:
+                    if self._turn is not turn:
+                        self._put_back()
+
+        self._awaited.append((module, patched))
+        imported.when_imported(module, patched)
 
     def wrap(
         self,
@@ -164,10 +190,8 @@ class Patches:
 
     def listen(self, target: Any, name: str, listener: Callable[..., Any]) -> None:
         """Register a guarded listener for an event of SQLAlchemy, until ``undo``."""
-        from sqlalchemy import event
-
         registered = guarded(listener)
-        event.listen(target, name, registered)
+        sys.modules["sqlalchemy.event"].listen(target, name, registered)
         self._listeners.append((target, name, registered))
 
     def at_undo(self, function: Callable[[], object]) -> None:
@@ -175,12 +199,18 @@ class Patches:
         self._at_undo.append(function)
 
     def undo(self) -> None:
-        """Put the very same objects back.
+        """Put the very same objects back, and wait for no module any more.
 
         Where somebody else has replaced ours meanwhile, ours stays, for taking it out would take theirs; all that it
         does from now on is to call the original.
         """
-        for done in reversed(self._replaced):
+        self._turn = object()
+        for module, patched in _taken(self._awaited):
+            imported.forget(module, patched)
+        self._put_back()
+
+    def _put_back(self) -> None:
+        for done in _taken(self._replaced):
             replaced.remove(done)
             if vars(done.owner).get(done.name) is not done.replacement:
                 _silence(done.replacement)
@@ -188,16 +218,17 @@ class Patches:
                 setattr(done.owner, done.name, done.original)
             else:
                 delattr(done.owner, done.name)
-        self._replaced = []
-        for function in self._at_undo:
+        for target, name, listener in _taken(self._listeners):
+            sys.modules["sqlalchemy.event"].remove(target, name, listener)
+        for function in _taken(self._at_undo):
             function()
-        self._at_undo = []
-        if self._listeners:
-            from sqlalchemy import event
 
-            for target, name, listener in reversed(self._listeners):
-                event.remove(target, name, listener)
-            self._listeners = []
+
+def _taken(entries: list[_T]) -> Iterator[_T]:
+    """Take everything out of a list, the latest first; each entry is taken by one thread alone."""
+    with contextlib.suppress(IndexError):  # another thread takes out of it too
+        while True:
+            yield entries.pop()
 
 
 def around(

@@ -286,24 +286,30 @@ class AsyncpgPoolInstrumentor(BaseInstrumentor):
         return ("asyncpg >= 0.27",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        from asyncpg import pool
-
         patches = self._patches = Patches()
         carry_windows(patches)
-        # What ends something first: another thread may use pools meanwhile.
-        patches.wrap(pool.PoolConnectionHolder, "_release", begin=_releasing)
-        patches.wrap(pool.PoolConnectionHolder, "_release_on_close", after=_closed)
-        patches.wrap(pool.PoolConnectionHolder, "connect", begin=_connecting)
-        patches.wrap(pool.Pool, "_acquire", begin=_acquiring)
-        instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
-        _adopt_existing(pool.PoolConnectionHolder)
+
+        def imported(pool: Any) -> None:
+            # What ends something first: another thread may use pools meanwhile.
+            patches.wrap(pool.PoolConnectionHolder, "_release", begin=_releasing)
+            patches.wrap(pool.PoolConnectionHolder, "_release_on_close", after=_closed)
+            patches.wrap(pool.PoolConnectionHolder, "connect", begin=_connecting)
+            patches.wrap(pool.Pool, "_acquire", begin=_acquiring)
+            instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
+            patches.at_undo(_forget)
+            _adopt_existing(pool.PoolConnectionHolder)
+
+        patches.when_imported("asyncpg.pool", imported)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._patches is not None:
             self._patches.undo()
             self._patches = None
-        _known.clear()
-        instruments.stop_observing(_LIBRARY)
+
+
+def _forget() -> None:
+    _known.clear()
+    instruments.stop_observing(_LIBRARY)
 
 
 @guard

@@ -8,6 +8,7 @@ from ``pop_stats``, which would take it from the application.
 
 from __future__ import annotations
 
+import sys
 import time
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -230,10 +231,8 @@ class _Getting(Asking):
 
 
 def _getting(pool: Any) -> _Getting | None:
-    import psycopg_pool
-
     watched = _watched(pool)
-    return _Getting(watched, psycopg_pool.PoolTimeout) if watched is not None else None
+    return _Getting(watched, sys.modules[_LIBRARY].PoolTimeout) if watched is not None else None
 
 
 def _putting(pool: Any, connection: Any) -> None:
@@ -328,33 +327,44 @@ class PsycopgPoolInstrumentor(BaseInstrumentor):
         return ("psycopg_pool >= 3.1",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        import psycopg
-        import psycopg_pool
-
-        classes = (psycopg_pool.ConnectionPool, psycopg_pool.AsyncConnectionPool)
-        adopted = _adopt_existing(classes) or []
-        nulls = (psycopg_pool.NullConnectionPool, psycopg_pool.AsyncNullConnectionPool)
         patches = self._patches = Patches()
         carry_windows(patches)
-        for cls in (*classes, *nulls):
-            for name, hook in _HOOKS.items():
-                # The null variants inherit most of them; their own __init__ calls that of the other class.
-                if name in vars(cls) and (cls not in nulls or name not in {"__init__", "check"}):
-                    patches.wrap(cls, name, **hook)
-        for connection in (psycopg.Connection, psycopg.AsyncConnection):
-            patches.wrap(connection, "wait", begin=_waiting)
-        instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
-        _recount(adopted)
+
+        def imported(library: Any) -> None:
+            classes = (library.ConnectionPool, library.AsyncConnectionPool)
+            adopted = _adopt_existing(classes) or []
+            nulls = (library.NullConnectionPool, library.AsyncNullConnectionPool)
+            for cls in (*classes, *nulls):
+                for name, hook in _HOOKS.items():
+                    # The null variants inherit most of them; their own __init__ calls that of the other class.
+                    if name in vars(cls) and (cls not in nulls or name not in {"__init__", "check"}):
+                        patches.wrap(cls, name, **hook)
+            for connection in _connection_classes():
+                patches.wrap(connection, "wait", begin=_waiting)
+            instruments.observe(_LIBRARY, kwargs.get("meter_provider"))
+            patches.at_undo(_forget)
+            _recount(adopted)
+
+        patches.when_imported(_LIBRARY, imported)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._patches is not None:
             self._patches.undo()
             self._patches = None
-        for pool in registry.pools():
-            if isinstance(pool, _PsycopgPool):
-                pool.given.clear()
-                pool.pool.__dict__.pop("_dbsight", None)
-        instruments.stop_observing(_LIBRARY)
+
+
+def _forget() -> None:
+    for pool in registry.pools():
+        if isinstance(pool, _PsycopgPool):
+            pool.given.clear()
+            pool.pool.__dict__.pop("_dbsight", None)
+    instruments.stop_observing(_LIBRARY)
+
+
+def _connection_classes() -> tuple[type, ...]:
+    """Those of the driver, which is imported with its pool."""
+    driver = sys.modules["psycopg"]
+    return driver.Connection, driver.AsyncConnection
 
 
 @guard
@@ -366,9 +376,7 @@ def _adopt_existing(classes: tuple[type, ...]) -> list[_PsycopgPool]:
 @guard
 def _recount(pools: list[_PsycopgPool]) -> None:
     """What they have, now that all is wrapped; connections that are out know their pool."""
-    import psycopg
-
-    connections = existing(psycopg.Connection, psycopg.AsyncConnection) if pools else []
+    connections = existing(*_connection_classes()) if pools else []
     for made in pools:
         made.find_strangers(connections)
         idle = list(made.pool._pool)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import inspect
 import sys
 from typing import TYPE_CHECKING, Any
 
+from dbsight.instrument import redis_server
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.redis import (
@@ -25,7 +26,10 @@ from dbsight.instrument.wrap import Patches
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+    from types import ModuleType
+
+    from opentelemetry.metrics import MeterProvider
 
     from dbsight.instrument.wrap import Hook
 
@@ -72,17 +76,30 @@ class PoolWatch:
 
     def __init__(self, package: str, named: Callable[[str], str]) -> None:
         self._package = package
+        self._named = named
         self._patches = Patches()
-        for module, name, method, hook in _methods(package):
-            owner = getattr(importlib.import_module(f"{package}.{module}"), named(name), None)
+
+    def install(self, meter_provider: MeterProvider | None) -> None:
+        """Watch every pool, those that exist already too, and send their states to a meter provider."""
+        methods = _methods(self._package)
+        for name in dict.fromkeys(module for module, *_ in methods):
+            here = [rest for module, *rest in methods if module == name]
+            self._patches.when_imported(f"{self._package}.{name}", functools.partial(self._wrap, here))
+        _adopt_existing(self._package)
+
+        def observe(_: ModuleType) -> None:
+            instruments.observe(RedisPool.library, meter_provider)
+            redis_server.poll(meter_provider)
+
+        self._patches.when_imported(f"{self._package}.connection", observe)
+
+    def _wrap(self, methods: Iterable[Any], module: ModuleType) -> None:
+        """Wrap the methods of classes of a module that was imported."""
+        for name, method, hook in methods:
+            owner = getattr(module, self._named(name), None)
             original = vars(owner).get(method) if owner is not None else None
             if original is not None:
-                self._patches.wrap(owner, method, awaited=_awaited(original), **hook)  # type: ignore[arg-type]
-        _adopt_existing(package)
-
-    def observe(self, meter_provider: Any) -> None:
-        """Send the states of the pools there."""
-        instruments.observe(RedisPool.library, meter_provider)
+                self._patches.wrap(owner, method, awaited=_awaited(original), **hook)
 
     def stop(self) -> None:
         """Leave nothing behind."""
