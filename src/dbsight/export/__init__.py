@@ -1,7 +1,7 @@
-"""Where telemetry leaves the process: OTLP exporters that never stall an application without a collector.
+"""Export of telemetry: OTLP exporters that do not block an application without a collector.
 
-``way.py`` knows whether anybody listens, ``exporters.py`` what to do meanwhile, ``outlet.py`` holds the process's one
-view of both, ``wiring.py`` puts it into the SDK.
+``endpoint.py`` checks whether a collector listens, ``exporters.py`` queues or skips telemetry meanwhile, ``otlp.py``
+holds the state of the process, and ``sdk_hooks.py`` installs it in the SDK.
 """
 
 from dbsight.export.endpoint import is_otlp, listening

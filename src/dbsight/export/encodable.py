@@ -1,12 +1,12 @@
-"""Telemetry that OTLP can carry: what it cannot is replaced, and one bad record never costs another.
+"""Make telemetry encodable in OTLP: replace unsupported values, so that one invalid record never loses others.
 
 A lone surrogate in a name, an event, a status or a message makes the stock encoders raise, and the whole batch is lost;
-in an attribute the key is dropped and an error logged. Here every text, key and number is looked at before it is
-encoded: that costs a look at a flag for each text that is ASCII. What still fails is encoded by itself, left out alone
-and counted.
+in an attribute the key is dropped and an error logged. Here every text, key and number is checked before it is
+encoded, which for ASCII texts is the check of a flag. Records that still fail are encoded one by one; only the invalid
+ones are dropped and counted.
 
-Records are looked at by the public names of the SDK's; a record that is changed is copied before, for other exporters
-get the same one.
+Records are read through the SDK's public names. A record is copied before it is changed, because other exporters get
+the same object.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 LONGEST: Final = 1_048_576
-"""Characters, bytes or elements of one value that are sent: collectors take four megabytes for all spans of a batch."""
+"""Maximum characters, bytes or elements of one value: collectors accept four megabytes per batch of spans."""
 
 DROPPED: Final = "telemetry that cannot be encoded"
 
@@ -42,7 +42,7 @@ _PLAIN: Final = frozenset((bool, float, type(None)))
 
 
 def is_encodable(value: Any, depth: int = 0) -> bool:
-    """Whether OTLP can carry a value as it is."""
+    """Return whether OTLP can encode a value unchanged."""
     kind = type(value)
     if kind is str:
         return len(value) <= LONGEST and (value.isascii() or _is_utf8(value))
@@ -56,10 +56,10 @@ def is_encodable(value: Any, depth: int = 0) -> bool:
 
 
 def encodable(value: Any, depth: int = 0) -> Any:
-    """The value as OTLP can carry it.
+    """Convert a value to one that OTLP can encode.
 
-    Surrogates become the character that a pair of them stands for, or U+FFFD; integers of more than 64 bits and values
-    of other types become texts; values that are too long are cut.
+    Pairs of surrogates become the character that they encode, lone ones U+FFFD; integers of more than 64 bits and
+    values of other types become text; values that are too long are truncated.
     """
     if is_encodable(value):
         return value
@@ -95,7 +95,7 @@ def _is_utf8(text: str) -> bool:
 def _text_of(value: Any) -> str:
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, int) and value.bit_length() > _HUGE_BITS:  # Python refuses to write out longer ones
+    if isinstance(value, int) and value.bit_length() > _HUGE_BITS:  # Python refuses to convert longer integers to text
         return f"an integer of {value.bit_length()} bits"
     try:
         return str(value)
@@ -106,7 +106,7 @@ def _text_of(value: Any) -> str:
 def _are_encodable(attributes: Any, depth: int = 0) -> bool:
     if not attributes:
         return True
-    # Of bounded attributes the mapping inside: to ask them takes a lock for each.
+    # Use the mapping inside bounded attributes: each access to these takes a lock.
     for key, value in getattr(attributes, "_dict", attributes).items():
         if type(key) is not str or not (key.isascii() or is_encodable(key)):
             return False
@@ -123,7 +123,7 @@ def _attributes(attributes: Any) -> Any:
 
 # -- Spans ------------------------------------------------------------------------------------------------------------
 def clean_span(span: ReadableSpan) -> Any:
-    """The span as OTLP can carry it: itself, or a copy."""
+    """Return the span in encodable form: itself, or a copy."""
     changed: dict[str, Any] = {}
     if not is_encodable(span._name):
         changed["_name"] = encodable(span._name)
@@ -146,7 +146,7 @@ def clean_span(span: ReadableSpan) -> Any:
 
 
 def _bounded(before: Any, after: Any) -> Any:
-    """What stands in place of bounded attributes or a bounded list, with the same number of dropped elements."""
+    """A replacement for bounded attributes or a bounded list, with the same number of dropped elements."""
     count = getattr(before, "dropped", 0)
     if not count:
         return after
@@ -178,7 +178,7 @@ def _changed(record: Any, fields: Mapping[str, Any]) -> Any:
 
 
 _clean: dict[int, Any] = {}
-"""Resources and scopes that were found clean, by their identity; each comes with many spans."""
+"""Resources and scopes known to be encodable, by identity; many spans share each."""
 
 _MAX_CLEAN: Final = 200
 
@@ -191,7 +191,7 @@ def _noted(record: _T) -> _T:
 
 
 def clean_resource(resource: Resource) -> Any:
-    """The resource as OTLP can carry it."""
+    """Return the resource in encodable form."""
     if _clean.get(id(resource)) is resource:
         return resource
     if _are_encodable(resource.attributes) and is_encodable(resource.schema_url):
@@ -200,7 +200,7 @@ def clean_resource(resource: Resource) -> Any:
 
 
 def clean_scope(scope: InstrumentationScope | None) -> InstrumentationScope | None:
-    """The scope as OTLP can carry it."""
+    """Return the scope in encodable form."""
     if scope is None or _clean.get(id(scope)) is scope:
         return scope
     texts = (scope.name, scope.version, scope.schema_url)
@@ -213,7 +213,7 @@ def clean_scope(scope: InstrumentationScope | None) -> InstrumentationScope | No
 
 # -- Log records ------------------------------------------------------------------------------------------------------
 def clean_log(readable: Any) -> Any:
-    """The log record as OTLP can carry it: itself, or a copy."""
+    """Return the log record in encodable form: itself, or a copy."""
     record = readable.log_record
     fields: dict[str, Any] = {}
     for name in ("body", "severity_text", "event_name"):
@@ -232,7 +232,7 @@ def clean_log(readable: Any) -> Any:
 
 # -- Metrics ----------------------------------------------------------------------------------------------------------
 def clean_metrics(data: Any) -> Any:
-    """Metrics as OTLP can carry them: the same tree, or one with other records where they differ."""
+    """Return metrics in encodable form: the same tree, or a copy with changed records."""
     return _replaced(data, resource_metrics=_each(_clean_group, data.resource_metrics))
 
 
@@ -270,24 +270,24 @@ def _clean_exemplar(exemplar: Any) -> Any:
 
 
 def _each(clean: Callable[[Any], Any], records: Any) -> Any:
-    """The records, each cleaned; the same list when none differs."""
+    """Clean each record; return the same list if none changed."""
     cleaned = [clean(each) for each in records or ()]
     return cleaned if any(one is not other for one, other in zip(cleaned, records or (), strict=True)) else records
 
 
 def _replaced(record: Any, **fields: Any) -> Any:
-    """A data class with other fields; itself when none differs."""
+    """Replace fields of a data class; return the same object if none changed."""
     changed = {name: value for name, value in fields.items() if value is not getattr(record, name)}
     return dataclasses.replace(record, **changed) if changed else record
 
 
 # -- Encoders ---------------------------------------------------------------------------------------------------------
 class Careful:
-    """A stock encoder of a list of records, that loses no other record to one that cannot be encoded.
+    """A stock encoder of a list of records that skips only the records that cannot be encoded.
 
     Args:
         stock: ``encode_spans`` or ``encode_logs`` of the stock exporters.
-        clean: Makes one record encodable.
+        clean: Function that makes one record encodable.
     """
 
     def __init__(self, stock: Callable[[Any], Any], clean: Callable[[Any], Any]) -> None:
@@ -311,7 +311,7 @@ class Careful:
 
         Args:
             singles: The batches.
-            nothing: An empty one.
+            nothing: An empty batch.
         """
         request = self.stock(nothing)
         lost = 0
@@ -333,11 +333,11 @@ class Careful:
 
 
 class CarefulMetrics(Careful):
-    """The same for metrics, which come as one tree.
+    """The same for metrics, which are passed as one tree.
 
     Args:
         stock: ``encode_metrics`` of the stock exporters.
-        clean: Makes a tree encodable.
+        clean: Function that makes a tree encodable.
     """
 
     def __call__(self, data: Any) -> Any:
@@ -362,8 +362,8 @@ def _singly(data: Any) -> Iterable[Any]:
 def encode_with(exporter: object, name: str, make: Callable[[Any], Careful]) -> bool:
     """Let an OTLP exporter of the SDK encode with another encoder.
 
-    Its module calls the encoder by a global name (opentelemetry-exporter-otlp 1.42 to 1.45): that name is pointed at
-    what ``make`` makes of the stock encoder. All that exporters do with what it returns is to serialise it.
+    Its module calls the encoder by a global name (opentelemetry-exporter-otlp 1.42 to 1.45), which is set to what
+    ``make`` returns for the stock encoder. Exporters only serialise the returned message.
 
     Args:
         exporter: An exporter.
@@ -371,7 +371,7 @@ def encode_with(exporter: object, name: str, make: Callable[[Any], Careful]) -> 
         make: Called with the stock encoder.
 
     Returns:
-        Whether it does; False for an exporter that works otherwise, which is left alone.
+        Whether it was installed; False for an exporter that works differently, which is not changed.
     """
     for kind in type(exporter).__mro__:
         if not kind.__module__.startswith("opentelemetry.exporter.otlp.proto."):

@@ -1,14 +1,14 @@
-"""OTLP encoding that pays once for what many spans have in common.
+"""OTLP encoding that encodes the common parts of spans only once.
 
-Half of the price of a query span is its encoding, in the exporter's thread, which holds the interpreter's lock. Spans
-that share their attributes (``model.SharedAttributes``) are alike but for ids and times: what is alike is encoded once
-and kept on the attributes; for each span ids and times are put behind it. Name, kind and status of all spans that are
-called the same come from the stock encoder; attributes are written here, each value that comes often only once. All
-other spans go through the stock encoder as ever, and what arrives at a collector is the same.
+Half of the cost of a query span is its encoding, in the exporter's thread, which holds the GIL. Spans that share their
+attributes (``model.SharedAttributes``) differ only in ids and times: the common part is encoded once and cached on the
+attributes; ids and times are appended per span. Name, kind and status of spans with the same name come from the stock
+encoder; attributes are encoded here, with a cache for frequent values. All other spans use the stock encoder. A
+collector receives the same data.
 
 The wire format of ids, times and attributes is written here (``opentelemetry/proto/trace/v1/trace.proto``, messages
-``Span`` and ``KeyValue``): field numbers and types of a stable protocol never change. What is written is not read into
-messages again, to be written once more: the exporters are given a message that carries it as it is.
+``Span`` and ``KeyValue``): field numbers and types of a stable protocol never change. The bytes are not parsed
+into messages again: the exporters are given a message that contains them as unknown fields.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _TIMES = Struct("<sQsQ")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
-_OWN = len(_SPAN_ID) + 8 + _TIMES.size  # bytes of what no two spans share
+_OWN = len(_SPAN_ID) + 8 + _TIMES.size  # bytes of the fields that differ in each span
 _RESOURCE_SPANS = b"\x0a"  # of ExportTraceServiceRequest, field 1
 _SCOPE_SPANS = b"\x12"  # of ResourceSpans, field 2
 _SPANS = b"\x12"  # of ScopeSpans, field 2
@@ -45,7 +45,7 @@ _STRING, _BOOL, _INT = b"\x0a", b"\x10", b"\x18"  # of AnyValue, fields 1, 2 and
 _UNSIGNED = 2**64 - 1
 
 _MAX_KEPT = 10_000
-"""Attributes, and names of spans, that are kept encoded."""
+"""Maximum number of attributes, and of span names, that are cached in encoded form."""
 
 
 class Encoder(Careful):
@@ -57,13 +57,13 @@ class Encoder(Careful):
 
     def __init__(self, stock: Encode) -> None:
         super().__init__(stock, clean_span)
-        # Only here: without an exporter that needs it, protobuf is not installed.
+        # Imported here, because protobuf is only installed with an exporter that needs it.
         self._empty = importlib.import_module("google.protobuf.empty_pb2").Empty
         self._frames: dict[tuple[Any, ...], bytes] = {}
         self._attributes: dict[tuple[str, Any], bytes] = {}
 
     def __call__(self, spans: Sequence[ReadableSpan]) -> Any:
-        """Encode spans. What fails here is left to the stock encoder, cleaned of what cannot be encoded.
+        """Encode spans. On an error, the stock encoder encodes them in encodable form.
 
         Returns:
             A message that is serialised to the bytes of an ``ExportTraceServiceRequest``.
@@ -92,7 +92,7 @@ class Encoder(Careful):
             return self.stock(others)
         parts = [self.stock(others).SerializeToString()]
         for group in alike.values():
-            # Resource, scope and schema as the stock encoder writes them, around spans of our own encoding.
+            # Resource, scope and schema as the stock encoder writes them, around spans encoded here.
             frame = self.stock((_bare(group[0]),)).resource_spans[0]
             scope = frame.scope_spans[0]
             del scope.spans[:]
@@ -103,7 +103,7 @@ class Encoder(Careful):
         return self._carrying(b"".join(parts))
 
     def _carrying(self, request: bytes) -> Any:
-        """A message that is serialised to these bytes: fields that it does not know are kept as they came."""
+        """Return a message that serialises to these bytes, because unknown fields are preserved."""
         message = self._empty()
         message.ParseFromString(request)
         if message.ByteSize() != len(request):
@@ -114,7 +114,7 @@ class Encoder(Careful):
         """The elements of ``ScopeSpans.spans``, in pieces: of each its key, its length, and the span."""
         pieces: list[bytes] = []
         latest: tuple[Any, ...] | None = None
-        family = b""  # what spans below one parent have in common, one of which comes after the other
+        family = b""  # consecutive spans with the same parent share these bytes
         for span in spans:
             attributes: Any = span._attributes
             text = b""
@@ -127,7 +127,7 @@ class Encoder(Careful):
             common = shared.encoded
             if common is None:
                 common = shared.encoded = self._common(span, shared)
-            # A context is a tuple: to take an element costs less than to ask for a property.
+            # A context is a tuple: indexing is cheaper than a property.
             context: tuple[Any, ...] = span._context  # type: ignore[assignment]
             parent: tuple[Any, ...] | None = span._parent
             if parent is None or parent is not latest:
@@ -150,7 +150,7 @@ class Encoder(Careful):
         return pieces
 
     def _common(self, span: ReadableSpan, attributes: SharedAttributes) -> bytes:
-        """What the span has in common with its like: everything but ids, times, and a text that is its own."""
+        """Return the encoded part that similar spans share: everything except ids, times, and a text of its own."""
         if clean_span(span) is not span:
             raise ValueError("not to be encoded as it is")
         status = span.status
@@ -168,7 +168,7 @@ class Encoder(Careful):
             kind = type(value)
             if kind is not str and kind is not int:
                 encoded = self._stock_attribute(span, name) if kind is not bool else _attribute(name, value)
-            elif name == semconv.DB_QUERY_TEXT:  # each is another; those that come again are kept with their span
+            elif name == semconv.DB_QUERY_TEXT:  # each differs; recurring ones are cached with their attributes
                 encoded = _attribute(name, value)
             else:
                 known = kept.get(attribute)
@@ -185,13 +185,13 @@ class Encoder(Careful):
         return message
 
     def _stock_attribute(self, span: ReadableSpan, name: str) -> bytes:
-        """One attribute as the stock encoder writes it: of a kind that hardly comes."""
+        """Encode one attribute of an uncommon type with the stock encoder."""
         found = [each.SerializeToString() for each in self._message(span).attributes if each.key == name]
         return b"".join([_ATTRIBUTES + _varint(len(each)) + each for each in found])
 
 
 def _bare(span: ReadableSpan) -> ReadableSpan:
-    """A span of the same resource and scope, and nothing more."""
+    """A span with the same resource and scope, and nothing else."""
     return ReadableSpan("", span._context, resource=span._resource, instrumentation_scope=span._instrumentation_scope)
 
 
@@ -218,7 +218,7 @@ def _attribute(name: str, value: str | int) -> bytes:
 
 
 def _text_attribute(name: str, text: str) -> bytes:
-    """The same for a text that is another each time: what is always the same is written once, lengths are looked up."""
+    """The same for a text that differs each time: the constant part is cached, lengths are read."""
     key = _names.get(name)
     if key is None:
         encoded = name.encode()
@@ -234,7 +234,7 @@ def _text_attribute(name: str, text: str) -> bytes:
 
 
 _names: dict[str, bytes] = {}
-"""The first part of attributes whose values are not kept, by name."""
+"""The encoded first part of attributes whose values are not cached, by name."""
 
 
 def _is_alike(span: ReadableSpan) -> bool:
@@ -245,17 +245,17 @@ def _is_alike(span: ReadableSpan) -> bool:
     if not ordinary or context is None or span._events or span._links:
         return False
     _, _, _, _, trace_state, _ = context
-    # Nearly always that one; any other has to be asked, by a call.
+    # The common case; other classes need a call.
     if trace_state is not DEFAULT_TRACE_STATE and trace_state:
         return False
     if parent is None:
         return True
     _, _, remote, _, _, _ = parent
-    return not remote  # the flags say so
+    return not remote  # according to the flags
 
 
 def _varint(number: int) -> bytes:
-    """A non-negative number as protobuf writes lengths: seven bits a byte, the lowest first."""
+    """Encode a non-negative number as a protobuf varint: seven bits per byte, the lowest first."""
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
@@ -266,9 +266,9 @@ def _varint(number: int) -> bytes:
 
 _KNOWN_VARINTS = 2_048
 _VARINTS = tuple(map(_varint, range(_KNOWN_VARINTS)))
-"""Of nearly all lengths."""
+"""The varints of common lengths."""
 
 
 def install_encoder(exporter: object) -> bool:
-    """Let an OTLP span exporter of the SDK encode this way; whether it does: see ``encode_with``."""
+    """Install this encoder in an OTLP span exporter of the SDK; returns as ``encode_with``."""
     return bool(encode_with(exporter, "encode_spans", Encoder))

@@ -1,4 +1,4 @@
-"""Whether anybody listens where an OTLP exporter sends."""
+"""Whether a collector listens at the endpoint of an OTLP exporter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HTTP_PORT = 4318
 
 
 def listening(port: int) -> bool:
-    """Whether anything accepts TCP connections on this port of the loopback interface, IPv4 or IPv6.
+    """Return whether this port of the loopback interface accepts TCP connections, IPv4 or IPv6.
 
     A refused connection takes some 100 µs; a port that does not answer at all, 50 ms per address family.
     """
@@ -32,12 +32,12 @@ def listening(port: int) -> bool:
 
 
 def is_otlp(exporter: object) -> bool:
-    """Whether an exporter is one of OpenTelemetry's OTLP exporters, for any signal, or of a subclass."""
+    """Return whether an exporter is an OTLP exporter of OpenTelemetry, for any signal, or of a subclass."""
     return default_port(exporter) is not None
 
 
 def default_port(exporter: object) -> int | None:
-    """The port of an OTLP exporter's protocol; None when it is no OTLP exporter."""
+    """Return the port of an OTLP exporter's protocol; None for other exporters."""
     for kind in type(exporter).__mro__:
         if kind.__module__.startswith("opentelemetry.exporter.otlp."):
             return GRPC_PORT if ".grpc" in kind.__module__ else HTTP_PORT
@@ -45,21 +45,21 @@ def default_port(exporter: object) -> int | None:
 
 
 def unconfigured_port(exporter: object, signal: str, environ: Mapping[str, str]) -> int | None:
-    """The default port on this machine that an exporter sends to because nobody told it where to send.
+    """Return the default port on this machine that an exporter uses if no endpoint is configured.
 
     Args:
         exporter: An OTLP exporter.
         signal: ``TRACES``, ``METRICS`` or ``LOGS``, as in the names of the environment variables.
-        environ: Where ``OTEL_EXPORTER_OTLP_ENDPOINT`` and ``OTEL_EXPORTER_OTLP_<signal>_ENDPOINT`` are looked up.
+        environ: Where ``OTEL_EXPORTER_OTLP_ENDPOINT`` and ``OTEL_EXPORTER_OTLP_<signal>_ENDPOINT`` are read.
 
     Returns:
-        The port of its protocol, or None: the user configured an endpoint, in the environment or in code.
+        The port of its protocol, or None if an endpoint is configured in the environment or in code.
     """
     for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"):
         if environ.get(name, "").strip():
             return None
     port = default_port(exporter)
-    # _endpoint (SDK 1.42 to 1.45) knows about endpoints given in code; where it is gone, the environment decides.
+    # _endpoint (SDK 1.42 to 1.45) shows endpoints set in code; without it, only the environment is checked.
     endpoint = getattr(exporter, "_endpoint", None)
     if isinstance(endpoint, str):
         try:
@@ -72,11 +72,11 @@ def unconfigured_port(exporter: object, signal: str, environ: Mapping[str, str])
 
 
 class Way:
-    """The way to one destination: open, or shut because nobody listens there.
+    """The state of one endpoint: open, or shut because no collector listens there.
 
     Args:
-        port: The default port, or None for an endpoint that the user configured: that way is always open.
-        probe: Tells whether anybody listens on a port of this machine.
+        port: The default port, or None for a configured endpoint, which is always open.
+        probe: Function that returns whether a port of this machine accepts connections.
     """
 
     def __init__(self, port: int | None, probe: Probe) -> None:
@@ -86,11 +86,11 @@ class Way:
         self.look()
 
     def look(self) -> bool:
-        """Look whether anybody listens, and tell."""
+        """Probe the endpoint and return whether it is open."""
         if self._port is not None:
             try:
                 self.open = self._probe(self._port)
             except Exception:
                 failed("export.probe")
-                self.open = True  # who cannot look leaves the SDK to do what it does without us
+                self.open = True  # if the probe fails, the SDK exports as without dbsight
         return self.open

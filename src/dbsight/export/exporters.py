@@ -1,4 +1,4 @@
-"""What becomes of telemetry while nobody listens: spans wait, metrics and logs are skipped."""
+"""Exporters for endpoints without a collector: spans are queued, metrics and logs are skipped."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ DROPPED = "spans waiting for a collector"
 
 
 class Wrapped:
-    """What the wrappers of all three signals have in common; what they do not know they ask the exporter inside.
+    """Common base of the wrappers of all three signals; other attributes are delegated to the wrapped exporter.
 
     Attributes:
-        way: The way to where the exporter sends.
+        way: The state of the exporter's endpoint.
         failing: Whether the last export failed.
     """
 
@@ -43,7 +43,7 @@ class Wrapped:
         self._parents: tuple[Any, ...] = ()
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_inner":  # a copy that is not made yet: no endless recursion
+        if name == "_inner":  # an incomplete copy: avoid endless recursion
             raise AttributeError(name)
         return getattr(self._inner, name)
 
@@ -61,42 +61,42 @@ class Wrapped:
         return result
 
     def deliver(self) -> None:
-        """Send what waited. Only spans wait."""
+        """Export what is queued. Only spans are queued."""
 
     @guard
     def forked(self) -> None:
-        """Start anew in a forked child, over connections of its own: the parent goes on with those that there are.
+        """Reset in a forked child, with new connections: the parent keeps using the existing ones.
 
         Private names of OpenTelemetry's HTTP exporters: ``_session`` up to 1.44, ``_client._transport._session`` in
-        1.45. Where neither is found, a child shares its parent's connections. gRPC sees to its channels by itself.
+        1.45. If neither is found, a child shares its parent's connections. gRPC handles its channels itself.
         """
         self.failing = False
         sender = getattr(getattr(self._inner, "_client", None), "_transport", self._inner)
         adapters = getattr(getattr(sender, "_session", None), "adapters", {})
-        # Kept, for to close them takes locks that another thread of the parent may have held.
+        # Not closed, because that takes locks that another thread of the parent may have held.
         self._parents = tuple(adapters.values())
         for prefix, adapter in tuple(adapters.items()):
             adapters[prefix] = copy(adapter)
 
     def force_flush(self, timeout_millis: float = 30_000) -> bool:
-        """Send what waited, if anybody listens, and flush the exporter inside."""
+        """Export what is queued, if the endpoint is open, and flush the wrapped exporter."""
         if not self.way.open:
             return True
         self.deliver()
         return bool(self._inner.force_flush(timeout_millis))
 
-    # The SDK passes what is left of its own timeout where it finds this argument's name; its metric reader another.
+    # The SDK passes its remaining timeout if this argument has this name; its metric reader uses another name.
     def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        """Shut down the exporter inside, which also ends an export that is still trying."""
+        """Shut down the wrapped exporter, which also ends an export that is still retrying."""
         self._outlet.forget(self)
         self._inner.shutdown()
 
 
 class WaitingSpanExporter(Wrapped, SpanExporter):
-    """Spans wait in order while the way is shut; beyond the capacity the oldest are dropped and counted.
+    """Spans are queued in order while the endpoint is shut; beyond the capacity, the oldest are dropped and counted.
 
-    One thread sends at a time, as the SDK promises to exporters, but no lock is held while it does: what comes
-    meanwhile waits too, and the sender takes it along.
+    One thread exports at a time, as the SDK guarantees to exporters, but without holding a lock: spans that arrive
+    meanwhile are queued, and the same thread exports them.
     """
 
     def __init__(self, inner: SpanExporter, way: Way, outlet: Outlet, capacity: int, batch_size: int) -> None:
@@ -109,7 +109,7 @@ class WaitingSpanExporter(Wrapped, SpanExporter):
         self._ended = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send, or let wait; waiting is success."""
+        """Export or queue; queueing counts as success."""
         with self._turn:
             if self._ended:
                 return SpanExportResult.FAILURE
@@ -123,7 +123,7 @@ class WaitingSpanExporter(Wrapped, SpanExporter):
         return SpanExportResult.SUCCESS
 
     def deliver(self) -> None:
-        """Send what waited, unless somebody does."""
+        """Export what is queued, unless another thread does."""
         with self._turn:
             spans = [] if self._sending else self._next()
             self._sending = self._sending or bool(spans)
@@ -137,7 +137,7 @@ class WaitingSpanExporter(Wrapped, SpanExporter):
         try:
             while not done:
                 result = self._hand_over(spans)
-                # Nothing left and the end of the turn are one step: what comes afterwards finds nobody sending.
+                # Check and reset in one step: spans that arrive afterwards find no sender.
                 with self._turn:
                     if result is not SpanExportResult.SUCCESS and not self.way.open:
                         self._wait_again(spans)
@@ -151,7 +151,7 @@ class WaitingSpanExporter(Wrapped, SpanExporter):
                     self._end_turn()
         return result
 
-    # The next four are called with the condition held.
+    # The next four methods are called with the condition held.
 
     def _end_turn(self) -> None:
         self._sending = False
@@ -176,14 +176,14 @@ class WaitingSpanExporter(Wrapped, SpanExporter):
         self._wait([*spans, *later])
 
     def forked(self) -> None:
-        """Start anew in a forked child: what waited is the parent's to send."""
+        """Reset in a forked child: the parent exports what was queued."""
         super().forked()
         self._turn = threading.Condition()
         self._waiting.clear()
         self._sending = False
 
     def shutdown(self, timeout_millis: float = 30_000, **_kwargs: Any) -> None:
-        """Let the sender finish, give up what still waits, and shut down the exporter inside."""
+        """Let the sender finish, discard what is still queued, and shut down the wrapped exporter."""
         if self._waiting and not self._outlet.closed and self.way.look():
             self.deliver()
         with self._turn:
@@ -195,10 +195,10 @@ class WaitingSpanExporter(Wrapped, SpanExporter):
 
 
 class SkippingMetricExporter(Wrapped, MetricExporter):
-    """Metrics are skipped while the way is shut; cumulative ones lose nothing by it."""
+    """Metrics are skipped while the endpoint is shut; cumulative ones lose no data."""
 
     def __init__(self, inner: MetricExporter, way: Way, outlet: Outlet) -> None:
-        # Readers ask an exporter for these two; there are no public names for them (SDK 1.42 to 1.45).
+        # Readers use these two attributes of an exporter; they have no public names (SDK 1.42 to 1.45).
         MetricExporter.__init__(
             self,
             preferred_temporality=getattr(inner, "_preferred_temporality", None),
@@ -207,7 +207,7 @@ class SkippingMetricExporter(Wrapped, MetricExporter):
         Wrapped.__init__(self, inner, way, outlet)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Send or skip; skipping is success."""
+        """Export or skip; skipping counts as success."""
         if self._shut():
             return MetricExportResult.SUCCESS
         result: MetricExportResult = self._hand_over(metrics_data, timeout_millis=timeout_millis, **kwargs)
@@ -215,10 +215,10 @@ class SkippingMetricExporter(Wrapped, MetricExporter):
 
 
 class SkippingLogExporter(Wrapped, LogRecordExporter):
-    """Log records are skipped while the way is shut."""
+    """Log records are skipped while the endpoint is shut."""
 
     def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Send or skip; skipping is success."""
+        """Export or skip; skipping counts as success."""
         if self._shut():
             return LogRecordExportResult.SUCCESS
         result: LogRecordExportResult = self._hand_over(batch)

@@ -1,12 +1,12 @@
-"""The process's one view of where its OTLP exporters send, and of its own end.
+"""The state of the process's OTLP exporters: endpoints, queues, and shutdown.
 
-With no endpoint configured, the OTLP exporters talk to the default ports of this machine. Stock OpenTelemetry retries
-there for some seconds per batch when nobody listens, at exit too. An outlet looks at the port first. While nobody
-listens, nothing is tried and nothing printed; it looks again every 30 s, and hands over what waited as soon as somebody
-does. An endpoint that the user configured is never judged absent.
+Without a configured endpoint, OTLP exporters use the default ports of this machine. Stock OpenTelemetry retries for
+some seconds per batch if no collector listens, also at exit. dbsight probes the port first. Without a collector,
+nothing is exported or logged; the port is probed every 30 s, and queued spans are exported as soon as a collector
+listens. A configured endpoint is never considered absent.
 
-Either way the end of the process is bounded: from ``closing()`` on, what is unsent has ``SPANS`` seconds for spans and
-``OTHERS`` each for metrics and logs.
+The time at exit is limited in both cases: after ``closing()``, pending spans have ``SPANS`` seconds, and metrics and
+logs ``OTHERS`` seconds each.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ _W = TypeVar("_W", bound=Wrapped)
 
 
 class Outlet:
-    """The way out of the process for everything that is sent by OTLP. One per process; safe in threads and forks.
+    """Controls all OTLP exporters of the process. One per process; thread-safe and fork-safe.
 
     Args:
         environ: Where the variables ``OTEL_EXPORTER_OTLP_…ENDPOINT`` and ``OTEL_BSP_MAX_EXPORT_BATCH_SIZE`` are looked
             up. The protocol, and with it the default port, is that of each exporter's class.
-        probe: Tells whether anybody listens on a port of this machine; called at once for each default port in use.
-        interval: Seconds between two looks while nobody listens.
-        capacity: Spans that wait at most, per exporter. The default is that of the SDK's own queue.
+        probe: Function that returns whether a port of this machine accepts connections; called immediately for each
+            default port in use.
+        interval: Seconds between two probes while no collector listens.
+        capacity: Maximum number of queued spans per exporter. The default is that of the SDK's own queue.
     """
 
     SPANS: ClassVar[float] = 1.5
@@ -78,15 +79,15 @@ class Outlet:
             os.register_at_fork(after_in_child=lambda: (method := forked()) and method())
 
     def wire(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of the SDK's configurator, and what wraps its exporters of spans and logs: see ``wiring``."""
+        """Return arguments for the SDK's configurator that wrap its span and log exporters: see ``sdk_hooks``."""
         return wire(self, kwargs)
 
     def fit(self, meter_provider: object) -> None:
-        """Wrap the exporters of a meter provider's readers: see ``wiring``."""
+        """Wrap the exporters of a meter provider's readers: see ``sdk_hooks``."""
         fit(self, meter_provider)
 
     def spans(self, exporter: SpanExporter) -> SpanExporter:
-        """Wrap a span exporter; one that is not OTLP comes back as it is."""
+        """Wrap a span exporter; others are returned unchanged."""
         if not is_otlp(exporter):
             return exporter
         install_encoder(exporter)
@@ -97,14 +98,14 @@ class Outlet:
         )
 
     def metrics(self, exporter: MetricExporter) -> MetricExporter:
-        """Wrap a metric exporter; one that is not OTLP comes back as it is."""
+        """Wrap a metric exporter; others are returned unchanged."""
         if not is_otlp(exporter):
             return exporter
         encode_with(exporter, "encode_metrics", partial(CarefulMetrics, clean=clean_metrics))
         return self._remember(SkippingMetricExporter(exporter, self._way(exporter, "METRICS"), self))
 
     def logs(self, exporter: LogRecordExporter) -> LogRecordExporter:
-        """Wrap a log exporter; one that is not OTLP comes back as it is."""
+        """Wrap a log exporter; others are returned unchanged."""
         if not is_otlp(exporter):
             return exporter
         encode_with(exporter, "encode_logs", partial(Careful, clean=clean_log))
@@ -123,25 +124,25 @@ class Outlet:
         return exporter
 
     def forget(self, exporter: Wrapped) -> None:
-        """Take note that an exporter was shut down."""
+        """Record that an exporter was shut down."""
         with self._lock:
             self._exporters = tuple(known for known in self._exporters if known is not exporter)
 
     @property
     def exporting(self) -> bool:
-        """Whether telemetry leaves the process, as far as is known: the way is open, and the last export did not fail.
+        """Return whether telemetry is exported, as far as known: the endpoint is open, the last export succeeded.
 
-        Also true before the first export, where an endpoint is configured or somebody listens. Call ``look()`` before
-        to have the newest answer.
+        Also true before the first export, if an endpoint is configured or a collector listens. Call ``look()`` first
+        for a current answer.
         """
         return any(exporter.way.open and not exporter.failing for exporter in self._exporters)
 
     @guard
     def look(self) -> bool:
-        """Look for a collector wherever none was seen, and hand over what waited for one.
+        """Probe all shut endpoints, and export what is queued for those that are now open.
 
         Returns:
-            Whether all ways are open now.
+            Whether all endpoints are open now.
         """
         for way in tuple(self._ways.values()):
             if not way.open:
@@ -153,14 +154,14 @@ class Outlet:
 
     @guard
     def watch(self) -> None:
-        """See to it that somebody looks every 30 s from now on, until all ways are open."""
+        """Start probing every 30 s until all endpoints are open."""
         with self._lock:
             if self._watcher is not None or self.closed:
                 return
             watcher = threading.Thread(target=self._watch, name="dbsight-outlet", daemon=True)
             try:
                 watcher.start()
-            except RuntimeError:  # no more threads: the interpreter is ending, or the system has none left
+            except RuntimeError:  # no thread can be started: the interpreter is ending, or a system limit is reached
                 return
             self._watcher = watcher
 
@@ -170,7 +171,7 @@ class Outlet:
             ending = self.closed or not self._exporters
             everywhere = self.look()
             with self._lock:
-                # A way may have been shut again, or opened by closing(), since look() handed over.
+                # An endpoint may have been shut, or opened by closing(), since look() exported.
                 if ending or (everywhere and all(way.open for way in self._ways.values())):
                     self._watcher = None
                     return
@@ -185,9 +186,9 @@ class Outlet:
 
     @guard
     def closing(self) -> None:
-        """Take note that the process is ending: look once more on every way, and be brief from now on.
+        """Record that the process is exiting: probe all endpoints once more, and use short timeouts from now on.
 
-        To be called before the SDK shuts down its providers: from an atexit handler registered after theirs.
+        Call this before the SDK shuts down its providers: from an atexit handler registered after theirs.
         """
         for way in tuple(self._ways.values()):
             way.look()
@@ -195,5 +196,5 @@ class Outlet:
         self._wake.set()
 
     def patience(self, brief: float) -> float:
-        """Seconds that a shutdown may wait: ``brief`` at the end of the process, else what the SDK waits."""
+        """Return the seconds that a shutdown may wait: ``brief`` at exit, else the SDK's timeout."""
         return brief if self.closed else self.STOCK

@@ -112,7 +112,7 @@ def _strange() -> str:
 def fit(outlet: Outlet, meter_provider: object) -> None:
     """Wrap the OTLP exporters of a meter provider's readers; twice is once.
 
-    The SDK builds its readers from exporter classes and offers no way in between, so they are exchanged afterwards: the
+    The SDK builds its readers from exporter classes and offers no hook in between, so they are replaced afterwards: the
     first periodic export comes after a minute.
     """
     if not isinstance(meter_provider, MeterProvider):

@@ -1,1 +1,1 @@
-"""4 REPORT: what was found, on spans, in logs, in metrics, on the terminal."""
+"""Reports: findings on spans, in logs, in metrics, on the terminal, and in files."""

@@ -1,12 +1,12 @@
-"""Recording the same attributes over and over without paying for them each time.
+"""Instruments with fixed attributes, which avoid the SDK's cost per measurement.
 
 ``Histogram.record`` cleans, copies, sorts, tags and hashes its attributes at every call: two thirds of its 16 µs with
-seven of them. OpenTelemetry plans bound instruments; the Python SDK has none. A callable bound here keeps what the SDK
-found for its attributes the first time (the aggregations behind every reader and view) and hands measurements to them.
-What reaches a reader is the same, exemplars included.
+seven of them. OpenTelemetry plans bound instruments; the Python SDK has none. A callable bound here caches the SDK's
+aggregations for its attributes, of every reader and view, and passes measurements to them. A reader gets the same data,
+exemplars included.
 
-That takes private names of the SDK. They are touched in this file only, in releases that the tests were run against;
-with any other release, another implementation of the API, or a name that is not there, the public method is called.
+This uses private names of the SDK, only in this file and only in releases that the tests were run against. With any
+other release, another implementation of the API, or a missing name, the public method is called.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     Sink = Callable[["_Measurement", bool], None]
 
 VERIFIED = ((1, 41, 0), (1, 45, 2))
-"""First and last release of opentelemetry-sdk whose private names were compared with what is used here.
+"""First and last release of opentelemetry-sdk whose private names were verified.
 
-To the patch: 1.45.2 began to discard aggregations at each collection with delta temporality.
+Including the patch release: 1.45.2 began to discard aggregations at each collection with delta temporality.
 """
 
 
 class _Bound:
-    """What histograms and counters share.
+    """Common base of histograms and counters.
 
     Attributes:
-        direct: Whether measurements go past the public method; False until the provider of a proxy is set.
+        direct: Whether measurements bypass the public method; False until the provider of a proxy is set.
     """
 
     _public: str
@@ -49,7 +49,7 @@ class _Bound:
     def __init__(self, instrument: Any) -> None:
         self._instrument = instrument
         self._proxy = is_proxy(instrument)
-        # A proxy becomes real once the application sets its provider: it is looked at again when that has happened.
+        # A proxy gets a real instrument when the application sets its provider: check again then.
         self.direct = not self._proxy and is_known(instrument, self._sdk_class)
 
     def bind(self, attributes: Mapping[str, AttributeValue]) -> Record:
@@ -59,7 +59,7 @@ class _Bound:
             attributes: Copied; later changes to the mapping have no effect.
 
         Returns:
-            ``record(amount, context)``, to be kept and called for every measurement with these attributes. A context
+            ``record(amount, context)``, to be called for every measurement with these attributes. A context
             of None is the current one. It does what the instrument's own method does, at any time: with readers that
             are added or removed later, meters that are disabled, amounts that are refused. It can be called from any
             thread.
@@ -115,7 +115,7 @@ class BoundCounter(_Bound):
 
 
 class _Measurement:
-    """As the SDK's own, which is a frozen dataclass and takes four times as long to make."""
+    """Like the SDK's class, a frozen dataclass that takes four times as long to create."""
 
     __slots__ = ("attributes", "context", "instrument", "time_unix_nano", "value")
 
@@ -135,7 +135,7 @@ class _Measurement:
 
 
 def is_verified(release: str) -> bool:
-    """Whether the private names of this release of opentelemetry-sdk are known; pre-releases are not."""
+    """Return whether the private names of this release of opentelemetry-sdk were verified; False for pre-releases."""
     parts = release.split(".")
     if not all(part.isdigit() for part in parts):
         return False
@@ -144,7 +144,7 @@ def is_verified(release: str) -> bool:
 
 
 def is_proxy(instrument: Any) -> bool:
-    """Whether it stands for an instrument of a provider that is not set yet."""
+    """Return whether it is the proxy of an instrument whose provider is not set yet."""
     try:
         from opentelemetry.metrics._internal.instrument import _ProxyInstrument
     except ImportError:
@@ -153,7 +153,7 @@ def is_proxy(instrument: Any) -> bool:
 
 
 def is_known(instrument: Any, sdk_class: str) -> bool:
-    """Whether all that recording touches is there, and of the very classes that were looked at."""
+    """Return whether all names that recording uses exist, with exactly the verified classes."""
     try:
         from opentelemetry.sdk.metrics._internal import instrument as instruments
         from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
@@ -185,7 +185,7 @@ def _bind_private(instrument: Any, public: Callable[..., None], attributes: dict
     consumer = instrument._measurement_consumer
     configuration = consumer._sdk_config
     is_enabled = instrument._is_enabled
-    # As the SDK cleans them: exemplars carry what a view took out.
+    # Cleaned as by the SDK: exemplars contain attributes that a view removed.
     cleaned = Measurement(0, 0, instrument, get_current(), attributes).attributes
     # One object, so that a thread never sees new readers with old sinks. The SDK replaces its mapping of readers and
     # never changes it: the same mapping is the same readers.
@@ -195,14 +195,14 @@ def _bind_private(instrument: Any, public: Callable[..., None], attributes: dict
         nonlocal known
         readers, sinks = known
         if readers is not consumer._reader_storages:
-            # The public method makes the aggregations; from then on they are there to be found.
+            # The public method creates the aggregations, which can be looked up from then on.
             readers = consumer._reader_storages
             public(amount, attributes, context)
             if is_enabled() and 0 <= amount < inf:
                 known = (readers, _sinks(readers, instrument, cleaned))
             return
         if not 0 <= amount < inf or not is_enabled():
-            public(amount, attributes, context)  # which refuses, with a warning where one is due
+            public(amount, attributes, context)  # which rejects it, with a warning if appropriate
             return
         now = time_ns()
         context = context or get_current()
@@ -217,7 +217,7 @@ def _bind_private(instrument: Any, public: Callable[..., None], attributes: dict
 def _sinks(
     readers: Mapping[Any, Any], instrument: Any, attributes: Mapping[str, AttributeValue] | None
 ) -> tuple[Sink, ...]:
-    """What takes the measurement for each view of each reader."""
+    """Return the aggregation for each view of each reader."""
     return tuple(
         _sink(match, attributes or {})
         for storage in readers.values()
@@ -226,14 +226,14 @@ def _sinks(
 
 
 def _sink(match: Any, attributes: Mapping[str, AttributeValue]) -> Sink:
-    general: Sink = match.consume_measurement  # right for all attributes, always; it is what costs
+    general: Sink = match.consume_measurement  # correct for all attributes, but expensive
     try:
         keys = match._view._attribute_keys
         kept = {key: value for key, value in attributes.items() if keys is None or key in keys}
         key = key_of(kept)
         if getattr(match, "_reset_on_collect", False):
             return _resetting(match, key, kept)
-        # Missing beyond the cardinality limit: there the overflow point is found by the general way.
+        # Missing beyond the cardinality limit: the general method then uses the overflow point.
         aggregation = match._attributes_aggregation.get(key)
         sink: Sink = general if aggregation is None else aggregation.aggregate
     except (AttributeError, TypeError, ImportError):
@@ -257,7 +257,7 @@ def _resetting(match: Any, key: Any, attributes: dict[str, AttributeValue]) -> S
 
 
 def key_of(attributes: dict[str, AttributeValue]) -> Any:
-    """What the SDK finds an aggregation by."""
+    """The key of an aggregation in the SDK."""
     from opentelemetry.sdk.metrics._internal import _view_instrument_match
 
     if hasattr(_view_instrument_match, "_hash_attributes"):  # since 1.45

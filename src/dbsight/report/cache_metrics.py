@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from dbsight.report.preaggregation import Tally
 
 CAP: Final = 500
-"""Different sets of attributes of one metric before the rest is ``other``."""
+"""Maximum number of attribute sets per metric; the rest is ``other``."""
 
 
 class CacheMetrics:
     """``dbsight.cache.*`` and ``dbsight.lock.*``.
 
     Attributes:
-        accumulated: What has to be flushed before a collection.
+        accumulated: Instruments that have to be flushed before a collection.
     """
 
     def __init__(self, meter: Meter) -> None:

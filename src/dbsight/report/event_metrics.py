@@ -1,4 +1,4 @@
-"""Metrics of what is no query: pools, connections and transactions."""
+"""Metrics of pools, connections and transactions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class EventMetrics:
     """Histograms and counters of pool and transaction events, on one meter.
 
     Attributes:
-        accumulated: What has to be flushed before a collection.
+        accumulated: Instruments that have to be flushed before a collection.
     """
 
     def __init__(self, meter: Meter) -> None:
@@ -83,7 +83,7 @@ class EventMetrics:
         self._tallies: dict[Any, Tally] = {}
 
     def pool(self, event: PoolEvent) -> None:
-        """Record one event of a pool; their names are bounded where they are given."""
+        """Record one event of a pool; the number of pool names is limited where they are assigned."""
         kind = event.kind
         if kind == "checkout":
             self._record(semconv.METRIC_CONNECTION_WAIT_TIME, event)
@@ -105,7 +105,7 @@ class EventMetrics:
             )
 
     def uses(self, event: PoolUses) -> None:
-        """Record what connections were taken for and given back; a wait was recorded when it was over."""
+        """Record checkouts and check-ins; waits are recorded when they end."""
         used = self._plain(semconv.METRIC_CONNECTION_USE_TIME, event.pool)
         served = self._plain(semconv.METRIC_CONNECTION_WAIT_TIME, event.pool)
         used.record_all(event.used())

@@ -29,7 +29,7 @@ _NUMBERS: Final[dict[Severity, SeverityNumber]] = {
 
 
 def root_attributes(summary: WindowSummary) -> dict[str, Any]:
-    """What a local root says about its database work; nothing when it did none."""
+    """Return the attributes of a local root about its database work; empty without any."""
     if not summary.calls:
         return {}
     attributes: dict[str, Any] = {
@@ -53,7 +53,7 @@ def root_events(findings: Iterable[Finding], end_ns: int) -> tuple[Event, ...]:
 
 
 class FindingLog:
-    """Emits findings as log events named ``dbsight.finding``, with the context of the trace that shows them.
+    """Emits findings as log events named ``dbsight.finding``, with the context of their trace.
 
     Args:
         provider: None follows the global one.

@@ -1,7 +1,7 @@
-"""The report as a file: JSON with a versioned schema, which later tools read.
+"""The report as a file: JSON with a versioned schema, for other tools.
 
-No literal and no parameter is in it: statements are sanitised before they become records. Written beside the file and
-moved into its place, so that a reader never sees half of it.
+It contains no literals or parameters: statements are sanitised before they become records. The file is written beside
+the target and renamed, so that readers never see an incomplete file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SCHEMA: Final = 1
-"""Version of the file's layout: it grows when a field changes its meaning or goes away, not when one is added."""
+"""Version of the file's schema: incremented if a field changes its meaning or is removed, not if one is added."""
 
 DEFAULT_FILE: Final = "dbsight-report.json"
 
@@ -31,7 +31,7 @@ MAX_FINDINGS: Final = 1000
 MAX_STATEMENTS: Final = 1000
 MAX_UNUSED: Final = 1000
 MAX_TEXT: Final = 4000
-"""Characters of a statement's text; with the two bounds above, a file stays below some 8 MB."""
+"""Maximum characters of a statement's text; with the two limits above, a file stays below about 8 MB."""
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _call_site(site: CallSite | None) -> dict[str, Any] | None:
 
 
 def _finite(value: Any) -> Any:
-    """A document in which numbers that JSON does not have are null."""
+    """Replace numbers that JSON cannot represent by null."""
     if isinstance(value, dict):
         return {name: _finite(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -154,15 +154,15 @@ def write(snapshot: Snapshot, path: str | os.PathLike[str] = DEFAULT_FILE) -> Pa
 
     Args:
         snapshot: Its totals.
-        path: The file; it is replaced whole, or left as it was.
+        path: The file; it is replaced atomically, or left unchanged.
 
     Raises:
-        OSError: The directory is not there, not writable, or full.
+        OSError: The directory does not exist, is not writable, or is full.
     """
     target = Path(path)
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
-        # A lone surrogate, as in the name of a file that is no UTF-8, becomes its escape sequence: valid JSON.
+        # A lone surrogate, as in a file name that is not UTF-8, becomes an escape sequence, which is valid JSON.
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(_finite(document(snapshot)), file, ensure_ascii=False, indent=1, allow_nan=False)
             file.write("\n")
@@ -178,7 +178,7 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
     """Read a report back.
 
     Raises:
-        OSError: There is no such file, or it cannot be read.
+        OSError: The file does not exist or cannot be read.
         ValueError: It is not a dbsight report, or of a newer schema than this version knows.
     """
     try:
@@ -199,7 +199,7 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         statements=[_read_totals(each) for each in saved["statements"]],
         dropped=saved["dropped"],
         unused=tuple(saved.get("unused", ())),
-        exporting=True,  # whether it did is nobody's concern any more
+        exporting=True,  # a failure no longer matters
         **{name: totals[name] for name in totals if name in Snapshot.__dataclass_fields__},
     )
 

@@ -67,7 +67,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def clip(written: str, room: int) -> str:
-    """Shorten to ``room`` columns, with an ellipsis where something is missing."""
+    """Shorten to ``room`` columns, with an ellipsis for what is cut."""
     from rich.cells import cell_len, set_cell_size
 
     if cell_len(written) <= room:
@@ -76,9 +76,9 @@ def clip(written: str, room: int) -> str:
 
 
 def flow(facts: Iterable[Text], width: int, *, gap: str = " " * GAP, indent: str = "") -> Iterator[Text]:
-    """Put facts side by side, and break the line between them where the next one finds no room.
+    """Put facts side by side, and wrap the line between facts.
 
-    A fact is never broken: a place or a setting must survive being copied.
+    Facts are never split, so that call sites and settings can be copied.
     """
     line = None
     for fact in facts:
@@ -93,13 +93,13 @@ def flow(facts: Iterable[Text], width: int, *, gap: str = " " * GAP, indent: str
 
 
 def wrapped(written: str, width: int, *, indent: str = "", style: str = "") -> Iterator[Text]:
-    """Break prose between words, but not inside a number: ``10 000`` stays together."""
+    """Wrap prose between words, but not inside a number such as ``10 000``."""
     words = _BETWEEN_WORDS.split(one_line(written)) if written else []
     return flow((text((word, style)) for word in words), width, gap=" ", indent=indent)
 
 
 def aligned(rows: Sequence[Sequence[Text]], limits: Sequence[int], width: int, *, indent: str) -> list[list[Text]]:
-    """Put the cells of rows under each other as far as there is room; a row that is too long is broken between cells.
+    """Align the cells of rows in columns; rows that are too long are wrapped between cells.
 
     Args:
         rows: Cells; empty ones leave their column empty. What comes after the columns follows with a gap.

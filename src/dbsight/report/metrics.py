@@ -1,6 +1,6 @@
-"""Metrics derived from observations and findings; those of a state are recorded where it can be asked for.
+"""Metrics derived from observations and findings; metrics of states are recorded where the state is kept.
 
-Attributes that can grow without bound are capped: once a metric has seen ``CAP`` values, further ones are ``other``.
+The cardinality of attributes is limited: after ``CAP`` values, further ones are ``other``.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 CAP: Final = 500
-"""Different values of an unbounded attribute (summaries, routes) before the rest is ``other``."""
+"""Maximum number of values of an unbounded attribute (summaries, routes); the rest is ``other``."""
 
 _MAX_BOUND = 5000
 
 
 class Capped:
-    """The first ``limit`` values as they are, every further one as ``other``."""
+    """Keeps the first ``limit`` values; every further one becomes ``other``."""
 
     def __init__(self, limit: int = CAP) -> None:
         self._limit = limit
         self._values: set[str] = set()
 
     def __call__(self, value: str) -> str:
-        """Give back ``value``, or ``other`` once there are too many."""
+        """Return ``value``, or ``other`` if the limit is reached."""
         if value in self._values:
             return value
         if len(self._values) >= self._limit:
@@ -56,7 +56,7 @@ class Metrics:
 
     Args:
         provider: None follows the global one; its instruments start to work when it is set.
-        before: Called before each collection, so that whoever keeps events together tells them.
+        before: Called before each collection, to flush batched events.
     """
 
     def __init__(self, provider: MeterProvider | None = None, before: Callable[[], None] | None = None) -> None:
@@ -133,8 +133,8 @@ class Metrics:
         """Record one operation; exemplars point at its own span.
 
         Args:
-            operation: What happened.
-            verdict: Gives the class.
+            operation: The operation.
+            verdict: Provides the duration class.
         """
         self.record_all((operation,), verdict.query_class if verdict is not None else None)
 
@@ -173,20 +173,20 @@ class Metrics:
         counted.add(len(operations))
 
     def flush(self) -> None:
-        """Hand what came together to the SDK, before a collection reads it. Never raises."""
+        """Flush pending measurements to the SDK before a collection reads them. Never raises."""
         if self._before is not None:
             self._before()
         for each in self._accumulated:
             _flush(each)
 
     def forget(self) -> None:
-        """In a forked child: what came together is the parent's."""
+        """Discard pending measurements in a forked child: the parent reports them."""
         for each in self._accumulated:
             each.forget()
         begin_anew(self._findings)
 
     def close(self, summary: WindowSummary) -> None:
-        """Record one window that is over."""
+        """Record one window that is closed."""
         if summary.request:
             route = self._routes(summary.route)
             requests = self._requests.get(route)

@@ -1,14 +1,14 @@
-"""Histograms that are filled by the thousand between two collections, and handed to the SDK once for each.
+"""Histograms that are aggregated here, and added to the SDK's once per collection.
 
-A database client measures the same few series over and over. Here a measurement costs a bucket search and five
-additions under a lock of its own (1 µs against 6 to 16 for ``Histogram.record``); when a reader collects, what has
-come together since the last time is added to the SDK's own aggregations. What a reader gets is the same as with
-``record``: buckets, sum, extremes, and the latest exemplar of each bucket. A collection asks observable instruments
-before it reads the histograms: that is when ``flush`` has to be called.
+A database client records the same few series repeatedly. Here a measurement costs a bucket search and five
+additions under a lock of its own (1 µs against 6 to 16 for ``Histogram.record``); when a reader collects, the
+measurements since the last collection are added to the SDK's aggregations. A reader gets the same data as with
+``record``: buckets, sum, extremes, and the latest exemplar of each bucket. A collection calls observable
+instruments before it reads the histograms: ``flush`` has to be called then.
 
-The private names that are used belong to releases that ``bound.py`` has verified. Where a view, an exemplar filter or
-a reservoir of the user's makes another aggregation, and with any other SDK, each measurement goes the way of
-``bound.py``.
+Private names are only used in releases that ``bound_instruments.py`` has verified. If a view, an exemplar filter or a
+reservoir of the user changes the aggregation, and with any other SDK, each measurement is recorded through
+``bound_instruments.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from dbsight.report.bound_instruments import Record
 
-_NOWHERE = Context()  # not the current one: an exemplar belongs to the operation, not to whoever collects
+_NOWHERE = Context()  # not the current one: an exemplar belongs to the operation, not to the collecting thread
 
 
 class Series:
@@ -47,7 +47,7 @@ class Series:
         self._bounds = bounds
         self._direct = direct
         self._fits = fits
-        # Re-entrant: a finaliser that runs a query while this thread is inside must not hang.
+        # Re-entrant, because a finalizer may run a query while this thread holds the lock.
         self._lock = threading.RLock()
         self._clear()
 
@@ -59,7 +59,7 @@ class Series:
         self._exemplars: dict[int, tuple[float, int, SpanContext]] = {}
 
     def record(self, amount: float, context: SpanContext | None, at_ns: int) -> None:
-        """Take one measurement.
+        """Record one measurement.
 
         Args:
             amount: Finite and not negative.
@@ -81,14 +81,14 @@ class Series:
                 self._exemplars[index] = (amount, at_ns, context)
 
     def record_all(self, amounts: Sequence[float]) -> None:
-        """Take many measurements at once, none of them with a span; otherwise as ``record``."""
+        """Record many measurements without spans at once; otherwise as ``record``."""
         if not amounts:
             return
         if not self._fits:
             for amount in amounts:
                 self._direct(amount, _NOWHERE)
             return
-        amounts = sorted(amounts)  # then a bucket is a slice, and only its end is looked for
+        amounts = sorted(amounts)  # a bucket is then a slice, and only its end is searched
         counted = 0
         with self._lock:
             counts = self._counts
@@ -102,7 +102,7 @@ class Series:
             self._max = max(self._max, amounts[-1])
 
     def record_each(self, measurements: Sequence[tuple[float, SpanContext | None, int]]) -> None:
-        """Take some measurements at once, in their order: amount, context and time as ``record`` takes them."""
+        """Record measurements in order: amount, context and time as for ``record``."""
         if len(measurements) == 1:
             self.record(*measurements[0])
             return
@@ -126,7 +126,7 @@ class Series:
                     self._exemplars[index] = (amount, at_ns, context)
 
     def flush(self, sinks: Iterable[Any]) -> None:
-        """Add what came together to the SDK's aggregations, and start anew."""
+        """Add pending measurements to the SDK's aggregations, and reset."""
         with self._lock:
             if self._max < 0:
                 return
@@ -137,13 +137,13 @@ class Series:
             _add(match, self._attributes, counts, total, least, most, exemplars)
 
     def forget(self) -> None:
-        """In a forked child: what came together is the parent's."""
+        """Discard pending measurements in a forked child: the parent reports them."""
         self._lock = threading.RLock()
         self._clear()
 
 
 class AccumulatedCounter:
-    """A counter that is added to once for each collection, by its public method."""
+    """A counter that is updated once per collection, by its public method."""
 
     def __init__(self, instrument: Counter) -> None:
         self._instrument = instrument
@@ -154,13 +154,13 @@ class AccumulatedCounter:
         return self._tallies.setdefault(tuple(sorted(attributes.items())), Tally(dict(attributes)))
 
     def flush(self) -> None:
-        """Hand what came together to the SDK."""
+        """Flush pending measurements to the SDK."""
         for tally in tuple(self._tallies.values()):
             if count := tally.take():
                 self._instrument.add(count, tally.attributes, _NOWHERE)
 
     def forget(self) -> None:
-        """In a forked child: what came together is the parent's."""
+        """Discard pending measurements in a forked child: the parent reports them."""
         for tally in self._tallies.values():
             tally.forget()
 
@@ -181,19 +181,19 @@ class Tally:
             self._count += number
 
     def take(self) -> int:
-        """What was counted since the last time."""
+        """Return the count since the last call."""
         with self._lock:
             count, self._count = self._count, 0
         return count
 
     def forget(self) -> None:
-        """Start anew with a lock that nobody holds."""
+        """Reset with a new lock."""
         self._lock = threading.RLock()
         self._count = 0
 
 
 class AccumulatedHistogram:
-    """A histogram whose measurements come together between collections where the SDK's aggregations allow it."""
+    """A histogram that aggregates measurements between collections if the SDK's aggregations allow it."""
 
     def __init__(self, instrument: Histogram, bounds: tuple[float, ...]) -> None:
         self._instrument: Any = instrument
@@ -213,12 +213,12 @@ class AccumulatedHistogram:
         return series
 
     def flush(self) -> None:
-        """Hand what came together to the SDK."""
+        """Flush pending measurements to the SDK."""
         if not self._fits or not self._instrument._is_enabled():
             return
         matches = self._matches()
         if matches is None:
-            # A reader with other buckets was added: from now on every measurement goes there by itself.
+            # A reader with other buckets was added: record every measurement individually from now on.
             self._fits = False
             for series in tuple(self._series.values()):
                 series._fits = False
@@ -227,7 +227,7 @@ class AccumulatedHistogram:
             series.flush(matches)
 
     def forget(self) -> None:
-        """In a forked child: what came together is the parent's."""
+        """Discard pending measurements in a forked child: the parent reports them."""
         for series in self._series.values():
             series.forget()
 
@@ -240,7 +240,7 @@ class AccumulatedHistogram:
         ]
 
     def _matches(self) -> list[Any] | None:
-        """The views of all readers, None when one of them aggregates otherwise than here."""
+        """Return the views of all readers; None if one of them aggregates differently."""
         try:
             matches = self._every_match()
             filter_ = type(self._instrument._measurement_consumer._sdk_config.exemplar_filter).__name__
@@ -252,7 +252,7 @@ class AccumulatedHistogram:
 
 
 def _fits(match: Any, bounds: tuple[float, ...]) -> bool:
-    """Whether a view aggregates into the same buckets and keeps the latest exemplar of each."""
+    """Return whether a view has the same buckets and keeps the latest exemplar of each."""
     from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
     from opentelemetry.sdk.metrics._internal.exemplar import AlignedHistogramBucketExemplarReservoir
 
@@ -276,7 +276,7 @@ def _add(
     """Add the measurements of one series to one view."""
     keys = match._view._attribute_keys
     kept = {key: value for key, value in attributes.items() if keys is None or key in keys}
-    with match._lock:  # as a collection takes it: the aggregation is not discarded meanwhile
+    with match._lock:  # as in a collection, so that the aggregation is not discarded meanwhile
         aggregation = _aggregation(match, kept)
         with aggregation._lock:
             if aggregation._value is None:
@@ -293,7 +293,7 @@ def _add(
 
 
 def _aggregation(match: Any, attributes: dict[str, AttributeValue]) -> Any:
-    """The aggregation of a view for these attributes, made if need be; the view's lock is held."""
+    """Return the aggregation of a view for these attributes, created if needed; the view's lock is held."""
     key = key_of(attributes)
     if hasattr(match, "_get_or_create_aggregation"):  # since 1.45.2, with its limit of attribute sets
         return match._get_or_create_aggregation(key, dict(attributes))

@@ -74,7 +74,7 @@ def described(leak: Leak, limit: float) -> str:
     where = f"at {leak.call_site}" if leak.call_site is not None else "on an unknown line"
     times = "" if leak.count == 1 else f" {leak.count} times"
     if leak.collected:
-        how = f"the garbage collector found it after {seconds(leak.age)}"
+        how = f"closed by the garbage collector after {seconds(leak.age)}"
     else:
-        how = f"out for {seconds(leak.age)} without a query (limit {seconds(limit, exact=True)})"
-    return f"Taken {where}{times}; {how}."
+        how = f"held for {seconds(leak.age)} without a query (limit {seconds(limit, exact=True)})"
+    return f"Checked out {where}{times}; {how}."

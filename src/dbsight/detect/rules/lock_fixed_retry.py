@@ -60,9 +60,8 @@ class LockFixedRetry(SnapshotRule):
             category=self.category,
             title=f"The lock {totals.lock} is retried at a fixed interval",
             description=(
-                f"{totals.fixed} of {totals.paced} times somebody waited for the {totals.system} lock"
-                f" {totals.lock} with the same pause after each attempt; {totals.attempts} attempts,"
-                f" {seconds(totals.wait_total)} of waiting."
+                f"{totals.fixed} of {totals.paced} waits for the {totals.system} lock {totals.lock} paused for the same"
+                f" time after each attempt; {totals.attempts} attempts, {seconds(totals.wait_total)} of waiting."
             ),
             suggestion=(
                 "for attempt in range(10):\n"

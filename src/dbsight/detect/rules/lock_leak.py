@@ -55,8 +55,8 @@ class LockLeak(SnapshotRule):
                 category=self.category,
                 title=f"The lock {totals.lock} is not released",
                 description=(
-                    f"{totals.leaks} of {totals.acquired} times the {totals.system} lock {totals.lock} was taken, it"
-                    " was never released, or held beyond the timeout."
+                    f"{totals.leaks} of {totals.acquired} acquisitions of the {totals.system} lock {totals.lock} were"
+                    " never released, or held beyond the timeout."
                 ),
                 suggestion=f"with client.lock({named(totals.lock)}, timeout=10):\n    …",
                 effort="low",

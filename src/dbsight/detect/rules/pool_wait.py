@@ -125,7 +125,7 @@ class PoolWait(WindowRule, SnapshotRule):
         if totals.timeouts:
             text += f", {totals.timeouts} timed out"
         if limit is not None:
-            text += f" at {_connections(limit)}, each kept for {seconds(totals.use_p95)} (p95),"
+            text += f" with {_connections(limit)}, held for {seconds(totals.use_p95)} (p95),"
             text += f" {totals.rate:.3g} checkouts per second"
         return Finding(
             rule=self.name,
@@ -183,7 +183,7 @@ class PoolWait(WindowRule, SnapshotRule):
 
 
 def _connections(number: int) -> str:
-    return "a connection" if number == 1 else f"{number} connections"
+    return "1 connection" if number == 1 else f"{number} connections"
 
 
 def _give_back(
