@@ -50,10 +50,10 @@ def small(monkeypatch):
         monkeypatch.setattr(module, name, BOUND)
     monkeypatch.setattr(metrics.Capped.__init__, "__defaults__", (BOUND,))
     reader = InMemoryMetricReader()
-    settings = Settings(process_metrics=False, max_windows=BOUND, max_slow_queries=BOUND)
+    settings = Settings(process_metrics=False, max_windows=BOUND, max_slow_queries=BOUND, max_alerts=BOUND)
     engine = Analyzer(settings, MeterProvider([reader], shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False))
     engine._start_sweeper = lambda: None
-    engine.stats = stats.Stats(max_statements=BOUND, max_slow_queries=BOUND, max_findings=BOUND)
+    engine.stats = stats.Stats(max_statements=BOUND, max_slow_queries=BOUND, max_findings=BOUND, max_routes=BOUND)
     return engine, reader
 
 

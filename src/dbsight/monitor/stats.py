@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import CallSite, Finding, Operation, PlanSummary, Verdict, WindowSummary
 
-_MAX_ROUTES = 500
 _OTHER_STATEMENT = Statement(semconv.OTHER, "", semconv.OTHER, "0" * 16)
 _OTHER_DATABASE = Database(semconv.OTHER)
 
@@ -175,9 +174,18 @@ class Stats:
         max_slow_queries: Latest slow operations that are remembered one by one.
         max_findings: Findings that are told apart. When there are a quarter more, those that would save the least
             time are forgotten.
+        max_routes: Routes that are told apart; the rest is one record, ``other``.
     """
 
-    def __init__(self, *, max_statements: int = 2000, max_slow_queries: int = 100, max_findings: int = 1000) -> None:
+    def __init__(
+        self,
+        *,
+        max_statements: int = 2000,
+        max_slow_queries: int = 100,
+        max_findings: int = 1000,
+        max_routes: int = 500,
+    ) -> None:
+        self._max_routes = max_routes
         self._max_statements = max_statements
         self._max_slow_queries = max_slow_queries
         self._max_findings = max_findings
@@ -239,7 +247,7 @@ class Stats:
                 state.requests += 1
                 state.request_time += summary.duration
                 state.request_db_time += summary.db_time
-            _count_route(state.routes, summary)
+            _count_route(state.routes, summary, self._max_routes)
             if summary.findings:
                 _merge(state.findings, summary.findings, request=summary.request)
                 self._forget_findings(state)
@@ -368,10 +376,10 @@ class Stats:
         state.findings = dict(kept)
 
 
-def _count_route(routes: dict[str, RouteTotals], summary: WindowSummary) -> None:
+def _count_route(routes: dict[str, RouteTotals], summary: WindowSummary, most: int) -> None:
     totals = routes.get(summary.route)
     if totals is None:
-        route = summary.route if len(routes) < _MAX_ROUTES else semconv.OTHER
+        route = summary.route if len(routes) < most else semconv.OTHER
         totals = routes.setdefault(route, RouteTotals(route))
     totals.windows += 1
     totals.calls += summary.calls
