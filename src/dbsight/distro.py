@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from dbsight.model import Snapshot
 
 _OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy", "dbsight_redis": "redis", "dbsight_valkey": "valkey"}
-"""Our instrumentors, by the name of upstream's that each one takes the place of."""
+"""Instrumentors of dbsight, by the name of the upstream instrumentor that each replaces."""
 
 _BESIDE: Final = frozenset({"dbsight_asyncpg_pool", "dbsight_caches", "dbsight_locks", "dbsight_psycopg_pool"})
-"""Our instrumentors that take nobody's place: upstream's for the same driver makes spans, these watch pools."""
+"""Instrumentors of dbsight without an upstream equivalent: upstream's create driver spans, these instrument pools."""
 
 _INSTRUMENTORS: Final = {
     "sqlalchemy": ("dbsight.instrument.sqlalchemy", "SQLAlchemyInstrumentor"),
@@ -44,13 +44,13 @@ _INSTRUMENTORS: Final = {
     "psycopg_pool": ("dbsight.instrument.pools.psycopg", "PsycopgPoolInstrumentor"),
     "asyncpg": ("dbsight.instrument.pools.asyncpg", "AsyncpgPoolInstrumentor"),
 }
-"""Library to be there, module and class of the instrumentor: what ``configure`` switches on."""
+"""Required library, module and class of the instrumentors that ``configure`` enables."""
 
 _WITHOUT_LIBRARY: Final = {
     "caches": ("dbsight.instrument.caches", "CacheInstrumentor"),
     "locks": ("dbsight.instrument.locks", "LockInstrumentor"),
 }
-"""The same for those that look for their libraries themselves, by the name that switches them off."""
+"""The same for instrumentors that find their libraries themselves, by the name that disables them."""
 
 _LOADER: Final = "opentelemetry.instrumentation.auto_instrumentation._load"
 

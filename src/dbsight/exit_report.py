@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("dbsight")
 
 EXIT_CODE: Final = 3
-"""Of a process that succeeded, but for a finding that ``FAIL_ON`` names."""
+"""Exit code of a process that succeeded, but has a finding that matches ``FAIL_ON``."""
 
 
 def report(snapshot: Snapshot) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-"""As in 200 times a query."""
+"""Multiplication sign, as in ``200 × SELECT orders``."""
 
 _UNITS = ((60.0, 60.0, "min"), (1.0, 1.0, "s"), (1e-3, 1e-3, "ms"), (0.0, 1e-6, "µs"))
 """From how many seconds on, seconds of one, name."""

@@ -29,13 +29,13 @@ Role = Literal["master", "slave", "local", "async"]
 ROLES: Final[tuple[Role, ...]] = ("master", "slave", "local", "async")
 
 IDLE_AFTER: Final = 300.0
-"""s without use, after which the connections of a pool are closed; the pool stays and opens others when it is used."""
+"""s without use after which the connections of a pool are closed; the pool opens new ones when it is used."""
 
 CLEAN_EVERY: Final = 30.0
-"""s between two looks at the pools."""
+"""s between two checks of the pools."""
 
 CHECK_EVERY: Final = 30.0
-"""s; a connection that was idle for longer is asked for a PING before it is used."""
+"""s; a connection that was idle for longer is tested with PING before use."""
 
 WAIT: Final = 20.0
 """s that a client waits for a connection before redis-py raises ``ConnectionError``."""
@@ -61,7 +61,7 @@ def redis_pool(role: Role, url: str | None = None, **options: Any) -> Any:
         ModuleNotFoundError: redis-py is not installed.
     """
     if role not in ROLES:
-        raise ValueError(f"{role!r} is no role: use one of {', '.join(ROLES)}")
+        raise ValueError(f"{role!r} is not a role: use one of {', '.join(ROLES)}")
     return SharedPoolRegistry._get(role, url or config.environment().get("REDIS_URL") or _DEFAULT_URL, options)
 
 

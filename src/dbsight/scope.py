@@ -36,7 +36,7 @@ root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
 work submitted them to this thread (``instrument.threads.CarriedRoot``)."""
 
 connecting: ContextVar[bool] = ContextVar("dbsight_connecting", default=False)
-"""A pool is making a connection: what is sent meanwhile sets it up, and is no query of the unit of work."""
+"""Whether a pool is opening a connection: statements sent meanwhile are setup, not queries of the unit of work."""
 
 _NOTHING: frozenset[str] = frozenset()
 
@@ -46,7 +46,7 @@ _allowed: ContextVar[frozenset[str]] = ContextVar("dbsight_allowed", default=_NO
 _allowing: ContextVar[tuple[frozenset[str], ...]] = ContextVar("dbsight_allowing", default=())
 
 allowed: Callable[[], frozenset[str]] = _allowed.get
-"""The rules that are allowed here; ``all`` among them allows every rule. Asked for every query: without a function."""
+"""The suppressed rules; ``all`` suppresses every rule. Read for every query, therefore without a function."""
 
 allowing: Callable[[], tuple[frozenset[str], ...]] = _allowing.get
 """The sets that these are made of, the outermost first."""
@@ -101,7 +101,7 @@ class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reas
         if not rules:
             raise ValueError('allow() needs at least one rule: allow("n_plus_one", reason="…")')
         if not reason:
-            raise ValueError("allow() needs a reason: the next reader will ask")
+            raise ValueError("allow() needs a reason")
         self.rules = frozenset(rules)
         self.reason = reason
 

@@ -183,7 +183,7 @@ class Settings:
     )
     failed_connection_threshold: int = setting(
         10,
-        "Raise an alert (`DbConnectionFailures`) when more connections than this could not be made.",
+        "Raise an alert (`DbConnectionFailures`) when more connection attempts than this fail.",
         whole(0),
     )
 
@@ -238,7 +238,7 @@ class Settings:
     explain_interval: float = setting(
         600.0, "Ask for the plan of a statement at most once within this time.", parsers.duration
     )
-    explain_per_minute: int = setting(10, "Maximum number of plans that are asked for per minute.", whole(1))
+    explain_per_minute: int = setting(10, "Maximum number of query plans requested per minute.", whole(1))
     index_proof: IndexProof = setting(
         "safe",
         "How an index is proved before it is advised: without a change to the server (`safe`), by creating it on"

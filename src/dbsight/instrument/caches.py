@@ -1,7 +1,7 @@
 """Caches: dogpile.cache, aiocache, cachetools, ``functools.lru_cache``, SQLAlchemy's compiled cache, and Redis.
 
-A look-up takes less than a microsecond, or happens by the thousand, so that nothing is published for one: it is
-counted, and what has come together is published when totals are read. ``redis_replies.py`` says what to count of Redis.
+Lookups are too frequent to publish an event for each: they are counted, and the counts are published when totals are
+read. ``redis_replies.py`` defines what is counted for Redis.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite
 
 MAX_CACHES: Final = 500
-"""Caches, and templates of keys in Redis, that are told apart; further ones are counted together, as ``other``."""
+"""Maximum number of caches and Redis key templates; further ones are counted as ``other``."""
 
 MANY: Final = 250
-"""Look-ups in one cache that are told at once, at the latest."""
+"""Maximum number of lookups in one cache before they are published."""
 
 
 _MISSES: Final = 1
-"""Where misses stand among the counts."""
+"""Index of misses among the counts."""
 
 Look = tuple[str, int, int, int, int, "Sequence[int]"]
 """What a command of Redis did with keys of one template: it, keys that were found, that were not, that were written,
@@ -46,7 +46,7 @@ costs as much as all the rest."""
 
 
 class Counter:
-    """What happened in one cache since it was last published.
+    """Counts of one cache since they were last published.
 
     Args:
         name: ``dbsight.cache.name``.
@@ -61,7 +61,7 @@ class Counter:
         self.model = model
         self.key_prefix = key_prefix
         self._origin: object | None = None
-        self._lock = threading.RLock()  # a finaliser may look something up while its thread is counting
+        self._lock = threading.RLock()  # re-entrant: a finalizer may read a cache while this thread holds the lock
         self._counts = [0, 0, 0, 0, 0]
         self._looks: deque[tuple[Look, CallSite | None]] = deque()
         self._noted = 0
@@ -72,7 +72,7 @@ class Counter:
         self._add(0, number)
 
     def missed(self, number: int = 1) -> None:
-        """Count keys that were not, and remember where they were asked for."""
+        """Count keys that were not found, and record the call site."""
         self._add(1, number)
 
     def stored(self, number: int = 1) -> None:
@@ -84,7 +84,7 @@ class Counter:
         self._add(3, number)
 
     def evicted(self, number: int = 1) -> None:
-        """Count keys that the cache dropped by itself."""
+        """Count keys that the cache evicted."""
         self._add(4, number)
 
     def _add(self, what: int, number: int) -> None:
@@ -117,7 +117,7 @@ class Counter:
             self.publish()
 
     def publish(self) -> None:
-        """Publish what has come together."""
+        """Publish the counts."""
         with self._lock:
             sizes = self._add_up()
             (hits, misses, stores, removals, evictions), self._counts = self._counts, [0, 0, 0, 0, 0]
@@ -157,7 +157,7 @@ class Counter:
         return list(chain.from_iterable(sizes))
 
     def forget(self) -> None:
-        """In a forked child: what came together is the parent's."""
+        """Discard pending counts in a forked child: the parent reports them."""
         self._lock = threading.RLock()
         self._counts = [0, 0, 0, 0, 0]
         self._looks = deque()
@@ -184,13 +184,13 @@ def counter(name: str, layer: str = "", model: str = "", key_prefix: str = "") -
 
 
 def keep_together(number: int) -> None:
-    """Tell of so many commands of Redis at once at the latest; 1 for whoever must know in which order they came."""
+    """Set the number of Redis commands after which counts are published; 1 keeps their order."""
     global _together  # noqa: PLW0603 - the counters are this module
     _together = number
 
 
 def collect() -> None:
-    """Publish what has come together in all caches. Never raises."""
+    """Publish the counts of all caches. Never raises."""
     try:
         for poll in tuple(_polls):
             if not poll():
@@ -233,7 +233,7 @@ def watch_cache(name: str, cache: Any, *, layer: str = "", model: str = "") -> A
 
 
 def _poll(cache: Any, counting: Counter) -> None:
-    """Ask a cached function for its own numbers whenever totals are read."""
+    """Read a cached function's own statistics whenever totals are read."""
     known = weakref.ref(cache)
     first = cache.cache_info()
     last = [first.hits, first.misses, first.currsize]
@@ -246,7 +246,7 @@ def _poll(cache: Any, counting: Counter) -> None:
         if now.hits < last[0] or now.misses < last[1]:  # cache_clear()
             last[:] = [0, 0, 0]
         hits, misses = now.hits - last[0], now.misses - last[1]
-        # What was missed is stored; what is not there any more was evicted.
+        # Misses are stored; entries that are missing afterwards were evicted.
         evictions = max(0, misses - (now.currsize - last[2]))
         last[:] = [now.hits, now.misses, now.currsize]
         counting.polled(hits, misses, evictions)
@@ -257,12 +257,12 @@ def _poll(cache: Any, counting: Counter) -> None:
 
 
 class CacheInstrumentor(BaseInstrumentor):
-    """Counts look-ups in dogpile.cache, aiocache and SQLAlchemy's compiled cache, where they are installed."""
+    """Counts lookups in dogpile.cache, aiocache and SQLAlchemy's compiled cache, where they are installed."""
 
     _patches: Patches | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: what is not installed is left out."""
+        """None: libraries that are not installed are skipped."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:

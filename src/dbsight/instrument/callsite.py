@@ -1,10 +1,10 @@
-"""Where in the application a query was asked for.
+"""Call sites: the line of the application that ran a query.
 
-A walk over ``sys._getframe`` (3.4 µs to depth 30, against 476 for ``inspect.stack``). What a code object is – the
-application's, a library's, the event loop's – is decided once per code object and cached; the places themselves too.
-What asks over and over, a statement or a pool, remembers how deep in the stack its place was, and looks there first:
+A walk over ``sys._getframe`` (3.4 µs to depth 30, against 476 for ``inspect.stack``). Whether a code
+object belongs to the application, a library or the event loop is determined once and cached; call sites, too. A
+statement or pool caches the stack depth of its last call site, and checks that depth first:
 since Python 3.11 each frame that is walked over is made for it, which ``sys._getframe(depth)`` spares.
-The walk follows greenlets to their parents and stops at the event loop: ``asyncio.run(main())`` is never the culprit.
+The walk follows greenlets to their parents and stops at the event loop, so that ``asyncio.run(main())`` is never it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Repeating(Protocol):
-    """What asks for places over and over.
+    """The cached stack depth of a statement's or pool's call site.
 
     Attributes:
-        depth: Frames from the one that asks to its latest place; 0 when that is unknown.
-        moves: How often that changed.
+        depth: Frames between the caller and its last call site; 0 if unknown.
+        moves: Number of changes of the depth.
     """
 
     depth: int
@@ -36,7 +36,7 @@ class Repeating(Protocol):
 _APPLICATION: Final = 1
 _PACKAGE: Final = 2  # installed, but no client library: an application may live there too
 _LIBRARY: Final = 3  # the standard library, the client library and its add-ons, drivers, dbsight itself
-_LOOP: Final = 4  # the event loop: what is above it did not ask for the query
+_LOOP: Final = 4  # the event loop: frames above it did not run the query
 
 _MAX_DEPTH = 150
 _CALLER_DEPTH = 4
@@ -46,7 +46,7 @@ _COMPREHENSIONS = frozenset({"<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>
 
 _MAX_CACHED = 10_000
 _MAX_MOVES = 50
-"""Changes of depth after which who asks is taken to ask from anywhere."""
+"""Changes of depth after which the depth is no longer cached."""
 
 _CLIENT_LIBRARIES: Final = frozenset(
     (
@@ -72,7 +72,7 @@ _CLIENT_LIBRARIES: Final = frozenset(
     )
 )
 
-# By identity, for hashing a code object costs as much as the rest of a step; what has an entry is kept alive.
+# By identity, because hashing a code object is expensive; entries keep their code object alive.
 _kinds: dict[int, int] = {}
 _kept: list[CodeType] = []
 _sites: dict[tuple[int, int, int, int], CallSite] = {}

@@ -1,7 +1,7 @@
 """Distributed locks: ``redis.lock.Lock``, sync and async, and PostgreSQL's advisory locks.
 
-Of a lock is told how long it took to get it and in how many tries, with which pauses in between, how long it was held,
-and when it was never given back: collected while held, held beyond its own time, or for longer than anybody expects.
+Recorded are the time and the attempts to acquire a lock, the pauses in between, how long it was held, and leaks: locks
+that are garbage collected while held, held beyond their timeout, or for longer than ``connection_leak_after``.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from dbsight.model import CallSite
 
 MAX_HELD: Final = 10_000
-"""Locks that are followed at the same time."""
+"""Maximum number of locks tracked at the same time."""
 
 MAX_PAUSES: Final = 10
-"""Pauses between tries that are remembered."""
+"""Maximum number of pauses recorded."""
 
 SEQUENCE: Final = 5.0
 """s; a try that does not wait belongs to the one before on the same lock, when it comes within this time."""
@@ -45,7 +45,7 @@ _SYSTEM: Final = "redis"
 
 
 class Trying:
-    """One thread or task that tries for a lock.
+    """The attempts of one thread or task to acquire a lock.
 
     Attributes:
         ended: When each try ended, on ``perf_counter``.
@@ -63,7 +63,7 @@ class Trying:
         self.paces: float | None = None
 
     def begin(self, lock: Any) -> None:
-        """A try begins."""
+        """An attempt begins."""
         if self.count and len(self.pauses) < MAX_PAUSES:
             # A pause of the library is as long as it was told: measured, it would be as long as the machine is busy.
             self.pauses.append(perf_counter() - self.ended if self.paces is None else self.paces)
@@ -71,20 +71,20 @@ class Trying:
         self.paces = lock.sleep
 
     def returned(self, _: Any) -> None:
-        """The try is over."""
+        """The attempt ended."""
         self.ended = perf_counter()
 
     raised = returned
 
 
 class HeldLock:
-    """A lock that somebody has.
+    """A lock that is held.
 
     Attributes:
         name: Template of its name.
         since: On ``perf_counter``.
         timeout: s after which the server takes it back, None when never.
-        told: Its leak was published.
+        told: Whether its leak was reported.
     """
 
     __slots__ = ("call_site", "lock", "name", "parent", "since", "timeout", "told")
@@ -105,7 +105,7 @@ _guard = threading.RLock()  # re-entrant: a lock may be collected while its thre
 
 
 def _collected(identity: int, _: object) -> None:
-    """A lock object is gone: one that was held can be released by nobody any more."""
+    """A lock object was garbage collected: if it was held, it can no longer be released."""
     held = _held.pop(identity, None)
     if held is not None:
         _leaked(held)
@@ -118,7 +118,7 @@ def _leaked(held: HeldLock) -> None:
 
 
 def collect() -> None:
-    """Tell of locks that are held for longer than they may be. Never raises."""
+    """Report locks that are held beyond their limit. Never raises."""
     try:
         now = perf_counter()
         after = config.current().connection_leak_after
@@ -187,7 +187,7 @@ class Watcher:
         self.factory = factory
 
     def acquiring(self, lock: Any) -> _Acquiring | None:
-        """Somebody wants a lock; None while instrumentation is suppressed."""
+        """An acquisition begins; None while instrumentation is suppressed."""
         if scope.suppressed():
             return None
         earlier: Trying | None = lock.__dict__.get("_dbsight_trying")
@@ -199,14 +199,14 @@ class Watcher:
 
     @staticmethod
     def trying(lock: Any) -> Trying | None:
-        """The library asks the server for it."""
+        """The library sends an attempt to the server."""
         trying = _trying.get()
         if trying is not None:
             trying.begin(lock)
         return trying
 
     def end(self, lock: Any, trying: Trying, began: float, before: int, acquired: bool) -> None:
-        """It was got, or given up."""
+        """The lock was acquired, or the attempt abandoned."""
         seconds = perf_counter() - began
         name = templates.of(_text(lock.name))
         site = callsite.find()
@@ -265,7 +265,7 @@ def _text(name: Any) -> str:
 
 
 def _released(lock: Any, error: BaseException | None) -> None:
-    """A lock was given back, or could not be: it was not ours any more."""
+    """A lock was released, or was no longer owned."""
     held = _held.pop(id(lock), None)
     if held is None:
         return
@@ -276,13 +276,13 @@ def _released(lock: Any, error: BaseException | None) -> None:
 
 
 class LockInstrumentor(BaseInstrumentor):
-    """Watches the locks of redis-py and valkey-py, and PostgreSQL's advisory locks."""
+    """Instruments the locks of redis-py and valkey-py, and PostgreSQL's advisory locks."""
 
     _patches: Patches | None = None
     _advisory: AdvisoryLocks | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: what is not installed is left out."""
+        """None: libraries that are not installed are skipped."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
@@ -312,7 +312,7 @@ class LockInstrumentor(BaseInstrumentor):
 def _after_fork() -> None:
     global _guard  # noqa: PLW0603 - one that another thread held at the fork would never be released
     _guard = threading.RLock()
-    _held.clear()  # what the parent holds is not the child's to release
+    _held.clear()  # the parent releases the locks that it holds
 
 
 if hasattr(os, "register_at_fork"):

@@ -29,7 +29,7 @@ class Counting(Protocol):
         """Count keys that were written."""
 
     def evicted(self, number: int = 1) -> None:
-        """Count keys that the cache dropped by itself."""
+        """Count keys that the cache evicted."""
 
 
 class _Watched:

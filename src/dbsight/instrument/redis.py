@@ -1,7 +1,7 @@
-"""redis-py and valkey-py: every command and pipeline, sync and async, single servers, sentinels and clusters.
+"""redis-py and valkey-py: all commands and pipelines, sync and async, single servers, sentinels and clusters.
 
-The methods that send are wrapped on their classes, so that clients are watched that exist already. A command is one
-span, a pipeline or transaction one too; an empty pipeline sends nothing and gets none. Replies are counted, never kept.
+The methods that send commands are wrapped on their classes, so that existing clients are instrumented, too. Each
+command, pipeline or transaction is one span; an empty pipeline has none. Replies are counted, never stored.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Watcher:
 
     Args:
         system: ``redis`` or ``valkey``.
-        provider: Where spans go, None for the global one.
+        provider: The tracer provider, None for the global one.
     """
 
     def __init__(self, system: str, provider: TracerProvider | None) -> None:
@@ -53,8 +53,8 @@ class Watcher:
         """The hook around a method that sends one command.
 
         Args:
-            asynchronous: It is awaited.
-            keeps: It keeps its connection after the reply.
+            asynchronous: Whether it is awaited.
+            keeps: Whether it keeps its connection after the reply.
         """
         start = self._start
 
@@ -77,8 +77,10 @@ class Watcher:
     def _start(
         self, client: Any, sent: Any, transaction: bool | None, asynchronous: bool, keeps: bool
     ) -> CommandCall | None:
-        """A command is about to be sent, or a pipeline, for which ``transaction`` is not None."""
-        upstream = sys.modules.get(_UPSTREAM)  # another distribution enabled it: its span is enriched
+        """Begin to record a command, or a pipeline, for which ``transaction`` is not None."""
+        upstream = sys.modules.get(
+            _UPSTREAM
+        )  # another distribution enabled upstream's instrumentor, whose span is enriched
         if upstream is not None and upstream.RedisInstrumentor().is_instrumented_by_opentelemetry:
             return None
         call = CommandCall()
@@ -173,7 +175,7 @@ class _ClientInstrumentor(BaseInstrumentor):
     _pools: PoolWatch | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """The versions that this works with."""
+        """The supported versions."""
         return (self.requirement,)
 
     def _instrument(self, **kwargs: Any) -> None:
@@ -188,7 +190,7 @@ class _ClientInstrumentor(BaseInstrumentor):
         self._pools.install(kwargs.get("meter_provider"))
 
     def _wrap(self, watcher: Watcher, patches: Patches, name: str, asynchronous: bool, module: ModuleType) -> None:
-        """Wrap what sends commands in a module that was imported."""
+        """Wrap the sending methods of an imported module."""
         for owner, method in self._methods(_COMMANDS, name, module):
             keeps = method in WATCHING
             patches.wrap(owner, method, begin=watcher.command(asynchronous=asynchronous, keeps=keeps))
@@ -222,7 +224,7 @@ class _ClientInstrumentor(BaseInstrumentor):
 
 
 class RedisInstrumentor(_ClientInstrumentor):
-    """Watches every redis-py client of the process; see ``opentelemetry.instrumentation`` for the interface.
+    """Instruments all redis-py clients of the process; see ``opentelemetry.instrumentation`` for the interface.
 
     ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one.
     """

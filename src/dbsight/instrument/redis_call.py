@@ -1,4 +1,4 @@
-"""One command or pipeline of Redis from its call to its span."""
+"""One Redis command or pipeline, from its call to its span."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 
 class CommandCall(PendingQuery):
-    """A command or pipeline that is sent, or whose reply is there and that waits for the drain.
+    """A command or pipeline that is running, or that has its reply and is queued.
 
     Attributes:
-        statement: What was sent.
-        looks: What the reply says about caches.
-        asynchronous: It is awaited.
-        blocked_loop: It is not, and an event loop is running.
-        keeps: It keeps its connection after the reply, because it watches keys.
-        request: The connection that it asks a pool for at the moment.
+        statement: The command or pipeline.
+        looks: Cache accesses derived from the reply.
+        asynchronous: Whether it is awaited.
+        blocked_loop: Whether it blocks a running event loop.
+        keeps: Whether it keeps its connection after the reply, because it watches keys.
+        request: The current request to a pool for a connection.
         connections: Those that it used, where its database has several servers.
         failures: Attempts to send it that failed.
-        transformed: The application makes something of its own of the reply, which may hide that there was none.
-        local: The client's own cache answered, and no server was asked.
+        transformed: Whether a callback of the application transforms the reply, so that misses may be hidden.
+        local: Whether the client-side cache answered without the server.
     """
 
     statement: Command
@@ -50,7 +50,7 @@ class CommandCall(PendingQuery):
     local = False
 
     def given(self, request: Checkout, connection: Any) -> None:
-        """It was given the connection that it asked for. Never raises."""
+        """It got the requested connection. Never raises."""
         try:
             pool = request.pool
             if self.database.several:
@@ -69,7 +69,7 @@ class CommandCall(PendingQuery):
         self.connections = (*self.connections, connection)
 
     def returned(self, reply: Any) -> None:
-        """The reply is there. Never raises."""
+        """The reply was received. Never raises."""
         self.duration = perf_counter() - self.began
         command = self.statement
         try:
@@ -77,7 +77,7 @@ class CommandCall(PendingQuery):
                 self.rows = items(command, reply)
             if (command.effect or command.parts) and not self.transformed and not self.local:
                 self.looks = looks(command, reply)
-        except Exception:  # replies may be anything that the application makes of them
+        except Exception:  # callbacks of the application may return anything
             failed("redis.returned")
         self._end()
 
@@ -94,7 +94,7 @@ class CommandCall(PendingQuery):
     def _end(self) -> None:
         if self.local:
             self.over = True
-            return  # it is no call of a database
+            return  # not a database call
         self.end_ns = self.start_ns + int(self.duration * 1e9)
         if self.connections:
             try:
@@ -104,7 +104,7 @@ class CommandCall(PendingQuery):
         self.end()
 
     def _name_server(self) -> None:
-        """Say which of several servers answered."""
+        """Set which of several servers answered."""
         connections, self.connections = self.connections, ()
         # What has a key is answered by one server, the last after redirections; a pipeline may be by several.
         redirected = self.statement.keys > 0 and not self.statement.parts

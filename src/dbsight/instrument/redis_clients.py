@@ -1,4 +1,4 @@
-"""What a redis-py client tells about itself: its server, its queue, its errors, its own metrics."""
+"""Properties of redis-py clients: server, pipeline, errors, built-in metrics."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Sending(Protocol):
     Attributes:
         database: Where it is sent.
         over: Its reply is there.
-        local: The client's own cache answered, and no server was asked.
+        local: Whether the client-side cache answered without the server.
         keeps: It keeps its connection, because it watches keys.
         failures: Attempts to send it that failed so far.
-        request: The connection that it asks a pool for at the moment.
+        request: The current request to a pool for a connection.
     """
 
     database: Database
@@ -130,7 +130,7 @@ def _number(port: Any) -> int | None:
 def _shared(
     system: str, namespace: str, address: str, port: int | None, *, cluster: bool = False, several: bool = False
 ) -> Database:
-    """One object a target: an application may make a client for every request."""
+    """One object per target: an application may create a client per request."""
     return _known(
         (system, namespace, address, port, cluster, several),
         lambda: Database(system, namespace, address, port, cluster=cluster, several=several),

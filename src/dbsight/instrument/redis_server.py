@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dbsight.model import Database
 
 MAX_SERVERS: Final = 50
-"""Servers that are asked; further ones are not."""
+"""Maximum number of servers that are polled."""
 
 SLOW_LOG: Final = 32
 """Latest entries of the slow log that are read."""

@@ -1,8 +1,8 @@
-"""SQLAlchemy: every statement of every engine, sync and async, Core and ORM.
+"""SQLAlchemy: all statements of all engines, sync and async, Core and ORM.
 
-The methods by which a dialect calls its driver are wrapped on the classes that define them, so that engines and
-connections are watched that exist already. An event of ``Engine`` would be the public way, but a single listener makes
-SQLAlchemy prepare and dispatch events for every statement, for a fifth of what the statement costs without one.
+The methods by which a dialect calls its driver are wrapped on the classes that define them, so that existing
+engines and connections are instrumented, too. Events of ``Engine`` are the public API, but a single listener makes
+SQLAlchemy prepare and dispatch events for every statement, which adds a fifth to its time.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _SETS_UP: Final = ("do_commit", "do_rollback", "do_ping", "set_isolation_level")
 
 
 class Engine:
-    """What is known of one engine: kept on its dialect, of which every engine has its own.
+    """Facts about one engine, stored on its dialect, of which every engine has its own.
 
     Attributes:
-        database: Where its statements run.
+        database: The database of its statements.
         buffers: The driver has fetched all rows when ``execute`` returns, and its rowcount counts them.
         asynchronous: The driver is an asyncio one.
     """
@@ -53,11 +53,11 @@ class Engine:
         self._module, self._instrumentor = instrumentor_of(dialect)
 
     def suppresses_driver(self) -> bool:
-        """Whether the spans of an instrumented driver are suppressed, which asyncpg, sqlite3 … otherwise make too."""
+        """Whether the spans of an instrumented driver (asyncpg, sqlite3 …) are suppressed."""
         loaded = sys.modules.get(self._module)
         if loaded is None:
             return False
-        # A singleton: making one gives the one that is there.
+        # A singleton: the constructor returns the existing one.
         active = getattr(loaded, self._instrumentor)().is_instrumented_by_opentelemetry
         return bool(active) and config.current().suppress_driver_spans
 
@@ -78,7 +78,7 @@ class _Suppressing:
 
 
 class Watcher:
-    """What is wrapped, and the statements whose results are open."""
+    """The wrapped classes, and the statements with open results."""
 
     def __init__(self, provider: TracerProvider | None) -> None:
         self.factory = span.SpanFactory(provider)
@@ -131,7 +131,7 @@ class Watcher:
     @staticmethod
     def _engine(dialect: Any, context: Any) -> Engine:
         target = dialect.__dict__.get("_dbsight_target")
-        if target is not None and not target.asked:  # the engine was connected before it was watched
+        if target is not None and not target.asked:  # the engine was connected before it was instrumented
             proxy = context.root_connection._dbapi_connection
             target.learn(getattr(proxy, "dbapi_connection", proxy))
             aim_pool(context.engine.pool, target)
@@ -141,7 +141,7 @@ class Watcher:
 
     @staticmethod
     def _initialize(dialect: Any) -> _Suppressing:
-        """What a dialect asks its database first is no query of anybody."""
+        """Mark the queries that a dialect runs on its first connection as setup."""
         if getattr(dialect, "driver", "") == "aiosqlite":
             aiosqlite.carry_context()
         return _Suppressing()
@@ -152,13 +152,13 @@ class Watcher:
         return _Suppressing() if engine is None or engine.suppresses_driver() else None
 
     def keep_open(self, call: StatementCall) -> None:
-        """Remember a statement until its result is over."""
+        """Keep a statement until its result ends."""
         if len(self.open) >= _MAX_OPEN:
             next(iter(self.open.values())).finish()
         self.open[call.key] = call
 
     def root_ending(self, root: SpanContext | None) -> None:
-        """A local root, or the process, is about to end: results that are still open in its trace are over."""
+        """A local root, or the process, is about to end: finish results that are still open in its trace."""
         if self.open:
             for call in list(self.open.values()):
                 parent = call.parent
@@ -166,7 +166,7 @@ class Watcher:
                     call.finish()
 
     def forget(self) -> None:
-        """Put back what was wrapped."""
+        """Restore the wrapped methods."""
         for call in list(self.open.values()):
             call.finish()
         self._patches.undo()
@@ -174,7 +174,7 @@ class Watcher:
 
 
 class SQLAlchemyInstrumentor(BaseInstrumentor):
-    """Watches every SQLAlchemy engine of the process; see ``opentelemetry.instrumentation`` for the interface.
+    """Instruments all SQLAlchemy engines of the process; see ``opentelemetry.instrumentation`` for the interface.
 
     ``instrument(tracer_provider=…, meter_provider=…)`` sends spans and the states of pools to those providers, else to
     the global ones.
@@ -184,7 +184,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
     _patches: Patches | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """SQLAlchemy's versions that this works with."""
+        """Supported versions of SQLAlchemy."""
         return ("sqlalchemy >= 1.4",)
 
     def _instrument(self, **kwargs: Any) -> None:

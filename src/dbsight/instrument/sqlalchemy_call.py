@@ -1,4 +1,4 @@
-"""One statement of SQLAlchemy from the call of its driver to the end of its result."""
+"""One statement of SQLAlchemy, from the driver call to the end of its result."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 _WRITES = frozenset({"insert", "update", "delete"})
 
 compiled_cache: Callable[[int, int], None] | None = None
-"""Counts hits and misses in the cache of compiled statements, while that is watched; ``cache_libraries.py`` sets it."""
+"""Counts hits and misses in the cache of compiled statements if that is instrumented; set by ``cache_libraries.py``."""
 
 
 class StatementCall(PendingQuery):
-    """A statement that runs, whose result is read, or that waits for the drain.
+    """A statement that is running, whose result is being read, or that is queued.
 
     Attributes:
-        watcher: Whose.
-        engine: Where it runs.
+        watcher: The watcher that it belongs to.
+        engine: The engine that it runs on.
         key: Identity of its DBAPI connection.
         last: When the latest driver call returned, on ``perf_counter``.
         executed: s of the execute call, 0 until it returned.
-        fetching: Its result is followed: what is fetched belongs to it.
-        held: What its pool knows of the connection.
-        quiet: Spans of the driver are suppressed.
+        fetching: Whether fetches from its result are added to it.
+        held: The checkout of its connection.
+        quiet: Whether spans of the driver are suppressed.
         cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None.
-        claim: On the span that another instrumentation makes of it, where one does.
+        claim: The span of another instrumentation for the same statement, if any.
     """
 
     watcher: Watcher
@@ -75,10 +75,10 @@ class StatementCall(PendingQuery):
     def begin(
         cls, watcher: Watcher, engine: Engine, cursor: Any, text: str, parameters: Any, context: Any
     ) -> Self | None:
-        """A statement is about to be given to the driver.
+        """Begin to record a statement that is about to be passed to the driver.
 
         Returns:
-            What follows it; None while instrumentation is suppressed.
+            The pending query; None while instrumentation is suppressed.
         """
         call = cls()
         call.factory = watcher.factory
@@ -110,7 +110,7 @@ class StatementCall(PendingQuery):
         if upstream_spans.are_made_elsewhere(connection):
             call.own_span = False
         call.cache_hit = getattr(context, "cache_hit", None)
-        quiet = engine.suppresses_driver()  # from here on nothing fails that would have to be undone
+        quiet = engine.suppresses_driver()  # nothing below can fail and need to be undone
         call._cursor = cursor
         call._context = context
         context._dbsight_executing = True
@@ -135,7 +135,7 @@ class StatementCall(PendingQuery):
             self.extra = {**(self.extra or {}), semconv.DB_QUERY_TEXT: text}
 
     def _note_orm(self, context: Any) -> None:
-        """Note what the ORM was doing: which relationship it loaded, or which class it wrote in which flush."""
+        """Record what the ORM was doing: the relationship that it loaded, or the class and flush that it wrote."""
         invoked = getattr(context, "invoked_statement", None)
         if invoked is None:
             return
@@ -150,7 +150,7 @@ class StatementCall(PendingQuery):
     # -- The driver call ----------------------------------------------------------------------------------------
 
     def returned(self, _: Any) -> None:
-        """The driver returned: the query is over if it fetched the rows, or there are none."""
+        """The driver returned: the query ends if the driver fetched all rows, or there are none."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         try:
@@ -161,7 +161,7 @@ class StatementCall(PendingQuery):
             self.finish()
 
     def _look_at_result(self) -> None:
-        """Note what there is to be known of rows, and follow a result that gives them later."""
+        """Record the number of rows, and follow a result that is fetched later."""
         cursor, context = self._left_driver()
         if not self.own_span:
             self.claim = upstream_spans.claim(context, self)
@@ -177,7 +177,7 @@ class StatementCall(PendingQuery):
             self._keep_open()
 
     def raised(self, error: BaseException) -> None:
-        """The driver raised: the query is over."""
+        """The driver raised: the query ends."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         try:
@@ -232,7 +232,7 @@ class StatementCall(PendingQuery):
     # -- Its result ---------------------------------------------------------------------------------------------
 
     def finish(self, error: BaseException | None = None) -> None:
-        """The query is over. Finishing twice is harmless."""
+        """Finish the query. Idempotent."""
         if self.over:
             return
         if self.fetching:

@@ -1,7 +1,7 @@
-"""The one way to replace a function of a library: the replacement looks the same and can be taken out again.
+"""Replacement of functions of libraries, with the same signature as the original, and reversible.
 
-A replacement is a plain function that is generated with the parameters of the original, so that whatever inspects it
-finds the same: ``inspect.signature``, ``__code__.co_varnames``, name, module, defaults, kind of descriptor, whether it
+A replacement is a plain function that is generated with the parameters of the original, so that inspection gives the
+same result: ``inspect.signature``, ``__code__.co_varnames``, name, module, defaults, kind of descriptor, whether it
 is a coroutine function; it is pickled by the same qualified name. Around the call of the original it runs a *hook*. An
 ``Exception`` in the hook is counted and logged, never raised; what the original raises passes unchanged. There are
 three kinds of hooks:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _FILE: Final = "<dbsight generated wrapper, passed over like importlib._bootstrap>"
-"""Name of the generated code; ``callsite.py`` recognises it.
+"""File name of the generated code, which ``callsite.py`` recognises.
 
 ``warnings`` and, since Python 3.11, ``logging`` do not count frames with both ``importlib`` and ``_bootstrap`` in their
 file's name, so that a ``stacklevel`` of the library still ends at the application's line.
@@ -93,10 +93,10 @@ class Replacement(NamedTuple):
 
     Attributes:
         owner: Class or module.
-        name: Of the attribute.
-        original: The descriptor that was there, or that was inherited.
-        replacement: The one that is there now.
-        own: Whether the original stood on the owner itself.
+        name: Name of the attribute.
+        original: The original descriptor, or the inherited one.
+        replacement: The current one.
+        own: Whether the owner itself defined the original.
     """
 
     owner: Any
@@ -107,14 +107,14 @@ class Replacement(NamedTuple):
 
 
 replaced: list[Replacement] = []
-"""Everything that is replaced at the moment, in the order in which it was; tests compare each with its original."""
+"""All current replacements, in order; tests compare each with its original."""
 
 
 class Patches:
-    """What one instrumentor replaced, the listeners that it registered, and the modules that it waits for."""
+    """The replacements, listeners and post-import hooks of one instrumentor."""
 
     def __init__(self) -> None:
-        self._turn = object()  # another one after each undo
+        self._turn = object()  # a new one after each undo
         self._awaited: list[tuple[str, Callable[[ModuleType], object]]] = []
         self._replaced: list[Replacement] = []
         self._listeners: list[tuple[Any, str, Any]] = []
@@ -124,9 +124,9 @@ class Patches:
         return bool(self._replaced or self._listeners)
 
     def when_imported(self, module: str, patch: Callable[[ModuleType], object]) -> None:
-        """Call ``patch`` with a module, now or when the application has imported it, until ``undo``.
+        """Call ``patch`` with a module, now or when the application imports it, until ``undo``.
 
-        What it replaces by means of this object is put back even where ``undo`` is called while it runs.
+        Its replacements through this object are undone even if ``undo`` is called while it runs.
         """
         turn = self._turn
 
@@ -162,7 +162,7 @@ class Patches:
             begin: As described above.
             changes: Parameters of the original that are replaced by the attributes of the same names of the object
                 that ``begin`` returned.
-            awaited: It returns an awaitable without being a coroutine function; it stays so.
+            awaited: Whether it returns an awaitable without being a coroutine function, which is preserved.
 
         Returns:
             Whether it was wrapped: not if the owner has no such attribute, or one that is not made of a Python
@@ -182,7 +182,7 @@ class Patches:
         return True
 
     def replace(self, owner: Any, name: str, replacement: Any) -> None:
-        """Put something else in the place of an attribute, until ``undo``."""
+        """Replace an attribute, until ``undo``."""
         done = Replacement(owner, name, inspect.getattr_static(owner, name), replacement, name in vars(owner))
         setattr(owner, name, replacement)
         self._replaced.append(done)
@@ -195,14 +195,14 @@ class Patches:
         self._listeners.append((target, name, registered))
 
     def at_undo(self, function: Callable[[], object]) -> None:
-        """Call a function when everything is put back."""
+        """Register a function to call on ``undo``."""
         self._at_undo.append(function)
 
     def undo(self) -> None:
-        """Put the very same objects back, and wait for no module any more.
+        """Restore the original objects, and cancel post-import hooks.
 
-        Where somebody else has replaced ours meanwhile, ours stays, for taking it out would take theirs; all that it
-        does from now on is to call the original.
+        If another tool has wrapped a replacement, it stays, because removing it would remove the other wrapper; from
+        then on it only calls the original.
         """
         self._turn = object()
         for module, patched in _taken(self._awaited):
@@ -225,8 +225,8 @@ class Patches:
 
 
 def _taken(entries: list[_T]) -> Iterator[_T]:
-    """Take everything out of a list, the latest first; each entry is taken by one thread alone."""
-    with contextlib.suppress(IndexError):  # another thread takes out of it too
+    """Pop all entries of a list, the latest first; each entry is taken by one thread only."""
+    with contextlib.suppress(IndexError):  # another thread also pops from it
         while True:
             yield entries.pop()
 
@@ -234,17 +234,17 @@ def _taken(entries: list[_T]) -> Iterator[_T]:
 def around(
     original: Any, template: str, hook: Hook, *, changes: Sequence[str] = (), awaited: bool = False
 ) -> FunctionType:
-    """Generate what takes the place of a function.
+    """Generate the replacement of a function.
 
     Args:
-        original: A function, or what another tool made of one.
+        original: A function, or another tool's wrapper of one.
         template: What it does around the call.
         hook: What it runs.
         changes: As for ``Patches.wrap``.
         awaited: As for ``Patches.wrap``.
 
     Raises:
-        TypeError: It has no parameters that can be read, or not those that the hook needs.
+        TypeError: Its parameters cannot be read, or lack those that the hook needs.
     """
     parameters = _Parameters(original)
     asynchronous = inspect.iscoroutinefunction(original) or awaited
@@ -276,7 +276,7 @@ def guarded(listener: Callable[..., Any]) -> FunctionType:
 
 
 def bound(original: MethodType, hook: Hook) -> MethodType:
-    """A method of one object that runs ``begin`` around it, to be set as the object's own attribute."""
+    """Generate a method that runs ``begin`` around a method of one object, to be set as the object's attribute."""
     return MethodType(around(original.__func__, _BEGIN, hook), original.__self__)
 
 
@@ -342,7 +342,7 @@ def _rebuilt(descriptor: Any, owner: Any, make: Callable[[Any], FunctionType]) -
 
 
 def _silence(replacement: Any) -> None:
-    """Let a replacement that cannot be taken out call its original and nothing else."""
+    """Make a replacement that cannot be removed call only its original."""
     function = getattr(replacement, "fget", getattr(replacement, "__func__", replacement))
     names = getattr(function, "__globals__", {})
     names = getattr(names.get("_dbsight_awaited"), "__globals__", names)
