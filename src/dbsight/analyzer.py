@@ -110,7 +110,7 @@ class Analyzer(Consumer):
         }
         self._sweeper: threading.Thread | None = None
         self._stop = threading.Event()  # the sweeper ends: the last processor was shut down
-        self.retired = False  # nobody uses it any more; a new processor gets a new one
+        self.retired = False  # no longer in use; a new processor gets a new one
 
     # -- Life ---------------------------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ class Analyzer(Consumer):
                 self.metrics.finding(found)
         if query_class is None and not findings:
             return None
-        # Without a window nobody would write them to the log.
+        # Without a window they would not be logged.
         logged = window is not None and self.settings.findings == "log"
         return Verdict(query_class, threshold, findings, logged=logged)
 
@@ -385,7 +385,7 @@ class Analyzer(Consumer):
     def _start_sweeper(self) -> None:
         if self._sweeper is not None and self._sweeper.is_alive() and self.judge.examiners:
             return  # it goes on for ever
-        with self._lock:  # or a window opened while the thread decides to end would wait for nobody
+        with self._lock:  # else a window opened while the thread exits would never be closed
             if self._sweeper is None or not self._sweeper.is_alive():
                 self._sweeper = threading.Thread(target=self._sweep_until_idle, name="dbsight", daemon=True)
                 self._sweeper.start()
@@ -524,13 +524,13 @@ def total_pools() -> dict[str, PoolTotals]:
 
 
 def cache_totals() -> Sequence[CacheTotals]:
-    """Look-ups in caches so far, by cache, layer, key template and model; empty while nobody listens."""
+    """Lookups in caches so far, by cache, layer, key template and model; empty if not recorded."""
     _collect()
     return _alive[0].caches.totals() if _alive else ()
 
 
 def lock_totals() -> Sequence[LockTotals]:
-    """Distributed locks so far; empty while nobody listens."""
+    """Distributed locks so far; empty if not recorded."""
     _collect()
     return _alive[0].locks.totals() if _alive else ()
 

@@ -75,7 +75,7 @@ _runtime = _Runtime()
 
 
 def _is_not_about_what_we_replace(record: logging.LogRecord) -> bool:
-    """Upstream complains of versions that it cannot instrument; nobody needs to know where ours takes its place."""
+    """Filters upstream's log messages about unsupported versions of libraries that dbsight instruments itself."""
     return not record.getMessage().startswith(tuple(f"{name} only instruments" for name in _OURS.values()))
 
 
@@ -232,9 +232,9 @@ def post_instrument() -> None:
 
 
 def configure(service_name: str | None = None, **settings: Any) -> None:
-    """Start dbsight from code: what ``opentelemetry-instrument`` does, for an application that starts by itself.
+    """Start dbsight from code, as ``opentelemetry-instrument`` does.
 
-    Sets OpenTelemetry's SDK up when nobody has, attaches to its provider when somebody has, and watches the libraries
+    Configures OpenTelemetry's SDK, or attaches to its provider if already configured, and instruments the libraries
     that are installed. Calling it again changes the settings alone.
 
     Args:

@@ -22,7 +22,7 @@ EXIT_CODE: Final = 3
 
 
 def report(snapshot: Snapshot) -> None:
-    """Write the reports that are wanted: on the terminal where nobody else is told, files where asked for."""
+    """Write the configured reports: by default on the terminal if nothing is exported, and to files if enabled."""
     settings = config.current()
     wanted = settings.report
     if wanted is None:
@@ -84,7 +84,7 @@ class ExitCode:
 
     @guard
     def attached(self) -> None:
-        """Say once when findings cannot decide: whoever set the SDK up first ends it after the last of our handlers."""
+        """Warn once if findings cannot set the exit code, because the SDK was configured before and ends later."""
         if config.current().fail_on and not self._watching and not self._told:
             self._told = True
             logger.warning(

@@ -15,7 +15,7 @@ def seconds(value: float, *, gap: str = " ", exact: bool = False) -> str:
     Args:
         value: s; what is not above zero is ``0 s``.
         gap: Between number and unit.
-        exact: A limit that somebody set rather than something measured: zeros at the end mean nothing, ``5 s``.
+        exact: The value is a configured limit, not a measurement: trailing zeros are dropped, ``5 s``.
 
     Returns:
         Three significant digits in µs, ms, s or min.

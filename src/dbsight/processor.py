@@ -279,7 +279,7 @@ class DbsightSpanProcessor(Wrapping):
         operation = external_spans.read_span(span)
         if operation is None:
             return without_values(span, external_spans.error_type(span), self.analyzer.settings)
-        if scope.connecting.get():  # an application's connect listener, or the dialect's own: no query of anybody
+        if scope.connecting.get():  # an application's connect listener, or the dialect's own: setup, not a query
             return enriched(span, operation, None, self.analyzer.settings)
         if span.parent is None:
             span = self._below_a_root(span)

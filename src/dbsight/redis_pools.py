@@ -112,7 +112,7 @@ class SharedPoolRegistry:
 
     @classmethod
     def cleanup(cls, idle_after: float = IDLE_AFTER) -> int:
-        """Close the connections of pools that nobody used for a while, and forget pools whose event loop is closed.
+        """Close the connections of pools that were not used for a while, and drop pools whose event loop is closed.
 
         Args:
             idle_after: s.
@@ -279,7 +279,7 @@ def _synchronous() -> Any:
             super().release(connection)
 
         def dbsight_clean(self) -> None:
-            """Take out what waits, close it, and put it back: nobody can get hold of it meanwhile."""
+            """Take idle connections out, close them, and put them back, so that they cannot be used meanwhile."""
             taken = []
             try:
                 for _ in range(self.max_connections):
@@ -326,7 +326,7 @@ def _asynchronous() -> Any:
         async def _dbsight_close(self) -> None:
             surplus = self.dbsight_open()[config.current().redis_async_pool_min :]
             for connection in surplus:
-                if connection in self._available_connections:  # nobody took it while another one was closed
+                if connection in self._available_connections:  # not taken while another one was closed
                     self._available_connections.remove(connection)
                     try:
                         await connection.disconnect()

@@ -139,7 +139,7 @@ class Evidence:
         sampler: ``OTEL_TRACES_SAMPLER`` and its argument.
         exporters: ``OTEL_TRACES_EXPORTER``.
         endpoint: Host and port that spans go to.
-        configured: Whether somebody set that endpoint.
+        configured: Whether that endpoint is configured.
         inside: What the process saw, None where none was run.
         told: Whether a command was run at all.
     """

@@ -71,5 +71,5 @@ class Surroundings:
 
 
 def environment() -> Mapping[str, str]:
-    """The process's environment, for what must be handed a mapping; nobody else asks the operating system."""
+    """Return the process's environment; no other module reads it."""
     return os.environ

@@ -37,7 +37,7 @@ def _load() -> Settings:
 
 
 def use(settings: Settings | None) -> None:
-    """Put settings in force; None loads them anew when they are next asked for."""
+    """Set the current settings; None reloads them on next use."""
     global _current  # noqa: PLW0603 - one process, one set
     with _lock:
         _current = settings

@@ -28,7 +28,7 @@ class Setting:
         sentence: What it does.
         parser: How it is read and shown.
         theme: The part of the documentation that it stands in.
-        also: A second variable that is heeded, empty when there is none.
+        also: A second variable that is read, empty if there is none.
         file_only: The environment cannot hold it.
         overridable: May differ per fingerprint, table or route.
         unset: What None stands for.

@@ -122,7 +122,7 @@ def _path(operation: Operation, history: History) -> list[tuple[str, str]]:
 
 
 def _parent(operation: Operation, model: str, history: History) -> Operation | None:
-    """The relationship load that loaded the parent; None when a query of the application did, or nobody can tell."""
+    """The relationship load that loaded the parent; None if a query of the application did, or if unknown."""
     tables: set[str] = set()
     for loaded in _loads_of(model, history):
         tables.update(loaded.statement.targets[:1])

@@ -74,7 +74,7 @@ class AdvisoryLocks(recording.Consumer):
                     self._release(key, operation.start_ns)
                 with self._lock:
                     known = self._held.get(key)
-                    # One that was got is not lost to a try of somebody else on the same thread, which fails.
+                    # A failed attempt of other code on the same thread does not lose an acquired lock.
                     if len(self._held) < _MAX_HELD and not (trying and known is not None and not known[1]):
                         self._held[key] = (operation, trying)
             return

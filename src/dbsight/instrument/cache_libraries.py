@@ -126,7 +126,7 @@ def aiocache(counter: Counting, patches: Patches, module: Any) -> None:
 
 
 def sqlalchemy(counter: Counting, patches: Patches, module: Any) -> None:
-    """The cache of compiled statements: a miss is a statement that was compiled. Whoever watches statements counts."""
+    """The cache of compiled statements: a miss is a statement that was compiled. The statement instrumentor counts."""
     from dbsight.instrument import sqlalchemy_call
 
     counting = counter("sqlalchemy.compiled")

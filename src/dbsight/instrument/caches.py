@@ -144,7 +144,7 @@ class Counter:
         """Add what commands noted to the counts, and give the sizes."""
         self._noted = 0
         looks = self._looks
-        noted = [looks.popleft() for _ in range(len(looks))]  # nobody else takes anything out: the lock is held
+        noted = [looks.popleft() for _ in range(len(looks))]  # no other thread pops: the lock is held
         if not noted:
             return []
         seen, sites = zip(*noted, strict=True)

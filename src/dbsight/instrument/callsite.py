@@ -268,7 +268,7 @@ def _function_frame(frame: FrameType) -> FrameType:
     while frame.f_code.co_name in _COMPREHENSIONS:
         above = frame.f_back
         if above is None or above.f_code.co_filename != frame.f_code.co_filename:
-            break  # a generator expression that somebody else iterates
+            break  # a generator expression that other code iterates
         frame = above
     return frame
 

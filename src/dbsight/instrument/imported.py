@@ -1,6 +1,6 @@
 """When the application imports a module: dbsight imports no library to watch it.
 
-``wrapt`` calls back when a module has been executed, before whoever imports it gets hold of it. It has no way to call a
+``wrapt`` calls back when a module has been executed, before the importer gets it. It has no way to call a
 hook off and calls each once; so one hook is registered with it for each module, and what it runs is kept here.
 """
 

@@ -21,7 +21,7 @@ class Loading(NamedTuple):
 
     Attributes:
         relationship: ``Order.customer``: the class that declares it, and the attribute; the class alone for an
-            expired object that is loaded anew as a whole.
+            expired object that is reloaded as a whole.
         load: As ``Operation.load``.
         to_many: Whether the relationship is a collection; None for columns.
         entity: The class that the relationship leads to; of inherited columns, the class that was asked for.

@@ -42,7 +42,7 @@ def was_handled(error: BaseException, frame: FrameType | None) -> bool:
 
     Args:
         error: What the command raised.
-        frame: The frame of whoever sent it, or one that it called.
+        frame: The frame of the sender, or one that it called.
     """
     names = {kind.__name__ for kind in type(error).__mro__}
     if "WatchError" in names:

@@ -37,7 +37,7 @@ METRICS: Final = (
 _lock = threading.Lock()
 _history: deque[MemorySample] = deque(maxlen=_POINTS)
 _process: Any = None
-# By identity: a provider of somebody else's may be neither hashable nor comparable.
+# By identity: providers of other SDKs may be neither hashable nor comparable.
 _observed: list[ref[Any]] = []
 
 

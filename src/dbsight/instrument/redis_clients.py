@@ -104,7 +104,7 @@ def _look_for_database(client: Any, system: str) -> Database:
     address = service or options.get("host") or options.get("path") or "localhost"
     port = None if service or options.get("path") else _number(options.get("port") or 6379)
     database = _shared(system, str(options.get("db") or 0), str(address), port, several=service is not None)
-    # Its kwargs are the application's to change, but nobody does once there are connections.
+    # An application may change its kwargs, but not usually once there are connections.
     pool.__dict__["_dbsight_database"] = database
     return database
 

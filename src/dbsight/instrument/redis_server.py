@@ -243,7 +243,7 @@ def poll(meter_provider: MeterProvider | None = None) -> None:
 
 
 def states() -> Mapping[Database, ServerState]:
-    """What each server said last; empty while nobody asks."""
+    """The last reply of each server; empty if servers are not polled."""
     return _poller.states if _poller is not None else {}
 
 

@@ -132,7 +132,7 @@ class ReplayableCall(StatementCall):
     """A statement that can be asked about later.
 
     Attributes:
-        replay: How; None once it is certain that nobody will ask.
+        replay: How; None once it is certain that it will not be needed.
     """
 
     policy: ClassVar[Policy | None] = None

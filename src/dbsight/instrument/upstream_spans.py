@@ -135,7 +135,7 @@ def claim(execution: Any, call: PendingQuery) -> Claim | None:
             trace_state=context.trace_state,
         )
     made = Claim(context, call.template.attributes, moved=moved)
-    if len(_open) >= _MAX_OPEN:  # nobody asks for them: a provider without our processor
+    if len(_open) >= _MAX_OPEN:  # never claimed: a provider without dbsight's processor
         _open.pop(next(iter(_open)), None)
     _open[context.span_id] = made
     return made

@@ -1,6 +1,6 @@
 """The records that cross rooms.
 
-Immutable by convention: whoever makes a record fills it, everybody else reads it. Those made for every query are plain
+Immutable by convention: only the creator of a record writes to it. Those made for every query are plain
 classes with slots (0.3 µs to make, against 2.5 µs for a frozen dataclass); those made for a finding are dataclasses.
 Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwise.
 """

@@ -171,7 +171,7 @@ class ExplainedQuery:
         plan: Its plan.
         summary: The same, as it is kept.
         issues: What the plan does, and what is wrong with it.
-        advice: The indexes that it lacks; None where nobody could say.
+        advice: The missing indexes; None if unknown.
         before: The plan that this process saw for the same fingerprint and database before.
     """
 

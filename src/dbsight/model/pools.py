@@ -131,7 +131,7 @@ class PoolTotals:
         failures: Connections that could not be made.
         leaks: Connections that were found by the garbage collector, or are out without a query for too long.
         rate: Connections taken, a second, over the time remembered.
-        needed: Connections with which nobody would have waited, over the time remembered; 0 when unknown.
+        needed: Connections with which no request would have waited, over the recorded period; 0 if unknown.
         hog: Where the connections that were out the longest were taken, and the part of all use that it makes up.
         leaked: The leaks by line; bounded.
         refused: Where an asynchronous engine was given a pool for threads, None when nowhere.

@@ -38,7 +38,7 @@ class Statement:
         allowed: Rules that a ``-- dbsight: allow n_plus_one`` comment in the text allows.
         operation: ``db.operation.name``, for systems whose conventions ask for it (Redis); empty for SQL.
         own_text: Others share its ``prebuilt``, which differ in their text.
-        prebuilt: What ``span.py`` keeps about this statement (shared attributes); nobody else touches it.
+        prebuilt: Shared attributes of this statement, owned by ``span``.
     """
 
     own_text = False
@@ -159,7 +159,7 @@ class SharedAttributes(dict[str, Any]):
         texts: Names of attributes that are missing here, because of each operation they are the text of its own.
 
     Attributes:
-        encoded: What an exporter keeps about them; nobody else touches it.
+        encoded: Their encoded form, owned by an exporter.
         texts: As given.
     """
 
@@ -176,7 +176,7 @@ class SharedAttributes(dict[str, Any]):
 class TextAttributes(MutableMapping[str, Any]):
     """The same of one operation, with its own text.
 
-    Nobody here changes them; a processor of the application's may, and changes those of this operation alone.
+    dbsight does not change them; a processor of the application may, which only affects this operation.
 
     Args:
         shared: What it shares with others.
@@ -185,7 +185,7 @@ class TextAttributes(MutableMapping[str, Any]):
     Attributes:
         shared: As given.
         text: As given.
-        changed: All of them, once somebody changed one; None before.
+        changed: A copy of all attributes once one was changed; None before.
     """
 
     __slots__ = ("changed", "shared", "text")

@@ -232,7 +232,7 @@ class LockTotals:
 
     @property
     def tries(self) -> int:
-        """How often somebody wanted it."""
+        """Number of acquisitions, failed ones included."""
         return self.acquired + self.failed
 
     def copy(self) -> LockTotals:

@@ -1,6 +1,6 @@
 """Totals of caches over the life of the process: hits, misses, what was stored and what was lost.
 
-Whoever sees look-ups counts them and tells of many at once.
+Instrumentors count lookups and publish the counts in batches.
 """
 
 from __future__ import annotations

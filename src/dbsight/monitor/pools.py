@@ -270,7 +270,7 @@ def _hog(recent: Sequence[Borrowing]) -> tuple[CallSite, float] | None:
 
 
 def needed(recent: Iterable[Borrowing], timed_out_use: float) -> int:
-    """With how many connections nobody would have waited: the requests are replayed without waiting.
+    """Return the number of connections with which no request would have waited: replays the requests without waits.
 
     Little's law (arrival rate × time that a connection is out) gives the mean, for arrivals that do not depend on the
     waiting; a thread that waits asks for its next connection later. So each thread or task is replayed by itself: its

@@ -96,7 +96,7 @@ class _Record:
         return copied
 
     def merge(self, other: _Record) -> None:
-        """Add the counts of a record that nobody writes any more."""
+        """Add the counts of a record that is no longer written to."""
         self.add(other)
         for index, count in enumerate(other.buckets):
             self.buckets[index] += count

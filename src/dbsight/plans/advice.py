@@ -94,7 +94,7 @@ def advise_slow(
         proof: As for ``advise_index``.
 
     Returns:
-        As ``advise_index``; None where nobody can say, because the parser is not installed or a value has no literal.
+        As ``advise_index``; None if unknown, because the parser is not installed or a value has no literal.
     """
     if plan.system not in DIALECTS:
         return None

@@ -41,7 +41,7 @@ _HARMLESS: Final = frozenset(
         *("pg_relation_size", "pg_total_relation_size", "pg_table_size", "pg_indexes_size", "pg_database_size"),
     )
 )
-"""Volatile functions without a side effect that anybody could notice."""
+"""Volatile functions without visible side effects."""
 
 
 def explain(session: Session, text: str, parameters: Any, options: Options, plan: Plan) -> None:

@@ -50,7 +50,7 @@ class Replay(Protocol):
     parameters: Any
 
     def run(self, work: Callable[[Any], _T]) -> _T:
-        """Call ``work`` with a connection that ``explain`` takes and nobody else uses; close it afterwards."""
+        """Call ``work`` with a private connection for ``explain``; close it afterwards."""
 
     def wipe(self) -> None:
         """Forget text and parameters."""
@@ -214,7 +214,7 @@ class PlanWorker:
         try:
             explained = job.replay.run(work)
         except Exception:
-            # Refused, away, locked, not allowed: there is no plan, and nobody has to know.
+            # Refused, unavailable, locked, not allowed: no plan, and no error.
             if not connected:
                 with self._changed:
                     self._away = {key: until for key, until in self._away.items() if until > self._clock()}

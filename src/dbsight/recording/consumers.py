@@ -71,7 +71,7 @@ def all_consumers() -> Sequence[Consumer]:
 
 
 def listening() -> bool:
-    """Whether anybody consumes observations."""
+    """Return whether observations have a consumer."""
     return bool(_consumers)
 
 

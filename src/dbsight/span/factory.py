@@ -278,7 +278,7 @@ class SpanFactory:
         return pending, _child(sdk, parent.trace_id, flags, sampling.trace_state)
 
     def _begin_ordinary(self, tracer: Tracer, record: PendingQuery) -> tuple[PendingSpan, SpanContext | None]:
-        """Start a span as any instrumentation does: somebody's processor wants to see it."""
+        """Start a span through the SDK's ordinary path, for processors with ``on_start``."""
         pending = PendingSpan(self, getattr(tracer, "span_processor", None))
         template = record.template
         known = template.known(record.statement)
@@ -328,7 +328,7 @@ def _measures_itself(sdk: SDKTracer) -> bool:
 
 
 def _is_benign(processor: SpanProcessor) -> bool:
-    """Whether nobody misses the start of a span: the hooks are those of the base class, of Batch, Simple or ours."""
+    """Return whether a processor ignores the start of spans: its hooks are known not to need it."""
     kind = type(processor)
     return issubclass(kind, Wrapping) or (
         any(kind.on_start is known.on_start for known in _HARMLESS)

@@ -41,7 +41,7 @@ class SyntheticRoot:
         recording: Whether a span is made of it.
         current: Context in which its children are sampled.
         closed: Its window was closed; the next operation makes a new one.
-        window: Its open window, None while nobody keeps windows.
+        window: Its open window, None if windows are not recorded.
     """
 
     __slots__ = ("closed", "context", "current", "origin", "parent", "recording", "resource", "start_ns", "window")

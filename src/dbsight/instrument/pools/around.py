@@ -49,7 +49,7 @@ class Making:
 
     Args:
         pool: Whose connection it will be.
-        request: For whom, where that is known; else it is whoever asks.
+        request: The request it is for, if known; else the current one.
     """
 
     __slots__ = ("_began", "_pool", "_request")

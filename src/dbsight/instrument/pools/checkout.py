@@ -40,7 +40,7 @@ class Checkout:
         wait: s of these at an exhausted pool, until the first query takes it, on whose span it stands.
         waited: The same, for good.
         requester: Thread or task.
-        connection: What identifies the connection to whoever runs queries on it, 0 when that is nobody of ours.
+        connection: The identity of the connection for the instrumentor of its queries, 0 if there is none.
         session: It was taken by an ORM session.
         overdue: It was reported as never given back.
         collected: The garbage collector found it.
@@ -134,7 +134,7 @@ class Checkout:
 
 
 held_by_connection: dict[int, Checkout] = {}
-"""Connections that are out, by what identifies them to whoever runs queries on them."""
+"""Checked-out connections, by the identity that the instrumentor of their queries uses."""
 
 asking: ContextVar[Checkout | None] = ContextVar("dbsight_pool_request", default=None)
 """What the current thread or task asks a pool for; ContextVars follow greenlets."""

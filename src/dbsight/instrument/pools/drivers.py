@@ -99,7 +99,7 @@ def database_behind(connection: Any, known: Database | None = None) -> Database 
         known: What is known of it otherwise; taken where the driver says nothing.
 
     Returns:
-        ``known`` where the driver says nothing else; None where nobody says anything.
+        ``known`` unless the driver returns something else; None if unknown.
     """
     try:
         inner = driver_connection(connection)

@@ -169,7 +169,7 @@ class _Observer:
         return [Measurement(len(registry.engines()))] if "sqlalchemy" in self.libraries else []
 
 
-# By identity: a provider of somebody else's may be neither hashable nor comparable.
+# By identity: providers of other SDKs may be neither hashable nor comparable.
 _observers: list[tuple[ref[Any], _Observer]] = []
 
 

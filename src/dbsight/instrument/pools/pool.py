@@ -58,7 +58,7 @@ class Pool:
         site: Where it was made; found by default.
         opened: Connections that it has already, because it was made before it was watched.
         asynchronous: Tasks use it.
-        again: It takes the place of another without anybody having made it.
+        again: Whether it replaces another pool without being created by the application.
 
     Attributes:
         library: Name of the library.
@@ -334,7 +334,7 @@ class Pool:
             registry.tell_uses(self.name)
 
     def lost(self, identity: int, reason: str = "collected") -> None:
-        """A connection that is out, by its identity, was found by the garbage collector: nobody gave it back."""
+        """A checked-out connection, by its identity, was garbage collected without a check-in."""
         held = self.held.get(identity)
         if held is None or held.suppressed or held.is_meant():
             return
@@ -353,7 +353,7 @@ class Pool:
         )
 
     def connecting(self, request: Checkout | None) -> float:
-        """A connection is about to be made: whoever asked does not wait meanwhile. Gives ``connected`` its begin."""
+        """A connection is about to be opened; not counted as waiting. Returns the start time for ``connected``."""
         if request is not None:
             request.making = True
         began = perf_counter()

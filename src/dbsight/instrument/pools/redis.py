@@ -86,7 +86,7 @@ class RedisPool(LatePool):
         return sum(map(is_open, available(pool)))
 
     def forked(self) -> None:
-        """A pool for threads begins anew when it is next used."""
+        """A synchronous pool resets on its next use."""
         super().forked()
         if self._is_inherited(self.pool):
             self.since = perf_counter()
@@ -96,7 +96,7 @@ class RedisPool(LatePool):
         return getattr(pool, "pid", None) not in {None, os.getpid()}
 
     def max(self) -> int | None:
-        """``max_connections``, which is a very large number where nobody limited it."""
+        """``max_connections``, which is a very large number if unlimited."""
         pool = self.pool
         limit = getattr(pool, "max_connections", None)
         return limit if isinstance(limit, int) and limit < NO_LIMIT else None
@@ -106,7 +106,7 @@ class RedisPool(LatePool):
         return self.max()
 
     def clients(self) -> int:
-        """Clients that share it; one that was made without is used by somebody, too."""
+        """Clients that share it; at least one."""
         return max(1, len(self.users))
 
 
@@ -251,7 +251,7 @@ def timed_out(error: BaseException | None) -> bool:
 
 
 class _Others:
-    """Whoever asks for a connection without a command that is watched; a command notes itself what it asks for.
+    """A request for a connection without an instrumented command; commands record their own requests.
 
     Attributes:
         request: What is asked for at the moment; a command keeps it without a ContextVar, which costs more.
@@ -278,7 +278,7 @@ _OTHERS: Final = _Others()
 
 
 def asker() -> Sending | _Others:
-    """Who asks for a connection here: the command that is being sent, or somebody else."""
+    """Return the requester of a connection: the command that is being sent, or other code."""
     sending = running.get()
     return sending if sending is not None and not sending.over else _OTHERS
 

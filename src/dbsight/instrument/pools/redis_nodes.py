@@ -43,7 +43,7 @@ class NodePool(LatePool):
         return sum(map(is_open, tuple(self.pool or ())))
 
     def max(self) -> int | None:
-        """``max_connections``, which is a very large number where nobody limited it."""
+        """``max_connections``, which is a very large number if unlimited."""
         free = self.pool
         limit = free.maxlen if free is not None else None
         return limit if limit is not None and limit < NO_LIMIT else None

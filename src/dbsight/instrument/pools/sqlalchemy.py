@@ -309,7 +309,7 @@ class _Connecting:
         pool.connected(self._began, None, self._request)
         held = pool.held.get(id(self._record))
         if held is not None:
-            # Made anew for who holds it already: queries on it are known by the new object.
+            # Recreated for the current holder: its queries are identified by the new object.
             held_by_connection.pop(held.connection, None)
             held.connection = id(self._record.dbapi_connection)
             held_by_connection[held.connection] = held

@@ -178,7 +178,7 @@ class Static(SQLAlchemyPool):
         return record if record is not None and record.dbapi_connection is not None else None
 
     def used(self) -> int:
-        # Whoever gives it back first makes it free: what is remembered of the others is not true any more.
+        # The first check-in frees it: the records of the other holders are no longer valid.
         record = self._record()
         if record is not None and record.in_use:
             return int(not self.foreign or bool(self.held))
@@ -192,7 +192,7 @@ class Static(SQLAlchemyPool):
         self.foreign = 0
 
     def _had_none_left(self, held: Checkout) -> bool:
-        return False  # nobody waits for what all share
+        return False  # a shared connection has no waits
 
     def max(self) -> int | None:
         return 1
@@ -222,7 +222,7 @@ class SingletonThread(SQLAlchemyPool):
 
 
 class Assertion(SQLAlchemyPool):
-    """One connection, which nobody may ask for while it is out."""
+    """One connection, which cannot be requested while it is checked out."""
 
     __slots__ = ()
 

@@ -37,7 +37,7 @@ class Shape(NamedTuple):
 
 
 UNKNOWN: Final = Shape()
-"""A command that nobody told us of: nothing of its arguments is kept."""
+"""An unknown command: its arguments are not recorded."""
 
 CONTAINERS: Final = words(
     "ACL CLIENT CLUSTER COMMAND CONFIG DEBUG FUNCTION LATENCY MEMORY MODULE OBJECT PUBSUB SCRIPT SENTINEL"

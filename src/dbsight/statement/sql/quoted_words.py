@@ -38,7 +38,7 @@ _VALUES_BEHIND: Final = words("like glob match regexp between then else limit of
 _COLUMN_FOLLOWS: Final = re.compile(r"\s*(?:,|(?:from|as)\b)", re.IGNORECASE)
 _LABEL_FOLLOWS: Final = re.compile(r"\s*(?:,|\)|from\b|\Z)", re.IGNORECASE)
 _IS_SET: Final = re.compile(r"\s*=")
-# An operand that is compared with a constant or a bound value is a column: two constants are compared by nobody.
+# An operand that is compared with a constant or a bound value is a column: comparing two constants is pointless.
 _IS_COMPARED: Final = re.compile(
     r"\s*(?:[=<>!]{1,2}|(?:(?:not\s+)?(?:like|glob|in|between|match|regexp)|is(?:\s+not)?)\b)"
     r"\s*\(?\s*(?:[?:@$'\"\d.%+-]|(?i:null|x'))",

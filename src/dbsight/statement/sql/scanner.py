@@ -261,7 +261,7 @@ class Scanner:
             return self.hide(start, end)
         self.identity.append(low)
         if "." in low and low.rpartition(".")[2] in _PREFIXES:
-            return self.hide_rest(end)  # a.q'…: nobody knows where that ends
+            return self.hide_rest(end)  # a.q'…: its end is ambiguous
         return end
 
     def _quoted(self, start: int, end: int) -> int:

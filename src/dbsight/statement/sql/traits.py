@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from dbsight.statement.sql.grammar import Grammar
 
-_PING_LENGTH: Final = 12  # tokens; a longer statement does more than ask whether anybody is there
+_PING_LENGTH: Final = 12  # tokens; a longer statement does more than test the connection
 _PING_WORDS: Final = words(
     "? ( ) , as select from dual sysibm.sysdummy1 version pg_catalog.version now current_timestamp current_date sysdate"
     " getdate getutcdate current_database current_schema current_schemas current_user session_user database schema user"
@@ -56,7 +56,7 @@ def last_part(name: str) -> str:
 
 
 def is_ping(grammar: Grammar, identity: Sequence[str]) -> bool:
-    """Whether the statement only asks if anybody is there: no statement at all, or a SELECT of a literal or version."""
+    """Return whether the statement only tests the connection: empty, or a SELECT of a literal or version."""
     if len(identity) > _PING_LENGTH or grammar.targets:
         return False
     if " ".join(identity) in _PINGS:
