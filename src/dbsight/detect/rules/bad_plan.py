@@ -10,12 +10,13 @@ from dbsight.detect.rule import PlanRule
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, ExplainedQuery, Finding
+    from dbsight.model import Category, ExplainedQuery, Finding, PlanIssue
 
-_INDEXES: Final = frozenset(
-    ("selective_filter", "missing_join_index", "automatic_index", "filter_after_index", "temp_btree")
-)
-"""Issues that an index would mend: where indexes were looked for, the rule ``missing_index`` speaks of them."""
+_INDEXES: Final = frozenset(("selective_filter", "missing_join_index", "automatic_index", "filter_after_index"))
+"""Issues whose recommendation is an index, which is not certain to help where a better search found none."""
+
+_ORDINARY: Final = frozenset(("automatic_index", "temp_btree"))
+"""What is as good as it gets where no index would be better."""
 
 
 class BadPlan(PlanRule):
@@ -46,11 +47,7 @@ class BadPlan(PlanRule):
 
     def judge(self, explained: ExplainedQuery) -> Iterable[Finding]:
         """One finding for all that is wrong with the plan."""
-        wrong = [
-            issue
-            for issue in explained.issues
-            if issue.severity == "warning" and (explained.advice is None or issue.name not in _INDEXES)
-        ]
+        wrong = [issue for issue in explained.issues if issue.severity == "warning" and _remains(issue, explained)]
         if not wrong:
             return
         operation = explained.operation
@@ -60,6 +57,19 @@ class BadPlan(PlanRule):
         finding.severity = severities.get(explained.query_class or "", "info")  # type: ignore[assignment]
         finding.title = f"{operation.statement.summary} has a bad plan: {names}"
         finding.description = "; ".join(dict.fromkeys(str(issue) for issue in wrong[:5])) + "."
-        finding.suggestion = next((issue.recommendation for issue in wrong if issue.recommendation), "")
+        unsure = _INDEXES if explained.advice is not None else frozenset()
+        finding.suggestion = next(
+            (issue.recommendation for issue in wrong if issue.recommendation and issue.name not in unsure), ""
+        )
         finding.effort = "medium"
         yield finding
+
+
+def _remains(issue: PlanIssue, explained: ExplainedQuery) -> bool:
+    """Whether an issue is still there with the indexes that are advised."""
+    if explained.advice is None:
+        return True
+    if issue.name in _ORDINARY or issue.node.table in {each.table for each in explained.advice}:
+        return False
+    # Without an estimate, an equality counts as selective; the search for an index knows better.
+    return issue.name != "selective_filter" or issue.node.estimated_rows is not None
