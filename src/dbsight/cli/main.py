@@ -1,4 +1,4 @@
-"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline`` · ``bench`` · ``explain``."""
+"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline`` · ``bench`` · ``explain`` · ``sql``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from dbsight.cli.doctor_probe import VARIABLE
 from dbsight.cli.explain import explain
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
+from dbsight.cli.sql import sql
 from dbsight.detect.suppressions import DEFAULT_BASELINE, write_baseline
 from dbsight.formatting import counted
 from dbsight.report import json as saved
 from dbsight.report.terminal import print_report
 from dbsight.version import __version__
+
+_PLANS = {"OTEL_DBSIGHT_EXPLAIN": "always_once", "OTEL_DBSIGHT_EXPLAIN_PER_MINUTE": "200"}
 
 _RUN = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
 
@@ -99,6 +102,7 @@ def bench() -> None:
 
 bench.add_command(redis_presets, "redis")
 main.add_command(explain)
+main.add_command(sql)
 
 
 @main.command(context_settings={"ignore_unknown_options": True})
@@ -131,7 +135,8 @@ def _run(command: tuple[str, ...]) -> list[dict[str, Any]]:
     if Path(command[0]).name == "opentelemetry-instrument":
         command = command[1:]
     with tempfile.TemporaryDirectory(prefix="dbsight-doctor-") as directory:
-        environ = {**config.environment(), VARIABLE: directory}
+        # The plan of every statement is requested once, unless the user has decided about that.
+        environ = {**_PLANS, **config.environment(), VARIABLE: directory}
         # stdout is reserved for the report, so the command's stdout goes to stderr.
         process = subprocess.Popen([sys.executable, "-c", _RUN, *command], env=environ, stdout=sys.stderr.fileno())  # noqa: S603 - the user's own command
         try:

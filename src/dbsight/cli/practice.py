@@ -94,6 +94,7 @@ class Practice:
         cold: Caches whose first lookups all missed.
         slow: s; the limit of the rule ``slow_query``, None if it is disabled.
         explain: The setting ``explain``: ``off``, ``slow`` …
+        plans: Statements whose query plan was read.
     """
 
     engines: list[Engine] = field(default_factory=list)
@@ -110,6 +111,7 @@ class Practice:
     cold: list[str] = field(default_factory=list)
     slow: float | None = None
     explain: str = ""
+    plans: int = 0
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Practice:
@@ -254,6 +256,7 @@ class Watcher(recording.Consumer):
         seen.unused = list(snapshot.unused[:_MAX])
         seen.slow = settings.limits("")[0] if settings.rule_enabled("slow_query") else None
         seen.explain = settings.explain
+        seen.plans = sum(each.plan is not None for each in snapshot.statements)
         return seen
 
     def _engine(self, state: PoolState) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,8 +19,8 @@ from dbsight.plans.explain import explain
 from dbsight.plans.issues import LARGE_TABLE, SELECTIVE, ExplainAnalyzer
 from dbsight.plans.literals import with_literals
 from dbsight.plans.options import Options, quoted
-from dbsight.plans.proof import in_clone, in_transaction
-from dbsight.plans.sessions import SQLAlchemySession, opened, system_of
+from dbsight.plans.proof import hypothetical, in_clone, in_scratch, in_transaction
+from dbsight.plans.sessions import SQLAlchemySession, check_pool, opened, system_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,14 @@ _SAMPLE: Final = 20_000
 _MOST: Final = 24
 """Indexes that are tried per table: on PostgreSQL each reads the whole table."""
 
+_CLASS: Final = re.compile(" (?:text_pattern_ops|gin_trgm_ops)$")
+
+_IMPROVABLE: Final = frozenset(("seq_scan", "sort", "temp_table"))
+
+_LONG: Final = re.compile(r"TEXT|BLOB|JSON", re.IGNORECASE)
+
+_SCRATCH: Final = frozenset(("mariadb", "mysql"))
+
 _LACKING: Final = frozenset(("selective_filter", "missing_join_index", "automatic_index", "filter_after_index"))
 
 
@@ -44,41 +53,63 @@ def advise_index(
     engine: Any,
     *,
     params: Mapping[str, Any] | None = None,
-    proof: Literal["safe", "transaction"] = "safe",
+    proof: Literal["safe", "transaction", "scratch"] = "safe",
     timeout: float = 10.0,
     lock_timeout: float = 1.0,
-) -> list[IndexAdvice]:
-    """Find the indexes that a SELECT lacks: SQLite and PostgreSQL; needs the extra ``dbsight[advice]``.
+) -> Any:
+    """Find the indexes that a SELECT lacks: SQLite, PostgreSQL, MariaDB, MySQL; needs the extra ``dbsight[advice]``.
 
     Nothing is advised that exists already, that the planner does not use, or for tables below 1 000 rows. The statement
     itself is not executed.
 
     Args:
         statement: SQL text, or a SQLAlchemy statement.
-        engine: SQLAlchemy ``Engine`` or ``Connection``.
+        engine: SQLAlchemy ``Engine``, ``Connection``, ``AsyncEngine`` or ``AsyncConnection``.
         params: Values by name. The planner decides by them.
-        proof: ``safe`` tries indexes in an in-memory clone of a SQLite schema, and tries none on PostgreSQL, where
-            advice is ``likely``. ``transaction`` creates them on PostgreSQL and rolls them back: writes to the table
-            wait meanwhile.
+        proof: ``safe`` tries indexes in an in-memory clone of a SQLite schema and, on PostgreSQL, with the extension
+            hypopg where that is installed; without it, and on MariaDB and MySQL, advice is ``likely``. ``transaction``
+            creates them on PostgreSQL and rolls them back: writes to the table wait meanwhile. ``scratch`` creates
+            them on MariaDB and MySQL in a schema of its own, with a sample of the rows, and drops that.
         timeout: s that each statement may run.
         lock_timeout: s that it may wait for a lock.
 
     Returns:
-        At most one index per table; empty where none would help.
+        At most one index per table; empty where none would help. For an asynchronous engine or connection, an
+        awaitable of it.
 
     Raises:
-        ExplainError: The statement cannot be parsed or explained, or the database is neither of the two.
+        ExplainError: The statement cannot be parsed or explained, or the database is none of these.
     """
-    if proof not in ("safe", "transaction"):
-        raise ValueError(f"proof is safe or transaction, not {proof!r}")
+    if proof not in ("safe", "transaction", "scratch"):
+        raise ValueError(f"proof is safe, transaction or scratch, not {proof!r}")
+    if hasattr(engine, "sync_engine"):
+        return _advise_async(engine, statement, params, proof=proof, timeout=timeout, lock_timeout=lock_timeout)
     system = system_of(engine.dialect)
     if system not in DIALECTS:
-        raise ExplainError(f"index advice for {system} is not supported; it is for {' and '.join(DIALECTS)}")
+        raise ExplainError(f"index advice for {system} is not supported; it is for {', '.join(DIALECTS)}")
     text = _with_values(statement, params, engine.dialect)
+    if proof == "scratch" and system in _SCRATCH and getattr(engine, "in_transaction", bool)():
+        raise ExplainError("a scratch schema ends the transaction of this connection: pass the engine instead")
     with suppress_instrumentation(), described(), opened(engine) as connection:
+        system = system_of(connection.dialect)
         plan = explain(text, connection, timeout=timeout, lock_timeout=lock_timeout)
         advisor = _Advisor(connection, text, plan, Options(timeout=timeout, lock_timeout=lock_timeout))
-        return advisor.advise(transaction=proof == "transaction")
+        return advisor.advise(proof)
+
+
+async def _advise_async(engine: Any, statement: Any, params: Any, **options: Any) -> list[IndexAdvice]:
+    def advise(connection: Any) -> list[IndexAdvice]:
+        found: list[IndexAdvice] = advise_index(statement, connection, params=params, **options)
+        return found
+
+    if hasattr(engine, "run_sync"):  # a connection
+        result: list[IndexAdvice] = await engine.run_sync(advise)
+        return result
+    check_pool(engine.sync_engine.pool)
+    with suppress_instrumentation(), described():
+        async with engine.connect() as connection:
+            found: list[IndexAdvice] = await connection.run_sync(advise)
+    return found
 
 
 def advise_slow(
@@ -101,9 +132,7 @@ def advise_slow(
     try:
         literal = with_literals(text, parameters, connection.dialect.paramstyle, plan.system)
         with described():
-            return _Advisor(connection, literal, plan, Options(timeout=5.0, lock_timeout=0.5)).advise(
-                transaction=proof == "transaction"
-            )
+            return _Advisor(connection, literal, plan, Options(timeout=5.0, lock_timeout=0.5)).advise(proof)
     except ExplainError:
         return None
 
@@ -143,38 +172,83 @@ class _Advisor:
         self._sizes = {node.table: node.table_rows or 0.0 for node in plan.nodes() if node.table}
         self._inspector = inspect(connection)
         names = [name for name in self._inspector.get_table_names() if name in self._sizes]
-        schema = {name: [column["name"] for column in self._inspector.get_columns(name)] for name in names}
+        columns = {name: self._inspector.get_columns(name) for name in names}
+        schema = {name: [column["name"] for column in columns[name]] for name in names}
+        # A text or a document needs a length to be indexed in MySQL.
+        self._keys = {
+            name: {each["name"] for each in columns[name] if not _LONG.search(str(each["type"]))} for name in names
+        }
+        self._complete_sizes(names)
         self._taken: set[str] = set()
         self._existing = {name: list(self._indexes(name)) for name in names}
         self._uses = _parsed(text, plan.system, schema)
 
-    def advise(self, *, transaction: bool) -> list[IndexAdvice]:
+    def _complete_sizes(self, names: list[str]) -> None:
+        """MariaDB and MySQL tell in their plans how large a table is only where they read all of it."""
+        self._has_trigrams = False
+        if self._system == "postgresql":
+            self._has_trigrams = bool(self._session.rows("SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm'"))
+        if self._system not in _SCRATCH or not names:
+            return
+        rows = self._session.rows(
+            "SELECT table_name, table_rows FROM information_schema.tables"  # noqa: S608 - quoted
+            f" WHERE table_schema = DATABASE() AND table_name IN ({', '.join(map(quoted, names))})"
+        )
+        for name, size in rows:
+            if str(name) in self._sizes:
+                self._sizes[str(name)] = max(self._sizes[str(name)], float(size or 0))
+
+    def advise(self, proof: str) -> list[IndexAdvice]:
         """Try all candidates, table by table, the larger tables first."""
         tables = sorted((name for name in self._uses if self._sizes[name] >= LARGE_TABLE), key=self._sizes.__getitem__)
         tables.reverse()
         if not tables:
             return []
         if self._system == "sqlite":
-            try:
-                with in_clone(self._session, self._text, self._sizes) as proof:
-                    return list(self._proved(proof, tables))
-            except sqlite3.Error:
-                # A virtual table's module, a function or a collation of the application's is not in the clone.
-                return list(self._likely(tables))
-        if transaction:
-            with in_transaction(self._session, self._text, self._options) as proof:
-                return list(self._proved(proof, tables))
+            return self._on_sqlite(tables)
+        if self._system in _SCRATCH:
+            return self._on_mysql(proof, tables)
+        return self._on_postgresql(proof, tables)
+
+    def _on_sqlite(self, tables: list[str]) -> list[IndexAdvice]:
+        try:
+            with in_clone(self._session, self._text, self._sizes) as clone:
+                return list(self._proved(clone, tables))
+        except sqlite3.Error:
+            # A virtual table's module, a function or a collation of the application's is not in the clone.
+            return list(self._likely(tables))
+
+    def _on_postgresql(self, proof: str, tables: list[str]) -> list[IndexAdvice]:
+        if proof == "transaction":
+            with in_transaction(self._session, self._text, self._options) as tried:
+                return list(self._proved(tried, tables))
+        with hypothetical(self._session, self._text, self._options) as pretended:
+            if pretended is not None:
+                return list(self._proved(pretended, tables))
         return list(self._likely(tables))
+
+    def _on_mysql(self, proof: str, tables: list[str]) -> list[IndexAdvice]:
+        likely = list(self._likely(tables))
+        if proof != "scratch" or not any(node.kind in _IMPROVABLE for node in self._plan.nodes()):
+            return likely
+        try:
+            with in_scratch(self._session, self._text, {each: self._sizes[each] for each in self._existing}) as scratch:
+                return list(self._proved(scratch, tables))
+        except Exception:
+            # Not allowed, or a table that cannot be copied.
+            return likely
 
     def _proved(self, proof: Proof, tables: list[str]) -> Iterator[IndexAdvice]:
         for table in tables:
             before, _ = proof.cost()
             best: tuple[float, int, Candidate] | None = None
             for candidate in self._candidates(table):
-                proof.create(candidate)
+                if not proof.accepts(candidate):
+                    continue
+                name = proof.create(candidate)
                 after, used = proof.cost()
                 proof.drop(candidate)
-                better = after <= before * WORTH and wording.name_of(candidate) in used
+                better = after <= before * WORTH and name in used
                 # A longer index has to be better than a shorter one: every column costs writes.
                 if better and (best is None or after < best[0] * proof.gain):
                     best = (after, len(candidate.columns), candidate)
@@ -191,15 +265,26 @@ class _Advisor:
             columns = (*use.equal, *(use.joined if not use.equal else ()), *list(use.ranged)[:1])
             names = tuple(dict.fromkeys(columns))[:4]
             candidate = self._named(Candidate(table, names, searched=len(names)))
+            if not self._can_be(candidate):
+                continue
             useful = candidate.columns and not self._exists(candidate) and self._is_selective(candidate, use)
             if table in lacking and useful:
                 yield self._advice(candidate, "likely", self._plan.cost, None)
 
     def _candidates(self, table: str) -> Iterator[Candidate]:
         use = self._uses[table]
-        tried = sorted(use.candidates(table), key=lambda each: len(each.columns))
+        tried = sorted(filter(self._can_be, use.candidates(table)), key=lambda each: len(each.columns))
         new = (self._named(each) for each in tried if not self._exists(each) and self._is_selective(each, use))
         return islice(new, _MOST)
+
+    def _can_be(self, candidate: Candidate) -> bool:
+        """Whether the database has indexes of this kind: those of MariaDB and MySQL are of whole columns."""
+        if any(each.endswith(" gin_trgm_ops") for each in candidate.columns):
+            return self._has_trigrams
+        if self._system not in _SCRATCH:
+            return True
+        names = {each.removesuffix(" DESC") for each in candidate.columns}
+        return not (candidate.where or candidate.using) and names <= self._keys[candidate.table]
 
     def _indexes(self, table: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
         """Name, columns and uniqueness of each index that covers the whole table."""
@@ -246,17 +331,19 @@ class _Advisor:
         SQLite is asked for a sample, because its planner guesses; PostgreSQL's planner is asked for its estimate.
         """
         searched = candidate.columns[: candidate.searched]
-        compared = {**use.prefixes, **use.contained, **use.ranged, **use.equal}
-        parts = [compared.get(each.removesuffix(" text_pattern_ops")) for each in searched]
+        compared = {**use.prefixes, **use.patterns, **use.searched, **use.contained, **use.ranged, **use.equal}
+        parts = [
+            compared.get(each.removesuffix(" text_pattern_ops").removesuffix(" gin_trgm_ops")) for each in searched
+        ]
         parts += [f"{each} IS NULL" for each in use.null if candidate.where or each in searched]
         conditions = [part for part in parts if part]
         if not conditions or any(each in use.joined for each in searched):
             return True
-        table = wording.quoted(candidate.table)
+        table = wording.quoted(candidate.table, self._system)
         condition = " AND ".join(f"({each})" for each in conditions)
-        if self._system == "sqlite":
+        if self._system != "postgresql":
             sample = f"SELECT * FROM {table} LIMIT {_SAMPLE}"  # noqa: S608 - a name from the catalogue
-            kept = self._session.rows(f"SELECT avg({condition}) FROM ({sample})")  # noqa: S608 - the statement's own conditions
+            kept = self._session.rows(f"SELECT avg({condition}) FROM ({sample}) AS sample")  # noqa: S608 - the statement's own conditions
             return (kept[0][0] or 0.0) <= SELECTIVE
         part = explain(f"SELECT 1 FROM {table} WHERE {condition}", self._connection)  # noqa: S608 - as above
         return (part.root.estimated_rows or 0.0) <= SELECTIVE * self._sizes[candidate.table]

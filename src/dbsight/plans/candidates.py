@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _PREFIX: Final = re.compile(r"[^%_].*", re.DOTALL)
-DIALECTS: Final = {"sqlite": "sqlite", "postgresql": "postgres"}
+DIALECTS: Final = {"sqlite": "sqlite", "postgresql": "postgres", "mariadb": "mysql", "mysql": "mysql"}
 """``db.system.name`` to the name that sqlglot has for the dialect."""
 
 
@@ -49,6 +49,8 @@ class Use:
         null: Columns that are tested for NULL.
         contained: Columns of documents and arrays whose contents are tested, by the conditions that do.
         prefixes: Columns that are compared with the beginning of a text, by the conditions that do.
+        patterns: Columns that are compared with a part of a text (``LIKE '%…'``), by the conditions that do.
+        searched: Expressions of full-text search (``to_tsvector(…)``), by the conditions that do.
     """
 
     equal: dict[str, str] = field(default_factory=dict)
@@ -59,11 +61,17 @@ class Use:
     null: list[str] = field(default_factory=list)
     contained: dict[str, str] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)
+    patterns: dict[str, str] = field(default_factory=dict)
+    searched: dict[str, str] = field(default_factory=dict)
 
     def candidates(self, table: str) -> Iterator[Candidate]:
         """Indexes to try, without duplicates, simple ones first."""
         for name in self.contained:
             yield Candidate(table, (name,), searched=1, using="gin")
+        for name in self.searched:
+            yield Candidate(table, (name,), searched=1, using="gin")
+        for name in self.patterns:
+            yield Candidate(table, (f"{name} gin_trgm_ops",), searched=1, using="gin")
         equal = list(self.equal)
         # A b-tree finds prefixes where the collation is C, and with this class of operators in any.
         ranged = [*self.ranged, *self.prefixes, *(f"{name} text_pattern_ops" for name in self.prefixes)]
@@ -205,6 +213,29 @@ class _Reader:
             self._compared(part, "contained")
         elif self._dialect == "postgres" and isinstance(part, exp.Like) and _PREFIX.fullmatch(part.expression.name):
             self._compared(part, "prefixes")
+        elif self._dialect == "postgres" and isinstance(part, (exp.Like, exp.ILike)):
+            self._compared(part, "patterns")
+        elif self._dialect == "postgres" and isinstance(part, exp.MatchAgainst):
+            self._text_search(part)
+
+    def _text_search(self, part: Any) -> None:
+        """``document @@ query``: a column, or ``to_tsvector`` with its configuration, which is immutable."""
+        exp = self._exp
+        side = part.expressions[0].copy()
+        columns = list(side.find_all(exp.Column))
+        owner = self._owner(columns[0]) if len(columns) == 1 and self._constant(part.this) else None
+        if owner is None:
+            return
+        bare = part.copy()
+        for column in (*columns, *bare.find_all(exp.Column)):
+            column.set("table", None)
+        if isinstance(side, exp.Column):
+            indexed = owner[1]
+        elif side.name.lower() == "to_tsvector" and len(side.expressions) == 2 and self._constant(side.expressions[0]):
+            indexed = side.sql(dialect=self._dialect)
+        else:
+            return
+        self._use(owner[0]).searched.setdefault(indexed, bare.sql(dialect=self._dialect))
 
     def _compared(self, part: Any, kind: str) -> None:
         exp = self._exp

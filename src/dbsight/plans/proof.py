@@ -1,12 +1,15 @@
 """Whether the planner would use an index, and what it would gain: asked before the index is advised.
 
-SQLite is asked in an in-memory clone of the schema, with the statistics of the original. PostgreSQL is asked with a
-real index in a transaction that is rolled back, which is done only when the caller allows it: it reads the whole table,
-and blocks writes to it meanwhile.
+SQLite is asked in an in-memory clone of the schema, with the statistics of the original. PostgreSQL is asked with
+hypothetical indexes where the extension hypopg is installed, else with a real index in a transaction that is rolled
+back, which is done only when the caller allows it: it reads the whole table, and blocks writes to it meanwhile.
+MariaDB and MySQL are asked in a schema of our own with a sample of the rows, where the caller allows that.
 """
 
 from __future__ import annotations
 
+import json
+import secrets
 import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final
 from dbsight import statement as statements
 from dbsight.model import Plan, PlanNode
 from dbsight.plans import postgresql, sqlite
+from dbsight.plans.mysql_json import read_block
+from dbsight.plans.options import quoted as literal
 from dbsight.plans.predicates import aliases
-from dbsight.plans.wording import ddl, name_of
+from dbsight.plans.wording import ddl, name_of, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +42,10 @@ class CloneProof:
     gain = 0.85
     """A longer index has to cost less than this share of a shorter one's; our costs are rough."""
 
+    def accepts(self, candidate: Candidate) -> bool:
+        """Whether an index of this kind can be tried."""
+        return True
+
     def __init__(self, clone: sqlite3.Connection, text: str, sizes: dict[str, float]) -> None:
         self._clone = clone
         self._text = text
@@ -48,9 +57,10 @@ class CloneProof:
         root = sqlite.read(self._clone.execute(f"EXPLAIN QUERY PLAN {self._text}").fetchall(), self._names)
         return self._rows(root), {node.index for node in root.walk() if node.index}
 
-    def create(self, candidate: Candidate) -> None:
-        """Create an index."""
+    def create(self, candidate: Candidate) -> str:
+        """Create an index; its name."""
         self._clone.execute(ddl(candidate, "sqlite"))
+        return name_of(candidate)
 
     def drop(self, candidate: Candidate) -> None:
         """Drop it again."""
@@ -117,6 +127,10 @@ class TransactionProof:
     gain = 0.95
     """A longer index has to cost less than this share of a shorter one's."""
 
+    def accepts(self, candidate: Candidate) -> bool:
+        """Whether an index of this kind can be tried."""
+        return True
+
     def __init__(self, session: Session, text: str) -> None:
         self._session = session
         self._text = text
@@ -127,9 +141,10 @@ class TransactionProof:
         postgresql.read(postgresql.answer(self._session, self._text), plan)
         return plan.cost or 0.0, {node.index for node in plan.nodes() if node.index}
 
-    def create(self, candidate: Candidate) -> None:
-        """Create an index."""
+    def create(self, candidate: Candidate) -> str:
+        """Create an index; its name."""
         self._session.rows(ddl(candidate, "postgresql", concurrently=False))
+        return name_of(candidate)
 
     def drop(self, candidate: Candidate) -> None:
         """Drop it again."""
@@ -147,5 +162,128 @@ def in_transaction(session: Session, text: str, options: Options) -> Iterator[Tr
         yield TransactionProof(session, text)
 
 
+class HypotheticalProof(TransactionProof):
+    """The same with the extension hypopg: its indexes are this session's alone, and have no rows."""
+
+    def __init__(self, session: Session, text: str, schema: str) -> None:
+        super().__init__(session, text)
+        self._schema = quoted(schema)
+        self._made: dict[Candidate, int] = {}
+
+    def create(self, candidate: Candidate) -> str:
+        """Pretend an index; the name that plans have for it."""
+        definition = literal(ddl(candidate, "postgresql", concurrently=False))
+        ((oid, name),) = self._session.rows(
+            f"SELECT indexrelid, indexname FROM {self._schema}.hypopg_create_index({definition})"  # noqa: S608 - quoted
+        )
+        self._made[candidate] = int(oid)
+        return str(name)
+
+    def drop(self, candidate: Candidate) -> None:
+        """Forget it."""
+        self._session.rows(f"SELECT {self._schema}.hypopg_drop_index({self._made.pop(candidate)})")
+
+    def accepts(self, candidate: Candidate) -> bool:
+        """Whether there are hypothetical indexes of this kind."""
+        return not candidate.using
+
+
+@contextmanager
+def hypothetical(session: Session, text: str, options: Options) -> Iterator[HypotheticalProof | None]:
+    """A transaction with hypothetical indexes; None where hypopg is not installed in the database."""
+    with in_transaction(session, text, options):
+        found = session.rows(
+            "SELECT n.nspname FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace"
+            " WHERE e.extname = 'hypopg'"
+        )
+        if not found:
+            yield None
+            return
+        schema = str(found[0][0])
+        try:
+            yield HypotheticalProof(session, text, schema)
+        finally:
+            session.rows(f"SELECT {quoted(schema)}.hypopg_reset()")
+
+
+class ScratchProof(CloneProof):
+    """Plans of one statement on MariaDB or MySQL, in a schema with a sample of the rows.
+
+    The costs are rows read, as for SQLite: MariaDB before 11 reports none.
+    """
+
+    def __init__(self, session: Session, text: str, sizes: dict[str, float]) -> None:
+        self._session = session
+        self._text = text
+        self._sizes = sizes
+
+    def cost(self) -> tuple[float, set[str]]:
+        """Rows that the statement reads, and the indexes that it uses."""
+        ((answer,),) = self._session.rows(f"EXPLAIN FORMAT=JSON {self._text}")
+        root = read_block(json.loads(answer)["query_block"])
+        return self._rows(root), {node.index for node in root.walk() if node.index}
+
+    def create(self, candidate: Candidate) -> str:
+        """Create an index; its name."""
+        self._session.rows(ddl(candidate, self._session.system))
+        return name_of(candidate)
+
+    def drop(self, candidate: Candidate) -> None:
+        """Drop it again."""
+        table = quoted(candidate.table, self._session.system)
+        self._session.rows(f"DROP INDEX {name_of(candidate)} ON {table}")
+
+    def accepts(self, candidate: Candidate) -> bool:
+        """B-trees of columns."""
+        return not candidate.using
+
+    def _rows(self, node: PlanNode) -> float:
+        if node.kind == "nested_loop":
+            total, loops = 0.0, 1.0
+            for child in node.children:
+                read = self._read(child)
+                total += loops * read
+                loops *= max(1.0, child.estimated_rows if child.estimated_rows is not None else read)
+            return total
+        inner = sum(map(self._rows, node.children))
+        return (self._read(node) + inner) * (1 + _SORTING * (node.kind in ("sort", "temp_table")))
+
+    def _read(self, node: PlanNode) -> float:
+        if node.kind in ("sort", "temp_table"):
+            return 0.0
+        if node.table_rows is not None:
+            return node.table_rows
+        return node.estimated_rows or 0.0
+
+
+SAMPLE: Final = 10_000
+"""Rows of each table that are copied to a scratch schema."""
+
+
+@contextmanager
+def in_scratch(session: Session, text: str, sizes: dict[str, float]) -> Iterator[ScratchProof]:
+    """A schema of our own with the tables of the statement, and some of their rows; dropped afterwards.
+
+    Where a table cannot be copied, or the user may not create a schema, the driver raises.
+    """
+    ((original,),) = session.rows("SELECT DATABASE()")
+    scratch = f"dbsight_scratch_{secrets.token_hex(4)}"
+    source = quoted(str(original), session.system)
+    session.rows(f"CREATE DATABASE {scratch}")
+    try:
+        for table in sizes:
+            name = quoted(table, session.system)
+            session.rows(f"CREATE TABLE {scratch}.{name} LIKE {source}.{name}")
+            session.rows(f"INSERT INTO {scratch}.{name} SELECT * FROM {source}.{name} LIMIT {SAMPLE}")  # noqa: S608 - quoted
+            session.rows(f"ANALYZE TABLE {scratch}.{name}")
+        session.rows(f"USE {scratch}")
+        try:
+            yield ScratchProof(session, text, sizes)
+        finally:
+            session.rows(f"USE {source}")
+    finally:
+        session.rows(f"DROP DATABASE {scratch}")
+
+
 Proof = Any
-"""``CloneProof`` or ``TransactionProof``."""
+"""One of the classes above."""

@@ -24,25 +24,28 @@ def name_of(candidate: Candidate, limit: int = 60) -> str:
     return f"{words[: limit - 7]}_{digest}"
 
 
-def quoted(name: str) -> str:
-    """An identifier, in double quotes where it needs them."""
-    return name if _PLAIN.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+def quoted(name: str, system: str = "") -> str:
+    """An identifier, in the quotes of the database where it needs them."""
+    if _PLAIN.fullmatch(name):
+        return name
+    mark = "`" if system in ("mysql", "mariadb") else '"'
+    return mark + name.replace(mark, mark * 2) + mark
 
 
-def _term(column: str) -> str:
+def _term(column: str, system: str = "") -> str:
     if not _COLUMN.fullmatch(column):
         return column  # an expression
     name = column.removesuffix(" DESC")
-    return quoted(name) + (" DESC" if column.endswith(" DESC") else "")
+    return quoted(name, system) + (" DESC" if column.endswith(" DESC") else "")
 
 
 def ddl(candidate: Candidate, system: str, *, concurrently: bool = True) -> str:
     """``CREATE INDEX``; on PostgreSQL without blocking writes, which cannot run in a transaction."""
     how = " CONCURRENTLY" if concurrently and system == "postgresql" else ""
     where = f" WHERE {candidate.where}" if candidate.where else ""
-    terms = ", ".join(map(_term, candidate.columns))
+    terms = ", ".join(_term(each, system) for each in candidate.columns)
     using = f"USING {candidate.using} " if candidate.using else ""
-    return f"CREATE INDEX{how} {name_of(candidate)} ON {quoted(candidate.table)} {using}({terms}){where}"
+    return f"CREATE INDEX{how} {name_of(candidate)} ON {quoted(candidate.table, system)} {using}({terms}){where}"
 
 
 def _argument(column: str) -> str:

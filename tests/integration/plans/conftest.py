@@ -1,6 +1,7 @@
 """A small shop on each database, large enough for an index to be worth it."""
 
 import contextlib
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -83,3 +84,14 @@ def mariadb_shop(request, tmp_path_factory):
     """The shop on MariaDB."""
     with shop_on("mariadb", request, tmp_path_factory) as engine:
         yield engine
+
+
+@pytest.fixture(scope="package")
+def contrib_postgresql():
+    """A PostgreSQL of the system's packages, with contrib modules and hypopg; skipped where those are not installed."""
+    for control in sorted(Path("/usr/share/postgresql").glob("*/extension/hypopg.control"), reverse=True):
+        version = control.parts[4]
+        with servers.embedded_postgresql(Path("/usr/lib/postgresql"), version) as database:
+            yield database
+        return
+    pytest.skip("hypopg is not installed (Debian: postgresql-15-hypopg)")

@@ -44,7 +44,7 @@ def test_without_a_command_there_is_nothing_to_say(name):
 
 RIGHT = {
     "pooling": {"engines": [QUEUE, FILE]},
-    "indexes": {},
+    "indexes": {"plans": 3},
     "timeouts": {"engines": [QUEUE, FILE]},
     "health": {"engines": [QUEUE, FILE]},
     "slow-log": {},
@@ -78,7 +78,7 @@ WRONG = {
 }
 UNKNOWN = {
     "pooling": {"engines": [FILE]},
-    "indexes": {"calls": 0},
+    "indexes": {"plans": 0},
     "timeouts": {"engines": [FILE]},
     "health": {"engines": [FILE]},
     "caching": {"caches": [Cache("sqlalchemy.compiled", hits=5)]},

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.cli.check import Check, Line
+from dbsight.formatting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,10 +66,11 @@ class Indexes(Advice):
     """Checklist: do queries use an index?
 
     Good:
-        No query was slow on the data of this run. Query plans are not examined.
+        The plans of the queries of this run, one per statement, lack no index: compared with the indexes that exist,
+        which are read from the catalogue. Plans of in-memory SQLite databases cannot be read.
 
     What to do:
-        ``EXPLAIN`` the slow query, and create the index that it lacks.
+        Create the index from the finding. ``dbsight explain`` prints the plan of a statement.
     """
 
     name: ClassVar[str] = "indexes"
@@ -85,7 +87,13 @@ class Indexes(Advice):
             return Line(
                 "?", "no query was captured", "run a command that executes queries, with the rule slow_query enabled"
             )
-        return Line("✔", f"no query took {practice.slow:g} s or more on the data of this run")
+        if not practice.plans:
+            return Line(
+                "?",
+                f"no query took {practice.slow:g} s or more, and no query plan was read",
+                "OTEL_DBSIGHT_EXPLAIN=always_once, and a database that plans can be read from",
+            )
+        return Line("✔", f"no index is missing according to {counted(practice.plans, 'query plan')}")
 
 
 class Timeouts(Advice):
