@@ -10,7 +10,7 @@ SRC = Path(__file__).parent.parent / "src" / "dbsight"
 LAYERS = (
     ("semconv", "version"),
     ("model",),
-    ("config", "safety", "formatting"),
+    ("config", "safety", "formatting", "catalog"),
     ("statement", "scope"),
     ("recording",),
     ("span", "export"),

@@ -20,6 +20,7 @@ from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
 from dbsight import config, sigterm, statement
+from dbsight.catalog import INSTRUMENTORS, REPLACED
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
@@ -30,27 +31,6 @@ if TYPE_CHECKING:
     from opentelemetry.util._importlib_metadata import EntryPoint
 
     from dbsight.model import Snapshot
-
-_OURS: Final = {"dbsight_sqlalchemy": "sqlalchemy", "dbsight_redis": "redis", "dbsight_valkey": "valkey"}
-"""Instrumentors of dbsight, by the name of the upstream instrumentor that each replaces."""
-
-_BESIDE: Final = frozenset({"dbsight_asyncpg_pool", "dbsight_caches", "dbsight_locks", "dbsight_psycopg_pool"})
-"""Instrumentors of dbsight without an upstream equivalent: upstream's create driver spans, these instrument pools."""
-
-_INSTRUMENTORS: Final = {
-    "sqlalchemy": ("dbsight.instrument.sqlalchemy", "SQLAlchemyInstrumentor"),
-    "redis": ("dbsight.instrument.redis", "RedisInstrumentor"),
-    "valkey": ("dbsight.instrument.redis", "ValkeyInstrumentor"),
-    "psycopg_pool": ("dbsight.instrument.pools.psycopg", "PsycopgPoolInstrumentor"),
-    "asyncpg": ("dbsight.instrument.pools.asyncpg", "AsyncpgPoolInstrumentor"),
-}
-"""Required library, module and class of the instrumentors that ``configure`` enables."""
-
-_WITHOUT_LIBRARY: Final = {
-    "caches": ("dbsight.instrument.caches", "CacheInstrumentor"),
-    "locks": ("dbsight.instrument.locks", "LockInstrumentor"),
-}
-"""The same for instrumentors that find their libraries themselves, by the name that disables them."""
 
 _LOADER: Final = "opentelemetry.instrumentation.auto_instrumentation._load"
 
@@ -76,7 +56,7 @@ _runtime = _Runtime()
 
 def _is_not_about_what_we_replace(record: logging.LogRecord) -> bool:
     """Filters upstream's log messages about unsupported versions of libraries that dbsight instruments itself."""
-    return not record.getMessage().startswith(tuple(f"{name} only instruments" for name in _OURS.values()))
+    return not record.getMessage().startswith(tuple(f"{name} only instruments" for name in REPLACED))
 
 
 class DbsightDistro(BaseDistro):
@@ -94,15 +74,14 @@ class DbsightDistro(BaseDistro):
         if _is_sub_interpreter():
             return
         settings = config.current()
-        if settings.enabled:
-            if entry_point.name in _OURS.values():
-                return
-            if _OURS.get(entry_point.name) in settings.surroundings.disabled_instrumentations:
-                return
-        elif entry_point.name in _OURS or entry_point.name in _BESIDE:
+        if entry_point.name not in INSTRUMENTORS:
+            if not (settings.enabled and entry_point.name in REPLACED):
+                super().load_instrumentor(entry_point, **kwargs)
             return
-        if entry_point.name not in _OURS and entry_point.name not in _BESIDE:
-            super().load_instrumentor(entry_point, **kwargs)
+        if not settings.enabled:
+            return
+        library, _ = INSTRUMENTORS[entry_point.name]
+        if library in REPLACED and library in settings.surroundings.disabled_instrumentations:
             return
         try:
             super().load_instrumentor(entry_point, **kwargs)
@@ -259,11 +238,11 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
             # It began with other settings, and so did what is kept of the statements that it saw.
             _runtime.processor.analyzer.use(chosen)
             statement.clear()
-    for library, (module, name) in (_INSTRUMENTORS | _WITHOUT_LIBRARY).items():
-        missing = library in _INSTRUMENTORS and importlib.util.find_spec(library) is None
+    for library, ours in INSTRUMENTORS.values():
+        missing = ours.requires and importlib.util.find_spec(library) is None
         if missing or library in chosen.surroundings.disabled_instrumentations:
             continue
-        instrumentor = getattr(importlib.import_module(module), name)()
+        instrumentor = getattr(importlib.import_module(ours.module), ours.name)()
         if not instrumentor.is_instrumented_by_opentelemetry:
             _instrument(instrumentor)
 

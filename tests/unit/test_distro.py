@@ -15,6 +15,7 @@ from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.trace import TracerProvider
 
 from dbsight import config, distro, safety
+from dbsight.catalog import INSTRUMENTORS
 from dbsight.config import Settings
 from dbsight.config.otel_env import Surroundings
 from dbsight.distro import DbsightConfigurator, DbsightDistro
@@ -60,7 +61,9 @@ def test_every_instrumentor_of_ours_is_known_to_the_distribution():
     """By the name that it takes the place of, or as one that stands beside."""
     points = importlib.metadata.entry_points(group=GROUP)
     ours = {point.name: point.value for point in points if point.value.startswith("dbsight.")}
-    assert ours.keys() == distro._OURS.keys() | distro._BESIDE
+    assert ours == {
+        name: f"{instrumentor.module}:{instrumentor.name}" for name, (_, instrumentor) in INSTRUMENTORS.items()
+    }
     assert all(":" in value for value in ours.values())
 
 

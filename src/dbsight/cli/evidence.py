@@ -18,52 +18,24 @@ from opentelemetry.instrumentation.dependencies import get_dist_dependency_confl
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import config
+from dbsight.catalog import CLIENTS, INSTRUMENTORS, REPLACED
 from dbsight.cli import practice
 from dbsight.cli.practice import Practice
 from dbsight.config.resolution import resolve
-from dbsight.distro import _BESIDE, _OURS
 from dbsight.export.endpoint import GRPC_PORT, HTTP_PORT
 from dbsight.processor import DbsightSpanProcessor
 from dbsight.safety import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 _PACKAGES: Final = (
     "dbsight",
     "opentelemetry-api",
     "opentelemetry-sdk",
     "opentelemetry-instrumentation",
-    "sqlalchemy",
-    "redis",
-    "valkey",
-    "psycopg",
-    "psycopg2",
-    "psycopg2-binary",
-    "asyncpg",
-    "pymysql",
-    "mysqlclient",
-    "aiomysql",
-    "django",
+    *(distribution for client in CLIENTS for distribution in client.distributions),
 )
-CLIENTS: Final = (
-    "sqlalchemy",
-    "redis",
-    "valkey",
-    "psycopg",
-    "psycopg2",
-    "asyncpg",
-    "pymysql",
-    "MySQLdb",
-    "aiomysql",
-    "asyncmy",
-    "sqlite3",
-    "pymongo",
-    "pymemcache",
-    "pymssql",
-    "oracledb",
-)
-"""Modules that talk to databases and are to be instrumented; Elasticsearch's traces itself."""
 _RIVALS: Final = ("ddtrace", "newrelic", "elasticapm", "scout_apm", "sentry_sdk", "logfire")
 """Modules that instrument database clients by themselves."""
 
@@ -216,7 +188,7 @@ def look_inside() -> Inside:
     inside = Inside(
         provider=f"{type(provider).__module__}.{type(provider).__qualname__}",
         instrumented=sorted(each.__name__ for each in _subclasses(BaseInstrumentor) if _is_on(each)),
-        modules=[name for name in CLIENTS if name in sys.modules],
+        modules=[client.name for client in CLIENTS if client.speaks and client.name in sys.modules],
         rivals=[name for name in _RIVALS if name in sys.modules],
         errors=errors(),
     )
@@ -271,11 +243,17 @@ def _instrumentors(surroundings: config.Surroundings) -> list[Instrumentor]:
                     package=package.metadata["Name"],
                     conflict=_said(conflict) if conflict is not None else "",
                     missing=conflict is not None and not (conflict.found or conflict.found_any),
-                    disabled="*" in disabled or entry.name in disabled or _OURS.get(entry.name) in disabled,
-                    replaced=entry.name in _OURS.values() and entry.name not in _BESIDE,
+                    disabled="*" in disabled or entry.name in disabled or _is_replacement_of(entry.name, disabled),
+                    replaced=entry.name in REPLACED,
                 )
             )
     return sorted(found, key=lambda each: each.name)
+
+
+def _is_replacement_of(entry_point: str, names: Collection[str]) -> bool:
+    """Whether an instrumentor takes the place of one of these."""
+    library, _ = INSTRUMENTORS.get(entry_point, ("", None))
+    return library in REPLACED and library in names
 
 
 def _said(conflict: Any) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from dbsight.catalog import BY_NAME, Snippets
 from dbsight.formatting import seconds
 
 if TYPE_CHECKING:
     from dbsight.model import CallSite, PoolState
-
-_LEAST: Final = {"psycopg_pool": 4, "asyncpg": 10}
-"""Default minimum sizes of pools; a maximum below them is an error."""
 
 
 class About(Protocol):
@@ -27,58 +25,47 @@ class About(Protocol):
 
 def resized(state: PoolState, size: int) -> str:
     """Return code that creates the pool with ``size`` connections."""
-    least = f"min_size={size}, " if size < _LEAST.get(state.library, 0) else ""
-    if state.library == "psycopg_pool":
-        return f"{state.kind}(conninfo, {least}max_size={size})"
-    if state.library == "asyncpg":
-        return f"await asyncpg.create_pool(dsn, {least}max_size={size})"
-    if state.library == "redis":
-        if state.role:
-            return f'dbsight.redis_pool("{state.role}", max_connections={size})'
-        if state.kind == "SentinelConnectionPool":
-            return f"sentinel.master_for(service, max_connections={size})"
-        return f"{_redis(state)}.{state.kind}.from_url(url, max_connections={size})"
-    return f"{_engine(state)}(url, pool_size={size}, max_overflow=0)"
+    snippets = _snippets(state)
+    template = snippets.with_role if state.role else snippets.kinds.get(state.kind)
+    least = f"min_size={size}, " if size < snippets.least else ""
+    return _code(template or snippets.resized, state, kind=state.kind, role=state.role, size=size, least=least)
 
 
 def given_back(about: About, *, session: bool = False) -> str:
     """Return code that returns a connection in any case."""
-    begin = "async with" if about.asynchronous else "with"
-    if about.library == "psycopg_pool":
-        return f"{begin} pool.connection() as connection:"
-    if about.library == "asyncpg":
-        return f"{begin} pool.acquire() as connection:"
-    if about.library == "redis":
-        return f"{begin} {_redis(about)}.Redis(connection_pool=pool) as client:"
-    if session:
-        return f"{begin} {'AsyncSession' if about.asynchronous else 'Session'}(engine) as session:"
-    return f"{begin} engine.connect() as connection:"
+    snippets = _snippets(about)
+    return _code((session and snippets.session) or snippets.given_back, about)
 
 
 def shared(state: PoolState) -> str:
     """Return code that creates one pool for the process."""
-    if state.library == "psycopg_pool":
-        return f"pool = {state.kind}(conninfo)  # once, at module level"
-    if state.library == "asyncpg":
-        return "pool = await asyncpg.create_pool(dsn)  # once, when the application starts"
-    if state.library == "redis":
-        return f"pool = {_redis(state)}.ConnectionPool.from_url(url)  # once, at module level"
-    return f"engine = {_engine(state)}(url)  # once, at module level"
+    return _code(_snippets(state).shared, state, kind=state.kind)
 
 
 def pooled(state: PoolState) -> str:
     """Return code that creates a pool which keeps connections, instead of one that does not."""
-    if state.library == "psycopg_pool":
-        return f"{state.kind.replace('Null', '')}(conninfo)"
-    return f"{_engine(state)}(url)  # without poolclass=NullPool"
+    return _code(_snippets(state).pooled, state, pooled=state.kind.replace("Null", ""))
 
 
-def _engine(about: About) -> str:
-    return "create_async_engine" if about.asynchronous else "create_engine"
+def grown(state: PoolState) -> str:
+    """Return code for a pool whose connections become more and more; empty where nothing is known."""
+    return _snippets(state).grown
 
 
-def _redis(about: About) -> str:
-    return "redis.asyncio" if about.asynchronous else "redis"
+def _snippets(about: About) -> Snippets:
+    client = BY_NAME.get(about.library, BY_NAME["sqlalchemy"])
+    return client.snippets or Snippets("", "", "")
+
+
+def _code(template: str, about: About, **values: object) -> str:
+    awaits = about.asynchronous
+    return template.format(
+        with_="async with" if awaits else "with",
+        engine="create_async_engine" if awaits else "create_engine",
+        session="AsyncSession" if awaits else "Session",
+        aio=".asyncio" if awaits else "",
+        **values,
+    )
 
 
 def held_by(holders: tuple[tuple[CallSite | None, float], ...], limit: int = 3) -> str:

@@ -15,6 +15,7 @@ import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from dbsight.catalog import CLIENTS
 from dbsight.model import CallSite
 
 if TYPE_CHECKING:
@@ -48,29 +49,10 @@ _MAX_CACHED = 10_000
 _MAX_MOVES = 50
 """Changes of depth after which the depth is no longer cached."""
 
-_CLIENT_LIBRARIES: Final = frozenset(
-    (
-        "sqlalchemy",
-        "sqlmodel",
-        "sqlalchemy_utils",
-        "flask_sqlalchemy",
-        "greenlet",
-        "psycopg",
-        "psycopg2",
-        "psycopg_pool",
-        "asyncpg",
-        "aiosqlite",
-        "pymysql",
-        "MySQLdb",
-        "aiomysql",
-        "asyncmy",
-        "mysql",
-        "redis",
-        "valkey",
-        "opentelemetry",
-        "wrapt",
-    )
+_LIBRARIES: Final = frozenset(
+    ("greenlet", "opentelemetry", "wrapt", *(name for client in CLIENTS for name in client.frames if "/" not in name))
 )
+_PARTS: Final = tuple(name.replace("/", os.sep) + os.sep for client in CLIENTS for name in client.frames if "/" in name)
 
 # By identity, because hashing a code object is expensive; entries keep their code object alive.
 _kinds: dict[int, int] = {}
@@ -106,13 +88,10 @@ def _kind_of(frame: FrameType) -> int:
         kind = _APPLICATION if name.startswith(_DEMO) else _LIBRARY
     elif name.startswith(("<frozen ", "<template>")) or (name[0:1] == "<" and " generated " in name):
         kind = _LIBRARY  # SQLAlchemy and attrs name the code that they generate so, Jinja a template without a file
-    elif (
-        name == "<string>" and (frame.f_globals.get("__name__") or "sqlalchemy").partition(".")[0] in _CLIENT_LIBRARIES
-    ):
+    elif name == "<string>" and (frame.f_globals.get("__name__") or "sqlalchemy").partition(".")[0] in _LIBRARIES:
         kind = _LIBRARY  # SQLAlchemy 1.4 gives what it generates no name; a program of ``python -c`` is __main__
     elif (package := _inside(name, _PACKAGES)) is not None:
-        top, _, rest = package.partition(os.sep)
-        client = top in _CLIENT_LIBRARIES or (top == "django" and rest.startswith("db" + os.sep))
+        client = package.partition(os.sep)[0] in _LIBRARIES or package.startswith(_PARTS)
         kind = _LIBRARY if client else _PACKAGE
     elif _inside(name, _STANDARD) is not None:
         kind = _LOOP if name.endswith(_LOOP_FILES) else _LIBRARY

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any, Final
 
+from dbsight.catalog import BY_DRIVER
 from dbsight.model import Database
 from dbsight.safety import guard
 
@@ -29,38 +30,6 @@ _SYSTEMS: Final = {
     "spanner+spanner": "gcp.spanner",
 }
 """SQLAlchemy's dialect names to ``db.system.name``; ``other_sql`` for the rest."""
-
-_BUFFERING: Final = frozenset(
-    {
-        "psycopg",
-        "psycopg_async",
-        "psycopg2",
-        "psycopg2cffi",
-        "asyncpg",
-        "pg8000",
-        "pymysql",
-        "mysqldb",
-        "aiomysql",
-        "asyncmy",
-        "mariadbconnector",
-        "mysqlconnector",
-    }
-)
-"""Drivers that have fetched all rows when ``execute`` returns, and count them in ``rowcount``."""
-
-_INSTRUMENTORS: Final = {
-    "pysqlite": ("sqlite3", "SQLite3Instrumentor"),
-    "aiosqlite": ("sqlite3", "SQLite3Instrumentor"),
-    "psycopg": ("psycopg", "PsycopgInstrumentor"),
-    "psycopg_async": ("psycopg", "PsycopgInstrumentor"),
-    "psycopg2": ("psycopg2", "Psycopg2Instrumentor"),
-    "asyncpg": ("asyncpg", "AsyncPGInstrumentor"),
-    "pymysql": ("pymysql", "PyMySQLInstrumentor"),
-    "mysqldb": ("mysqlclient", "MySQLClientInstrumentor"),
-    "mysqlconnector": ("mysql", "MySQLInstrumentor"),
-    "pymssql": ("pymssql", "PyMSSQLInstrumentor"),
-}
-"""OpenTelemetry's instrumentors of the drivers: module below ``opentelemetry.instrumentation``, class."""
 
 
 def database_of(dialect: Any, url: Any) -> Database:
@@ -100,13 +69,17 @@ def sqlite_database(path: str) -> Database:
 
 def buffers_rows(dialect: Any) -> bool:
     """Whether the driver has fetched all rows when ``execute`` returns."""
-    return getattr(dialect, "driver", "") in _BUFFERING
+    client = BY_DRIVER.get(getattr(dialect, "driver", ""))
+    return client is not None and client.buffers
 
 
 def instrumentor_of(dialect: Any) -> tuple[str, str]:
     """OpenTelemetry's instrumentor of this dialect's driver: its module and its class; empty where there is none."""
-    module, name = _INSTRUMENTORS.get(getattr(dialect, "driver", ""), ("", ""))
-    return (f"opentelemetry.instrumentation.{module}" if module else "", name)
+    client = BY_DRIVER.get(getattr(dialect, "driver", ""))
+    if client is None or client.upstream is None:
+        return "", ""
+    module, name = client.upstream
+    return f"opentelemetry.instrumentation.{module}", name
 
 
 def error_of(error: BaseException) -> tuple[str, str | None]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import config, scope, semconv, span
+from dbsight import catalog, config, scope, semconv, span
 from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
 from dbsight.instrument.redis_call import CommandCall
@@ -170,13 +170,12 @@ class _ClientInstrumentor(BaseInstrumentor):
     """The common part; a base of its own, because an instrumentor is one object a class, inherited by subclasses."""
 
     package = ""
-    requirement = ""
     _patches: Patches | None = None
     _pools: PoolWatch | None = None
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """The supported versions."""
-        return (self.requirement,)
+        return catalog.requirements(self.package)
 
     def _instrument(self, **kwargs: Any) -> None:
         watcher = Watcher(self.package, kwargs.get("tracer_provider"))
@@ -230,14 +229,12 @@ class RedisInstrumentor(_ClientInstrumentor):
     """
 
     package = "redis"
-    requirement = "redis >= 5"
 
 
 class ValkeyInstrumentor(_ClientInstrumentor):
     """The same for valkey-py."""
 
     package = "valkey"
-    requirement = "valkey >= 6"
 
     @staticmethod
     def _named(name: str) -> str:

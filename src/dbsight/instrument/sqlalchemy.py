@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import config, recording, span
+from dbsight import catalog, config, recording, span
 from dbsight.instrument import aiosqlite, orm, replays, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
@@ -185,7 +185,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Supported versions of SQLAlchemy."""
-        return ("sqlalchemy >= 1.4",)
+        return catalog.requirements("sqlalchemy")
 
     def _instrument(self, **kwargs: Any) -> None:
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))

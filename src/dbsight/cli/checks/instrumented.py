@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
+from dbsight.catalog import BY_NAME
 from dbsight.cli.check import Check, Line, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dbsight.cli.evidence import Evidence
-
-_BY_THEMSELVES: Final = frozenset({"sqlalchemy", "redis", "valkey", "pymongo", "pymemcache"})
-"""Modules that are used without SQLAlchemy."""
-_NAMES: Final = {"MySQLdb": "mysqlclient"}
-"""Modules whose instrumentor has a different name."""
 
 
 class Instrumented(Check):
@@ -55,9 +51,10 @@ class Instrumented(Check):
             yield Line("✘", "nothing is instrumented", "start it with opentelemetry-instrument, or call configure()")
         known = " ".join(inside.instrumented).lower()
         for module in inside.modules:
-            # What SQLAlchemy uses below itself needs none of its own. It is imported where it is installed.
-            below = inside.practice.engines and module not in _BY_THEMSELVES
-            if _NAMES.get(module, module).lower() not in known and not below:
+            client = BY_NAME[module]
+            below = inside.practice.engines and client.below  # what SQLAlchemy uses needs no instrumentor of its own
+            name = client.upstream[0] if client.upstream is not None else module
+            if name.lower() not in known and not below:
                 mark: Mark = "?" if inside.calls else "✘"
                 text = f"{module} is imported and not instrumented"
                 yield Line(mark, text, "opentelemetry-bootstrap -a install, if it is used")

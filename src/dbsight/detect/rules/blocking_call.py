@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from dbsight.catalog import BY_NAME
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
 from dbsight.formatting import seconds
@@ -25,8 +26,6 @@ _DRIVERS: Final = {
     "microsoft.sql_server": "mssql+aioodbc",
     "oracle.db": "oracle+oracledb_async",
 }
-
-_CLIENTS: Final = {"redis": "redis.asyncio.Redis", "valkey": "valkey.asyncio.Valkey"}
 
 
 class BlockingCall(WindowRule):
@@ -101,8 +100,8 @@ def _asynchronous(system: str) -> str:
     driver = _DRIVERS.get(system)
     if driver is not None:
         return f'create_async_engine(make_url(url).set(drivername="{driver}"))  # or\n'
-    client = _CLIENTS.get(system)
-    return f"{client}.from_url(url)  # or\n" if client is not None else ""
+    client = BY_NAME.get(system)
+    return f"{client.asynchronous}.from_url(url)  # or\n" if client is not None and client.asynchronous else ""
 
 
 def _is_excused(operation: Operation, rule: str) -> bool:

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
+from dbsight.detect.pool_advice import grown
 from dbsight.detect.rule import SnapshotRule
 from dbsight.model import Finding
 
@@ -62,7 +63,6 @@ class ConnectionGrowth(SnapshotRule):
         if last - first < GROWTH or last < 2 * first or last <= pool.state.idle_min:
             return None
         state = pool.state
-        suggestion = 'redis.Redis(connection_pool=dbsight.redis_pool("master"))  # one pool for all clients'
         return Finding(
             rule=self.name,
             id=identity("cg", self.name, state.name),
@@ -71,7 +71,7 @@ class ConnectionGrowth(SnapshotRule):
             title=f"The number of connections to {state.name} keeps growing",
             description=f"From {first} to {last} connections in {len(counts)} samples, without a decrease;"
             f" {state.pools} pools.",
-            suggestion=suggestion if state.library == "redis" else "",
+            suggestion=grown(state),
             metric="connections",
             current_value=float(last),
             threshold=float(first + GROWTH),

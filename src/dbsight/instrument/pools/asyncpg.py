@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from dbsight import catalog
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.around import Asking, Making
@@ -283,7 +284,7 @@ class AsyncpgPoolInstrumentor(BaseInstrumentor):
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """Versions of asyncpg that this works with."""
-        return ("asyncpg >= 0.27",)
+        return catalog.requirements("asyncpg")
 
     def _instrument(self, **kwargs: Any) -> None:
         patches = self._patches = Patches()

@@ -16,6 +16,7 @@ from weakref import ref
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
+from dbsight import catalog
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.around import Asking, Making
@@ -324,7 +325,7 @@ class PsycopgPoolInstrumentor(BaseInstrumentor):
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """psycopg_pool's versions that this works with."""
-        return ("psycopg_pool >= 3.1",)
+        return catalog.requirements("psycopg_pool")
 
     def _instrument(self, **kwargs: Any) -> None:
         patches = self._patches = Patches()
