@@ -20,6 +20,10 @@ class Starts(SpanProcessor):
         """Any; what counts is that it is there."""
 
 
+class Record(span.PendingQuery):
+    """One whose operation is known; as its class has no slots, anything can be set."""
+
+
 class Pipelines:
     """Providers, factories and what they exported.
 
@@ -46,7 +50,7 @@ class Pipelines:
 
     def begin(self, operation, current):
         """A query that begins in a context: its record, None where nobody watches it."""
-        record = span.PendingQuery()
+        record = Record()
         record.factory = self.factory
         record.statement = operation.statement
         record.database = operation.database
@@ -63,7 +67,9 @@ class Pipelines:
         operation.parent = record.parent
         record.operation = lambda: operation
         ((pending, _),) = span.pending.complete([record])
-        span.emit(pending, operation, verdict, record.template)
+        made = span.emit(pending, operation, verdict, record.template)
+        if made is not None:
+            pending.hand_over([made])
         return SimpleNamespace(
             tracer=pending.tracer,
             span=pending.span,

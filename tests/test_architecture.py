@@ -15,7 +15,7 @@ LAYERS = (
     ("recording",),
     ("span", "export"),
     ("instrument", "detect", "plans", "monitor", "report"),
-    ("slow_plans",),
+    ("slow_plans", "totals"),
     ("analyzer",),
     ("processor",),
     ("exit_report", "sigterm"),

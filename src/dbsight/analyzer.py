@@ -12,29 +12,16 @@ from dbsight import config, recording, scope
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
-from dbsight.instrument import caches, locks, pools, process, transactions
-from dbsight.model import (
-    CacheEvent,
-    LockEvent,
-    Operation,
-    PoolEvent,
-    PoolUses,
-    TransactionEvent,
-    Verdict,
-    WindowSummary,
-)
+from dbsight.instrument import caches, locks, pools, process
+from dbsight.model import CacheEvent, Operation, Verdict, WindowSummary
 from dbsight.monitor.alerts import Alerts
-from dbsight.monitor.caches import Caches
 from dbsight.monitor.callbacks import Callbacks
-from dbsight.monitor.locks import Locks
-from dbsight.monitor.pools import Pools
-from dbsight.monitor.stats import Stats
 from dbsight.recording import Consumer, OpenWindow, Windows
 from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
-from dbsight.report.metrics import Metrics
 from dbsight.safety import failed, guard
 from dbsight.slow_plans import SlowPlans
+from dbsight.totals import Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +54,7 @@ class Analyzer(Consumer):
     Attributes:
         windows: Those that are open.
         judge: The rules.
-        stats: Totals of the process; ``pools``, ``caches`` and ``locks`` beside them.
+        totals: Totals of the process, and metrics; ``stats``, ``pools``, ``caches`` and ``locks`` are its parts.
     """
 
     def __init__(
@@ -85,14 +72,10 @@ class Analyzer(Consumer):
         self._users = 0
         self.windows = Windows(clock, settings.max_windows, self._evict, self._start_sweeper)
         self.alerts = Alerts(settings, clock)
-        self.stats = Stats()
+        self.totals = totals = Totals(settings, meter_provider, self.collect)
+        self.stats, self.pools, self.caches, self.locks = totals.stats, totals.pools, totals.caches, totals.locks
+        self.metrics = totals.metrics
         self.use(settings)
-        self.pools = Pools()
-        self.caches = Caches()
-        self.locks = Locks()
-        self.metrics = Metrics(meter_provider, self.collect)
-        if self.settings.process_metrics:
-            process.observe(meter_provider)
         self.log = FindingLog(logger_provider)
         self.alert_log = AlertLog(logger_provider, meter_provider)
         self.plans = SlowPlans(self.stats, self.metrics, self.log)
@@ -100,14 +83,6 @@ class Analyzer(Consumer):
         self._origin: object | None = None  # the latest of them
         self._examined_ns = clock()
         self._known: dict[str, str] = {}  # rules of findings about totals by their ids, each told once
-        # What wants to know of each event, by its class: totals in monitor/, metrics in report/metrics.py.
-        self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {
-            PoolEvent: (self.pools.take, self.metrics.events.pool),
-            PoolUses: (self.pools.uses, self.metrics.events.uses),
-            TransactionEvent: (self.pools.transaction, self.metrics.events.transaction),
-            CacheEvent: (self.caches.take, self.metrics.caches.cache),
-            LockEvent: (self.locks.take, self.metrics.caches.lock),
-        }
         self._sweeper: threading.Thread | None = None
         self._stop = threading.Event()  # the sweeper ends: the last processor was shut down
         self.retired = False  # no longer in use; a new processor gets a new one
@@ -176,12 +151,8 @@ class Analyzer(Consumer):
         self._stop = threading.Event()
         self._known = {}
         self.plans.after_fork()
-        self.stats.reset()
-        self.pools.reset()
-        self.caches.reset()
-        self.locks.reset()
+        self.totals.reset()
         self.alerts.reset()
-        self.metrics.forget()
 
     # -- Operations ---------------------------------------------------------------------------------------------
 
@@ -217,13 +188,12 @@ class Analyzer(Consumer):
                 self._slow(operation, window) if operation.duration >= lowest else None
                 for operation, window in zip(operations, windows, strict=True)
             ]
-            self._count([each for each, verdict in zip(operations, verdicts, strict=True) if verdict is None])
+            self.totals.add_all([each for each, verdict in zip(operations, verdicts, strict=True) if verdict is None])
             for operation, verdict in zip(operations, verdicts, strict=True):
                 if verdict is not None:
-                    self.stats.add(operation, verdict)
-                    self.metrics.record(operation, verdict)
+                    self.totals.add_slow(operation, verdict)
         else:
-            self._count(operations)
+            self.totals.add_all(operations)
         if self.plans.active:
             self.plans.take(operations, windows, verdicts)
         by_window: dict[OpenWindow, list[Operation]] = {}
@@ -251,20 +221,9 @@ class Analyzer(Consumer):
             found.append(window)
         return found
 
-    def _count(self, operations: Sequence[Operation]) -> None:
-        """Add ordinary operations to totals and metrics."""
-        alike: dict[object, list[Operation]] = {}
-        for operation in operations:
-            key = (operation.statement, operation.database, operation.error_type, operation.error_code)
-            alike.setdefault(key, []).append(operation)
-        for group in alike.values():
-            self.stats.add_all(group)
-            self.metrics.record_all(group)
-
     def _event(self, event: Event) -> None:
         """Take in what is no query: totals and metrics, and the window that it happened in."""
-        for take in self._takers.get(type(event), ()):
-            take(event)
+        self.totals.add_event(event)
         if isinstance(event, CacheEvent) and not event.removals:
             return  # look-ups are counted; thousands of them would push out what else a window has to remember
         if event.parent is not None:
@@ -294,11 +253,9 @@ class Analyzer(Consumer):
 
     @guard
     def collect(self) -> None:
-        """Drain what is pending, and what caches, locks and pools keep, before totals are read."""
-        self.drain()
+        """Drain what is pending before totals are read, and ask what counts by itself."""
         caches.collect()
         locks.collect()
-        pools.tell_all_uses()
         self.drain()
 
     def drain(self) -> None:
@@ -438,14 +395,8 @@ class Analyzer(Consumer):
     def snapshot(self, **about: Any) -> Snapshot:
         """The totals of the process now; ``about`` as in ``Stats.snapshot``."""
         self.collect()
-        snapshot = self.stats.snapshot(preset=self.settings.preset, **about)
-        snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
-        snapshot.memory = process.history()
-        snapshot.transactions = transactions.open_transactions()
+        snapshot = self.totals.snapshot(preset=self.settings.preset, **about)
         snapshot.unused = self.judge.suppressions.complaints()
-        snapshot.transaction_totals = self.pools.transactions()
-        snapshot.caches = self.caches.totals()
-        snapshot.locks = self.locks.totals()
         return snapshot
 
     def examine(self) -> None:

@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import SpanContext, SpanKind, get_current_span
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes
 
     from dbsight.config import Settings
-    from dbsight.recording import OpenWindow
+    from dbsight.recording import OpenWindow, Queue
 
 _ROOT_KINDS = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
 _HANDED = "_dbsight_handed"
@@ -132,17 +133,28 @@ class DbsightSpanProcessor(Wrapping):
     def on_end(self, span: ReadableSpan) -> None:
         """Judge a window whose root this is, read a foreign database span, and pass the span on."""
         handed: ReadableSpan | None = span
+        pending: external_spans.ExternalSpan | None = None
         scope_ = span.instrumentation_scope
         if scope_ is None or scope_.name != semconv.SCOPE:
             try:
                 if self._is_claimed(span):
                     return
-                handed = self._handed(span)
+                made = self._handed(span)
+                if isinstance(made, external_spans.ExternalSpan):
+                    handed, pending = None, made
+                else:
+                    handed = made
             except Exception:
                 failed("processor.on_end")
+        if pending is not None:
+            pending.hand_to(self._hand_on)
+            self._leave(pending)
         if handed is not None:
-            for processor in self.processors:
-                processor.on_end(handed)
+            self._hand_on(handed)
+
+    def _hand_on(self, span: ReadableSpan) -> None:
+        for processor in self.processors:
+            processor.on_end(span)
 
     def shutdown(self) -> None:
         """Close the windows that are left and shut the wrapped processors down."""
@@ -213,7 +225,16 @@ class DbsightSpanProcessor(Wrapping):
 
     # -- Ends ---------------------------------------------------------------------------------------------------
 
-    def _handed(self, span: ReadableSpan) -> ReadableSpan | None:
+    def _leave(self, pending: external_spans.ExternalSpan) -> None:
+        """Leave a span of another instrumentation with the queue, or drain it where somebody waits for it."""
+        queue: Queue = recording.loose
+        if pending.operation.parent is not None:
+            queue = self.analyzer.windows.known(pending.operation.parent) or queue
+        pending.leave(queue)
+        if not all(type(each).on_end is BatchSpanProcessor.on_end for each in self.processors):
+            queue.drain()
+
+    def _handed(self, span: ReadableSpan) -> ReadableSpan | external_spans.ExternalSpan | None:
         # Several processors of ours get the same object: what one made of it holds for all.
         handed = getattr(span, _HANDED, _NOT_SEEN)
         if handed is _NOT_SEEN:
@@ -245,7 +266,7 @@ class DbsightSpanProcessor(Wrapping):
         for processor in self.processors:
             processor.on_end(claim.made)
 
-    def _ended(self, span: ReadableSpan) -> ReadableSpan | None:
+    def _ended(self, span: ReadableSpan) -> ReadableSpan | external_spans.ExternalSpan | None:
         context = span.context
         if context is None:
             return span
@@ -275,7 +296,7 @@ class DbsightSpanProcessor(Wrapping):
         findings = window.findings.values() if self.analyzer.settings.findings != "log" else ()
         return rebuilt(span, root_attributes(summary), root_events(findings, end_ns))
 
-    def _foreign(self, span: ReadableSpan) -> ReadableSpan:
+    def _foreign(self, span: ReadableSpan) -> ReadableSpan | external_spans.ExternalSpan:
         operation = external_spans.read_span(span)
         if operation is None:
             return without_values(span, external_spans.error_type(span), self.analyzer.settings)
@@ -284,8 +305,7 @@ class DbsightSpanProcessor(Wrapping):
         if span.parent is None:
             span = self._below_a_root(span)
             operation.context, operation.parent = span.context, span.parent
-        verdict = recording.publish(operation)
-        return enriched(span, operation, verdict, self.analyzer.settings)
+        return external_spans.ExternalSpan(span, operation, self.analyzer.settings)
 
     def _below_a_root(self, span: ReadableSpan) -> ReadableSpan:
         """A parentless external span as a child of the synthetic root of its thread or task."""

@@ -43,7 +43,6 @@ WATCHED = (
     "report.events",
     "span.rebuild",
     "report.metrics",
-    "report.bound_instruments",
     "report.preaggregation",
     "instrument.sqlalchemy",
     "instrument.sqlalchemy_call",

@@ -6,6 +6,7 @@ import pytest
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.trace import SpanKind
 
+from dbsight import recording
 from dbsight.config import Settings
 from hearing import hearing
 
@@ -136,3 +137,41 @@ def test_without_texts_no_name_is_one(make_telemetry):
     (span,) = [span for span in telemetry.spans() if span.kind == "CLIENT"]
     assert span.name == "SELECT authors"
     assert "country" not in repr(telemetry.spans())
+
+
+def test_spans_of_others_wait_for_the_drain_where_all_processors_export_in_batches(make_telemetry):
+    """As our own do: by the fifty, or when the window closes; they are judged and handed on in their order."""
+    telemetry = make_telemetry(instrument=False, batched=True)
+    batches = []
+
+    class Heard(recording.Consumer):
+        def observe_all(self, operations):
+            batches.append([operation.statement.summary for operation in operations])
+            return ()
+
+    heard = Heard()
+    recording.subscribe(heard)
+    try:
+        with telemetry.root():
+            for name in ("a", "b", "a"):
+                attributes = {"db.system": "sqlite", "db.statement": f"SELECT {name} FROM {name} WHERE id = 7"}
+                telemetry.tracer.start_span("SELECT", kind=SpanKind.CLIENT, attributes=attributes).end()
+            assert batches in ([], [["SELECT a", "SELECT b", "SELECT a"]])  # unless the timer was faster
+    finally:
+        recording.unsubscribe(heard)
+    assert [summary for batch in batches for summary in batch] == ["SELECT a", "SELECT b", "SELECT a"]
+    spans = [span for span in telemetry.spans() if span.kind == "CLIENT"]
+    assert [span.attributes["db.statement"] for span in spans] == [
+        f"SELECT {name} FROM {name} WHERE id = ?" for name in ("a", "b", "a")
+    ]
+
+
+def test_a_processor_that_does_not_export_in_batches_gets_spans_of_others_at_once(make_telemetry):
+    """Nobody waits for the end of the root."""
+    telemetry = make_telemetry(instrument=False)
+    ended = []
+    telemetry.exporter.export = ended.extend
+    with telemetry.root():
+        attributes = {"db.system": "sqlite", "db.statement": "SELECT a FROM b"}
+        telemetry.tracer.start_span("SELECT", kind=SpanKind.CLIENT, attributes=attributes).end()
+        assert [span.name for span in ended] == ["SELECT"]

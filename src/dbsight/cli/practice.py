@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import recording
-from dbsight.instrument.caches import keep_together
+from dbsight.instrument.caches import publish_at_once
 from dbsight.model import CacheEvent, Operation
 from dbsight.safety import failed
 
@@ -152,7 +152,7 @@ class Watcher(recording.Consumer):
     def start(self) -> None:
         """Start recording."""
         recording.subscribe(self)
-        keep_together(1)  # the order of the first lookups and stores matters
+        publish_at_once()  # the order of the first lookups and stores matters
         if find_spec("sqlalchemy") is not None:
             from sqlalchemy import event
             from sqlalchemy.engine import Engine as Engines

@@ -43,6 +43,8 @@ _ATTRIBUTES = b"\x4a"  # Span.attributes, field 9
 _KEY, _VALUE = b"\x0a", b"\x12"  # of KeyValue, fields 1 and 2
 _STRING, _BOOL, _INT = b"\x0a", b"\x10", b"\x18"  # of AnyValue, fields 1, 2 and 3
 _UNSIGNED = 2**64 - 1
+_TRACE_STATE = 4
+"""Where it stands in a ``SpanContext``, which is a tuple."""
 
 _MAX_KEPT = 10_000
 """Maximum number of attributes, and of span names, that are cached in encoded form."""
@@ -83,11 +85,26 @@ class Encoder(Careful):
     def _encode(self, spans: Sequence[ReadableSpan]) -> Any:
         alike: dict[tuple[int, int], list[ReadableSpan]] = {}
         others: list[ReadableSpan] = []
+        group: list[ReadableSpan] = []
+        resource = scope = parent = None
         for span in spans:
-            if _is_alike(span):
-                alike.setdefault((id(span._resource), id(span._instrumentation_scope)), []).append(span)
-            else:
-                others.append(clean_span(span))
+            above = span._parent
+            # One that comes after another below the same parent is alike in more than its attributes.
+            if not (
+                type(span._attributes) is SharedAttributes
+                and above is parent is not None
+                and span._context[_TRACE_STATE] is DEFAULT_TRACE_STATE  # type: ignore[index]
+                and not span._events
+                and not span._links
+            ):
+                if not _is_alike(span):
+                    others.append(clean_span(span))
+                    continue
+                parent = above
+            if span._resource is not resource or span._instrumentation_scope is not scope:
+                resource, scope = span._resource, span._instrumentation_scope
+                group = alike.setdefault((id(resource), id(scope)), [])
+            group.append(span)
         if not alike:
             return self.stock(others)
         parts = [self.stock(others).SerializeToString()]

@@ -1,7 +1,7 @@
 """Caches: dogpile.cache, aiocache, cachetools, ``functools.lru_cache``, SQLAlchemy's compiled cache, and Redis.
 
-Lookups are too frequent to publish an event for each: they are counted, and the counts are published when totals are
-read. ``redis_replies.py`` defines what is counted for Redis.
+Lookups are too frequent to publish an event for each: they are counted, and the counter waits in the queue until it is
+published. ``redis_replies.py`` defines what is counted for Redis.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import functools
 import os
 import threading
 import weakref
-from collections import deque
-from itertools import chain
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,9 +30,8 @@ if TYPE_CHECKING:
 MAX_CACHES: Final = 500
 """Maximum number of caches and Redis key templates; further ones are counted as ``other``."""
 
-MANY: Final = 250
-"""Maximum number of lookups in one cache before they are published."""
-
+_MAX_SIZES: Final = 1000
+"""Maximum number of value sizes that a counter keeps before it is published."""
 
 _MISSES: Final = 1
 """Index of misses among the counts."""
@@ -46,7 +43,7 @@ costs as much as all the rest."""
 
 
 class Counter:
-    """Counts of one cache since they were last published.
+    """Counts of one cache since they were last published; a record of the queue.
 
     Args:
         name: ``dbsight.cache.name``.
@@ -63,8 +60,8 @@ class Counter:
         self._origin: object | None = None
         self._lock = threading.RLock()  # re-entrant: a finalizer may read a cache while this thread holds the lock
         self._counts = [0, 0, 0, 0, 0]
-        self._looks: deque[tuple[Look, CallSite | None]] = deque()
-        self._noted = 0
+        self._sizes: list[int] = []
+        self._waiting = False
         self._site: CallSite | None = None
 
     def hit(self, number: int = 1) -> None:
@@ -93,12 +90,14 @@ class Counter:
             with self._lock:
                 self._counts[what] += number
                 self._site = site or self._site
+            self._wait()
 
     def polled(self, hits: int, misses: int, evictions: int) -> None:
         """Count what a cache counted by itself: what was missed was stored."""
         with self._lock:
             for what, number in enumerate((hits, misses, misses, 0, evictions)):
                 self._counts[what] += number
+        self._wait()
 
     def note(self, look: Look, site: CallSite | None, origin: object | None) -> None:
         """Count what one command or pipeline did; its template is that of this counter.
@@ -108,19 +107,45 @@ class Counter:
             site: The line of the application.
             origin: Identity of the span pipeline of the command.
         """
+        _, hits, misses, stores, _, sizes = look
         if origin is not self._origin:
             self.publish()
             self._origin = origin
-        self._looks.append((look, site))  # added up when it is published
-        self._noted += len(look[5]) or 1
-        if self._noted >= _together:
+        with self._lock:
+            counts = self._counts
+            counts[0] += hits
+            counts[1] += misses
+            counts[2] += stores
+            self._sizes += sizes
+            if misses and site is not None:
+                self._site = site
+        if _at_once or len(self._sizes) >= _MAX_SIZES:
             self.publish()
+        else:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Leave it with the queue, unless it is there already."""
+        if not self._waiting:
+            self._waiting = True
+            if not recording.record(self, recording.loose):
+                self._waiting = False
+
+    @staticmethod
+    def flush_all(records: Sequence[Counter]) -> None:
+        """In the drain: publish what has come together. Never raises."""
+        for each in records:
+            try:
+                each.publish()
+            except Exception:  # noqa: PERF203 - one that fails must not silence the others
+                failed("caches.publish")
 
     def publish(self) -> None:
         """Publish the counts."""
+        self._waiting = False
         with self._lock:
-            sizes = self._add_up()
             (hits, misses, stores, removals, evictions), self._counts = self._counts, [0, 0, 0, 0, 0]
+            sizes, self._sizes = self._sizes, []
             site = self._site
         if hits or misses or stores or removals or evictions:
             event = CacheEvent(
@@ -140,31 +165,15 @@ class Counter:
             )
             recording.publish(event)
 
-    def _add_up(self) -> list[int]:
-        """Add what commands noted to the counts, and give the sizes."""
-        self._noted = 0
-        looks = self._looks
-        noted = [looks.popleft() for _ in range(len(looks))]  # no other thread pops: the lock is held
-        if not noted:
-            return []
-        seen, sites = zip(*noted, strict=True)
-        _, hits, misses, stores, _, sizes = zip(*seen, strict=True)
-        self._counts[0] += sum(hits)
-        if missed := sum(misses):
-            self._counts[1] += missed
-            self._site = next((site for site, any_ in zip(sites, misses, strict=True) if any_ and site), self._site)
-        self._counts[2] += sum(stores)
-        return list(chain.from_iterable(sizes))
-
     def forget(self) -> None:
         """Discard pending counts in a forked child: the parent reports them."""
         self._lock = threading.RLock()
         self._counts = [0, 0, 0, 0, 0]
-        self._looks = deque()
-        self._noted = 0
+        self._sizes = []
+        self._waiting = False
 
 
-_together = MANY
+_at_once = False
 _counters: dict[tuple[str, str, str, str], Counter] = {}
 _polls: list[Callable[[], bool]] = []
 _lock = threading.RLock()
@@ -183,22 +192,20 @@ def counter(name: str, layer: str = "", model: str = "", key_prefix: str = "") -
     return found
 
 
-def keep_together(number: int) -> None:
-    """Set the number of Redis commands after which counts are published; 1 keeps their order."""
-    global _together  # noqa: PLW0603 - the counters are this module
-    _together = number
+def publish_at_once() -> None:
+    """Publish the counts of each Redis command individually, to keep their order."""
+    global _at_once  # noqa: PLW0603 - the counters are this module
+    _at_once = True
 
 
 def collect() -> None:
-    """Publish the counts of all caches. Never raises."""
+    """Read the caches that keep statistics themselves. Never raises."""
     try:
         for poll in tuple(_polls):
             if not poll():
                 with _lock:
                     _polls.remove(poll)
         mappings.forget_collected()
-        for each in tuple(_counters.values()):
-            each.publish()
     except Exception:
         failed("caches.collect")
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind
 
-from dbsight import config, scope, semconv
+from dbsight import config, recording, scope, semconv
 from dbsight.instrument import callsite
 from dbsight.model import CallSite, Database, Operation
+from dbsight.safety import failed
+from dbsight.span.rebuild import enriched
 from dbsight.statement import read
 from dbsight.statement.parameters import hash_parameters
 from dbsight.statement.redis.command import Command
@@ -18,9 +20,12 @@ from dbsight.statement.redis.vocabulary import KNOWN
 from dbsight.statement.spelling import ELLIPSIS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
+
+    from dbsight.config import Settings
+    from dbsight.recording import Queue
 
 _OLD_SYSTEMS: Final = {"mssql": "microsoft.sql_server", "oracle": "oracle.db", "other_sql": "other_sql"}
 _NO_ERRORS: Final = frozenset({"CancelledError", "WatchError"})
@@ -33,6 +38,66 @@ _LENGTHS_OF_CUT_TEXTS: Final = frozenset(
 """Characters at which instrumentations and pipelines cut a text without a mark."""
 
 _databases: dict[tuple[Any, ...], Database] = {}
+
+
+class ExternalSpan:
+    """A database span that ended, until it goes on to the exporters; a record of the queue.
+
+    Args:
+        span: As it ended.
+        operation: What was read of it.
+        settings: Of the analyzer.
+    """
+
+    __slots__ = ("_lock", "_made", "_recorded", "_waiting", "operation", "settings", "span")
+
+    def __init__(self, span: ReadableSpan, operation: Operation, settings: Settings) -> None:
+        self.span = span
+        self.operation = operation
+        self.settings = settings
+        self._recorded = False
+        self._lock = threading.Lock()
+        self._made: ReadableSpan | None = None
+        self._waiting: tuple[Callable[[ReadableSpan], object], ...] = ()
+
+    def hand_to(self, hand_on: Callable[[ReadableSpan], object]) -> None:
+        """Hand the span on once there is a verdict: now, or in the drain."""
+        with self._lock:
+            if self._made is None:
+                self._waiting = (*self._waiting, hand_on)
+                return
+        hand_on(self._made)
+
+    def leave(self, queue: Queue) -> None:
+        """Leave it with a queue, once: several processors may get the same span."""
+        if self._recorded:
+            return
+        self._recorded = True
+        try:
+            taken = queue.append(self)
+        except RuntimeError:  # no thread can be started any more
+            taken = False
+        if not taken:
+            self.flush_all((self,))
+
+    @staticmethod
+    def flush_all(records: Sequence[ExternalSpan]) -> None:
+        """In the drain: publish the operations, and hand the spans on with what was found. Never raises."""
+        verdicts = recording.publish_all([record.operation for record in records]) or (None,) * len(records)
+        for record, verdict in zip(records, verdicts, strict=True):
+            made = record.span
+            try:
+                made = enriched(record.span, record.operation, verdict, record.settings)
+            except Exception:
+                failed("instrument.external_spans")
+            with record._lock:
+                record._made = made
+                waiting, record._waiting = record._waiting, ()
+            for hand_on in waiting:
+                try:
+                    hand_on(made)
+                except Exception:  # noqa: PERF203 - the others get it all the same
+                    failed("instrument.external_spans")
 
 
 def is_database_span(span: ReadableSpan) -> bool:

@@ -16,6 +16,8 @@ from dbsight.span import PendingQuery, template_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from typing_extensions import Self
+
     from dbsight.instrument.caches import Look
     from dbsight.instrument.pools.checkout import Checkout
     from dbsight.model import Operation
@@ -39,15 +41,28 @@ class CommandCall(PendingQuery):
     """
 
     statement: Command
-    looks: Sequence[Look] = ()
-    asynchronous = False
-    blocked_loop = False
-    keeps = False
-    request: Checkout | None = None
-    connections: Sequence[Any] = ()
-    failures = 0
-    transformed = False
-    local = False
+    looks: Sequence[Look]
+    request: Checkout | None
+    connections: Sequence[Any]
+
+    __slots__ = (
+        "asynchronous",
+        "blocked_loop",
+        "connections",
+        "failures",
+        "keeps",
+        "local",
+        "looks",
+        "request",
+        "transformed",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = self.connections = ()
+        self.request = None
+        self.failures = 0
+        self.asynchronous = self.blocked_loop = self.keeps = self.transformed = self.local = False
 
     def given(self, request: Checkout, connection: Any) -> None:
         """It got the requested connection. Never raises."""
@@ -130,7 +145,12 @@ class CommandCall(PendingQuery):
                 self.extra = {**(self.extra or {}), semconv.QUERY_RETRIES: retries}
         return operation
 
-    def reported(self, operation: Operation) -> None:
-        """Count what it found in caches."""
-        if self.looks:
-            count(self.looks, operation)
+    @classmethod
+    def reported(cls, records: Sequence[Self], operations: Sequence[Operation], /) -> None:
+        """Count what they found in caches. Never raises."""
+        for record, operation in zip(records, operations, strict=True):
+            if record.looks:
+                try:
+                    count(record.looks, operation)
+                except Exception:
+                    failed("redis.reported")

@@ -24,19 +24,19 @@ _kinds: dict[type, type[TimedFetchStrategy]] = {}
 """By the class of the strategy that is followed; SQLAlchemy has four."""
 
 
-def follow(inner: Any, call: StatementCall, *, quiet: bool = False) -> TimedFetchStrategy:
+def follow(inner: Any, call: StatementCall) -> TimedFetchStrategy:
     """A fetch strategy around another one, and an instance of the same class.
 
     Args:
         inner: The other one.
-        call: The statement whose result it is.
-        quiet: The fetches call an instrumented driver, whose spans are suppressed as those of the execution were.
+        call: The statement whose result it is. Where it is quiet, the fetches call an instrumented driver, whose spans
+            are suppressed as those of the execution were.
     """
     kind = _kinds.get(type(inner))
     if kind is None:
         base = type(inner)
         names = {
-            "__slots__": ("_began", "_call", "_closing", "_fetching", "_inner", "_quiet"),
+            "__slots__": ("_call", "_inner"),
             "__module__": base.__module__,
             "__qualname__": base.__qualname__,
             "__doc__": base.__doc__,
@@ -45,8 +45,6 @@ def follow(inner: Any, call: StatementCall, *, quiet: bool = False) -> TimedFetc
     followed = kind.__new__(kind)
     followed._inner = inner
     followed._call = call
-    followed._closing = followed._fetching = False
-    followed._quiet = quiet
     return followed
 
 
@@ -54,16 +52,12 @@ class TimedFetchStrategy:
     """What ``follow`` adds to ``sqlalchemy.engine.cursor.ResultFetchStrategy``.
 
     The consumer's own time between fetches is not counted. A fetch that closes the result closes the query after its
-    rows were counted.
+    rows were counted. What changes stands on the statement: with ``__getattr__`` each attribute here is searched for.
     """
 
     __slots__ = _NO_SLOTS  # a class cannot inherit from several classes that have slots
 
-    _began: float
-    _closing: bool
-    _fetching: bool
     _inner: Any
-    _quiet: bool
     _call: StatementCall
 
     def __getattr__(self, name: str) -> Any:
@@ -72,7 +66,30 @@ class TimedFetchStrategy:
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         """As the inner strategy's; one row, or None at the end."""
-        return self._fetch(True, self._inner.fetchone, result, dbapi_cursor, hard_close)
+        call = self._call
+        fetch = self._inner.fetchone
+        if call.quiet:
+            return self._fetch(True, fetch, result, dbapi_cursor, hard_close)
+        # ``_fetch`` written out: results are read row by row, and its calls cost as much as the driver's.
+        call.reading = True
+        began = perf_counter()
+        try:
+            row = fetch(result, dbapi_cursor, hard_close)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        try:
+            call.reading = False
+            if not call.over:
+                call.last = now = perf_counter()
+                call.duration += now - began
+                if row is not None:
+                    call.rows += 1  # type: ignore[operator]
+                if call.closing:
+                    call.finish()
+        except Exception:
+            failed("instrument.results.fetched")
+        return row
 
     def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
         """As the inner strategy's; a list of rows."""
@@ -84,9 +101,10 @@ class TimedFetchStrategy:
 
     def _fetch(self, single: bool, fetch: Callable[..., Any], *arguments: Any) -> Any:
         """Call the inner strategy; what it raises passes, once the query is finished with it."""
-        self._fetching = True
-        self._began = perf_counter()
-        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if self._quiet else None
+        call = self._call
+        call.reading = True
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if call.quiet else None
+        began = perf_counter()
         try:
             fetched = fetch(*arguments)
         except BaseException as error:
@@ -96,20 +114,16 @@ class TimedFetchStrategy:
             if token is not None:
                 detach(token)
         try:
-            self._fetched(int(fetched is not None) if single else len(fetched))
+            call.reading = False
+            if not call.over:
+                call.last = now = perf_counter()
+                call.duration += now - began
+                call.rows = (int(fetched is not None) if single else len(fetched)) + (call.rows or 0)
+                if call.closing:
+                    call.finish()
         except Exception:
             failed("instrument.results.fetched")
         return fetched
-
-    def _fetched(self, rows: int) -> None:
-        self._fetching = False
-        call = self._call
-        if not call.over:
-            call.last = now = perf_counter()
-            call.duration += now - self._began
-            call.rows = rows + (call.rows or 0)
-            if self._closing:
-                call.finish()
 
     @guard
     def _failed(self, error: BaseException) -> None:
@@ -128,10 +142,11 @@ class TimedFetchStrategy:
 
     @guard
     def _close(self) -> None:
-        if self._fetching:
-            self._closing = True
-        elif not self._call.over:
-            self._call.finish()
+        call = self._call
+        if call.reading:
+            call.closing = True
+        elif not call.over:
+            call.finish()
 
     def handle_exception(self, result: Any, dbapi_cursor: Any, err: BaseException) -> Any:
         """Hand on the driver's exception."""
@@ -146,4 +161,4 @@ class TimedFetchStrategy:
 
     @guard
     def _replace(self, result: Any) -> None:
-        result.cursor_strategy = follow(result.cursor_strategy, self._call, quiet=self._quiet)
+        result.cursor_strategy = follow(result.cursor_strategy, self._call)

@@ -21,6 +21,7 @@ from dbsight.instrument.sqlalchemy_call import StatementCall
 from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
+from dbsight.statement import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext, TracerProvider
 
-    from dbsight.model import Database
+    from dbsight.model import Database, Statement
 
 _MAX_OPEN = 10_000
+_MAX_KNOWN = 1000
 _SETS_UP: Final = ("do_commit", "do_rollback", "do_ping", "set_isolation_level")
 """Methods of a dialect that call the driver to keep or set up a connection."""
 
@@ -42,15 +44,25 @@ class Engine:
         database: The database of its statements.
         buffers: The driver has fetched all rows when ``execute`` returns, and its rowcount counts them.
         asynchronous: The driver is an asyncio one.
+        known: Statement and template of texts that ran lately.
     """
 
-    __slots__ = ("__weakref__", "_instrumentor", "_module", "asynchronous", "buffers", "database")
+    __slots__ = ("__weakref__", "_instrumentor", "_module", "asynchronous", "buffers", "database", "known")
 
     def __init__(self, dialect: Any, database: Database) -> None:
         self.database = database
+        self.known: dict[str, tuple[Statement, span.SpanTemplate]] = {}
         self.buffers = buffers_rows(dialect)
         self.asynchronous = bool(getattr(dialect, "is_async", False))
         self._module, self._instrumentor = instrumentor_of(dialect)
+
+    def learn(self, text: str) -> tuple[Statement, span.SpanTemplate]:
+        """Statement and template of a text, remembered."""
+        statement = read(text, self.database.system)
+        if len(self.known) >= _MAX_KNOWN:
+            self.known.clear()
+        known = self.known[text] = (statement, span.template_of(statement, self.database))
+        return known
 
     def suppresses_driver(self) -> bool:
         """Whether the spans of an instrumented driver (asyncpg, sqlite3 …) are suppressed."""

@@ -16,8 +16,7 @@ from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.results import follow
 from dbsight.safety import failed, guard
-from dbsight.span import PendingQuery, template_of
-from dbsight.statement import read
+from dbsight.span import PendingQuery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,28 +47,54 @@ class StatementCall(PendingQuery):
         fetching: Whether fetches from its result are added to it.
         held: The checkout of its connection.
         quiet: Whether spans of the driver are suppressed.
+        reading: Whether a fetch of its result is in progress.
+        closing: Whether that fetch closed the result.
         cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None.
         claim: The span of another instrumentation for the same statement, if any.
     """
 
     watcher: Watcher
     engine: Engine
-    key = 0
-    last = 0.0
-    executed = 0.0
-    affected: int | None = None
-    loading: orm.Loading | None = None
-    entity: str | None = None
-    flush: orm.Flush | None = None
-    blocked_loop = False
-    fetching = False
-    cache_hit: Any = None
-    held: Checkout | None = None
-    quiet = False
-    claim: upstream_spans.Claim | None = None
-    _suppressing: Any = None
-    _cursor: Any = None
-    _context: Any = None
+    key: int
+    affected: int | None
+    loading: orm.Loading | None
+    entity: str | None
+    flush: orm.Flush | None
+    cache_hit: Any
+    held: Checkout | None
+    claim: upstream_spans.Claim | None
+    _suppressing: Any
+    _cursor: Any
+    _context: Any
+
+    __slots__ = (
+        "_context",
+        "_cursor",
+        "_suppressing",
+        "affected",
+        "blocked_loop",
+        "cache_hit",
+        "claim",
+        "closing",
+        "engine",
+        "entity",
+        "executed",
+        "fetching",
+        "flush",
+        "held",
+        "key",
+        "last",
+        "loading",
+        "quiet",
+        "reading",
+        "watcher",
+    )
+
+    def __init__(self) -> None:
+        PendingQuery.__init__(self)  # not by super(): that costs as much again
+        self.affected = self.loading = self.entity = self.flush = self.held = self.claim = None
+        self.last = self.executed = 0.0
+        self.blocked_loop = self.fetching = self.quiet = self.reading = self.closing = False
 
     @classmethod
     def begin(
@@ -87,9 +112,8 @@ class StatementCall(PendingQuery):
             return None
         call.watcher = watcher
         call.engine = engine
-        call.database = database = engine.database
-        call.statement = statement = read(text, database.system)
-        call.template = template = template_of(statement, database)
+        call.database = engine.database
+        call.statement, call.template = _, template = engine.known.get(text) or engine.learn(text)
         connection = context.root_connection
         proxy = connection._dbapi_connection
         call.key = key = id(getattr(proxy, "dbapi_connection", proxy))  # no pool need have made it
@@ -162,7 +186,8 @@ class StatementCall(PendingQuery):
 
     def _look_at_result(self) -> None:
         """Record the number of rows, and follow a result that is fetched later."""
-        cursor, context = self._left_driver()
+        cursor, context = self._cursor, self._context
+        self._left_driver(context)
         if not self.own_span:
             self.claim = upstream_spans.claim(context, self)
         if cursor.description is None:
@@ -173,7 +198,7 @@ class StatementCall(PendingQuery):
         elif self.engine.buffers:
             self.rows = _row_count(cursor)
         elif not context.executemany and context.cursor_fetch_strategy.alternate_cursor_description is None:
-            context.cursor_fetch_strategy = follow(context.cursor_fetch_strategy, self, quiet=self.quiet)
+            context.cursor_fetch_strategy = follow(context.cursor_fetch_strategy, self)
             self._keep_open()
 
     def raised(self, error: BaseException) -> None:
@@ -181,25 +206,25 @@ class StatementCall(PendingQuery):
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         try:
-            _, context = self._left_driver()
+            context = self._context
+            self._left_driver(context)
             if not self.own_span:
                 self.claim = upstream_spans.claim(context, self)
         except Exception:
             failed("sqlalchemy.raised")
         self.finish(error)
 
-    def _left_driver(self) -> tuple[Any, Any]:
+    def _left_driver(self, context: Any) -> None:
         """Undo what was done for the time of the driver call. The record must not keep cursor and context alive."""
-        token, self._suppressing = self._suppressing, None
-        if token is not None:
+        if self.quiet:
+            token, self._suppressing = self._suppressing, None
             detach(token)
-        cursor, self._cursor = self._cursor, None
-        context, self._context = self._context, None
+        self._cursor = self._context = None
         context._dbsight_executing = False
-        if self.held is not None:
-            self.held.inside -= 1
-            self.held.last = self.last
-        return cursor, context
+        held = self.held
+        if held is not None:
+            held.inside -= 1
+            held.last = self.last
 
     def _follow_when_made(self, context: Any) -> None:
         """The fetch strategy of a server-side cursor is made with the result: follow it from then on."""
@@ -222,7 +247,7 @@ class StatementCall(PendingQuery):
     @guard
     def _follow_result(self, result: Any) -> None:
         if not self.over:
-            result.cursor_strategy = follow(result.cursor_strategy, self, quiet=self.quiet)
+            result.cursor_strategy = follow(result.cursor_strategy, self)
 
     def _keep_open(self) -> None:
         self.rows = 0
@@ -251,8 +276,9 @@ class StatementCall(PendingQuery):
         operation = super().operation()
         operation.fetch_time = self.duration - self.executed
         operation.affected = self.affected
-        operation.blocked_loop = self.blocked_loop
         operation.entity = self.entity
+        if self.blocked_loop:
+            operation.blocked_loop = True
         if self.loading is not None:
             operation.relationship = self.loading.relationship
             operation.load = self.loading.load
@@ -273,9 +299,8 @@ class StatementCall(PendingQuery):
             self.claim.settle(operation, verdict)
 
     @classmethod
-    def flush_all(cls, records: Sequence[Self]) -> None:
-        """As for every query, and count what the cache of compiled statements had. Never raises."""
-        super().flush_all(records)
+    def reported(cls, records: Sequence[Self], _: Sequence[Operation], /) -> None:
+        """Count what the cache of compiled statements had. Never raises."""
         if compiled_cache is not None:
             outcomes = [getattr(record.cache_hit, "name", "") for record in records]
             compiled_cache(outcomes.count("CACHE_HIT"), outcomes.count("CACHE_MISS"))

@@ -139,12 +139,11 @@ class ReplayableCall(StatementCall):
     replay: Replay | None = None
     _seen: ClassVar[set[str]] = set()
 
-    def _left_driver(self) -> tuple[Any, Any]:
-        cursor, context = super()._left_driver()
+    def _left_driver(self, context: Any) -> None:
+        super()._left_driver(context)
         if self.statement.kind == "select" and not context.executemany:
             parameters = context.parameters
             self.replay = Replay(context.engine, context.statement, parameters[0] if parameters else None)
-        return cursor, context
 
     def finish(self, error: BaseException | None = None) -> None:
         """The query is over: what it was given is kept if its plan may be asked for."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dbsight import safety, semconv
 from dbsight.model import (
@@ -23,7 +23,7 @@ from dbsight.model import (
     Statement,
     StatementTotals,
 )
-from dbsight.monitor.quantiles import count_all, empty, quantiles
+from dbsight.monitor.quantiles import bucket, count_all, empty, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ _OTHER_STATEMENT = Statement(semconv.OTHER, "", semconv.OTHER, "0" * 16)
 _OTHER_DATABASE = Database(semconv.OTHER)
 
 
-class _Record:
+class StatementRecord:
     """Counts of one fingerprint on one database; written under its own lock."""
 
     __slots__ = (
@@ -71,15 +71,34 @@ class _Record:
         self.plan: PlanSummary | None = None
         self.buckets = empty()
 
-    def take(self, operation: Operation) -> None:
-        """Count one operation."""
+    def take(self, operations: Sequence[Operation]) -> None:
+        """Count operations of one fingerprint on one database."""
+        if len(operations) == 1:
+            self._take_one(operations[0])
+            return
+        durations = [operation.duration for operation in operations]
+        with self.lock:
+            self.count += len(durations)
+            self.total += sum(durations)
+            self.max = max(self.max, *durations)
+            count_all(self.buckets, durations)
+            for operation in operations:
+                if operation.rows:
+                    self.rows += operation.rows
+                if operation.error_type is not None:
+                    self.errors += 1
+                if operation.call_site is not None:
+                    self.call_site = operation.call_site
+
+    def _take_one(self, operation: Operation) -> None:
         duration = operation.duration
+        index = bucket(duration)
         with self.lock:
             self.count += 1
             self.total += duration
             if duration > self.max:  # noqa: PLR1730 - max() costs a call
                 self.max = duration
-            count_all(self.buckets, (duration,))
+            self.buckets[index] += 1
             if operation.rows:
                 self.rows += operation.rows
             if operation.error_type is not None:
@@ -87,21 +106,21 @@ class _Record:
             if operation.call_site is not None:
                 self.call_site = operation.call_site
 
-    def copy(self) -> _Record:
+    def copy(self) -> StatementRecord:
         """The counts as they are at one moment."""
-        copied = _Record(self.statement, self.database, self.kind)
+        copied = StatementRecord(self.statement, self.database, self.kind)
         with self.lock:
             copied.add(self)
             copied.buckets = self.buckets[:]
         return copied
 
-    def merge(self, other: _Record) -> None:
+    def merge(self, other: StatementRecord) -> None:
         """Add the counts of a record that is no longer written to."""
         self.add(other)
         for index, count in enumerate(other.buckets):
             self.buckets[index] += count
 
-    def add(self, other: _Record) -> None:
+    def add(self, other: StatementRecord) -> None:
         """Add everything but the buckets."""
         self.count += other.count
         self.errors += other.errors
@@ -114,6 +133,7 @@ class _Record:
         self.plan = other.plan
 
     def totals(self) -> StatementTotals:
+        """As a record of ``dbsight.model``."""
         p50, p95 = quantiles(self.buckets, self.max, 0.5, 0.95)
         return StatementTotals(
             self.statement,
@@ -136,6 +156,7 @@ class _State:
     __slots__ = (
         "apart",
         "findings",
+        "known",
         "lock",
         "other",
         "records",
@@ -149,10 +170,11 @@ class _State:
     )
 
     def __init__(self, max_slow_queries: int) -> None:
-        self.lock = RLock()  # as in _Record; guards everything here but reading ``records``
-        self.records: dict[tuple[str, str], _Record] = {}
-        self.apart: dict[str, _Record] = {}  # ping, setup
-        self.other: dict[str, _Record] = {}  # what found no room, by kind
+        self.lock = RLock()  # as in StatementRecord; guards everything here but reading ``records``
+        self.records: dict[tuple[str, str], StatementRecord] = {}
+        self.known: dict[Any, Any] = {}
+        self.apart: dict[str, StatementRecord] = {}  # ping, setup
+        self.other: dict[str, StatementRecord] = {}  # what found no room, by kind
         self.slow: deque[SlowQuery] = deque(maxlen=max_slow_queries)
         self.findings: dict[str, MergedFinding] = {}
         self.routes: dict[str, RouteTotals] = {}
@@ -206,36 +228,21 @@ class Stats:
             verdict: What the rules said about it alone; its class puts it among the slow ones.
         """
         state = self._state
-        record = self._count(state, (operation,))
+        record = self.record_of(operation)
+        record.take((operation,))
         if verdict is not None and verdict.query_class is not None:
             _remember_slow(state, record, operation, verdict)
 
-    def add_all(self, operations: Sequence[Operation]) -> None:
-        """Count operations of one fingerprint on one database; none of them is slow."""
-        self._count(self._state, operations)
+    @property
+    def known(self) -> dict[Any, Any]:
+        """Where the analyzer keeps records that it found; another one after ``reset``."""
+        return self._state.known
 
-    def _count(self, state: _State, operations: Sequence[Operation]) -> _Record:
-        first = operations[0]
-        record = state.records.get((first.statement.fingerprint, first.database.key))
-        if record is None:
-            record = self._record_for(state, first)
-        if len(operations) == 1:
-            record.take(first)
-            return record
-        durations = [operation.duration for operation in operations]
-        with record.lock:
-            record.count += len(durations)
-            record.total += sum(durations)
-            record.max = max(record.max, *durations)
-            count_all(record.buckets, durations)
-            for operation in operations:
-                if operation.rows:
-                    record.rows += operation.rows
-                if operation.error_type is not None:
-                    record.errors += 1
-                if operation.call_site is not None:
-                    record.call_site = operation.call_site
-        return record
+    def record_of(self, operation: Operation) -> StatementRecord:
+        """What counts the operations of this fingerprint on this database; its ``take`` does so."""
+        state = self._state
+        record = state.records.get((operation.statement.fingerprint, operation.database.key))
+        return record if record is not None else self._record_for(state, operation)
 
     def close(self, summary: WindowSummary) -> None:
         """Count one closed window and merge its findings by id: windows, counts and impacts are added."""
@@ -353,7 +360,7 @@ class Stats:
         """Forget everything, locks included: in a forked child a lock may belong to a thread that is not there."""
         self._state = _State(self._max_slow_queries)
 
-    def _record_for(self, state: _State, operation: Operation) -> _Record:
+    def _record_for(self, state: _State, operation: Operation) -> StatementRecord:
         statement = operation.statement
         if statement.ping or statement.setup:
             return _shared(state, state.apart, "ping" if statement.ping else "setup")
@@ -363,7 +370,7 @@ class Stats:
             if record is not None:
                 return record
             if len(state.records) < self._max_statements:
-                record = state.records[key] = _Record(statement, operation.database, statement.kind)
+                record = state.records[key] = StatementRecord(statement, operation.database, statement.kind)
                 return record
         safety.dropped("statements")
         return _shared(state, state.other, statement.kind)
@@ -389,15 +396,15 @@ def _count_route(routes: dict[str, RouteTotals], summary: WindowSummary, most: i
     totals.findings += sum(found.severity != "info" for found in summary.findings)
 
 
-def _shared(state: _State, records: dict[str, _Record], kind: str) -> _Record:
+def _shared(state: _State, records: dict[str, StatementRecord], kind: str) -> StatementRecord:
     record = records.get(kind)
     if record is None:
         with state.lock:
-            record = records.setdefault(kind, _Record(_OTHER_STATEMENT, _OTHER_DATABASE, kind))
+            record = records.setdefault(kind, StatementRecord(_OTHER_STATEMENT, _OTHER_DATABASE, kind))
     return record
 
 
-def _remember_slow(state: _State, record: _Record, operation: Operation, verdict: Verdict) -> None:
+def _remember_slow(state: _State, record: StatementRecord, operation: Operation, verdict: Verdict) -> None:
     statement = operation.statement
     if verdict.query_class is None or statement.ping or statement.setup:
         return
@@ -436,17 +443,17 @@ def _merge(merged: dict[str, MergedFinding], findings: Iterable[Finding], *, req
             known.finding = finding
 
 
-def _merged_other(records: list[_Record]) -> list[_Record]:
+def _merged_other(records: list[StatementRecord]) -> list[StatementRecord]:
     if not records:
         return []
-    merged = _Record(_OTHER_STATEMENT, _OTHER_DATABASE, semconv.OTHER)
+    merged = StatementRecord(_OTHER_STATEMENT, _OTHER_DATABASE, semconv.OTHER)
     for record in records:
         merged.merge(record)
     merged.call_site = None  # of many statements, the last line says nothing
     return [merged]
 
 
-def _quantiles(records: Iterable[_Record]) -> tuple[float, float]:
+def _quantiles(records: Iterable[StatementRecord]) -> tuple[float, float]:
     """Median and 95th percentile of all operations together."""
     buckets, longest = empty(), 0.0
     for record in records:
@@ -458,7 +465,7 @@ def _quantiles(records: Iterable[_Record]) -> tuple[float, float]:
     return p50, p95
 
 
-def _kinds(records: Iterable[_Record]) -> dict[str, KindTotals]:
+def _kinds(records: Iterable[StatementRecord]) -> dict[str, KindTotals]:
     kinds: dict[str, KindTotals] = {}
     for record in records:
         totals = kinds.setdefault(record.kind, KindTotals())

@@ -12,9 +12,7 @@ from dbsight import scope
 from dbsight.recording import consumers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dbsight.model import Event
+    from collections.abc import Callable, Sequence
 
 BATCH: Final = 50
 """Records that are drained at once: by the fifty they cost half."""
@@ -122,12 +120,7 @@ class Queue:
                 record = self._pending.popleft()
                 kinds.setdefault(type(record), []).append(record)
         for kind, records in kinds.items():
-            flush_all = getattr(kind, "flush_all", None)
-            if flush_all is not None:
-                flush_all(records)
-            else:
-                for event in records:
-                    consumers.publish(event)
+            _flush(kind, records)
 
     def seal(self) -> None:
         """Take no more records, and drain those that are pending."""
@@ -143,21 +136,41 @@ class Queue:
         self.used = self._attended = False
 
 
+def _flush(kind: type, records: Sequence[Any]) -> None:
+    flush_all = getattr(kind, "flush_all", None)
+    if flush_all is not None:
+        flush_all(records)
+    else:
+        for event in records:
+            consumers.publish(event)
+
+
 loose: Final = Queue(consumers.attend)
 """Records of no window that is known in place: events outside spans, and traces whose root no processor sees."""
 
 
-def record(event: Event) -> None:
-    """Record an event: it is published with what else is pending in its unit of work. Never raises for a full queue."""
+def record(record: Any, queue: Queue | None = None) -> bool:
+    """Record what is no query.
+
+    Args:
+        record: An event, or an object of a class with ``flush_all``.
+        queue: Takes it; by default that of its unit of work, so that it is drained with what else is pending there.
+
+    Returns:
+        Whether anybody listens. Never raises for a full queue.
+    """
     if not consumers.listening():
-        return
-    window = scope.window.get()
+        return False
+    if queue is None:
+        window = scope.window.get()
+        queue = window if window is not None and not window.sealed else loose
     try:
-        taken = (window if window is not None and not window.sealed else loose).append(event)
+        taken = queue.append(record)
     except RuntimeError:  # no thread can be started any more
         taken = False
     if not taken:
-        consumers.publish(event)
+        _flush(type(record), (record,))
+    return True
 
 
 if hasattr(os, "register_at_fork"):

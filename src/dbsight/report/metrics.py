@@ -5,7 +5,7 @@ The cardinality of attributes is limited: after ``CAP`` values, further ones are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.metrics import get_meter_provider
@@ -22,15 +22,11 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
-    from dbsight.model import Database, Finding, Operation, QueryClass, Verdict, WindowSummary
+    from dbsight.model import Database, Finding, Operation, QueryClass, WindowSummary
 
-
-_T = TypeVar("_T")
 
 CAP: Final = 500
 """Maximum number of values of an unbounded attribute (summaries, routes); the rest is ``other``."""
-
-_MAX_BOUND = 5000
 
 
 class Capped:
@@ -49,6 +45,44 @@ class Capped:
             return semconv.OTHER
         self._values.add(value)
         return value
+
+
+class OperationSeries(NamedTuple):
+    """What measures operations that are alike; exemplars point at their own spans.
+
+    Attributes:
+        durations: Of those that no client library measures by itself.
+        returned: Rows; None for what returns none.
+        counted: How many.
+        blocked: Seconds for which an event loop stood still.
+    """
+
+    durations: Series
+    returned: Series | None
+    counted: Tally
+    blocked: Series
+
+    def record(self, operations: Sequence[Operation]) -> None:
+        """Measure operations, in the order of their ends."""
+        durations, returned, counted, blocked = self
+        counted.add(len(operations))
+        if len(operations) == 1:
+            (each,) = operations
+            if not each.measured:
+                durations.record(each.duration, each.context, each.end_ns)
+            if each.rows is not None and returned is not None:
+                returned.record(each.rows, each.context, each.end_ns)
+        else:
+            durations.record_each(
+                [(each.duration, each.context, each.end_ns) for each in operations if not each.measured]
+            )
+            if returned is not None:
+                returned.record_each(
+                    [(each.rows, each.context, each.end_ns) for each in operations if each.rows is not None]
+                )
+        for each in operations:
+            if each.blocked_loop:
+                blocked.record(each.duration + each.pool_wait, each.context, each.end_ns)
 
 
 class Metrics:
@@ -125,52 +159,22 @@ class Metrics:
         self._errors = Capped()
         self._codes = Capped()
         self._requests: dict[str, Series] = {}
-        self._durations: dict[Any, Series] = {}
-        self._returned: dict[Any, Series] = {}
-        self._counted: dict[Any, Tally] = {}
 
-    def record(self, operation: Operation, verdict: Verdict | None = None) -> None:
-        """Record one operation; exemplars point at its own span.
-
-        Args:
-            operation: The operation.
-            verdict: Provides the duration class.
-        """
-        self.record_all((operation,), verdict.query_class if verdict is not None else None)
-
-    def record_all(self, operations: Sequence[Operation], query_class: QueryClass | None = None) -> None:
-        """Record operations of one fingerprint, database and error."""
-        first = operations[0]
-        statement = first.statement
-        database = first.database
-        key = (database, statement.summary, first.error_type, first.error_code)
-        durations = [(each.duration, each.context, each.end_ns) for each in operations if not each.measured]
-        if durations:
-            duration = self._durations.get(key)
-            if duration is None:
-                duration = _keep(self._durations, key, self._duration.bind(self._attributes(first)))
-            duration.record_each(durations)
-        for each in operations:
-            if each.blocked_loop:
-                blocked = self._blocked.bind({semconv.DB_SYSTEM_NAME: database.system})
-                blocked.record(each.duration + each.pool_wait, each.context, each.end_ns)
-        if statement.kind == "select":
-            rows = [(each.rows, each.context, each.end_ns) for each in operations if each.rows is not None]
-            if rows:
-                returned = self._returned.get(key)
-                if returned is None:
-                    returned = _keep(self._returned, key, self._rows.bind(self._attributes(first)))
-                returned.record_each(rows)
-        kind = (statement.kind, query_class, database.system)
-        counted = self._counted.get(kind)
-        if counted is None:
-            attributes = {
-                semconv.DB_SYSTEM_NAME: database.system,
-                semconv.QUERY_TYPE: statement.kind,
-                semconv.QUERY_CLASS: query_class or "normal",
-            }
-            counted = _keep(self._counted, kind, self._queries.bind(attributes))
-        counted.add(len(operations))
+    def series_of(self, operation: Operation, query_class: QueryClass | None = None) -> OperationSeries:
+        """Return the series of operations with this statement, database, error and duration class."""
+        statement, database = operation.statement, operation.database
+        attributes = self._attributes(operation)
+        counted = {
+            semconv.DB_SYSTEM_NAME: database.system,
+            semconv.QUERY_TYPE: statement.kind,
+            semconv.QUERY_CLASS: query_class or "normal",
+        }
+        return OperationSeries(
+            self._duration.bind(attributes),
+            self._rows.bind(attributes) if statement.kind == "select" else None,
+            self._queries.bind(counted),
+            self._blocked.bind({semconv.DB_SYSTEM_NAME: database.system}),
+        )
 
     def flush(self) -> None:
         """Flush pending measurements to the SDK before a collection reads them. Never raises."""
@@ -191,7 +195,8 @@ class Metrics:
             route = self._routes(summary.route)
             requests = self._requests.get(route)
             if requests is None:
-                requests = _keep(self._requests, route, self._request_queries.bind({semconv.HTTP_ROUTE: route}))
+                requests = self._request_queries.bind({semconv.HTTP_ROUTE: route})
+                self._requests[route] = requests
             requests.record(summary.calls, None, 0)
         for found in summary.findings:
             self._findings.add(
@@ -258,10 +263,3 @@ class Metrics:
 @safety.guard
 def _flush(accumulated: AccumulatedHistogram | AccumulatedCounter) -> None:
     accumulated.flush()
-
-
-def _keep(bound: dict[Any, _T], key: Any, series: _T) -> _T:
-    if len(bound) >= _MAX_BOUND:
-        bound.clear()
-    bound[key] = series
-    return series

@@ -1,14 +1,15 @@
 """Histograms that are aggregated here, and added to the SDK's once per collection.
 
-A database client records the same few series repeatedly. Here a measurement costs a bucket search and five
-additions under a lock of its own (1 µs against 6 to 16 for ``Histogram.record``); when a reader collects, the
-measurements since the last collection are added to the SDK's aggregations. A reader gets the same data as with
-``record``: buckets, sum, extremes, and the latest exemplar of each bucket. A collection calls observable
-instruments before it reads the histograms: ``flush`` has to be called then.
+A database client records the same few series repeatedly; ``Histogram.record`` cleans, copies, sorts and hashes their
+attributes at every call. Here a measurement costs a bucket search and five additions under a lock of its own (1 µs
+against 6 to 16 for ``Histogram.record``); when a reader collects, the measurements since the last collection are added
+to the SDK's aggregations. A reader gets the same data as with ``record``: buckets, sum, extremes, and the latest
+exemplar of each bucket. A collection calls observable instruments before it reads the histograms: ``flush`` has to be
+called then.
 
-Private names are only used in releases that ``bound_instruments.py`` has verified. If a view, an exemplar filter or a
-reservoir of the user changes the aggregation, and with any other SDK, each measurement is recorded through
-``bound_instruments.py``.
+Private names of the SDK are only used in releases that the tests were run against. If a view, an exemplar filter or a
+reservoir of the user changes the aggregation, and with any other SDK, each measurement is recorded through the public
+method.
 """
 
 from __future__ import annotations
@@ -16,12 +17,10 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, bisect_right
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
-
-from dbsight.report.bound_instruments import BoundHistogram, is_proxy, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,22 +29,32 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AttributeValue
 
-    from dbsight.report.bound_instruments import Record
-
 _NOWHERE = Context()  # not the current one: an exemplar belongs to the operation, not to the collecting thread
+_FLAGS: Final = 3
+"""Index of the trace flags in a ``SpanContext``, which is a tuple: the property costs a call."""
+
+VERIFIED = ((1, 41, 0), (1, 45, 2))
+"""First and last release of opentelemetry-sdk whose private names were verified.
+
+Including the patch release: 1.45.2 began to discard aggregations at each collection with delta temporality.
+"""
 
 
 class Series:
     """One histogram for one set of attributes."""
 
-    __slots__ = ("_attributes", "_bounds", "_counts", "_direct", "_exemplars", "_fits", "_lock", "_max", "_min", "_sum")
+    __slots__ = ("_attributes", "_bounds", "_counts", "_exemplars", "_fits", "_lock", "_max", "_min", "_public", "_sum")
 
     def __init__(
-        self, attributes: dict[str, AttributeValue], bounds: tuple[float, ...], direct: Record, fits: bool
+        self,
+        attributes: dict[str, AttributeValue],
+        bounds: tuple[float, ...],
+        public: Callable[..., None],
+        fits: bool,
     ) -> None:
         self._attributes = attributes
         self._bounds = bounds
-        self._direct = direct
+        self._public = public
         self._fits = fits
         # Re-entrant, because a finalizer may run a query while this thread holds the lock.
         self._lock = threading.RLock()
@@ -67,7 +76,7 @@ class Series:
             at_ns: When it was measured, ns since the epoch.
         """
         if not self._fits:
-            self._direct(amount, _in_context(context))
+            self._public(amount, self._attributes, _in_context(context))
             return
         index = bisect_left(self._bounds, amount)
         with self._lock:
@@ -77,7 +86,7 @@ class Series:
                 self._min = amount
             if amount > self._max:  # noqa: PLR1730 - as above
                 self._max = amount
-            if context is not None and context.trace_flags & 1:
+            if context is not None and context[_FLAGS] & 1:
                 self._exemplars[index] = (amount, at_ns, context)
 
     def record_all(self, amounts: Sequence[float]) -> None:
@@ -86,7 +95,7 @@ class Series:
             return
         if not self._fits:
             for amount in amounts:
-                self._direct(amount, _NOWHERE)
+                self._public(amount, self._attributes, _NOWHERE)
             return
         amounts = sorted(amounts)  # a bucket is then a slice, and only its end is searched
         counted = 0
@@ -103,12 +112,11 @@ class Series:
 
     def record_each(self, measurements: Sequence[tuple[float, SpanContext | None, int]]) -> None:
         """Record measurements in order: amount, context and time as for ``record``."""
-        if len(measurements) == 1:
-            self.record(*measurements[0])
+        if not measurements:
             return
         if not self._fits:
             for amount, context, _ in measurements:
-                self._direct(amount, _in_context(context))
+                self._public(amount, self._attributes, _in_context(context))
             return
         bounds = self._bounds
         amounts = [each[0] for each in measurements]
@@ -122,7 +130,7 @@ class Series:
             self._min = min(self._min, *amounts)
             self._max = max(self._max, *amounts)
             for index, (amount, context, at_ns) in latest.items():
-                if context is not None and context.trace_flags & 1:
+                if context is not None and context[_FLAGS] & 1:
                     self._exemplars[index] = (amount, at_ns, context)
 
     def flush(self, sinks: Iterable[Any]) -> None:
@@ -198,9 +206,10 @@ class AccumulatedHistogram:
     def __init__(self, instrument: Histogram, bounds: tuple[float, ...]) -> None:
         self._instrument: Any = instrument
         self._bounds = bounds
-        self._bound = BoundHistogram(instrument)
         self._series: dict[Any, Series] = {}
-        self._fits = self._bound.direct and not is_proxy(instrument) and self._matches() is not None
+        # A proxy gets a real instrument when the application sets its provider: check again then.
+        self._proxy = is_proxy(instrument)
+        self._fits = not self._proxy and is_known(instrument) and self._matches() is not None
 
     def bind(self, attributes: Mapping[str, AttributeValue]) -> Series:
         """Fix the attributes of measurements; the same attributes give the same series."""
@@ -208,15 +217,17 @@ class AccumulatedHistogram:
         series = self._series.get(key)
         if series is None:
             fixed = dict(attributes)
-            made = Series(fixed, self._bounds, self._bound.bind(fixed), self._fits)
+            made = Series(fixed, self._bounds, self._instrument.record, self._fits)
             series = self._series.setdefault(key, made)
         return series
 
     def flush(self) -> None:
         """Flush pending measurements to the SDK."""
-        if not self._fits or not self._instrument._is_enabled():
+        if self._proxy and self._instrument._real_instrument is not None:
+            self._become(self._instrument._real_instrument)
+        if not self._fits:
             return
-        matches = self._matches()
+        matches = self._matches() if self._instrument._is_enabled() else []
         if matches is None:
             # A reader with other buckets was added: record every measurement individually from now on.
             self._fits = False
@@ -225,6 +236,14 @@ class AccumulatedHistogram:
             matches = [match for match in self._every_match() if _fits(match, self._bounds)]
         for series in tuple(self._series.values()):
             series.flush(matches)
+
+    def _become(self, real: Any) -> None:
+        """Use the real instrument of a proxy, and aggregate from now on if possible."""
+        self._proxy = False
+        self._instrument = real
+        self._fits = is_known(real) and self._matches() is not None
+        for series in tuple(self._series.values()):
+            series._fits = self._fits
 
     def forget(self) -> None:
         """Discard pending measurements in a forked child: the parent reports them."""
@@ -319,3 +338,50 @@ def _make(match: Any, attributes: dict[str, AttributeValue]) -> Any:
 
 def _in_context(context: SpanContext | None) -> Context:
     return _NOWHERE if context is None else set_span_in_context(NonRecordingSpan(context), _NOWHERE)
+
+
+def is_verified(release: str) -> bool:
+    """Return whether the private names of this release of opentelemetry-sdk were verified; False for pre-releases."""
+    parts = release.split(".")
+    if not all(part.isdigit() for part in parts):
+        return False
+    first, last = VERIFIED
+    return first <= tuple(int(part) for part in parts) <= last
+
+
+def is_proxy(instrument: Any) -> bool:
+    """Return whether it is the proxy of an instrument whose provider is not set yet."""
+    try:
+        from opentelemetry.metrics._internal.instrument import _ProxyInstrument
+    except ImportError:
+        return False
+    return isinstance(instrument, _ProxyInstrument) and hasattr(instrument, "_real_instrument")
+
+
+def is_known(instrument: Any) -> bool:
+    """Return whether all names that aggregation uses exist, with exactly the verified classes."""
+    try:
+        from opentelemetry.sdk.metrics._internal import instrument as instruments
+        from opentelemetry.sdk.metrics._internal.measurement_consumer import SynchronousMeasurementConsumer
+        from opentelemetry.sdk.version import __version__ as release
+
+        if not is_verified(release) or type(instrument) is not instruments._Histogram:
+            return False
+        consumer = instrument._measurement_consumer
+        return (
+            type(consumer) is SynchronousMeasurementConsumer
+            and callable(instrument._is_enabled)
+            and callable(consumer._sdk_config.exemplar_filter.should_sample)
+            and isinstance(consumer._reader_storages, dict)
+        )
+    except (ImportError, AttributeError):
+        return False
+
+
+def key_of(attributes: dict[str, AttributeValue]) -> Any:
+    """The key of an aggregation in the SDK."""
+    from opentelemetry.sdk.metrics._internal import _view_instrument_match
+
+    if hasattr(_view_instrument_match, "_hash_attributes"):  # since 1.45
+        return _view_instrument_match._hash_attributes(attributes)
+    return frozenset(attributes.items())

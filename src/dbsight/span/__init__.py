@@ -6,9 +6,10 @@ when the query ends, one ``ReadableSpan`` is built and passed to the processors 
 the ordinary path is taken. Both give the same span.
 
 Private names of the SDK that are used here: ``Tracer._span_limits``, ``Tracer._is_enabled``,
-``Tracer._instrumentation_scope``, ``SynchronousMultiSpanProcessor._span_processors``, ``SpanProcessor._on_ending``; of
-the API, the ContextVar of the current context and the key of the current span. Verified with
-opentelemetry-sdk 1.42 to 1.45; if one is missing, all queries take the ordinary path.
+``Tracer._instrumentation_scope``, ``SynchronousMultiSpanProcessor._span_processors``, ``SpanProcessor._on_ending``,
+``BatchSpanProcessor._batch_processor`` and its queue; of the API, the ContextVar of the current context and the key of
+the current span. Verified with opentelemetry-sdk 1.42 to 1.45; if one is missing, all queries take the ordinary path,
+and spans are handed over one by one.
 """
 
 from dbsight.span.attributes import (
@@ -20,7 +21,7 @@ from dbsight.span.attributes import (
     plan_attributes,
     verdict_attributes,
 )
-from dbsight.span.emission import emit
+from dbsight.span.emission import emit, hand_over
 from dbsight.span.factory import PendingSpan, SpanFactory, Wrapping
 from dbsight.span.pending import PendingQuery
 from dbsight.span.synthetic_root import SyntheticRoot
@@ -39,6 +40,7 @@ __all__ = [
     "exception_event",
     "finding_attributes",
     "finding_event",
+    "hand_over",
     "plan_attributes",
     "template_of",
     "verdict_attributes",

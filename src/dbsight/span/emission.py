@@ -1,16 +1,18 @@
-"""One span of one operation that is over."""
+"""One span of one operation that is over, and how spans that were drained together reach the processors."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import (
-    SpanKind,
-)
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.version import __version__ as sdk_release
+from opentelemetry.trace import SpanKind
 from opentelemetry.trace.status import Status, StatusCode
 
 from dbsight.model import TextAttributes
+from dbsight.safety import failed
 from dbsight.span.attributes import (
     FETCH_TIME_SHOWN,
     changing_attributes,
@@ -19,10 +21,15 @@ from dbsight.span.attributes import (
     finding_event,
 )
 
+try:
+    from opentelemetry.sdk._shared_internal import BatchProcessor
+except ImportError:  # another SDK: spans are handed over one by one
+    BatchProcessor = None  # type: ignore[assignment, misc]
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from opentelemetry.sdk.trace import Event, Tracer
+    from opentelemetry.sdk.trace import Event, SpanProcessor, Tracer
     from opentelemetry.trace import Span
 
     from dbsight.model import Operation, Verdict
@@ -31,13 +38,16 @@ if TYPE_CHECKING:
 
 
 _UNSET = Status(StatusCode.UNSET)
+_FLAGS = 3
+"""Where the trace flags stand in a ``SpanContext``, which is a tuple: to ask for the property costs a call."""
+_IS_VERIFIED = sdk_release.startswith(("1.42.", "1.43.", "1.44.", "1.45."))
+"""Whether the queue of this SDK's ``BatchProcessor`` is the one that was looked at."""
 
 
 class _QuerySpan(ReadableSpan):
     """A span as ``ReadableSpan`` makes it, for a third of the price: what nearly all have stands on the class."""
 
     _kind = SpanKind.CLIENT
-    _links = ()
     _status = _UNSET
     context: Any = None  # not a property: every processor asks for it twice
 
@@ -56,6 +66,7 @@ class _QuerySpan(ReadableSpan):
         self._resource = sdk.resource
         self._attributes = attributes
         self._events = events
+        self._links = ()
         self._instrumentation_info = sdk.instrumentation_info
         self._instrumentation_scope = sdk._instrumentation_scope
         self._start_time = operation.start_ns
@@ -100,26 +111,25 @@ _KEPT = frozenset(
 _make = _QuerySpan if vars(ReadableSpan("")).keys() == _KEPT else _query_span
 
 
-def emit(pending: PendingSpan, operation: Operation, verdict: Verdict | None, template: SpanTemplate) -> None:
-    """Build the span of an operation that is over, and hand it to the processors.
+def emit(
+    pending: PendingSpan, operation: Operation, verdict: Verdict | None, template: SpanTemplate
+) -> ReadableSpan | None:
+    """Build the span of an operation that is over, or end it on the ordinary path.
 
     Args:
         pending: What ``SpanFactory`` decided about it.
         operation: What happened; its ``context`` and its ``parent`` are those of the span.
         verdict: What must stand on it beyond that.
         template: That of its statement and database.
+
+    Returns:
+        The span, to be handed to the processors by ``hand_over``; None where none is made, or it has ended.
     """
-    if pending.span is not None:
-        _end_ordinary(pending.span, pending.extra, operation, verdict)
-    elif pending.tracer is not None:
-        span = _built(pending, pending.tracer, operation, verdict, template)
-        for receiver in pending.factory.receivers(pending.tracer):
-            receiver.on_end(span)
-
-
-def _built(
-    pending: PendingSpan, sdk: Tracer, operation: Operation, verdict: Verdict | None, template: SpanTemplate
-) -> ReadableSpan:
+    sdk = pending.tracer
+    if sdk is None:
+        if pending.span is not None:
+            _end_ordinary(pending.span, pending.extra, operation, verdict)
+        return None
     events: Sequence[Event] = ()
     status: Status | None = None
     attributes: Mapping[str, Any]
@@ -142,6 +152,36 @@ def _built(
         text = operation.statement.text
         attributes = TextAttributes(shared, text) if shared.texts and text else shared
     return _make(template.name, sdk, operation, attributes, events, status)
+
+
+def hand_over(spans: Sequence[ReadableSpan], receivers: Sequence[SpanProcessor]) -> None:
+    """Hand spans to processors, in their order. Never raises."""
+    for receiver in receivers:
+        try:
+            if not _put_all(receiver, spans):
+                for span in spans:
+                    receiver.on_end(span)
+        except Exception:  # noqa: PERF203 - the others get them all the same
+            failed("span.hand_over")
+
+
+def _put_all(receiver: SpanProcessor, spans: Sequence[ReadableSpan]) -> bool:
+    """Put spans into the queue of the SDK's own batch processor, as its ``on_end`` would one by one.
+
+    Returns:
+        Whether it was done: not with another processor, nor where ``on_end`` would do anything else than that, as for
+        a queue that is full, or in a forked child.
+    """
+    batch: Any = getattr(receiver, "_batch_processor", None)
+    if type(batch) is not BatchProcessor or type(receiver).on_end is not BatchSpanProcessor.on_end or not _IS_VERIFIED:
+        return False
+    queue = batch._queue
+    if batch._shutdown or batch._pid != os.getpid() or len(queue) + len(spans) > batch._max_queue_size:
+        return False
+    queue.extendleft([span for span in spans if span._context[_FLAGS] & 1])  # type: ignore[index, operator]
+    if len(queue) >= batch._max_export_batch_size and not batch._worker_awaken.is_set():
+        batch._worker_awaken.set()
+    return True
 
 
 def _end_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:

@@ -13,10 +13,19 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import Tracer as SDKTracer
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, get_current_span, propagation
+from opentelemetry.trace import (
+    DEFAULT_TRACE_STATE,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    get_current_span,
+    propagation,
+)
 
 from dbsight import recording, scope, semconv
 from dbsight.safety import failed
+from dbsight.span.emission import hand_over
 from dbsight.span.synthetic_root import SyntheticRoot
 from dbsight.version import __version__
 
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Span, Tracer, TracerProvider
     from opentelemetry.trace.span import TraceState
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
 
     Begin = Callable[[PendingQuery], tuple["PendingSpan", SpanContext | None]]
 
+_make = tuple.__new__
 _NOTHING: Mapping[str, Any] = {}
 _IS_SAMPLED = int(TraceFlags.SAMPLED)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -75,6 +86,11 @@ class PendingSpan:
         self.tracer = tracer
         self.span: Span | None = None
         self.extra: Mapping[str, Any] = _NOTHING
+
+    def hand_over(self, spans: Sequence[ReadableSpan]) -> None:
+        """Hand spans of this tracer to its processors. Never raises."""
+        if self.tracer is not None:
+            hand_over(spans, self.factory.receivers(self.tracer))
 
 
 class SpanFactory:
@@ -257,8 +273,11 @@ class SpanFactory:
             dropped = PendingSpan(self, sdk.span_processor)
             return lambda _: (dropped, None)
         pending = PendingSpan(self, sdk.span_processor, sdk)
-        child = functools.partial(_child, sdk, trace_id, _child_flags(_SAMPLED, of_parent), trace_state)
-        return lambda _: (pending, child())
+        flags = _child_flags(_SAMPLED, of_parent)
+        span_id = sdk.id_generator.generate_span_id
+        known = DEFAULT_TRACE_STATE if trace_state is None else trace_state
+        # Of ids that are known to be valid, a tuple is made without another look at them.
+        return lambda _: (pending, _make(SpanContext, (trace_id, span_id(), False, flags, known, True)))
 
     def _begin_sampled(self, sdk: SDKTracer, record: PendingQuery) -> tuple[PendingSpan, SpanContext | None]:
         """Ask the sampler, as for any span."""
@@ -301,10 +320,7 @@ def _child_flags(flags: TraceFlags, of_parent: TraceFlags) -> TraceFlags:
 def _child(sdk: SDKTracer, trace_id: int, flags: TraceFlags, trace_state: TraceState | None) -> SpanContext:
     """The context of a new span below a parent."""
     span_id = sdk.id_generator.generate_span_id()
-    if trace_state is None:
-        return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
-    # Of ids that are known to be valid, a tuple is made without another look at them.
-    return tuple.__new__(SpanContext, (trace_id, span_id, False, flags, trace_state, True))
+    return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=trace_state)
 
 
 def _follows_parent(sampler: Sampler) -> bool:

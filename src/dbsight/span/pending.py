@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
     from dbsight.span.template import SpanTemplate
 
 
+_NOTHING: frozenset[str] = frozenset()
+
+
 class PendingQuery:
     """A query or command that runs, or is over and not drained yet.
 
-    Instances have no slots: most of what a record may hold is the same nearly always, and stands on the class.
+    Slots, all of them filled at once: what stands on the class until it is set costs a search each time it is read.
 
     Attributes:
         factory: Makes its span.
@@ -58,26 +62,64 @@ class PendingQuery:
     database: Database
     start_ns: int
     began: float
-    end_ns = 0
-    duration = 0.0
+    end_ns: int
+    duration: float
     current: Context
-    parent: SpanContext | None = None
-    queue: Queue | None = None
-    thread = 0
-    allowed: frozenset[str] = frozenset()
-    call_site: CallSite | None = None
-    parameters: Any = None
-    parameters_hash: int | None = None
-    values: Mapping[object, int] | None = None
-    pool: str | None = None
-    pool_wait = 0.0
-    rows: int | None = None
-    batch_size = 0
-    error_type: str | None = None
-    error_code: str | None = None
-    extra: Mapping[str, Any] | None = None
-    over = False
-    own_span = True
+    parent: SpanContext | None
+    queue: Queue | None
+    thread: int
+    allowed: frozenset[str]
+    call_site: CallSite | None
+    parameters: Any
+    parameters_hash: int | None
+    values: Mapping[object, int] | None
+    pool: str | None
+    pool_wait: float
+    rows: int | None
+    batch_size: int
+    error_type: str | None
+    error_code: str | None
+    extra: Mapping[str, Any] | None
+    over: bool
+    own_span: bool
+
+    __slots__ = (
+        "allowed",
+        "batch_size",
+        "began",
+        "call_site",
+        "current",
+        "database",
+        "duration",
+        "end_ns",
+        "error_code",
+        "error_type",
+        "extra",
+        "factory",
+        "over",
+        "own_span",
+        "parameters",
+        "parameters_hash",
+        "parent",
+        "pool",
+        "pool_wait",
+        "queue",
+        "rows",
+        "start_ns",
+        "statement",
+        "template",
+        "thread",
+        "values",
+    )
+
+    def __init__(self) -> None:
+        self.parent = self.queue = self.call_site = self.parameters = self.parameters_hash = self.values = None
+        self.pool = self.rows = self.error_type = self.error_code = self.extra = None
+        self.end_ns = self.thread = self.batch_size = 0
+        self.duration = self.pool_wait = 0.0
+        self.allowed = _NOTHING
+        self.over = False
+        self.own_span = True
 
     def end(self) -> None:
         """It is over: leave it with its queue, or drain it. Never raises."""
@@ -112,27 +154,33 @@ class PendingQuery:
         if self.parameters is not None:
             self._hash(self.parameters)
             self.parameters = None  # freed: values are not kept longer than needed
-        operation = Operation(self.statement, self.database, self.start_ns, self.duration, end_ns=self.end_ns)
-        operation.parent = self.parent
-        operation.thread = self.thread
-        operation.allowed = self.allowed
-        operation.call_site = self.call_site
-        operation.pool = self.pool
-        operation.pool_wait = self.pool_wait
-        operation.rows = self.rows
-        operation.batch_size = self.batch_size
-        operation.error_type = self.error_type
-        operation.error_code = self.error_code
-        operation.parameters = self.parameters_hash
-        operation.values = self.values
-        return operation
+        return Operation(
+            self.statement,
+            self.database,
+            self.start_ns,
+            self.duration,
+            end_ns=self.end_ns,
+            parent=self.parent,
+            thread=self.thread,
+            allowed=self.allowed,
+            call_site=self.call_site,
+            pool=self.pool,
+            pool_wait=self.pool_wait,
+            rows=self.rows,
+            batch_size=self.batch_size,
+            error_type=self.error_type,
+            error_code=self.error_code,
+            parameters=self.parameters_hash,
+            values=self.values,
+        )
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where another instrumentation makes it, and that one's context."""
         return self.factory.no_span(), None
 
-    def reported(self, operation: Operation) -> None:
-        """Its span was handed on: do what else depends on the operation."""
+    @classmethod
+    def reported(cls, records: Sequence[Self], operations: Sequence[Operation], /) -> None:
+        """Their spans were handed on: do what else depends on the operations. Never raises."""
 
     def settle(self, operation: Operation, verdict: Verdict | None) -> None:
         """Hand on the span that another instrumentation made."""
@@ -141,25 +189,35 @@ class PendingQuery:
     def flush_all(cls, records: Sequence[Self]) -> None:
         """Complete, publish and report records in the order of their ends. Never raises."""
         try:
-            pending = complete(records)
-            verdicts = recording.publish_all([operation for _, operation in pending]) or (None,) * len(pending)
+            completed = complete(records)
+            verdicts = recording.publish_all([operation for _, operation in completed]) or (None,) * len(completed)
         except Exception:
             failed("span.flush_all")
             if len(records) > 1:
                 for record in records:
                     cls.flush_all((record,))
             return
-        for record, (span, operation), verdict in zip(records, pending, verdicts, strict=True):
+        built: list[ReadableSpan] = []
+        latest: PendingSpan | None = None
+        for record, (pending, operation), verdict in zip(records, completed, verdicts, strict=True):
             del record.current  # what belongs to the request is not kept alive longer than it
             record.queue = None
             try:
                 if record.own_span:
-                    emit(span, operation, verdict, record.template)
+                    if built and latest is not None and pending.tracer is not latest.tracer:
+                        latest.hand_over(built)
+                        built = []
+                    latest = pending
+                    span = emit(pending, operation, verdict, record.template)
+                    if span is not None:
+                        built.append(span)
                 else:
                     record.settle(operation, verdict)
-                record.reported(operation)
             except Exception:
                 failed("span.flush_all")
+        if built and latest is not None:
+            latest.hand_over(built)
+        cls.reported(records, [operation for _, operation in completed])
 
 
 def complete(records: Sequence[PendingQuery]) -> list[tuple[PendingSpan, Operation]]:

@@ -9,7 +9,6 @@ from subjects import OVERFLOW, SIZE, SUBJECTS, in_threads, named
 import dbsight
 from conftest import until
 from dbsight import semconv
-from dbsight.instrument import pools
 
 ROUNDS, REQUESTS, HOLD = 3, 2 * (SIZE + OVERFLOW), 0.3
 
@@ -62,7 +61,7 @@ def test_waits_are_what_the_requests_measured(telemetry, opened, subject, databa
     """Twice as many requests as connections, in three rounds: half of them wait, as long as one keeps it."""
     pool = opened(size=SIZE + OVERFLOW, overflow=0, timeout=30)
     borrowed(subject, pool)  # all its connections are made
-    pools.tell_all_uses()
+    telemetry.processor.analyzer.drain()
     telemetry.processor.analyzer.pools.reset()
     measured = [waited for _ in range(ROUNDS) for waited in borrowed(subject, pool)]
     waits = [waited for waited in measured if waited > HOLD / 2]
@@ -97,7 +96,7 @@ def test_a_request_that_finds_a_connection_has_not_waited(telemetry, opened, sub
             subject.loop(pool).run(several())
         else:
             in_threads(SIZE, lambda _: subject.give(pool, subject.take(pool)))
-    pools.tell_all_uses()
+    telemetry.processor.analyzer.drain()
     (found,) = [
         each for each in telemetry.processor.analyzer.snapshot().pools if each.state.name == subject.name(database)
     ]

@@ -3,7 +3,11 @@
 import random
 
 import pytest
+from opentelemetry.metrics import NoOpMeter
+from opentelemetry.metrics._internal import _ProxyMeterProvider
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, AlwaysOnExemplarFilter, Histogram, MeterProvider
+from opentelemetry.sdk.metrics._internal import _MeterConfig
+from opentelemetry.sdk.metrics._internal import instrument as instruments
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
     DropAggregation,
@@ -14,7 +18,7 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from builders import NOW_NS, make_span_context
-from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram, is_verified
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 ATTRIBUTES = ({"db.system.name": "sqlite", "n": 1}, {"db.system.name": "sqlite", "n": 2}, {})
@@ -152,3 +156,110 @@ def test_a_counter_is_exact_and_keeps_its_attributes():
     (metric,) = reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
     assert {point.attributes["kind"]: point.value for point in metric.data.data_points} == {"select": 3, "insert": 2}
     provider.shutdown()
+
+
+def recorded(instrument, amount=0.5):
+    """Two measurements of an instrument, handed on; whether they came together."""
+    histogram = AccumulatedHistogram(instrument, BOUNDS)
+    series = histogram.bind({"a": 1})
+    series.record(amount, None, NOW_NS)
+    series.record(amount, make_span_context(), NOW_NS)
+    fits = histogram._fits
+    histogram.flush()
+    return fits
+
+
+@pytest.fixture
+def pair():
+    """Two providers, shut down at the end."""
+    made = Pair()
+    yield made
+    made.close()
+
+
+def test_a_meter_that_is_switched_off_takes_nothing(pair):
+    """And goes on once it is on again."""
+    meter = pair.providers[1].get_meter("test")
+    counts = []
+    for on in (False, True):
+        meter._set_meter_config(_MeterConfig(is_enabled=on))
+        pair.histogram.bind(ATTRIBUTES[0]).record(0.5, None, NOW_NS)
+        pair.histogram.flush()
+        counts.append([point["count"] for point in pair.points(1)])
+    assert counts == [[], [1]]
+
+
+def test_a_meter_without_sdk_is_called_by_its_public_method():
+    """An API-only process, or one whose SDK is disabled: nothing happens."""
+    assert not recorded(NoOpMeter("m").create_histogram("h"))
+
+
+def test_another_implementation_of_the_api_is_called_by_its_public_method(pair):
+    """Also one that is derived from the SDK's: its own ``record`` may do more."""
+    calls = []
+
+    class Loud(instruments._Histogram):
+        def record(self, amount, attributes=None, context=None):
+            calls.append((amount, attributes))
+
+    real = pair.public
+    assert not recorded(Loud("loud", real.instrumentation_scope, real._measurement_consumer))
+    assert calls == [(0.5, {"a": 1})] * 2
+
+
+def test_a_proxy_is_followed_once_its_provider_is_set(pair):
+    """Bound before the application configured anything: dropped until then, recorded from then on."""
+    proxies = _ProxyMeterProvider()
+    histogram = AccumulatedHistogram(proxies.get_meter("m").create_histogram("h"), BOUNDS)
+    series = histogram.bind({"a": 1})
+    series.record(1.0, None, NOW_NS)
+    histogram.flush()
+    proxies.on_set_meter_provider(pair.providers[0])
+    series.record(0.5, None, NOW_NS)  # one by one until the next collection
+    histogram.flush()
+    series.record(0.25, None, NOW_NS)
+    histogram.flush()
+    assert [(point["count"], point["sum"]) for point in pair.points(0)] == [(2, 0.75)]
+
+
+@pytest.mark.parametrize("missing", ["_measurement_consumer", "_is_enabled"])
+def test_an_instrument_without_a_private_name_is_called_by_its_public_method(pair, missing):
+    """A renamed attribute costs speed, nothing else."""
+
+    class Partial:
+        def __getattribute__(self, name):
+            if name == "__class__":
+                return type(pair.public)
+            if name == missing:
+                raise AttributeError(name)
+            return getattr(pair.public, name)
+
+    assert not recorded(Partial())
+    assert [point["count"] for point in pair.points(0)] == [2]
+
+
+def test_an_unknown_release_of_the_sdk_is_called_by_its_public_method(pair, monkeypatch):
+    """Private names promise nothing from one patch to the next."""
+    monkeypatch.setattr("opentelemetry.sdk.version.__version__", "1.99.0")
+    assert not recorded(pair.public)
+    assert [point["count"] for point in pair.points(0)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("release", "known"),
+    [
+        ("1.40.0", False),
+        ("1.41.0", True),
+        ("1.45.1", True),
+        ("1.45.2", True),
+        ("1.45.3", False),
+        ("1.46.0", False),
+        ("1.45.2.dev0", False),
+        ("1.45rc1", False),
+        ("2.0.0", False),
+        ("", False),
+    ],
+)
+def test_releases_are_known_to_the_patch(release, known):
+    """A patch release has changed what is used here before."""
+    assert is_verified(release) is known

@@ -9,7 +9,7 @@ pool can be asked for, and calls its methods when something happens. ``registry.
 from dbsight.instrument.pools.checkout import Checkout, held_by_connection
 from dbsight.instrument.pools.instruments import observe, stop_observing
 from dbsight.instrument.pools.pool import Pool
-from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots, tell_all_uses
+from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots
 
 __all__ = [
     "Checkout",
@@ -22,5 +22,4 @@ __all__ = [
     "overdue",
     "snapshots",
     "stop_observing",
-    "tell_all_uses",
 ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
-from dbsight import scope
-from dbsight.model import Holder, PoolUse
+from dbsight import recording, scope
+from dbsight.model import Holder, PoolUse, PoolUses
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite
@@ -35,6 +35,7 @@ class Checkout:
         asked: When, on ``perf_counter``.
         creating: s of the request in which a connection was made for it, which is no waiting.
         began: When it was given out, on ``perf_counter``.
+        ended: When it was given back, on ``perf_counter``.
         site: Where in the application.
         served: s until it was given out, without ``creating``.
         wait: s of these at an exhausted pool, until the first query takes it, on whose span it stands.
@@ -62,6 +63,7 @@ class Checkout:
 
     creating = 0.0
     began = 0.0
+    ended = 0.0
     served = 0.0
     wait = 0.0
     waited = 0.0
@@ -117,6 +119,17 @@ class Checkout:
         """What the first query after the checkout waited for its connection, s; 0 when it did not."""
         wait, self.wait = self.wait, 0.0
         return wait
+
+    @classmethod
+    def flush_all(cls, records: Sequence[Checkout]) -> None:
+        """In the drain: publish uses of connections that ended, those of one pool together. Never raises."""
+        uses: dict[str, list[Any]] = {}
+        for held in records:
+            use = (held.ended, held.ended - held.began, held.served, held.waited, held.requester, held.site)
+            uses.setdefault(held.pool.name, []).append(use)
+        now = time_ns()
+        for name, ended in uses.items():
+            recording.publish(PoolUses(name, now, ended, now / 1e9 - perf_counter()))
 
     def is_meant(self) -> bool:
         """Whether it may be out for any time: the library gives it back, or the application allows it."""

@@ -70,7 +70,6 @@ class Pool:
         settling: It was in use when it began to be watched.
         most: The most connections that were out at once.
         counts: Connections made and closed; outlives the pool.
-        uses: Those that ended and are not told yet, of all pools of this name.
         depth: How deep in the stack the place was that asked last; ``callsite.py``'s.
         moves: How often that changed.
         touched: When a connection was last given back, or else the pool was made, on ``perf_counter``.
@@ -97,7 +96,6 @@ class Pool:
         "site",
         "system",
         "touched",
-        "uses",
         "wrong_loop",
     )
 
@@ -122,7 +120,6 @@ class Pool:
         self.requests: dict[Checkout, None] = {}
         self.making: dict[float, bool] = {}
         self.settling = False
-        self.uses = registry.uses(self.name)
         self.touched = perf_counter()
         self.depth = self.moves = self.most = 0
         self.wrong_loop = 0
@@ -328,10 +325,8 @@ class Pool:
             held_by_connection.pop(held.connection, None)
         if held.suppressed:
             return
-        uses = self.uses
-        uses.append((now, now - held.began, held.served, held.waited, held.requester, held.site))
-        if len(uses) >= registry.MANY:
-            registry.tell_uses(self.name)
+        held.ended = now
+        recording.record(held, recording.loose)  # it belongs to the pool, not to a unit of work
 
     def lost(self, identity: int, reason: str = "collected") -> None:
         """A checked-out connection, by its identity, was garbage collected without a check-in."""

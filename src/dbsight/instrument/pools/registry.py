@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from contextlib import suppress
-from time import perf_counter, time_ns
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from dbsight import recording, safety, semconv
+from dbsight import safety, semconv
 from dbsight.instrument.pools.checkout import held_by_connection
-from dbsight.model import PoolState, PoolUses
+from dbsight.model import PoolState
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
 
 MAX_NAMES: Final = 200
 """Names of pools that are told apart; further targets are ``other``."""
-
-MANY: Final = 250
-"""Uses of a connection that are told at once, at the latest; before each collection and examination in any case."""
 
 _MAX_HOLDERS = 20
 _MAX_OPEN = 1000
@@ -53,7 +48,7 @@ class Counts:
 class Totals:
     """The same of all pools of one name, and how many pools there have been, the latest of them described."""
 
-    __slots__ = ("gone", "kind", "library", "made", "opened", "site", "system", "uses")
+    __slots__ = ("gone", "kind", "library", "made", "opened", "site", "system")
 
     def __init__(self) -> None:
         self.opened = 0
@@ -61,7 +56,6 @@ class Totals:
         self.made = 0
         self.library = self.kind = self.system = ""
         self.site: CallSite | None = None
-        self.uses: deque[Any] = deque()
 
 
 adopting = threading.RLock()
@@ -101,7 +95,6 @@ def rename(pool: Pool, name: str) -> None:
     before = pool.name
     if name == before:
         return
-    tell_uses(before)
     with _lock:
         counts = pool.counts
         left, totals = _totals.setdefault(before, Totals()), _totals[name]
@@ -111,7 +104,6 @@ def rename(pool: Pool, name: str) -> None:
             each.gone += sign * counts.gone
         totals.library, totals.kind, totals.system, totals.site = pool.library, pool.kind, pool.system, pool.site
         pool.name = counts.name = name
-        pool.uses = totals.uses
         if left.made <= 0:
             _totals.pop(before, None)
 
@@ -125,33 +117,6 @@ def recount(pool: Pool, number: int) -> None:
             gone(counts, -more)
         else:
             opened(counts, more)
-
-
-def uses(name: str) -> deque[Any]:
-    """Where the pools of one name put the uses of their connections until they are told, as plain ``PoolUse`` s."""
-    return _totals[name].uses
-
-
-def tell_uses(name: str) -> None:
-    """Tell the uses of connections that came together."""
-    try:
-        totals = _totals.get(name)
-        ended = totals.uses if totals is not None else None
-        told = []
-        with suppress(IndexError):  # another thread may tell them at the same time
-            while ended:
-                told.append(ended.popleft())
-        if told:
-            now = time_ns()
-            recording.publish(PoolUses(name, now, told, now / 1e9 - perf_counter()))
-    except Exception:
-        failed("pools.tell_uses")
-
-
-def tell_all_uses() -> None:
-    """The same for every name."""
-    for name in list(_totals):
-        tell_uses(name)
 
 
 def describe(name: str, library: str, kind: str, system: str) -> None:
@@ -349,7 +314,6 @@ def _after_fork() -> None:
     held_by_connection.clear()
     for totals in _totals.values():
         totals.opened = totals.gone = totals.made = 0
-        totals.uses.clear()
     for pool in list(_pools):
         counts = pool.counts
         counts.opened = counts.gone = 0

@@ -1,0 +1,115 @@
+"""What one engine counts: totals over the life of the process, and metrics; each observation is added once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.instrument import pools, process, transactions
+from dbsight.model import CacheEvent, LockEvent, PoolEvent, PoolUses, TransactionEvent
+from dbsight.monitor.caches import Caches
+from dbsight.monitor.locks import Locks
+from dbsight.monitor.pools import Pools
+from dbsight.monitor.stats import Stats
+from dbsight.report.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.metrics import MeterProvider
+
+    from dbsight.config import Settings
+    from dbsight.model import Event, Operation, Snapshot, Verdict
+    from dbsight.monitor.stats import StatementRecord
+    from dbsight.report.metrics import OperationSeries
+
+_MAX_KNOWN: Final = 5000
+
+
+class Totals:
+    """Totals and metrics of one engine.
+
+    Args:
+        settings: How much is remembered, and whether the process is measured.
+        provider: Of the metrics; None follows the global one.
+        collect: Called before totals are read.
+
+    Attributes:
+        stats: Operations, windows and findings.
+        pools: Connection pools and transactions.
+        caches: Caches.
+        locks: Distributed locks.
+        metrics: Of all of them.
+    """
+
+    def __init__(self, settings: Settings, provider: MeterProvider | None, collect: Callable[[], None]) -> None:
+        self.stats = Stats(max_slow_queries=settings.max_slow_queries)
+        self.pools = Pools()
+        self.caches = Caches()
+        self.locks = Locks()
+        self.metrics = Metrics(provider, collect)
+        if settings.process_metrics:
+            process.observe(provider)
+        # What wants to know of each event, by its class.
+        self._takers: dict[type[Event], tuple[Callable[[Any], None], ...]] = {
+            PoolEvent: (self.pools.take, self.metrics.events.pool),
+            PoolUses: (self.pools.uses, self.metrics.events.uses),
+            TransactionEvent: (self.pools.transaction, self.metrics.events.transaction),
+            CacheEvent: (self.caches.take, self.metrics.caches.cache),
+            LockEvent: (self.locks.take, self.metrics.caches.lock),
+        }
+
+    def reset(self) -> None:
+        """In a forked child: what was counted is the parent's."""
+        self.stats.reset()
+        self.pools.reset()
+        self.caches.reset()
+        self.locks.reset()
+        self.metrics.forget()
+
+    def add_all(self, operations: Sequence[Operation]) -> None:
+        """Count ordinary operations, in the order of their ends."""
+        alike: dict[Any, list[Operation]] = {}
+        for operation in operations:
+            statement = operation.statement
+            key = (
+                statement.fingerprint,
+                statement.summary,
+                operation.database,
+                operation.error_type,
+                operation.error_code,
+            )
+            if key in alike:
+                alike[key].append(operation)
+            else:
+                alike[key] = [operation]
+        known = self.stats.known
+        for key, group in alike.items():
+            counted: tuple[StatementRecord, OperationSeries] | None = known.get(key)
+            if counted is None:
+                if len(known) >= _MAX_KNOWN:
+                    known.clear()
+                counted = known[key] = (self.stats.record_of(group[0]), self.metrics.series_of(group[0]))
+            record, series = counted
+            record.take(group)
+            series.record(group)
+
+    def add_slow(self, operation: Operation, verdict: Verdict) -> None:
+        """Count one operation of which there is something to say."""
+        self.stats.add(operation, verdict)
+        self.metrics.series_of(operation, verdict.query_class).record((operation,))
+
+    def add_event(self, event: Event) -> None:
+        """Count what is no query."""
+        for take in self._takers.get(type(event), ()):
+            take(event)
+
+    def snapshot(self, **about: Any) -> Snapshot:
+        """All totals as they are; ``about`` as in ``Stats.snapshot``."""
+        snapshot = self.stats.snapshot(**about)
+        snapshot.pools = self.pools.snapshots(pools.snapshots(gone=True))
+        snapshot.memory = process.history()
+        snapshot.transactions = transactions.open_transactions()
+        snapshot.transaction_totals = self.pools.transactions()
+        snapshot.caches = self.caches.totals()
+        snapshot.locks = self.locks.totals()
+        return snapshot
