@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import scope
 from dbsight.recording import consumers
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -157,7 +158,7 @@ def record(record: Any, queue: Queue | None = None) -> bool:
         queue: Takes it; by default that of its unit of work, so that it is drained with what else is pending there.
 
     Returns:
-        Whether anybody listens. Never raises for a full queue.
+        Whether anybody listens. Never raises.
     """
     if not consumers.listening():
         return False
@@ -167,6 +168,9 @@ def record(record: Any, queue: Queue | None = None) -> bool:
     try:
         taken = queue.append(record)
     except RuntimeError:  # no thread can be started any more
+        taken = False
+    except Exception:
+        failed("recording.record")
         taken = False
     if not taken:
         _flush(type(record), (record,))
