@@ -133,7 +133,6 @@ class DbsightSpanProcessor(Wrapping):
     def on_end(self, span: ReadableSpan) -> None:
         """Judge a window whose root this is, read a foreign database span, and pass the span on."""
         handed: ReadableSpan | None = span
-        pending: external_spans.ExternalSpan | None = None
         scope_ = span.instrumentation_scope
         if scope_ is None or scope_.name != semconv.SCOPE:
             try:
@@ -141,16 +140,14 @@ class DbsightSpanProcessor(Wrapping):
                     return
                 made = self._handed(span)
                 if isinstance(made, external_spans.ExternalSpan):
-                    handed, pending = None, made
-                else:
-                    handed = made
+                    self._leave(made)
+                    return
+                handed = made
             except Exception:
                 failed("processor.on_end")
-        if pending is not None:
-            pending.hand_to(self._hand_on)
-            self._leave(pending)
         if handed is not None:
-            self._hand_on(handed)
+            for processor in self.processors:
+                processor.on_end(handed)
 
     def _hand_on(self, span: ReadableSpan) -> None:
         for processor in self.processors:
@@ -227,6 +224,7 @@ class DbsightSpanProcessor(Wrapping):
 
     def _leave(self, pending: external_spans.ExternalSpan) -> None:
         """Leave a span of another instrumentation with the queue, or drain it where somebody waits for it."""
+        pending.hand_to(self._hand_on)
         queue: Queue = recording.loose
         if pending.operation.parent is not None:
             queue = self.analyzer.windows.known(pending.operation.parent) or queue
