@@ -188,7 +188,7 @@ def test_who_waited_in_vain_learns_who_held_the_connections(watched, url):
     assert event.attributes["dbsight.finding.severity"] == "error"
     line = line_of(test_who_waited_in_vain_learns_who_held_the_connections, "holding = ")
     said = event.attributes["dbsight.finding.description"]
-    assert re.search(rf"Checkout by {re.escape(HERE)}:{line} for [\d.]+ [mµ]?s\.$", said)
+    assert re.search(rf"Held by {re.escape(HERE)}:{line} for [\d.]+ [mµ]?s\.$", said)
     watched.clear()
     holding.close()
     with watched.root("GET /orders"), engine.connect():
