@@ -97,7 +97,7 @@ def test_who_waits_in_vain_learns_who_holds_the_connections(telemetry, opened, s
     ask(telemetry, subject, pool, gives=False)
     (event,) = on_root(telemetry)
     assert (event["dbsight.finding.rule"], event["dbsight.finding.severity"]) == ("pool_wait", "error")
-    _, _, holders = event["dbsight.finding.description"].partition("; 1 timed out. Held by ")
+    _, _, holders = event["dbsight.finding.description"].partition("; 1 checkout timed out. Held by ")
     assert re.fullmatch(rf"(?:{TAKING.pattern} for [\d.]+ [mµ]?s(?:, |\.)){{3}}", holders), event
     suggestion = event["dbsight.finding.suggestion"]
     assert suggestion.startswith(f"{subject.block}  # tests/integration/pools/subjects.py:")
