@@ -83,7 +83,7 @@ GUARDS = {
         "WindowSampler.should_sample",
     },
     # What the hooks call without a guard of their own.
-    "recording.consumers": {"publish", "publish_all", "root_ending"},
+    "recording.consumers": {"publish", "publish_all", "root_ending", "_all"},
     "statement.cache": {"read"},
     "analyzer": {"Analyzer.finish"},
     "report.metrics": {"Metrics.flush"},

@@ -75,6 +75,17 @@ def listening() -> bool:
     return bool(_consumers)
 
 
+def _all(place: str, functions: Sequence[Callable[[Any], Any]], argument: Any) -> list[Any]:
+    """Call all functions; one that raises is counted, and does not keep the others from being called."""
+    results = []
+    for function in functions:
+        try:
+            results.append(function(argument))
+        except Exception:  # noqa: PERF203 - see above
+            failed(place)
+    return results
+
+
 def publish(observation: Observation) -> Verdict | None:
     """Hand one observation to all consumers.
 
@@ -82,16 +93,10 @@ def publish(observation: Observation) -> Verdict | None:
         What must stand on the query's own span: the verdict of the first consumer that has one; None when there are no
         consumers or there is nothing to say. Never raises.
     """
-    verdict = None
-    for consumer in _consumers:
-        try:
-            said = consumer.observe(observation)
-        except Exception:
-            failed("recording.publish")
-            continue
-        if verdict is None:
-            verdict = said
-    return verdict
+    for said in _all("recording.publish", [consumer.observe for consumer in _consumers], observation):
+        if said is not None:
+            return said  # type: ignore[no-any-return]
+    return None
 
 
 def publish_all(operations: Sequence[Operation]) -> Sequence[Verdict | None]:
@@ -101,13 +106,9 @@ def publish_all(operations: Sequence[Operation]) -> Sequence[Verdict | None]:
         As ``publish`` for each, in their order; empty when there is nothing to say of any. Never raises.
     """
     verdicts: Sequence[Verdict | None] = ()
-    for consumer in _consumers:
-        try:
-            said = consumer.observe_all(operations)
-            if said:
-                verdicts = [known or new for known, new in zip(verdicts, said, strict=True)] if verdicts else said
-        except Exception:  # noqa: PERF203 - the others hear it all the same
-            failed("recording.publish_all")
+    for said in _all("recording.publish_all", [consumer.observe_all for consumer in _consumers], operations):
+        if said:
+            verdicts = [known or new for known, new in zip(verdicts, said, strict=False)] if verdicts else said
     return verdicts
 
 
@@ -119,11 +120,7 @@ def attend() -> None:
 
 def open_root(root: Any) -> None:
     """Open the window of a synthetic root. Never raises."""
-    for consumer in _consumers:
-        try:
-            consumer.open_root(root)
-        except Exception:  # noqa: PERF203 - the others open theirs
-            failed("recording.open_root")
+    _all("recording.open_root", [consumer.open_root for consumer in _consumers], root)
 
 
 def on_root_ending(listener: RootListener) -> None:
@@ -143,11 +140,7 @@ def off_root_ending(listener: RootListener) -> None:
 
 def root_ending(context: SpanContext | None) -> None:
     """Tell the instrumentors that this local root ends; None: all of them do, with the process. Never raises."""
-    for listener in _root_listeners:
-        try:
-            listener(context)
-        except Exception:  # noqa: PERF203 - one that raises must not silence the others
-            failed("recording.root_ending")
+    _all("recording.root_ending", _root_listeners, context)
 
 
 def _after_fork() -> None:
