@@ -76,7 +76,7 @@ class Series:
             at_ns: When it was measured, ns since the epoch.
         """
         if not self._fits:
-            self._public(amount, self._attributes, _in_context(context))
+            self._public(amount, self._attributes, context)
             return
         index = bisect_left(self._bounds, amount)
         with self._lock:
@@ -95,7 +95,7 @@ class Series:
             return
         if not self._fits:
             for amount in amounts:
-                self._public(amount, self._attributes, _NOWHERE)
+                self._public(amount, self._attributes, None)
             return
         amounts = sorted(amounts)  # a bucket is then a slice, and only its end is searched
         counted = 0
@@ -116,7 +116,7 @@ class Series:
             return
         if not self._fits:
             for amount, context, _ in measurements:
-                self._public(amount, self._attributes, _in_context(context))
+                self._public(amount, self._attributes, context)
             return
         bounds = self._bounds
         amounts = [each[0] for each in measurements]
@@ -217,7 +217,7 @@ class AccumulatedHistogram:
         series = self._series.get(key)
         if series is None:
             fixed = dict(attributes)
-            made = Series(fixed, self._bounds, self._instrument.record, self._fits)
+            made = Series(fixed, self._bounds, self._record, self._fits)
             series = self._series.setdefault(key, made)
         return series
 
@@ -236,6 +236,11 @@ class AccumulatedHistogram:
             matches = [match for match in self._every_match() if _fits(match, self._bounds)]
         for series in tuple(self._series.values()):
             series.flush(matches)
+
+    def _record(self, amount: float, attributes: dict[str, AttributeValue], context: SpanContext | None) -> None:
+        """Record one measurement by the public method; the proxy of an unset provider would discard it."""
+        if not self._proxy or self._instrument._real_instrument is not None:
+            self._instrument.record(amount, attributes, _in_context(context))
 
     def _become(self, real: Any) -> None:
         """Use the real instrument of a proxy, and aggregate from now on if possible."""
