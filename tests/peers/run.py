@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 APPLICATIONS = "applications"
+MOST = 30
+"""Tests of one suite that are told with their tracebacks."""
 SECONDS = {False: 900, True: 3000}
 """s that one run of a suite may take: of its default selection, and of all of it."""
 
@@ -285,8 +287,10 @@ def tell(verdict: Verdict) -> None:
     for line in verdict.said:
         print(f"  {line}")
     for what, nodes in (("only with dbsight", verdict.broken), ("failed once with dbsight", verdict.unsteady)):
-        for node, tail in nodes.items():
+        for node, tail in list(nodes.items())[:MOST]:
             print(f"  {what}: {node}\n    " + "\n    ".join(tail.splitlines()[-25:]))
+        if len(nodes) > MOST:  # where a session of pytest is ended, everything after it is missing
+            print(f"  {what}: {len(nodes) - MOST} more")
     for entry in verdict.stale:
         print(f"  differs no longer, remove it from {comparison.DIFFERENCES.name}: {entry}", flush=True)
 
