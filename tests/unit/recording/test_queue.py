@@ -4,7 +4,8 @@ import threading
 from typing import ClassVar
 
 from builders import NOW_NS, make_operation
-from dbsight import scope
+from dbsight import recording, scope
+from dbsight.instrument import caches
 from dbsight.recording import OpenWindow
 
 
@@ -112,3 +113,34 @@ def test_rules_get_operations_in_the_order_of_their_ends():
     assert window.add(operations[:3]) == 6
     assert (window.calls, window.last_ns) == (6, NOW_NS + 5)
     assert window.take(NOW_NS + 10).operations == operations
+
+
+def test_a_cache_counter_waits_in_the_queue_once_and_keeps_counting():
+    """However many lookups come before the drain, one event tells of all of them; none is lost afterwards."""
+    events = []
+
+    class Heard(recording.Consumer):
+        def observe(self, observation):
+            events.append((observation.cache, observation.hits, observation.stores))
+
+    heard, counter = Heard(), caches.Counter("waiting")
+    recording.loose.drain()
+    recording.subscribe(heard)
+    try:
+        for _ in range(120):
+            counter.hit()
+        counter.stored(2)
+        assert events == []
+        recording.loose.drain()
+        assert events == [("waiting", 120, 2)]
+        counter.hit()
+        recording.loose.drain()
+        assert events[1:] == [("waiting", 1, 0)]
+    finally:
+        recording.unsubscribe(heard)
+
+
+def test_a_record_without_anybody_who_listens_is_not_kept():
+    """A counter then keeps its counts for whoever comes later."""
+    counter = caches.Counter("unheard")
+    assert not recording.record(counter, recording.loose)
