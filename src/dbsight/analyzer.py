@@ -444,7 +444,7 @@ class Analyzer(Consumer):
             self.drain()
             for window in self.windows.all():
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
-            self.plans.finish()
+            self.plans.wait()
             self.examine()
         except Exception:
             failed("analyzer.finish")

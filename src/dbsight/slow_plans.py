@@ -113,10 +113,10 @@ class SlowPlans:
             trace, span = (context.trace_id, context.span_id) if context is not None else (0, 0)
             self._log.emit(found, trace, span, sampled=context is not None and context.trace_flags.sampled)
 
-    def finish(self) -> None:
-        """Wait a little for the plans that were asked for."""
+    def wait(self, timeout: float = _AT_EXIT) -> None:
+        """Wait for the plans that were asked for, at most so many seconds; at exit, a little."""
         if self._worker is not None:
-            self._worker.wait(_AT_EXIT)
+            self._worker.wait(timeout)
 
     def stop(self) -> None:
         """Ask for nothing any more."""

@@ -247,7 +247,10 @@ class Settings:
         _INDEX_PROOF,
     )
     sqlcommenter: bool = setting(
-        False, "Append the trace context to every statement as a SQL comment.", parsers.boolean, planned=True
+        False,
+        "Append route, framework and trace context to every SQLAlchemy statement as a SQL comment (sqlcommenter). The"
+        " trace context is left out for drivers that cache prepared statements by text.",
+        parsers.boolean,
     )
     suppress_driver_spans: bool = setting(
         True, "Suppress spans of the driver's instrumentation for queries that already have a span.", parsers.boolean

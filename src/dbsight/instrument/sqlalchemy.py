@@ -14,7 +14,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import catalog, config, recording, span
-from dbsight.instrument import aiosqlite, orm, replays, transactions
+from dbsight.instrument import aiosqlite, orm, replays, sql_comments, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.sqlalchemy_call import StatementCall
@@ -98,6 +98,8 @@ class Watcher:
         self._patches = Patches()
         self._known: set[type] = set()
         self._calls: type[StatementCall] = StatementCall
+        self.commenting = config.current().sqlcommenter
+        self._run = self._execute_commented if self.commenting else self._execute
 
     def keep_replays(self, policy: replays.Policy | None) -> None:
         """Keep what plans are asked for with, or no longer."""
@@ -111,8 +113,8 @@ class Watcher:
                 continue
             self._known.add(kind)
             hooks: tuple[tuple[str, Callable[..., Any]], ...] = (
-                ("do_execute", self._execute),
-                ("do_executemany", self._execute),
+                ("do_execute", self._run),
+                ("do_executemany", self._run),
                 ("do_execute_no_params", self._execute_plain),
                 ("initialize", self._initialize),
                 *((name, self._set_up) for name in _SETS_UP),
@@ -135,10 +137,17 @@ class Watcher:
             return None
         return self._calls.begin(self, engine, cursor, statement, parameters, context)
 
+    def _execute_commented(
+        self, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
+    ) -> StatementCall | _Suppressing | None:
+        """As ``_execute`` while comments are added: they differ, and the statement is looked up by its text."""
+        plain = context.__dict__.get(sql_comments.PLAIN) if context is not None else None
+        return self._execute(dialect, cursor, plain or statement, parameters, context)
+
     def _execute_plain(
         self, dialect: Any, cursor: Any, statement: str, context: Any = None
     ) -> StatementCall | _Suppressing | None:
-        return self._execute(dialect, cursor, statement, (), context)
+        return self._run(dialect, cursor, statement, (), context)
 
     @staticmethod
     def _engine(dialect: Any, context: Any) -> Engine:
@@ -210,6 +219,8 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
             patches.at_undo(watcher.forget)
             watcher.watch(sys.modules["sqlalchemy.engine.default"].DefaultDialect)
             engine = sys.modules["sqlalchemy.engine.base"]
+            if watcher.commenting:
+                patches.change(engine.Engine, "before_cursor_execute", sql_comments.comment)
             for kind in (engine.RootTransaction, engine.TwoPhaseTransaction):
                 for name, hook in transactions.HOOKS:
                     patches.wrap(kind, name, before=hook)

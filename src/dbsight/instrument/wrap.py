@@ -194,6 +194,11 @@ class Patches:
         sys.modules["sqlalchemy.event"].listen(target, name, registered)
         self._listeners.append((target, name, registered))
 
+    def change(self, target: Any, name: str, listener: Callable[..., Any]) -> None:
+        """Register a listener whose result replaces arguments, and which never raises, until ``undo``."""
+        sys.modules["sqlalchemy.event"].listen(target, name, listener, retval=True)
+        self._listeners.append((target, name, listener))
+
     def at_undo(self, function: Callable[[], object]) -> None:
         """Register a function to call on ``undo``."""
         self._at_undo.append(function)
