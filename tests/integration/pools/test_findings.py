@@ -121,7 +121,7 @@ def waiting(make_telemetry, engine, threads=8, requests=2, hold=0.1):
 def test_the_computed_pool_size_removes_the_waiting(make_telemetry, url):
     """What is suggested for a pool that is too small is enough; with less than half of it there is waiting still."""
     engine = sqlalchemy.create_engine(url, pool_size=1, max_overflow=0)
-    (found,) = [each for each in waiting(make_telemetry, engine) if "runs out" in each.title]
+    (found,) = [each for each in waiting(make_telemetry, engine) if "exhausted" in each.title]
     assert (found.severity, found.category) == ("warning", "pool")
     assert waiting(make_telemetry, applied(found.suggestion, url=url, **ENGINES)) == []
     advised = int(re.search(r"pool_size=(\d+), max_overflow=0", found.suggestion)[1])
@@ -133,8 +133,8 @@ def test_connections_that_are_kept_for_long_are_told_from_too_few(make_telemetry
     """One line keeps them most of the time, which is said; with the size that is suggested besides nobody waits."""
     url = postgresql.url("postgresql+psycopg")
     engine = sqlalchemy.create_engine(url, pool_size=1, max_overflow=0)
-    (found,) = [each for each in waiting(make_telemetry, engine, 8, 1, 0.3) if "runs out" in each.title]
-    assert re.search(rf"(9\d|100)% of the time connections are out at {HERE}:\d+: give", found.description)
+    (found,) = [each for each in waiting(make_telemetry, engine, 8, 1, 0.3) if "exhausted" in each.title]
+    assert re.search(rf"(9\d|100)% of the checkout time is spent at {HERE}:\d+: return", found.description)
     assert waiting(make_telemetry, applied(found.suggestion, url=url, **ENGINES), 8, 1, 0.3) == []
 
 
@@ -145,7 +145,7 @@ def test_a_pool_that_runs_out_because_of_a_leak_says_so(watched, url):
     time.sleep(1.5 * LIMITS.connection_leak_after)
     with pytest.raises(sqlalchemy.exc.TimeoutError):
         engine.connect()
-    (found,) = [each for each in watched.found("pool_wait") if "runs out" in each.title]
+    (found,) = [each for each in watched.found("pool_wait") if "exhausted" in each.title]
     line = line_of(test_a_pool_that_runs_out_because_of_a_leak_says_so, "kept = ")
     assert found.description.endswith(f"Connections are not returned ({HERE}:{line}).")
     kept.close()
