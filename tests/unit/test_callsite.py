@@ -243,6 +243,16 @@ def test_an_application_that_was_installed_is_found_when_there_is_no_other():
     assert site.caller is None
 
 
+@pytest.mark.parametrize(("package", "loop"), [("rq", "work"), ("arq", "main"), ("celery", "start"), ("huey", "run")])
+def test_a_program_that_runs_a_worker_is_never_the_culprit(package, loop):
+    """The worker asked by itself; what a job asks has the job's line."""
+    source = f"def {loop}(inner): return inner()"
+    names = compiled(source, str(PACKAGES / package / "worker.py"))
+    own = compiled("def beat(): return find()", str(PACKAGES / package / "beat.py"))
+    assert names[loop](own["beat"]).function == "beat"
+    assert names[loop](lambda: callsite.find()).file == HERE  # noqa: PLW0108 - the job
+
+
 def test_an_application_outside_packages_comes_before_one_inside():
     """A helper that was installed is not the culprit where the application called it."""
     installed = calling(PACKAGES / "shopapp/queries.py")

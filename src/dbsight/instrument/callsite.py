@@ -4,7 +4,8 @@ A walk over ``sys._getframe`` (3.4 µs to depth 30, against 476 for ``inspect.st
 object belongs to the application, a library or the event loop is determined once and cached; call sites, too. A
 statement or pool caches the stack depth of its last call site, and checks that depth first:
 since Python 3.11 each frame that is walked over is made for it, which ``sys._getframe(depth)`` spares.
-The walk follows greenlets to their parents and stops at the event loop, so that ``asyncio.run(main())`` is never it.
+The walk follows greenlets to their parents and stops at the event loop and at the main loop of a worker, so that
+``asyncio.run(main())`` and ``worker.work()`` are never it.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Repeating(Protocol):
 _APPLICATION: Final = 1
 _PACKAGE: Final = 2  # installed, but no client library: an application may live there too
 _LIBRARY: Final = 3  # the standard library, the client library and its add-ons, drivers, dbsight itself
-_LOOP: Final = 4  # the event loop: frames above it did not run the query
+_LOOP: Final = 4  # the event loop or a worker's: frames above it did not run the query
 
 _MAX_DEPTH = 150
 _CALLER_DEPTH = 4
@@ -53,6 +54,17 @@ _LIBRARIES: Final = frozenset(
     ("greenlet", "opentelemetry", "wrapt", *(name for client in CLIENTS for name in client.frames if "/" not in name))
 )
 _PARTS: Final = tuple(name.replace("/", os.sep) + os.sep for client in CLIENTS for name in client.frames if "/" in name)
+
+# Job queues, and the functions by which a program becomes their worker. As with an event loop, frames above them did not
+# run the query: what the worker does by itself is its own, and a job's line is found below.
+_WORKERS: Final = {
+    "rq": frozenset({"work"}),
+    "arq": frozenset({"main", "run", "async_run"}),
+    "celery": frozenset({"start", "worker_main"}),
+    "huey": frozenset({"run", "start"}),
+    "saq": frozenset({"start"}),
+    "apscheduler": frozenset({"start", "_main_loop"}),
+}
 
 # By identity, because hashing a code object is expensive; entries keep their code object alive.
 _kinds: dict[int, int] = {}
@@ -91,8 +103,9 @@ def _kind_of(frame: FrameType) -> int:
     elif name == "<string>" and (frame.f_globals.get("__name__") or "sqlalchemy").partition(".")[0] in _LIBRARIES:
         kind = _LIBRARY  # SQLAlchemy 1.4 gives what it generates no name; a program of ``python -c`` is __main__
     elif (package := _inside(name, _PACKAGES)) is not None:
-        client = package.partition(os.sep)[0] in _LIBRARIES or package.startswith(_PARTS)
-        kind = _LIBRARY if client else _PACKAGE
+        top = package.partition(os.sep)[0]
+        client = top in _LIBRARIES or package.startswith(_PARTS)
+        kind = _LIBRARY if client else _LOOP if code.co_name in _WORKERS.get(top, ()) else _PACKAGE
     elif _inside(name, _STANDARD) is not None:
         kind = _LOOP if name.endswith(_LOOP_FILES) else _LIBRARY
     else:

@@ -214,6 +214,19 @@ def test_a_pool_that_was_made_before_is_watched_too(make_telemetry, subject, dat
         subject.close(pool)
 
 
+@pools_that(lambda subject: True)
+def test_a_connection_that_was_out_before_is_counted_until_it_is_back(make_telemetry, subject, database, state_of):
+    """Also where the library keeps no number of those that are out."""
+    pool = subject.open(database)
+    with subject.taken(pool):
+        make_telemetry()
+        state = state_of(database)
+        assert (state.used, conserved(state)) == (1, True)
+    state = state_of(database)
+    assert (state.used, conserved(state)) == (0, True)
+    subject.close(pool)
+
+
 @pools_that(lambda subject: subject.collects)
 def test_what_the_collector_gives_back_is_a_leak(telemetry, opened, subject, database, state_of, caplog):
     """A connection that nobody has any more is counted once, with the line that took it."""

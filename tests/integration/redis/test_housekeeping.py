@@ -1,6 +1,8 @@
 """What libraries and good code send to Redis one by one is no chatter; loops and ``gather`` of the application are."""
 
 import asyncio
+import sysconfig
+from pathlib import Path
 
 import pytest
 import redis
@@ -167,3 +169,47 @@ def test_what_the_cache_of_the_client_answers_is_no_command(redis_server, watche
             for _ in range(30):
                 assert client.get("settings") == b"x"
     assert [span.name for span in watched.spans()] == ["GET /"]
+
+
+WORKER = """
+class Worker:
+    def __init__(self, client, job):
+        self.client, self.job = client, job
+
+    def work(self):
+        for number in range(20):
+            self.client.hset("rq:worker:1", "last_heartbeat", number)
+            self.client.expire("rq:worker:1", 60 + number)
+            self.client.hgetall(f"rq:job:{number}")
+            self.job(self.client, number)
+            self.client.zrem("rq:wip", number)
+"""
+
+
+def worker(client, job):
+    """A worker of a job queue that is installed as a package, and that a program of the application runs."""
+    names = {"__name__": "rq.worker.base"}
+    file = Path(sysconfig.get_paths()["purelib"]) / "rq" / "worker" / "base.py"
+    exec(compile(WORKER, str(file), "exec"), names)
+    return names["Worker"](client, job)
+
+
+def test_what_a_worker_does_for_each_job_is_no_finding(client, watched):
+    """Heartbeats, states and acknowledgements; the program's line that started it asked for none of them."""
+    worker(client, lambda *_: None).work()
+    watched.processor.analyzer.finish()
+    assert findings(watched) == []
+
+
+def test_what_a_job_does_is_found_at_its_line(client, watched):
+    """The worker's loop is not the application's, what the jobs repeat is."""
+
+    def job(client, number):
+        if not number:
+            for each in KEYS:
+                client.get(each)  # the job's line
+
+    worker(client, job).work()
+    watched.processor.analyzer.finish()
+    ((rule, count, _),) = findings(watched)
+    assert (rule, count) == ("redis_chatter", 30)

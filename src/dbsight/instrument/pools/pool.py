@@ -235,7 +235,10 @@ class Pool:
         """
         held.began = held.last = now = perf_counter()
         try:
-            self.requests.pop(held, None)
+            out = self.held
+            if len(out) < _MAX_HELD:
+                out[id(connection)] = held
+            self.requests.pop(held, None)  # not before: a pool that is counted in this moment must see one of both
             held.served = served = now - held.asked - held.creating
             if site is not None:
                 held.site = site
@@ -244,9 +247,6 @@ class Pool:
             allowed = scope.allowed()
             if allowed:
                 held.allowed = allowed
-            out = self.held
-            if len(out) < _MAX_HELD:
-                out[id(connection)] = held
             self.most = max(self.most, len(out))
             if key:
                 held.connection = key

@@ -96,6 +96,8 @@ def rename(pool: Pool, name: str) -> None:
     if name == before:
         return
     with _lock:
+        if pool not in _pools:  # its library is watched no more
+            return
         counts = pool.counts
         left, totals = _totals.setdefault(before, Totals()), _totals[name]
         for each, sign in ((left, -1), (totals, 1)):
@@ -173,6 +175,7 @@ def forget(library: str) -> None:
         for pool in [pool for pool in _pools if pool.library == library]:
             _pools.discard(pool)
             collected(pool.counts)
+            pool.counts.name = ""  # what a thread is just making counts for nobody, when it is watched again
             for held in pool.held.values():
                 held_by_connection.pop(held.connection, None)
             pool.held.clear()

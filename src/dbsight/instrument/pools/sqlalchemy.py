@@ -22,6 +22,7 @@ from dbsight.instrument.pools.checkout import Checkout, held_by_connection
 from dbsight.instrument.pools.drivers import database_behind, pool_name
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.sqlalchemy_kinds import (
+    POOL_OF_RECORD,
     Assertion,
     Null,
     Queue,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 _LIBRARY = "sqlalchemy"
 _CONNECT = "_ConnectionRecord__connect"
-_POOL_OF_RECORD = "_ConnectionRecord__pool"
 UNWATCHED = "_dbsight_unwatched"
 """Attribute of a pool that is not watched: one of our own."""
 
@@ -192,10 +192,12 @@ class PoolWatcher(Generic[_R]):
     @guard
     def _recount(self) -> None:
         """Connections that other threads made or closed while the functions were wrapped one by one."""
-        for pool in registry.pools():
-            if isinstance(pool, SQLAlchemyPool):
-                pool.settling = True
-                pool.settle()
+        pools = [pool for pool in registry.pools() if isinstance(pool, SQLAlchemyPool)]
+        records = existing(self._base._ConnectionRecord, having=("in_use",)) if pools else []
+        for pool in pools:
+            pool.find_strangers(records)
+            pool.settling = True
+            pool.settle()
 
     def _engine_disposed(self, _: None, engine: Any) -> None:
         """Another pool took the place of the engine's."""
@@ -216,7 +218,7 @@ class PoolWatcher(Generic[_R]):
         return _Checkout(watched, self._timeout) if watched is not None else None
 
     def _connecting(self, record: Any) -> _Connecting | None:
-        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
+        watched = self._pool_of(getattr(record, POOL_OF_RECORD))
         if watched is None:
             return None
         return _Connecting(watched, record, _request(sys._getframe(2), self._checkout_code))
@@ -234,7 +236,7 @@ class PoolWatcher(Generic[_R]):
         """The connection of a record was garbage collected; with a reference, if that is of the latest checkout."""
         if record is None or (reference is not None and record.fairy_ref is not reference):
             return
-        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
+        watched = self._pool_of(getattr(record, POOL_OF_RECORD))
         if watched is not None:
             watched.lost(id(record))
 
@@ -248,7 +250,7 @@ class PoolWatcher(Generic[_R]):
 
     def close(self, dbapi_connection: Any, record: Any) -> None:
         """A connection is closed by its pool."""
-        pool = getattr(record, _POOL_OF_RECORD)
+        pool = getattr(record, POOL_OF_RECORD)
         watched = self._pool_of(pool)
         if watched is None:
             return
@@ -262,13 +264,15 @@ class PoolWatcher(Generic[_R]):
                 reason = "overflow"
             else:
                 reason = "dispose"
+        watched.closing.pop(id(record), None)
         watched.closed(reason, time.time() - record.starttime)
 
     def detach(self, dbapi_connection: Any, record: Any) -> None:
         """A connection leaves its pool for good, still open."""
-        watched = self._pool_of(getattr(record, _POOL_OF_RECORD))
+        watched = self._pool_of(getattr(record, POOL_OF_RECORD))
         if watched is not None:
             watched.gave_back(record)
+            watched.closing.pop(id(record), None)
             watched.closed("detach", time.time() - record.starttime)
 
     def invalidate(self, dbapi_connection: Any, record: Any, exception: Any) -> None:

@@ -13,8 +13,13 @@ from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_qu
 from dbsight.instrument.pools.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dbsight.instrument.pools.checkout import Checkout
     from dbsight.model import CallSite, Database
+
+
+POOL_OF_RECORD = "_ConnectionRecord__pool"
 
 
 class Target:
@@ -63,15 +68,21 @@ def own_name(pool: Any) -> str:
 class SQLAlchemyPool(Pool):
     """What all of SQLAlchemy's pools share; without more, connections that are out are all that it has: NullPool."""
 
-    __slots__ = ("foreign", "target")
+    __slots__ = ("closing", "foreign", "strangers", "target")
 
     library: ClassVar[str] = "sqlalchemy"
     target: Target | None
     foreign: int
+    # Records, by identity: of connections that are out since before it was watched, and of those that came back and are
+    # about to be closed, which a pool that is counted in this very moment would miss.
+    strangers: dict[int, ref[Any]]
+    closing: dict[int, ref[Any]]
 
     def __init__(self, pool: Any, target: Target | None, *, asynchronous: bool, again: bool) -> None:
         self.target = target
         self.foreign = 0
+        self.strangers = {}
+        self.closing = {}
         super().__init__(
             pool,
             own_name(pool) or (pool_name(target.database) if target is not None else type(pool).__name__),
@@ -91,6 +102,27 @@ class SQLAlchemyPool(Pool):
         self.configure(target.configuration(pool))
         registry.rename(self, own_name(pool) or pool_name(target.database))
 
+    def used(self) -> int:
+        if not self.strangers and not self.closing:
+            return len(self.held)
+        out = set(self.held)
+        out.update(known for known, record in _alive(self.strangers) if record.in_use)
+        out.update(known for known, record in _alive(self.closing) if record.dbapi_connection is not None)
+        return len(out)
+
+    def find_strangers(self, records: list[Any]) -> None:
+        """Remember which connections are out already, where the pool itself does not count them.
+
+        Args:
+            records: All of SQLAlchemy's connection records.
+        """
+        pool = self.pool
+        if type(self).used is not SQLAlchemyPool.used:
+            return
+        for record in records:
+            if getattr(record, POOL_OF_RECORD) is pool and record.in_use and id(record) not in self.held:
+                self.strangers[id(record)] = ref(record)
+
     def look(self) -> None:
         """A query that runs now has no end yet."""
         for held in tuple(self.held.values()):
@@ -100,11 +132,13 @@ class SQLAlchemyPool(Pool):
     def forked(self) -> None:
         """The library goes on counting what the parent's threads have."""
         self.foreign += self.used()
+        self.strangers.clear()
+        self.closing.clear()
         super().forked()
 
     def unknown_back(self, connection: Any) -> None:
         """After a fork: the thread that forked gives back what it had, and the child has it from now on."""
-        if self.foreign:
+        if self.strangers.pop(id(connection), None) is None and self.foreign:
             self.foreign -= 1
             registry.opened(self.counts)
 
@@ -163,6 +197,10 @@ class Null(SQLAlchemyPool):
 
     __slots__ = ()
 
+    def gave_back(self, connection: Any) -> None:
+        self.closing[id(connection)] = ref(connection)
+        super().gave_back(connection)
+
     def idle_max(self) -> int | None:
         return 0
 
@@ -211,14 +249,15 @@ class SingletonThread(SQLAlchemyPool):
         if pool is None:
             return 0
         opened = sum(record.dbapi_connection is not None for record in tuple(pool._all_conns))
-        return opened - len(self.held)
+        return opened - self.used()
 
     def idle_max(self) -> int | None:
         pool = self.pool
         return pool.size if pool is not None else None
 
     def unknown_back(self, connection: Any) -> None:
-        """It was counted as idle all the time."""
+        """After a fork it was counted as idle all the time."""
+        self.strangers.pop(id(connection), None)
 
 
 class Assertion(SQLAlchemyPool):
@@ -236,6 +275,13 @@ class Assertion(SQLAlchemyPool):
 
     def idle_max(self) -> int | None:
         return 1
+
+
+def _alive(records: dict[int, ref[Any]]) -> Iterator[tuple[int, Any]]:
+    for identity, reference in tuple(records.items()):
+        record = reference()
+        if record is not None:
+            yield identity, record
 
 
 def waiting(pool: Any) -> int:
