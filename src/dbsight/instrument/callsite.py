@@ -55,8 +55,8 @@ _LIBRARIES: Final = frozenset(
 )
 _PARTS: Final = tuple(name.replace("/", os.sep) + os.sep for client in CLIENTS for name in client.frames if "/" in name)
 
-# Job queues, and the functions by which a program becomes their worker. As with an event loop, frames above them did not
-# run the query: what the worker does by itself is its own, and a job's line is found below.
+# Job queues, and the functions by which a program becomes their worker. As with an event loop, frames above them did
+# not run the query: what the worker does by itself is its own, and the line of a job is found below.
 _WORKERS: Final = {
     "rq": frozenset({"work"}),
     "arq": frozenset({"main", "run", "async_run"}),
