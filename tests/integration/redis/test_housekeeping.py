@@ -75,7 +75,19 @@ def results(client):
             pubsub.unsubscribe(f"celery-task-meta-{number}")
 
 
-@pytest.mark.parametrize("work", [in_order, by_hand, in_chunks, results])
+def acknowledged(client):
+    """Messages of a stream, each acknowledged when it is done."""
+    with client.pipeline(transaction=False) as pipe:
+        for number in range(10):
+            pipe.xadd("orders", {"id": number})
+        pipe.execute()
+    client.xgroup_create("orders", "workers", id="0")
+    ((_, messages),) = client.xreadgroup("workers", "one", {"orders": ">"}, count=10)
+    for identity, _ in messages:
+        client.xack("orders", "workers", identity)
+
+
+@pytest.mark.parametrize("work", [in_order, by_hand, in_chunks, results, acknowledged])
 def test_what_has_to_be_sent_one_by_one_is_no_finding(client, watched, work):
     """Locks, chunks and subscriptions."""
     with watched.root():

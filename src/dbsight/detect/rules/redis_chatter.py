@@ -255,6 +255,8 @@ def _may_be_joined(operation: Operation) -> bool:
         return False
     if statement.operation in _ITERATING or statement.operation == "KEYS" or operation.batch_size > 1:
         return False
+    if statement.operation == "XACK":  # once each message is done: sent later, a crash would repeat those before
+        return False
     return bool(statement.targets) or operation.foreign
 
 
