@@ -54,7 +54,7 @@ def test_the_command_prints_json(sqlite_shop):
         (("SELECT 1; DELETE FROM orders",), "only one statement"),
         (("SELECT * FROM nowhere",), "gave no plan: OperationalError"),
         (("SELECT * FROM orders", "--rollback"), "--rollback needs --analyze"),
-        (("SELECT * FROM orders", "-p", "status"), "--param is NAME=VALUE"),
+        (("SELECT * FROM orders", "-p", "status"), "--param must be NAME=VALUE"),
     ],
 )
 def test_the_command_says_why_there_is_no_plan(sqlite_shop, arguments, message):
