@@ -147,4 +147,4 @@ def test_doctor_says_who_won(pick, expected, python_of, tmp_path):
         (mark, NAMES.sub("{}", text) if mark == "?" else text) for name, mark, text in answers if name == "distribution"
     ]
     assert said == expected
-    assert ("spans", "✔", "12 queries seen, 1 finding made") in answers
+    assert ("spans", "✔", "12 queries captured, 1 finding reported") in answers

@@ -109,9 +109,9 @@ def test_doctor_looks_inside_a_command(tmp_path):
     """It runs instrumented, and tells how many queries it saw, where the engine is made, and what is not needed."""
     (tmp_path / "dbsight.toml").write_text('[[ignore]]\nrule = "slow_query"\nreason = "a test"\n')
     said = doctor(PROGRAM, tmp_path)
-    assert said["spans", "✔"] == ["9 queries seen, 1 finding made"]
+    assert said["spans", "✔"] == ["9 queries captured, 1 finding reported"]
     assert "SQLAlchemyInstrumentor" in said["instrumented", "✔"][-1]
-    assert said["engines", "✔"] == ["sqlite :memory:: SingletonThreadPool, made at program.py:2"]
+    assert said["engines", "✔"] == ["sqlite :memory:: SingletonThreadPool, created at program.py:2"]
     assert said["ignored", "?"] == ["ignore slow_query matched nothing"]
     assert said["batches", "✘"] == ["SELECT shelves runs once per item (program.py:6)"]
 
@@ -148,7 +148,7 @@ def test_doctor_waits_for_a_server_that_is_stopped_from_the_keyboard(tmp_path):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert "stopped\n" in errors
-    assert "9 queries seen, 1 finding made" in [answer["text"] for answer in json.loads(said)]
+    assert "9 queries captured, 1 finding reported" in [answer["text"] for answer in json.loads(said)]
 
 
 SERVICE = """

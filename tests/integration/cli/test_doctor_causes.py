@@ -91,7 +91,7 @@ def test_upstreams_bound_on_sqlalchemy_is_named():
     (line,) = [text for check, _, text in alone() if check == "instrumented" and text.startswith("sqlalchemy of ")]
     assert "it supports sqlalchemy<2.1" in line
     assert f"sqlalchemy {version('sqlalchemy')} is installed" in line
-    assert line.endswith("dbsight's own takes its place")
+    assert line.endswith("dbsight's own is used instead")
 
 
 QUERY = """

@@ -285,4 +285,4 @@ def test_a_clean_up_that_fails_is_found():
     """With the role of the pool."""
     state = PoolState("localhost:6379/0 async", "redis", "SharedPool", "redis", role="async", cleanup_failures=2)
     (found,) = ConnectionGrowth(config.Settings()).examine(Snapshot(pools=[PoolSnapshot(state)]))
-    assert (found.count, found.description) == (2, "2 times the clean-up of the async pool failed.")
+    assert (found.count, found.description) == (2, "2 cleanups of the async pool failed.")
