@@ -4,6 +4,7 @@ import gc
 import logging
 import sqlite3
 import threading
+import time
 import weakref
 
 import pytest
@@ -250,3 +251,26 @@ def test_the_end_of_the_process_stops_it(sqlite_shop, watched):
     replay = Replay(sqlite_shop, QUERY, (1,))
     assert not worker.submit(replay, make_operation(QUERY), "", "slow")
     assert (replay.text, replay.parameters) == ("", None)
+
+
+def sessions(connection):
+    """How many sessions the server has begun in this database, as it counts them itself."""
+    return connection.exec_driver_sql(
+        "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+    ).scalar()
+
+
+def test_the_server_counts_no_more_connections_than_allowed(postgresql_shop, watched):
+    """Thirty statements are slow in a minute, and four plans are allowed: at most four sessions are begun."""
+    telemetry = watched(explain_per_minute=4)
+    with postgresql_shop.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        sessions(connection)
+        time.sleep(1)  # the server reports sessions that began before with a delay
+        before = sessions(connection)
+        for number in range(30):
+            with telemetry.root("GET /orders"):
+                connection.execute(sa.text(f"SELECT id AS named_{number} FROM orders WHERE id = 1")).all()
+            telemetry.processor.analyzer.plans.wait(30)
+        time.sleep(1)
+        assert 1 <= sessions(connection) - before <= 4
+    assert 1 <= len(plans(telemetry)) <= 4
