@@ -11,7 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from builders import NOW_NS, make_operation, make_span_context
-from dbsight import safety, statement
+from dbsight import safety, statement, totals
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
 from dbsight.model import CacheEvent, CallSite, Database
@@ -43,7 +43,7 @@ def small(monkeypatch):
         (caches, "MAX_CACHES"),
         (windows, "_MAX_SPANS"),
         (event_metrics, "_MAX_BOUND"),
-        (metrics, "_MAX_BOUND"),
+        (totals, "_MAX_KNOWN"),
         (cache, "CACHE_LIMIT"),
         (cache_metrics, "CAP"),
     ):
@@ -53,7 +53,9 @@ def small(monkeypatch):
     settings = Settings(process_metrics=False, max_windows=BOUND, max_slow_queries=BOUND, max_alerts=BOUND)
     engine = Analyzer(settings, MeterProvider([reader], shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False))
     engine._start_sweeper = lambda: None
-    engine.stats = stats.Stats(max_statements=BOUND, max_slow_queries=BOUND, max_findings=BOUND, max_routes=BOUND)
+    engine.stats = engine.totals.stats = stats.Stats(
+        max_statements=BOUND, max_slow_queries=BOUND, max_findings=BOUND, max_routes=BOUND
+    )
     return engine, reader
 
 
