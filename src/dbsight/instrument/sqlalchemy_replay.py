@@ -141,8 +141,10 @@ class ReplayableCall(StatementCall):
 
     def _left_driver(self, context: Any) -> None:
         super()._left_driver(context)
-        if self.statement.kind == "select" and not context.executemany:
-            parameters = context.parameters
+        if self.statement.kind != "select" or context.executemany or context.isinsert or context.isupdate:
+            return  # a column's default may be selected in the context of an INSERT or UPDATE, whose text that has
+        parameters = getattr(context, "parameters", None)  # unset where such a default is executed by itself
+        if parameters is not None:
             self.replay = Replay(context.engine, context.statement, parameters[0] if parameters else None)
 
     def finish(self, error: BaseException | None = None) -> None:

@@ -139,6 +139,22 @@ def test_nothing_is_kept_of_a_query_while_plans_are_off(sqlite_shop, make_teleme
     assert replays.policy() is None
 
 
+def test_a_default_that_is_selected_for_another_statement_has_no_plan(sqlite_shop, watched):
+    """SQLAlchemy gives its query the context of the INSERT or UPDATE, or one without parameters when it runs alone."""
+    telemetry = watched()
+    latest = sa.select(sa.func.max(sa.text("customer_id"))).select_from(sa.text("orders")).scalar_subquery()
+    key = sa.Column("id", sa.Integer, default=latest, primary_key=True)
+    copies = sa.Table("copies", sa.MetaData(), key, implicit_returning=False)
+    with sqlite_shop.begin() as connection:
+        copies.create(connection)
+        connection.scalar(sa.ColumnDefault(latest))
+        connection.execute(copies.insert(), {})
+    telemetry.processor.analyzer.plans._worker.wait(30)
+    assert plans(telemetry) == []
+    texts = [span.attributes.get(semconv.DB_QUERY_TEXT, "") for span in telemetry.spans()]
+    assert sum(text.lower().startswith("select (select max(customer_id)") for text in texts) == 2, texts
+
+
 def test_values_are_wiped_and_the_engine_is_not_kept_alive(sqlite_shop, watched):
     """After the plan, and where none is asked for."""
     engine = sa.create_engine(sqlite_shop.url, future=True)
