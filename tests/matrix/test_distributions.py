@@ -129,7 +129,10 @@ def test_each_query_is_one_span_with_everything_on_it(distribution, pick, python
         ),
         (
             "whichever comes first",
-            [("?", "the distribution {} wins over others"), ("?", "the configurator {} wins over others")],
+            [
+                ("?", "the distribution {} was selected among several"),
+                ("?", "the configurator {} was selected among several"),
+            ],
         ),
     ],
 )

@@ -43,7 +43,7 @@ def test_one_preset_of_another_role_is_a_table_of_one_line(bench, redis_server):
     done = bench(redis_server.url(), "--preset", "high_performance", "--role", "local", "--seconds", "0.1")
     assert done.exit_code == 0, done.output
     about, _, head, line = done.output.rstrip().split("\n")
-    assert about == "32 threads, role local, a connection kept for 2.00 ms, 0.1 s each"
+    assert about == "32 threads, role local, connections held for 2.00 ms, 0.1 s per preset"
     assert head.split("  ")[0] == "preset"
     assert line.startswith("high_performance")
     assert " of 10 " in line

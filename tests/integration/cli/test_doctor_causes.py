@@ -60,11 +60,11 @@ def alone(**environ):
         ),
         (
             {"OTEL_PYTHON_DISTRO": "nobodys"},
-            ("distribution", "✘", "no distribution of OpenTelemetry is found"),
+            ("distribution", "✘", "no OpenTelemetry distribution found"),
         ),
         (
             {"OTEL_PYTHON_CONFIGURATOR": "nobodys"},
-            ("distribution", "✘", "no configurator of OpenTelemetry is found"),
+            ("distribution", "✘", "no OpenTelemetry configurator found"),
         ),
         (
             {"OTEL_DBSIGHT_N_PLUS_ONE_THRESHOLD": "many"},
@@ -155,7 +155,7 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
         pytest.param(
             TWICE,
             {},
-            [("twice", "✘", "instrumented twice: SQLAlchemyInstrumentor"), ("spans", "✔", "1 query seen")],
+            [("twice", "✘", "instrumented twice: SQLAlchemyInstrumentor"), ("spans", "✔", "1 query captured")],
             id="double instrumentation",
         ),
         pytest.param(
@@ -179,7 +179,7 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
         pytest.param(
             QUERY,
             {"OTEL_TRACES_SAMPLER": "always_off"},
-            [("sampler", "✘", "the sampler AlwaysOff"), ("spans", "✔", "1 query seen")],
+            [("sampler", "✘", "the sampler AlwaysOff"), ("spans", "✔", "1 query captured")],
             id="sampler",
         ),
         pytest.param(

@@ -305,7 +305,7 @@ def test_detects_the_eager_loads_of_looped_parents_as_part_of_their_loop(watch):
     (found,) = watch(one_by_one)
     assert (found.relationship, found.count) == (None, 8)
     assert found.line.endswith("# the line")
-    assert found.description.endswith(" Each ran its eager loads again (Cart.items): 8 queries more.")
+    assert found.description.endswith(" Each ran its eager loads again (Cart.items): 8 more queries.")
     assert watch(at_once) == []
 
 
@@ -320,7 +320,7 @@ def test_detects_the_query_of_a_subclass_as_part_of_its_loop(watch):
         session.scalars(select(Event)).all()
 
     (found,) = watch(one_by_one)
-    assert (found.count, found.description.endswith("(Talk): 8 queries more.")) == (8, True)
+    assert (found.count, found.description.endswith("(Talk): 8 more queries.")) == (8, True)
     assert watch(at_once) == []
 
 

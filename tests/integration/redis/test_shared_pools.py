@@ -199,7 +199,7 @@ def test_a_pool_of_another_size_than_its_role_is_found(registry, redis_server, w
     client.ping()
     (found,) = examiner.examine(analyzer.snapshot())
     assert (found.severity, found.current_value, found.threshold) == (severity, most, 10)
-    assert f"1 pool may hold {most} connections; the settings give the role master 10" in found.description
+    assert f"1 pool may hold {most} connections; the role master is configured for 10" in found.description
     del client
     registry.close()
     gc.collect()
