@@ -25,6 +25,9 @@ MAX_TEXTS = 500
 KEY_VALUE = frozenset({"redis", "valkey", "memcached", "dragonfly"})
 """Systems that have commands and keys instead of queries and tables."""
 
+OTHER_WORK = 0.05
+"""s; a longer pause between two writes is more than a commit takes."""
+
 LOADED_ONCE = frozenset({"lazy", "deferred", "inherited"})
 """ORM loads that are kept on an object: each execution is for another object, so the parameters differ."""
 
@@ -104,6 +107,11 @@ class Repetition:
             site is not None and (site is first or (site.line == first.line and site.file == first.file))
             for site in (operation.call_site for operation in self.operations)
         )
+
+    @property
+    def between_other_work(self) -> bool:
+        """Whether each waits for something else, such as a call of another service, which takes 95 % of the time."""
+        return self.duration < 0.05 * self.span and median(self.gaps()) > OTHER_WORK
 
     def gaps(self) -> list[float]:
         """Seconds between the end of one execution and the start of the next; negative where they overlapped."""

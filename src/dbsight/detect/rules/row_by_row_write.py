@@ -47,7 +47,7 @@ class RowByRowWrite(WindowRule):
     Severity:
         error: 10 or more writes that take 100 ms, or 20 % of the unit of work.
         warning: ``row_by_row_write_threshold`` (5) or more writes.
-        info: Writes more than 1 s apart, and fewer than 20 that take less than 25 ms and 0.5 % of the unit of work.
+        info: Writes over 1 s apart; or over 50 ms apart that take less than 5 % of the time; or fewer than 20 of 25 ms.
 
     Not reported:
         ``executemany``, ``VALUES`` with many rows, a single ORM flush that the database or driver cannot batch, flushes
@@ -144,7 +144,7 @@ def _row_by_row(operations: Sequence[Operation], threshold: int) -> bool:
 
 
 def _severity(cases: Sequence[Repetition], count: int, total: float, window: float, threshold: int) -> Severity:
-    if all(case.slow_paced for case in cases):
+    if all(case.slow_paced or case.between_other_work for case in cases):
         return "info"
     if is_negligible(count, total, window):
         return "info"

@@ -1,10 +1,12 @@
 """Repetitions of writes, and of reads that follow them, that are right."""
 
 import contextlib
+import http.client
+import http.server
 import threading
 import time
 
-from sqlalchemy import create_engine, delete, insert, select, text, update
+from sqlalchemy import create_engine, delete, event, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -39,6 +41,23 @@ def one_flush_of_three_thousand_objects(session):
     """Whose keys the database makes, if it can return them."""
     session.add_all(Cart(id=1000 + number, items=[Item(id=10_000 + number)]) for number in range(3000))
     session.flush()
+
+
+@right()
+def one_flush_of_three_thousand_objects_on_a_slow_database(session):
+    """Whatever the driver makes of it, a millisecond a statement."""
+    engine = session.get_bind()
+    session.connection()
+
+    def slow(*_):
+        time.sleep(0.001)
+
+    event.listen(engine, "before_cursor_execute", slow)
+    try:
+        session.add_all(Item(cart_id=1) for _ in range(3000))
+        session.flush()
+    finally:
+        event.remove(engine, "before_cursor_execute", slow)
 
 
 @right()
@@ -92,6 +111,45 @@ def statements_for_many_rows(session):
     """Each writes more than one row."""
     for status in ("open", "sent") * 3:
         session.execute(update(Order).where(Order.status == status).values(note=status))
+
+
+@right()
+def an_update_after_each_call_of_a_service(session):
+    """The job is marked as soon as it was delivered: the next delivery may fail."""
+    with answering() as address:
+        for number in session.scalars(select(Job.id)).all()[:12]:
+            connection = http.client.HTTPConnection(*address, timeout=10)
+            connection.request("POST", f"/jobs/{number}")
+            assert connection.getresponse().read() == b"done"
+            connection.close()
+            session.execute(update(Job).where(Job.id == number).values(state="delivered"))
+            session.commit()
+
+
+@contextlib.contextmanager
+def answering():
+    """The address of an HTTP server that takes 70 ms for each request."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            time.sleep(0.07)
+            self.send_response(200)
+            self.send_header("Content-Length", "4")
+            self.end_headers()
+            self.wfile.write(b"done")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_address
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 # -- Reads after writes -------------------------------------------------------------------------------------------
