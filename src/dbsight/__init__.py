@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dbsight.plans.explain import explain
     from dbsight.plans.issues import ExplainAnalyzer
     from dbsight.processor import DbsightSpanProcessor
+    from dbsight.profiler import PerformanceMonitor, QueryProfiler, measure, measurements, profile
     from dbsight.redis_pools import SharedPoolRegistry, redis_pool
     from dbsight.scope import allow
     from dbsight.version import __version__
@@ -57,9 +58,11 @@ _HOMES = {
     "ExplainError": "dbsight.plans.errors",
     "ExplainRefusedError": "dbsight.plans.errors",
     "LockInstrumentor": "dbsight.instrument.locks",
+    "PerformanceMonitor": "dbsight.profiler",
     "PerformanceStats": "dbsight.facade",
     "PerformanceThresholds": "dbsight.facade",
     "PsycopgPoolInstrumentor": "dbsight.instrument.pools.psycopg",
+    "QueryProfiler": "dbsight.profiler",
     "QueryStats": "dbsight.facade",
     "QueryType": "dbsight.facade",
     "Recommendation": "dbsight.model",
@@ -80,9 +83,12 @@ _HOMES = {
     "get_pool_info": "dbsight.facade",
     "get_process_memory": "dbsight.facade",
     "lock_stats": "dbsight.facade",
+    "measure": "dbsight.profiler",
+    "measurements": "dbsight.profiler",
     "metrics": "dbsight.facade",
     "on_alert": "dbsight.facade",
     "pool_stats": "dbsight.facade",
+    "profile": "dbsight.profiler",
     "record_query": "dbsight.instrument.recorded",
     "redis_pool": "dbsight.redis_pools",
     "reset": "dbsight.facade",
@@ -101,9 +107,11 @@ __all__ = [
     "ExplainError",
     "ExplainRefusedError",
     "LockInstrumentor",
+    "PerformanceMonitor",
     "PerformanceStats",
     "PerformanceThresholds",
     "PsycopgPoolInstrumentor",
+    "QueryProfiler",
     "QueryStats",
     "QueryType",
     "Recommendation",
@@ -124,9 +132,12 @@ __all__ = [
     "get_pool_info",
     "get_process_memory",
     "lock_stats",
+    "measure",
+    "measurements",
     "metrics",
     "on_alert",
     "pool_stats",
+    "profile",
     "record_query",
     "redis_pool",
     "reset",

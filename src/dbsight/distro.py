@@ -238,6 +238,15 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
             # It began with other settings, and so did what is kept of the statements that it saw.
             _runtime.processor.analyzer.use(chosen)
             statement.clear()
+    instrument_libraries()
+
+
+@guard
+def instrument_libraries() -> None:
+    """Instrument the libraries that are installed and not disabled; those that are instrumented already stay so."""
+    chosen = config.current()
+    if not chosen.enabled or chosen.surroundings.sdk_disabled or _is_sub_interpreter():
+        return
     for library, ours in INSTRUMENTORS.values():
         missing = ours.requires and importlib.util.find_spec(library) is None
         if missing or library in chosen.surroundings.disabled_instrumentations:

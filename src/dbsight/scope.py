@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from opentelemetry import context as context_api
@@ -50,6 +50,39 @@ allowed: Callable[[], frozenset[str]] = _allowed.get
 
 allowing: Callable[[], tuple[frozenset[str], ...]] = _allowing.get
 """The sets that these are made of, the outermost first."""
+
+
+_profiles: ContextVar[tuple[Any, ...]] = ContextVar("dbsight_profiles", default=())
+
+profiles: Callable[[], tuple[Any, ...]] = _profiles.get
+"""The profiles that are open here, outermost first."""
+
+profiling = 0
+"""How many profiles are open in the process; without any, no query asks for ``profiles``."""
+
+
+def profile(profile: Any) -> None:
+    """Have queries that begin here reported to ``profile``."""
+    global profiling  # noqa: PLW0603 - read for every query, without a call
+    _profiles.set((*_profiles.get(), profile))
+    profiling += 1
+
+
+def stop_profiling(profile: Any) -> None:
+    """Undo ``profile``, also in another context than it was entered in."""
+    global profiling  # noqa: PLW0603 - as above
+    open_here = list(_profiles.get())
+    if profile in open_here:
+        open_here.reverse()
+        open_here.remove(profile)  # the innermost
+        open_here.reverse()
+        _profiles.set(tuple(open_here))
+    profiling -= 1
+
+
+def carry_profiles(open_profiles: tuple[Any, ...]) -> Token[tuple[Any, ...]]:
+    """Report queries that begin in this thread to profiles that were opened in another one; gives the token to undo."""
+    return _profiles.set(open_profiles)
 
 
 def enter(open_window: Any, carried: Any, allowing: tuple[frozenset[str], ...]) -> list[tuple[ContextVar[Any], Any]]:

@@ -83,6 +83,12 @@ FINDINGS_COUNT: Final = "dbsight.findings.count"
 FINDINGS_RULES: Final = "dbsight.findings.rules"  # string[]
 FINDINGS_MAX_SEVERITY: Final = "dbsight.findings.max_severity"
 
+PROFILE_SPAN: Final = "dbsight.profile"
+"""Name of the INTERNAL span around a profiled block."""
+
+OPERATION: Final = "operation"  # name given to dbsight.measure()
+METRIC_MEASURED: Final = "dbsight.operation.duration"  # histogram, s
+
 WINDOW_SPAN: Final = "dbsight.window"
 """Name of the INTERNAL span that is the root of queries outside any span."""
 
@@ -187,6 +193,7 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_RETURNED_ROWS: (DB_SYSTEM_NAME, DB_QUERY_SUMMARY, DB_NAMESPACE, SERVER_ADDRESS, SERVER_PORT),
     METRIC_QUERIES: (DB_SYSTEM_NAME, QUERY_TYPE, QUERY_CLASS),
     METRIC_FINDINGS: (FINDING_RULE, FINDING_SEVERITY, FINDING_CATEGORY),
+    METRIC_MEASURED: (OPERATION,),
     METRIC_ALERTS: (ALERT_METRIC, ALERT_SEVERITY),
     METRIC_REQUEST_QUERIES: (HTTP_ROUTE,),
     METRIC_CONNECTION_COUNT: (POOL_NAME, CONNECTION_STATE, POOL_ROLE),

@@ -49,12 +49,13 @@ class ExternalSpan:
         settings: Of the analyzer.
     """
 
-    __slots__ = ("_lock", "_made", "_recorded", "_waiting", "operation", "settings", "span")
+    __slots__ = ("_lock", "_made", "_recorded", "_waiting", "operation", "profiles", "settings", "span")
 
     def __init__(self, span: ReadableSpan, operation: Operation, settings: Settings) -> None:
         self.span = span
         self.operation = operation
         self.settings = settings
+        self.profiles = scope.profiles() if scope.profiling else ()
         self._recorded = False
         self._lock = threading.Lock()
         self._made: ReadableSpan | None = None
@@ -93,6 +94,8 @@ class ExternalSpan:
             with record._lock:
                 record._made = made
                 waiting, record._waiting = record._waiting, ()
+            for profile in record.profiles:
+                profile.add(record.operation)
             for hand_on in waiting:
                 try:
                     hand_on(made)

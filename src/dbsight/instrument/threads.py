@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dbsight.recording import OpenWindow
 
 _CARRIED: Final = "_dbsight_carried"
+_PROFILES: Final = "_dbsight_profiles"
 
 _patches: Final = Patches()
 _users: Final[list[Patches]] = []
@@ -132,8 +133,8 @@ class _Submitted:
 
     __slots__ = ("fn",)
 
-    def __init__(self, carried: CarriedRoot, fn: Callable[..., Any]) -> None:
-        self.fn = functools.partial(_run, carried, fn)
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
 
     def returned(self, _: Any) -> None:
         """It waits for a worker, or runs already."""
@@ -143,11 +144,27 @@ class _Submitted:
 
 def _submitting(_: Any, fn: Callable[..., Any]) -> _Submitted | None:
     carried = _here()
-    return None if carried is None else _Submitted(carried, fn)
+    profiles = scope.profiles() if scope.profiling else ()
+    if carried is None and not profiles:
+        return None
+    if profiles:
+        fn = functools.partial(_profiled, profiles, fn)
+    return _Submitted(fn if carried is None else functools.partial(_run, carried, fn))
+
+
+def _profiled(profiles: tuple[Any, ...], function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+    """Run a submitted function for the profiles that it was submitted in; the worker serves others afterwards."""
+    token = scope.carry_profiles(profiles)
+    try:
+        return function(*arguments, **named)
+    finally:
+        token.var.reset(token)
 
 
 def _starting(thread: threading.Thread) -> None:
     """A thread that a request waits for is part of it; a daemon outlives it, and a pool's worker serves others."""
+    if scope.profiling and scope.profiles() and not _is_a_worker(thread):
+        thread.__dict__[_PROFILES] = scope.profiles()
     window = scope.window.get()
     if window is None or not window.request or thread.daemon or _is_a_worker(thread):
         return
@@ -162,6 +179,9 @@ def _is_a_worker(thread: threading.Thread) -> bool:
 
 
 def _running(thread: threading.Thread) -> _Entered | None:
+    profiles = thread.__dict__.pop(_PROFILES, None)
+    if profiles:
+        scope.carry_profiles(profiles)  # for as long as the thread lives
     carried = thread.__dict__.pop(_CARRIED, None)
     return None if carried is None else _enter(carried)
 

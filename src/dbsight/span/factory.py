@@ -197,6 +197,8 @@ class SpanFactory:
         Returns:
             Whether it is watched at all; False while instrumentation is suppressed, and where it could go nowhere.
         """
+        if scope.profiling:
+            record.profiles = scope.profiles()
         current = scope.current_context()
         window = scope.window.get()
         if window is not None:

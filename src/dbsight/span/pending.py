@@ -52,6 +52,7 @@ class PendingQuery:
         parameters_hash: Salted hash of the bound values.
         values: The same of each one, where the statement's limit or its kind makes them matter.
         extra: Attributes that hardly any other has.
+        profiles: The profiles that were open when it began.
         over: Its last driver call returned.
         own_span: No other instrumentation makes its span.
     """
@@ -80,6 +81,7 @@ class PendingQuery:
     error_type: str | None
     error_code: str | None
     extra: Mapping[str, Any] | None
+    profiles: tuple[Any, ...]
     over: bool
     own_span: bool
 
@@ -103,6 +105,7 @@ class PendingQuery:
         "parent",
         "pool",
         "pool_wait",
+        "profiles",
         "queue",
         "rows",
         "start_ns",
@@ -118,6 +121,7 @@ class PendingQuery:
         self.end_ns = self.thread = self.batch_size = 0
         self.duration = self.pool_wait = 0.0
         self.allowed = _NOTHING
+        self.profiles = ()
         self.over = False
         self.own_span = True
 
@@ -213,6 +217,8 @@ class PendingQuery:
                         built.append(span)
                 else:
                     record.settle(operation, verdict)
+                for profile in record.profiles:
+                    profile.add(operation, record.extra)
             except Exception:
                 failed("span.flush_all")
         if built and latest is not None:
