@@ -4,8 +4,7 @@
 file in the working directory set, as the application there would read it; with ``--check`` it writes nothing and fails
 when the file is stale.
 
-Metrics are named as Prometheus names those that it gets over OTLP. One rule waits for its metric,
-``dbsight.health.status``: ``DbHealthCheckFailed``.
+Metrics are named as Prometheus names those that it gets over OTLP.
 """
 # ruff: noqa: INP001 - a program beside the configurations, not a package
 
@@ -323,6 +322,13 @@ def others(limits: Settings) -> tuple[Alert, ...]:
             "warning",
             f"{grown('dbsight_self_dropped_total', '15m', by='job, dbsight_reason')} > 0",
             "dbsight did not remember everything of {{ $labels.job }}: {{ $labels.dbsight_reason }}",
+        ),
+        Alert(
+            "DbHealthCheckFailed",
+            "error",
+            "min by (job, component) (dbsight_health_status_ratio) == 0",
+            "The health check of {{ $labels.component }} in {{ $labels.job }} fails",
+            lasting="1m",
         ),
         Alert(
             "DbsightErrors",

@@ -20,7 +20,7 @@ LAYERS = (
     ("processor",),
     ("exit_report", "sigterm"),
     ("distro",),
-    ("facade", "redis_pools", "profiler", "bench", "serve"),
+    ("facade", "health", "redis_pools", "profiler", "bench", "serve"),
     ("pytest_plugin", "cli"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

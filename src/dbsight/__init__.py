@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         reset,
         stats,
     )
+    from dbsight.health import Health, Healthz, WSGIHealthz, health_check
     from dbsight.instrument.caches import CacheInstrumentor, watch_cache
     from dbsight.instrument.locks import LockInstrumentor
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
@@ -57,6 +58,8 @@ _HOMES = {
     "ExplainAnalyzer": "dbsight.plans.issues",
     "ExplainError": "dbsight.plans.errors",
     "ExplainRefusedError": "dbsight.plans.errors",
+    "Health": "dbsight.health",
+    "Healthz": "dbsight.health",
     "LockInstrumentor": "dbsight.instrument.locks",
     "PerformanceMonitor": "dbsight.profiler",
     "PerformanceStats": "dbsight.facade",
@@ -72,6 +75,7 @@ _HOMES = {
     "SharedPoolRegistry": "dbsight.redis_pools",
     "SlowQueryRecord": "dbsight.facade",
     "ValkeyInstrumentor": "dbsight.instrument.redis",
+    "WSGIHealthz": "dbsight.health",
     "__version__": "dbsight.version",
     "advise_index": "dbsight.plans.advice",
     "allow": "dbsight.scope",
@@ -82,6 +86,7 @@ _HOMES = {
     "get_pool_count": "dbsight.facade",
     "get_pool_info": "dbsight.facade",
     "get_process_memory": "dbsight.facade",
+    "health_check": "dbsight.health",
     "lock_stats": "dbsight.facade",
     "measure": "dbsight.profiler",
     "measurements": "dbsight.profiler",
@@ -106,6 +111,8 @@ __all__ = [
     "ExplainAnalyzer",
     "ExplainError",
     "ExplainRefusedError",
+    "Health",
+    "Healthz",
     "LockInstrumentor",
     "PerformanceMonitor",
     "PerformanceStats",
@@ -121,6 +128,7 @@ __all__ = [
     "SharedPoolRegistry",
     "SlowQueryRecord",
     "ValkeyInstrumentor",
+    "WSGIHealthz",
     "__version__",
     "advise_index",
     "allow",
@@ -131,6 +139,7 @@ __all__ = [
     "get_pool_count",
     "get_pool_info",
     "get_process_memory",
+    "health_check",
     "lock_stats",
     "measure",
     "measurements",

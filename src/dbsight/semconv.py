@@ -87,6 +87,8 @@ PROFILE_SPAN: Final = "dbsight.profile"
 """Name of the INTERNAL span around a profiled block."""
 
 OPERATION: Final = "operation"  # name given to dbsight.measure()
+COMPONENT: Final = "component"  # name given to dbsight.health_check()
+METRIC_HEALTH: Final = "dbsight.health.status"  # observable gauge, 1
 METRIC_MEASURED: Final = "dbsight.operation.duration"  # histogram, s
 
 WINDOW_SPAN: Final = "dbsight.window"
@@ -194,6 +196,7 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_QUERIES: (DB_SYSTEM_NAME, QUERY_TYPE, QUERY_CLASS),
     METRIC_FINDINGS: (FINDING_RULE, FINDING_SEVERITY, FINDING_CATEGORY),
     METRIC_MEASURED: (OPERATION,),
+    METRIC_HEALTH: (COMPONENT,),
     METRIC_ALERTS: (ALERT_METRIC, ALERT_SEVERITY),
     METRIC_REQUEST_QUERIES: (HTTP_ROUTE,),
     METRIC_CONNECTION_COUNT: (POOL_NAME, CONNECTION_STATE, POOL_ROLE),

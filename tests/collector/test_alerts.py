@@ -147,6 +147,10 @@ CASES = {
         {"process_memory_virtual_bytes": rising(4e6, 900e6)},
     ),
     "DbsightDropped": (once("dbsight_self_dropped_total"), {"dbsight_self_dropped_total": flat(7)}),
+    "DbHealthCheckFailed": (
+        {"dbsight_health_status_ratio": flat(0)},
+        {"dbsight_health_status_ratio": flat(1)},
+    ),
     "DbsightErrors": (once("dbsight_self_errors_total"), {"dbsight_self_errors_total": flat(7)}),
 }
 """Series on which an alert must be firing, and others on which it must not."""
