@@ -177,17 +177,17 @@ class StatementCall(PendingQuery):
         """The driver returned: the query ends if the driver fetched all rows, or there are none."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
+        cursor, context = self._cursor, self._context
+        self._left_driver(context)  # whatever fails afterwards
         try:
-            self._look_at_result()
+            self._look_at_result(cursor, context)
         except Exception:  # a cursor may be anything; the query ran, whatever it says of itself
             failed("sqlalchemy.returned")
         if not self.fetching:
             self.finish()
 
-    def _look_at_result(self) -> None:
+    def _look_at_result(self, cursor: Any, context: Any) -> None:
         """Record the number of rows, and follow a result that is fetched later."""
-        cursor, context = self._cursor, self._context
-        self._left_driver(context)
         if not self.own_span:
             self.claim = upstream_spans.claim(context, self)
         if cursor.description is None:
@@ -205,9 +205,9 @@ class StatementCall(PendingQuery):
         """The driver raised: the query ends."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
+        context = self._context
+        self._left_driver(context)
         try:
-            context = self._context
-            self._left_driver(context)
             if not self.own_span:
                 self.claim = upstream_spans.claim(context, self)
         except Exception:
