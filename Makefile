@@ -4,8 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-REDIS_ARGS ?=
-POOL_ARGS ?=
 
 .PHONY: demo test matrix peers lint types bench clean
 
@@ -38,10 +36,8 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-test  ## what dbsight costs per query, Redis command and checkout; ARGS="--help"
-	$(BIN)/python benchmarks/overhead.py $(ARGS)
-	$(BIN)/python benchmarks/redis_overhead.py $(REDIS_ARGS)
-	$(BIN)/python benchmarks/pools.py $(POOL_ARGS)
+bench: $(VENV)/.installed-test  ## what dbsight costs per query, Redis command, checkout and start; ARGS="--help"
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

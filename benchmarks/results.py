@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
+from variants import WITHOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,7 @@ def added(rounds: list[dict[str, Any]], variant: str) -> dict[str, Any]:
 
 
 def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Everything about one workload: absolute numbers of the baselines, additions and ratios of the others."""
+    """Everything about one workload: absolute numbers of the baselines, additions of the others."""
     variants = list(dict.fromkeys(name for one in rounds for name in one))
     summary: dict[str, Any] = {}
     for variant in variants:
@@ -69,102 +69,147 @@ def summarize(rounds: list[dict[str, Any]]) -> dict[str, Any]:
             summary[variant] = {key: _spread([one[variant][key] for one in rounds]) for key in TIMES}
         else:
             summary[variant] = added(rounds, variant)
-    for variant, numbers in summary.items():
-        if variant in ("none", *BASELINES.values()):
-            continue
-        for other in ("stock", "stock-auto"):
-            if other in summary:
-                numbers[f"to_{other}"] = {key: numbers[key]["median"] / summary[other][key]["median"] for key in TIMES}
     return summary
 
 
-def _number(spread: dict[str, float] | None) -> str:
-    if spread is None:
-        return "-"
-    return f"{spread['median']:.1f} [dim]{spread['min']:.0f}…{spread['max']:.0f}[/dim]"
-
-
-def _ratio(numbers: dict[str, Any], other: str) -> str:
-    return f"{numbers[f'to_{other}']['cpu']:.2f}" if f"to_{other}" in numbers else "-"
-
-
-def workload_table(name: str, summary: dict[str, Any]) -> Table:
-    """The table of one workload."""
-    table = Table(title=f"{name}: added per query (grey: the whole of what it is added to)", title_justify="left")
-    table.add_column("variant")
-    for column in (
-        "CPU µs",
-        "caller µs",
-        "wall µs",
-        "÷ stock",
-        "÷ stock-auto",
-        "spans",
-        "GC / 1000",
-        "metrics ms",
-    ):
-        table.add_column(column, justify="right")
-    for variant, numbers in summary.items():
-        times = [_number(numbers.get(key)) for key in TIMES]
-        if variant in ("none", *BASELINES.values()):
-            table.add_row(f"[dim]{variant}[/dim]", *times, "", "", "", "", "")
-            continue
-        spans = f"{numbers['spans']:.2f}" if "spans" in numbers else "-"
-        collections = f"{numbers['collections']['median']:.0f}"
-        ratios = [_ratio(numbers, other) for other in ("stock", "stock-auto")]
-        table.add_row(variant, *times, *ratios, spans, collections, f"{numbers['metrics']['median']:.1f}")
-    return table
-
-
-def size_table(summaries: dict[str, dict[str, Any]]) -> Table:
-    """The table of memory, for the workloads where it was measured."""
-    table = Table(title="memory, added per query", title_justify="left")
-    table.add_column("workload")
-    table.add_column("variant")
-    for column in ("blocks held until export", "bytes held until export", "peak bytes through export"):
-        table.add_column(column, justify="right")
-    for name, summary in summaries.items():
-        for variant, numbers in summary.items():
-            if "blocks" in numbers:
-                table.add_row(name, variant, *(f"{numbers[key]['median']:.1f}" for key in SIZES))
-    return table
-
-
-def start_table(start: dict[str, dict[str, float]]) -> Table:
-    """The table of start-up: CPU from an empty interpreter to the end of the first query."""
-    table = Table(title="start: CPU to the end of the first query", title_justify="left")
-    table.add_column("variant")
-    table.add_column("ms", justify="right")
-    table.add_column("added ms", justify="right")
-    for variant, numbers in start.items():
-        extra = f"{numbers['added']:.0f}" if "added" in numbers else ""
-        table.add_row(variant, f"{numbers['median']:.0f} [dim]{numbers['min']:.0f}…{numbers['max']:.0f}[/dim]", extra)
-    return table
-
-
-def summarize_start(rounds: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """CPU of starting, ms, by variant, and what it adds to its baseline.
+def summarize_start(rounds: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float]]]:
+    """CPU ms and MB of a start by variant, and what it adds to stock's.
 
     Args:
-        rounds: Per round, seconds by variant.
+        rounds: Per round, ``cpu`` and ``memory`` by variant.
     """
-    result = {}
-    for variant in dict.fromkeys(name for one in rounds for name in one):
-        result[variant] = _spread([one[variant] * 1000 for one in rounds])
-        if variant not in ("none", *BASELINES.values()):
-            result[variant]["added"] = statistics.median(
-                (one[variant] - one[baseline(variant)]) * 1000 for one in rounds
-            )
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for variant in rounds[0] if rounds else ():
+        result[variant] = {key: _spread([one[variant][key] for one in rounds]) for key in ("cpu", "memory")}
+        for key in ("cpu", "memory"):
+            if "stock" in rounds[0]:
+                beyond = [one[variant][key] - one["stock"][key] for one in rounds]
+                result[variant][key]["beyond_stock"] = statistics.median(beyond)
     return result
 
 
-def markdown(summaries: dict[str, dict[str, Any]], variants: Iterable[str]) -> str:
-    """The ratios as the documentation shows them: CPU added, stock = 1.00, one line a workload."""
-    shown = [name for name in variants if any(name in summary for summary in summaries.values())]
-    lines = [
-        f"| workload | stock, µs | {' | '.join(shown)} |",
-        f"|---|--:|{'--:|' * len(shown)}",
+def _rows(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    headings = list(headings)
+    return [
+        f"| {' | '.join(headings)} |",
+        f"|---|{'--:|' * (len(headings) - 1)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
     ]
-    for name, summary in summaries.items():
-        cells = [_ratio(summary[variant], "stock") if variant in summary else "-" for variant in shown]
-        lines.append(f"| {name} | {summary['stock']['cpu']['median']:.0f} | {' | '.join(cells)} |")
+
+
+def _cell(value: float | None, form: str = ".2f") -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _spread_cell(spread: dict[str, float] | None) -> str:
+    return "-" if spread is None else f"{spread['median']:.1f} ({spread['min']:.1f}…{spread['max']:.1f})"
+
+
+def _added(summary: dict[str, Any], variant: str, key: str) -> float | None:
+    numbers = summary.get(variant, {}).get(key)
+    return None if numbers is None else float(numbers["median"])
+
+
+def _over(summary: dict[str, Any], variant: str, other: str, key: str) -> float | None:
+    ours, theirs = _added(summary, variant, key), _added(summary, other, key)
+    return None if ours is None or not theirs else ours / theirs
+
+
+def instructions_over_stock(counts: dict[str, dict[str, float]], name: str) -> float | None:
+    """Instructions that dbsight adds, over those that stock adds; None where they were not counted."""
+    of = {variant: its[name] for variant, its in counts.items() if name in its}
+    if not {"none", "stock", "dbsight"} <= set(of) or of["stock"] == of["none"]:
+        return None
+    return (of["dbsight"] - of["none"]) / (of["stock"] - of["none"])
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """What was measured, as the documentation shows it."""
+    about, counts = report["meta"], report["instructions"]
+    lines = [
+        f"{about['date']}, {about['machine']}, Python {about['python']}; "
+        + ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+        + f". Medians of {about['rounds']} interleaved rounds.",
+        "",
+    ]
+    queries = {name: summary for name, summary in report["workloads"].items() if name != "checkout"}
+    headings = ("added per query", "stock CPU µs", "dbsight CPU µs", "÷ stock", "caller ÷ stock")
+    lines += _rows(
+        (*headings, "instructions ÷ stock", "÷ stock-auto", "÷ ddtrace", "÷ base"),
+        (
+            (
+                name,
+                _cell(_added(of, "stock", "cpu"), ".1f"),
+                _spread_cell(of.get("dbsight", {}).get("cpu")),
+                _cell(_over(of, "dbsight", "stock", "cpu")),
+                _cell(_over(of, "dbsight", "stock", "caller")),
+                _cell(instructions_over_stock(counts, name)),
+                *(_cell(_over(of, "dbsight", other, "cpu")) for other in ("stock-auto", "ddtrace", "base")),
+            )
+            for name, of in queries.items()
+        ),
+    )
+    if checkout := report["workloads"].get("checkout"):
+        whole, watched = _added(checkout, "dbsight", "caller"), _added(checkout, "watched", "caller")
+        records = None if whole is None or watched is None else whole - watched
+        lines += [
+            f"Checkout and return: {_cell(watched)} µs; records of metrics and totals: {_cell(records)} µs more.",
+            "",
+        ]
+    if ratio := recurring(report["workloads"]):
+        lines += [f"A request with an N+1 costs {ratio:.2f} times one with as many queries and no finding.", ""]
+    lines += _rows(
+        ("start", "CPU ms", "beyond stock", "resident MB", "beyond stock"),
+        (
+            (
+                variant,
+                *(
+                    cell
+                    for key, form in (("cpu", ".0f"), ("memory", ".1f"))
+                    for cell in (f"{of[key]['median']:{form}}", f"{of[key].get('beyond_stock', 0):+{form}}")
+                ),
+            )
+            for variant, of in report["start"].items()
+        ),
+    )
+    lines += _rows(
+        ("memory per query", "blocks held", "bytes held", "peak bytes"),
+        (
+            (f"{name}, {variant}", *(f"{numbers[key]['median']:.0f}" for key in SIZES))
+            for name, summary in report["workloads"].items()
+            for variant, numbers in summary.items()
+            if "blocks" in numbers
+        ),
+    )
+    lines += _ablation(report["workloads"], counts)
     return "\n".join(lines)
+
+
+def recurring(summaries: dict[str, Any]) -> float | None:
+    """CPU of a request with an N+1 over that of one without a finding, the program's own included."""
+    totals = []
+    for name in ("nplusone-memory", "core-memory"):
+        program = summaries.get(name, {}).get("none", {}).get("cpu")
+        extra = _added(summaries.get(name, {}), "dbsight", "cpu")
+        if program is None or extra is None:
+            return None
+        totals.append(program["median"] + extra)
+    return totals[0] / totals[1]
+
+
+def _ablation(summaries: dict[str, Any], counts: dict[str, dict[str, float]]) -> list[str]:
+    """What each part costs: dbsight whole less dbsight without it."""
+    rows = []
+    for name, of in summaries.items():
+        for variant in of:
+            if not variant.startswith(WITHOUT):
+                continue
+            part, whole = variant.removeprefix(WITHOUT), _added(of, "dbsight", "cpu")
+            less = _added(of, variant, "cpu")
+            cpu = None if whole is None or less is None else whole - less
+            fewer = None
+            if name in counts.get(variant, {}) and name in counts.get("dbsight", {}):
+                fewer = counts["dbsight"][name] - counts[variant][name]
+            rows.append((f"{name}: {part}", _cell(fewer, ",.0f"), _cell(cpu, ".1f")))
+    return _rows(("what a part costs per query", "instructions", "CPU µs"), rows) if rows else []

@@ -7,6 +7,9 @@
 ``dbsight-driver``  and the driver's instrumentor too, whose spans dbsight suppresses
 ``ddtrace-none``    ddtrace's tracer with a span per request; nothing watches the database
 ``ddtrace``         and ddtrace's database integrations as ``ddtrace-run`` switches them on
+``base``            dbsight of another commit: the driver puts that one first on the path
+``watched``         dbsight's instrumentor without its processor: nobody takes what it records
+``without …``       dbsight without one of its ``PARTS``
 
 All OpenTelemetry variants have the same pipeline: batch processor, OTLP over gRPC, a metric reader. The stock
 SQLAlchemy instrumentor asks for a SQLAlchemy below 2.1 and would otherwise do nothing on 2.1; it is told to skip
@@ -25,7 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-VARIANTS = ("none", "stock", "stock-auto", "dbsight", "dbsight-driver", "ddtrace-none", "ddtrace")
+VARIANTS = ("none", "stock", "stock-auto", "base", "dbsight", "dbsight-driver", "ddtrace-none", "ddtrace", "watched")
+
+WITHOUT = "without "
+"""What precedes the name of a part in the name of a variant."""
+
+PARTS = {
+    # part: a setting that switches it off, or the function that nothing is put in place of
+    "call site": {"OTEL_DBSIGHT_CODE_LOCATION": "off"},
+    "parameters": {"OTEL_DBSIGHT_PARAMETERS": "off"},
+    "pool": "dbsight.instrument.pools.sqlalchemy:PoolWatcher.install",
+    "ORM facts": "dbsight.instrument.sqlalchemy_call:StatementCall._note_orm",
+    "rules": "dbsight.detect.runner:RuleRunner.complete",
+    "totals": "dbsight.monitor.stats:Stats.add_all",
+    "metrics": "dbsight.report.metrics:Metrics.record_all",
+    "span": "dbsight.span.pending:emit",
+    "encoding": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter.export",
+}
+"""What can be left out, one at a time. Without spans there is nothing to encode: ``span`` contains ``encoding``."""
 
 NEVER_MS = "86400000"
 """A day."""
@@ -127,9 +147,62 @@ def _stock(endpoint: str, *, drivers: bool) -> Telemetry:
 
     pipeline = _providers(endpoint)
     SQLAlchemyInstrumentor().instrument(skip_dep_check=True)
+    if find_spec("redis"):
+        from opentelemetry.instrumentation.redis import RedisInstrumentor
+
+        RedisInstrumentor().instrument(skip_dep_check=True)
     if drivers:
         _instrument_drivers()
     return pipeline.telemetry()
+
+
+def _watched(endpoint: str) -> Telemetry:
+    import dbsight
+
+    pipeline = _providers(endpoint)
+    dbsight.SQLAlchemyInstrumentor().instrument()
+    return pipeline.telemetry()
+
+
+def leave_out(part: str) -> None:
+    """Leave one of the ``PARTS`` out; before dbsight is configured.
+
+    Raises:
+        AttributeError: There is no such function any more: the table of parts is out of date.
+    """
+    how = PARTS[part]
+    if isinstance(how, dict):
+        os.environ.update(how)
+        return
+    module, _, path = how.partition(":")
+    *owners, name = path.split(".")
+    owner = import_module(module)
+    for each in owners:
+        owner = getattr(owner, each)
+    getattr(owner, name)
+    instead = _exported if part == "encoding" else _nothing
+    setattr(owner, name, instead)
+
+
+def _nothing(*_args: object, **_kwargs: object) -> None:
+    """What stands in place of a part."""
+
+
+def _exported(*_args: object, **_kwargs: object) -> object:
+    from opentelemetry.sdk.trace.export import SpanExportResult
+
+    return SpanExportResult.SUCCESS
+
+
+def keep_here() -> None:
+    """Encode spans and throw them away in this process: what gRPC's threads do is not the same from run to run."""
+    from opentelemetry.exporter.otlp.proto.grpc import trace_exporter
+
+    def export(_: object, spans: Any) -> object:
+        trace_exporter.encode_spans(spans).SerializeToString()
+        return _exported()
+
+    trace_exporter.OTLPSpanExporter.export = export
 
 
 def _dbsight(endpoint: str, *, drivers: bool) -> Telemetry:
@@ -160,7 +233,7 @@ def _ddtrace(url: str, *, patched: bool) -> Telemetry:
     from ddtrace.trace import tracer
 
     if patched:
-        ddtrace.patch(sqlite3=True, psycopg=True, asyncpg=True)
+        ddtrace.patch(sqlite3=True, psycopg=True, asyncpg=True, redis=True)
     return Telemetry(lambda: tracer.trace("GET /items", span_type="web"), tracer.flush, lambda: None, tracer.shutdown)
 
 
@@ -168,7 +241,7 @@ def install(variant: str, sink: dict[str, int]) -> Telemetry:
     """Instrument this process.
 
     Args:
-        variant: One of ``VARIANTS``.
+        variant: One of ``VARIANTS``, or ``WITHOUT`` and one of ``PARTS``.
         sink: The sink's ports: ``otlp`` and ``agent``.
     """
     # Nothing may be lost: a variant that drops spans would look cheap.
@@ -176,11 +249,16 @@ def install(variant: str, sink: dict[str, int]) -> Telemetry:
     # Batches leave when they are full and when a round is flushed, at no other time.
     os.environ["OTEL_BSP_SCHEDULE_DELAY"] = NEVER_MS
     os.environ["OTEL_METRIC_EXPORT_INTERVAL"] = NEVER_MS
+    os.environ["OTEL_DBSIGHT_REPORT"] = "off"
     endpoint = f"http://127.0.0.1:{sink['otlp']}"
     if variant == "none":
         return _providers(endpoint).telemetry()
     if variant in ("stock", "stock-auto"):
         return _stock(endpoint, drivers=variant == "stock-auto")
-    if variant in ("dbsight", "dbsight-driver"):
+    if variant == "watched":
+        return _watched(endpoint)
+    if variant.startswith(WITHOUT):
+        leave_out(variant.removeprefix(WITHOUT))
+    if variant.startswith(("dbsight", "base", WITHOUT)):
         return _dbsight(endpoint, drivers=variant == "dbsight-driver")
     return _ddtrace(f"http://127.0.0.1:{sink['agent']}", patched=variant == "ddtrace")

@@ -3,7 +3,8 @@
     python benchmarks/workload.py '{"variant": "stock", "workloads": ["core-memory"], "sink": {"otlp": 4317}, ...}'
 
 A request is a span with twenty queries in it, one on each of twenty tables, on one connection (or in one session), each
-reading one row by its primary key: healthy traffic, without a finding.
+reading one row by its primary key: healthy traffic, without a finding. With Redis it is twenty commands, of as many
+kinds of keys, or twenty pipelines of ten; with a pool, twenty checkouts.
 
 Garbage collection stays on, as in production, with Python's thresholds. What exists when the measurement begins is
 collected and frozen, so that no variant pays for the size of the modules that it imported; every round begins with a
@@ -15,9 +16,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import http.client
+import itertools
 import json
 import os
 import sqlite3
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -28,7 +31,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 import tables
-import variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 QUERIES_PER_REQUEST = tables.TABLES
 
 WORKLOADS = {
-    # name: (style, scheme of the SQLAlchemy URL, modules that it needs)
+    # name: (style, scheme of the URL, modules that it needs)
     "core-memory": ("core", "sqlite", ()),
     "core-file": ("core", "sqlite", ()),
     "orm-memory": ("orm", "sqlite", ()),
@@ -47,8 +49,13 @@ WORKLOADS = {
     "orm-psycopg": ("orm", "postgresql+psycopg", ("psycopg",)),
     "async-aiosqlite": ("async", "sqlite+aiosqlite", ("aiosqlite", "greenlet")),
     "async-asyncpg": ("async", "postgresql+asyncpg", ("asyncpg", "greenlet")),
+    "redis-get": ("redis", "redis", ("redis",)),
+    "redis-new-keys": ("redis", "redis", ("redis",)),
+    "redis-pipeline": ("redis", "redis", ("redis",)),
+    "checkout": ("checkout", "sqlite", ()),
 }
-"""``nplusone`` reads the same table twenty times in each request: every one of them has a finding to carry."""
+"""``nplusone`` reads the same table twenty times in each request: every one of them has a finding to carry.
+``redis-new-keys`` never asks for a key again, as where keys are those of sessions or users."""
 
 
 @dataclass
@@ -123,7 +130,51 @@ def _async(name: str, url: str, telemetry: Telemetry) -> Program:
     return Program(lambda count: loop.run_until_complete(requests(count)), close)
 
 
-PROGRAMS = {"core": _core, "nplusone": _core, "orm": _orm, "async": _async}
+def _redis(name: str, url: str, telemetry: Telemetry) -> Program:
+    import redis
+
+    client = redis.Redis.from_url(url)
+    kinds = [f"kind-{chr(ord('a') + number)}" for number in range(QUERIES_PER_REQUEST)]
+    numbers = itertools.count(10_000) if name == "redis-new-keys" else itertools.cycle(range(12))
+
+    def get(kind: str, number: int) -> None:
+        client.get(f"{kind}:{number}")
+
+    def pipeline(kind: str, _: int) -> None:
+        pipe = client.pipeline(transaction=False)
+        for index in range(10):
+            pipe.get(f"{kind}:{index}")
+        pipe.execute()
+
+    send = pipeline if name == "redis-pipeline" else get
+
+    def run(requests: int) -> None:
+        for number in itertools.islice(numbers, requests):
+            with telemetry.request():
+                for kind in kinds:
+                    send(kind, number)
+
+    return Program(run, client.close)
+
+
+def _checkout(_: str, __: str, telemetry: Telemetry) -> Program:
+    engine = sa.create_engine(
+        "sqlite://",
+        poolclass=sa.pool.QueuePool,
+        connect_args={"check_same_thread": False},
+        pool_reset_on_return=None,
+    )
+
+    def run(requests: int) -> None:
+        for _ in range(requests):
+            with telemetry.request():
+                for _ in range(QUERIES_PER_REQUEST):
+                    engine.pool.connect().close()
+
+    return Program(run, engine.dispose)
+
+
+PROGRAMS = {"core": _core, "nplusone": _core, "orm": _orm, "async": _async, "redis": _redis, "checkout": _checkout}
 
 
 def _round(program: Program, telemetry: Telemetry, requests: int) -> dict[str, float]:
@@ -211,27 +262,68 @@ def _measure(name: str, task: dict[str, Any], telemetry: Telemetry) -> dict[str,
     return result
 
 
+def _count(name: str, task: dict[str, Any], telemetry: Telemetry) -> None:
+    """Run one workload under valgrind, which counts from here to here, and dumps what it counted."""
+    program = PROGRAMS[WORKLOADS[name][0]](name, task["urls"].get(name, ""), telemetry)
+    program.run(task["warmup"])
+    telemetry.flush()
+    gc.collect()
+    gc.freeze()
+    _valgrind("--instr=on")
+    program.run(task["requests"])
+    telemetry.flush()
+    _valgrind("--instr=off")
+    _valgrind(f"--dump={name}")
+    program.close()
+
+
+def _valgrind(what: str) -> None:
+    subprocess.run(["callgrind_control", what, str(os.getpid())], stdout=subprocess.DEVNULL, check=True)
+
+
+def _start(task: dict[str, Any]) -> dict[str, float]:
+    """Start as a program does: instrument, unless ``opentelemetry-instrument`` did, and send a first query."""
+    if not task["instrumented"]:
+        import variants
+
+        variants.install(task["variant"], task["sink"])
+    with sa.create_engine("sqlite://").connect() as connection:
+        connection.execute(sa.text("SELECT 1")).one()
+    cpu = time.process_time()
+    import psutil  # what it adds is in all variants
+
+    return {"cpu": cpu * 1e3, "memory": psutil.Process().memory_info().rss / 2**20}
+
+
 def main(task: dict[str, Any]) -> dict[str, Any]:
     """Run one task.
 
     Args:
-        task: ``variant``; ``workloads`` and their database ``urls``; the ports of the ``sink``; ``core`` to be pinned
-            to, or None; ``warmup`` and ``requests`` (a round) and ``rounds`` of each workload; ``allocations``: the
-            workloads where memory is measured too.
+        task: ``do``: "measure", "count" instructions or "start"; ``variant``; ``workloads`` and their database
+            ``urls``; the ports of the ``sink``; ``core`` to be pinned to, or None; ``warmup`` and ``requests`` (a
+            round) and ``rounds`` of each workload; ``allocations``: the workloads where memory is measured too;
+            ``instrumented``: it is already.
 
     Returns:
-        ``start``: CPU seconds from the start of the interpreter to the end of the first query; ``workloads``: the
-        measurements of each by name, where what arrived in the sink is counted per query.
+        Measured: by workload, where what arrived in the sink is counted per query. Counted: nothing, the numbers are in
+        valgrind's files. Started: ``cpu`` ms from the start of the interpreter to the end of the first query, and
+        ``memory``, resident MB.
     """
+    if task["do"] == "start":
+        return _start(task)
+    import variants
+
+    counting = task["do"] == "count"
+    if counting:
+        variants.keep_here()
     telemetry = variants.install(task["variant"], task["sink"])
-    engine = sa.create_engine("sqlite://")
-    with telemetry.request(), engine.connect() as connection:
-        connection.execute(sa.text("SELECT 1")).one()
-    start = time.process_time()
-    engine.dispose()
-    measured = {name: _measure(name, task, telemetry) for name in task["workloads"]}
-    telemetry.shutdown()
-    return {"start": start, "workloads": measured}
+    if counting and "dbsight.span.attributes" in sys.modules:
+        # Under valgrind everything is slow: the attributes of slow fetches would be added.
+        sys.modules["dbsight.span.attributes"].FETCH_TIME_SHOWN = 3600
+    measured = {name: (_count if counting else _measure)(name, task, telemetry) for name in task["workloads"]}
+    if not counting:
+        telemetry.shutdown()
+    return measured
 
 
 if __name__ == "__main__":
@@ -239,3 +331,5 @@ if __name__ == "__main__":
     if task["core"] is not None:
         os.sched_setaffinity(0, {task["core"]})
     print(json.dumps(main(task)), flush=True)
+    if task["do"] == "count":
+        os._exit(0)  # what a process does at its end takes minutes under valgrind

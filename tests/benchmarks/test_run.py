@@ -1,0 +1,99 @@
+"""The benchmark runs and reports what it promises; how fast anything is, is not judged here."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+VARIANTS = ("none", "stock", "dbsight")
+
+
+def parts():
+    """The parts that can be left out, from the source: the benchmarks are programs, not modules of the tests."""
+    module = ast.parse((BENCHMARKS / "variants.py").read_text())
+    (value,) = (
+        node.value
+        for node in module.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "PARTS"
+    )
+    return ast.literal_eval(value)
+
+
+@pytest.fixture(scope="module")
+def run(redis_server, tmp_path_factory):
+    """One tiny round: what was printed, and the report."""
+    file = tmp_path_factory.mktemp("bench") / "bench.json"
+    options = ["--rounds", "1", "--repeats", "1", "--requests", "3", "--no-instructions", "--json", str(file)]
+    for workload in ("core-memory", "redis-get", "redis-pipeline", "checkout"):
+        options += ["--workload", workload]
+    for variant in (*VARIANTS, "watched"):
+        options += ["--variant", variant]
+    command = [sys.executable, str(BENCHMARKS / "run.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(file.read_text())
+
+
+def test_cpu_of_all_threads_and_of_the_caller_is_reported_of_each_variant(run):
+    """Queries, commands, pipelines and checkouts: median, smallest and largest."""
+    _, report = run
+    assert list(report["workloads"]) == ["core-memory", "redis-get", "redis-pipeline", "checkout"]
+    for summary in report["workloads"].values():
+        for variant in VARIANTS:
+            assert {"cpu", "caller", "wall"} <= set(summary[variant])
+            assert set(summary[variant]["cpu"]) == {"median", "min", "max"}
+        assert summary["none"]["cpu"]["median"] > 0
+    assert "watched" in report["workloads"]["checkout"]
+
+
+def test_every_span_arrives_in_the_sink(run):
+    """A span a query or command or pipeline, and upstream's for each checkout of a request: nothing was dropped."""
+    _, report = run
+    spans = {
+        name: {variant: round(report["workloads"][name][variant]["spans"], 3) for variant in VARIANTS[1:]}
+        for name in ("core-memory", "redis-get", "redis-pipeline")
+    }
+    assert spans == {
+        "core-memory": {"stock": 1.05, "dbsight": 1},
+        "redis-get": {"stock": 1, "dbsight": 1},
+        "redis-pipeline": {"stock": 1, "dbsight": 1},
+    }
+
+
+def test_memory_and_start_are_reported(run):
+    """What a query keeps until it is exported, and CPU and memory of a start."""
+    _, report = run
+    summary = report["workloads"]["core-memory"]
+    assert all({"blocks", "held_bytes", "peak_bytes"} <= set(summary[variant]) for variant in VARIANTS[1:])
+    assert all(report["start"][variant][key]["median"] > 0 for variant in VARIANTS for key in ("cpu", "memory"))
+
+
+def test_the_tables_of_the_page_are_printed(run):
+    """A row a workload, the checkout, the start."""
+    told, _ = run
+    rows = [line.split("|")[1].strip() for line in told.splitlines() if line.startswith("| ")]
+    assert [row for row in rows if row in ("core-memory", "redis-get", "redis-pipeline", *VARIANTS)] == [
+        *("core-memory", "redis-get", "redis-pipeline"),
+        *VARIANTS,
+    ]
+    assert "Checkout and return: " in told
+
+
+@pytest.mark.parametrize("part", parts())
+def test_a_part_that_is_left_out_exists(part):
+    """The setting or the function that the ablation switches off, by the name that it has today."""
+    how = parts()[part]
+    if isinstance(how, dict):
+        settings = importlib.import_module("dbsight.config.settings")
+        assert all(hasattr(settings.Settings, name.removeprefix("OTEL_DBSIGHT_").lower()) for name in how)
+        return
+    module, _, path = how.partition(":")
+    found = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    assert callable(found)
