@@ -248,7 +248,7 @@ class Bench:
         for file in directory.glob(f"{out.name}*"):
             text = file.read_text(errors="replace")
             why = re.search(r"^desc: Trigger: .*?(\S+)$", text, re.MULTILINE)
-            total = re.search(r"^(?:summary|totals): (\d+)", text, re.MULTILINE)
+            total = re.search(r"^totals: (\d+)", text, re.MULTILINE)
             if why and total and why[1] in names:
                 found[why[1]] = int(total[1]) / requests / workload.QUERIES_PER_REQUEST
         return found

@@ -25,7 +25,7 @@ def parts():
 
 
 @pytest.fixture(scope="module")
-def run(redis_server, tmp_path_factory):
+def run(redis_process, tmp_path_factory):
     """One tiny round: what was printed, and the report."""
     file = tmp_path_factory.mktemp("bench") / "bench.json"
     options = ["--rounds", "1", "--repeats", "1", "--requests", "3", "--no-instructions", "--json", str(file)]
