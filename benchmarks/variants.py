@@ -40,8 +40,8 @@ PARTS = {
     "pool": "dbsight.instrument.pools.sqlalchemy:PoolWatcher.install",
     "ORM facts": "dbsight.instrument.sqlalchemy_call:StatementCall._note_orm",
     "rules": "dbsight.detect.runner:RuleRunner.complete",
-    "totals": "dbsight.monitor.stats:Stats.add_all",
-    "metrics": "dbsight.report.metrics:Metrics.record_all",
+    "totals": "dbsight.monitor.stats:StatementRecord.take",
+    "metrics": "dbsight.report.metrics:OperationSeries.record",
     "span": "dbsight.span.pending:emit",
     "encoding": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter.export",
 }
