@@ -30,7 +30,7 @@ PICKS = {
     "whichever comes first": (None, None),
 }
 NOT_TAKEN = re.compile(r"Configuration of \w+ not loaded(, configurator already loaded| because dbsight is set by .*)$")
-NAMES = re.compile(r"\b(dbsight|distro|configurator)\b(?= wins)")
+NAMES = re.compile(r"\b(dbsight|distro|configurator)\b(?= was selected)")
 UPSTREAM = "opentelemetry.instrumentation.sqlalchemy"
 
 pytestmark = pytest.mark.slow
