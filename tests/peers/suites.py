@@ -290,7 +290,7 @@ UNTESTED = {
     "available. SQLAlchemy's dialect suite runs through psycopg, and the contract tests of connection "
     "pools in `tests/integration/pools` cover psycopg_pool.",
     "redis-py's `test_interrupted_command`": "it allows a thread 0.1 s to end, and aborts the whole session when "
-    "that is not enough, as on a busy machine. It passes with dbsight on an idle one.",
+    "that is not enough, as on a busy machine. Run alone, it passes with dbsight.",
     "redis-py's tests of clusters, sentinels, TLS and modules": "they need several servers.",
 }
 """Libraries whose suites are not run, and why."""
