@@ -249,6 +249,8 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
     verdict.said = watched.said if watched.swallowed else []
     if suite.calls and not watched.operations:
         verdict.trouble = "dbsight saw no operation"
+    if not verdict.compared:
+        verdict.trouble = "no test passes without dbsight"
     listed = comparison.known(suite.name)
     for node in broken:
         if any(comparison.matches(entry, node) for entry in listed):
