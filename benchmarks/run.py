@@ -226,6 +226,8 @@ class Bench:
             endpoint = f"http://127.0.0.1:{whole['sink']['otlp']}"
             environment |= {"PYTHONHASHSEED": "0", "OTEL_DBSIGHT_REPORT": "off"}
             environment |= {"OTEL_SERVICE_NAME": "benchmark", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
+            # Else instrumentations of other libraries, which the stock program does not load, would count.
+            environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = ",".join(others())
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if done.returncode:
             sys.exit(f"{variant} failed:\n{done.stderr}")
@@ -252,6 +254,13 @@ class Bench:
             if why and total and why[1] in names:
                 found[why[1]] = int(total[1]) / requests / workload.QUERIES_PER_REQUEST
         return found
+
+
+def others() -> list[str]:
+    """The instrumentations of this environment that are neither dbsight's nor of the libraries that it instruments."""
+    names = {entry.name for entry in importlib.metadata.entry_points(group="opentelemetry_instrumentor")}
+    ours = {name.removeprefix("dbsight_") for name in names if name.startswith("dbsight_")}
+    return sorted(name for name in names if not name.startswith("dbsight_") and name not in ours)
 
 
 def rotated(items: list[str], by: int) -> list[str]:
