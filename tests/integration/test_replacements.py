@@ -210,7 +210,8 @@ def test_uninstrumenting_puts_the_very_same_objects_back(originals):
     assert wrap.replaced == before
     now = attributes()
     assert [(owner, key[1]) for key, (owner, value) in originals.items() if now[key][1] is not value] == []
-    assert len(registry._key_to_collection) == listeners
+    # Fewer, where classes of earlier tests were collected meanwhile.
+    assert len(registry._key_to_collection) <= listeners
 
 
 def test_a_librarys_warning_names_the_same_line(originals):
