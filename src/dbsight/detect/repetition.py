@@ -110,8 +110,8 @@ class Repetition:
 
     @property
     def between_other_work(self) -> bool:
-        """Whether each waits for something else, such as a call of another service, which takes 95 % of the time."""
-        return self.duration < 0.05 * self.span and median(self.gaps()) > OTHER_WORK
+        """Whether each waits for something else, such as a call of another service, for nine tenths of the time."""
+        return self.duration < 0.1 * self.span and median(self.gaps()) > OTHER_WORK
 
     def gaps(self) -> list[float]:
         """Seconds between the end of one execution and the start of the next; negative where they overlapped."""

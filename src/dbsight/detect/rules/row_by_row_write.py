@@ -47,7 +47,7 @@ class RowByRowWrite(WindowRule):
     Severity:
         error: 10 or more writes that take 100 ms, or 20 % of the unit of work.
         warning: ``row_by_row_write_threshold`` (5) or more writes.
-        info: Writes over 1 s apart; or over 50 ms apart that take less than 5 % of the time; or fewer than 20 of 25 ms.
+        info: Writes over 1 s apart; or over 50 ms apart that take under 10 % of the time; or fewer than 20 of 25 ms.
 
     Not reported:
         ``executemany``, ``VALUES`` with many rows, a single ORM flush that the database or driver cannot batch, flushes

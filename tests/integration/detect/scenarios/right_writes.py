@@ -128,11 +128,11 @@ def an_update_after_each_call_of_a_service(session):
 
 @contextlib.contextmanager
 def answering():
-    """The address of an HTTP server that takes 70 ms for each request."""
+    """The address of an HTTP server that takes 100 ms for each request."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
-            time.sleep(0.07)
+            time.sleep(0.1)
             self.send_response(200)
             self.send_header("Content-Length", "4")
             self.end_headers()
