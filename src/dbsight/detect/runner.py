@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from dbsight.detect.rule import PlanRule, SnapshotRule, WindowRule
 from dbsight.detect.rules import RULES, make_rules
@@ -11,7 +11,7 @@ from dbsight.detect.suppressions import Suppressions
 from dbsight.safety import dropped, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from opentelemetry.trace import SpanContext
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import ExplainedQuery, Finding, Operation, Snapshot
     from dbsight.recording import OpenWindow
+
+_R = TypeVar("_R", bound="Rule")
 
 _MAX_FINDINGS_PER_WINDOW: Final = 100
 
@@ -68,17 +70,11 @@ class RuleRunner:
         if not part.operations and not part.events:
             return
         events, repeats = part.events, part.repeats()
-        for rule in tuple(self.completers):
-            if (rule.of_events and not events) or (rule.of_repetition and not repeats):
-                continue
-            try:
-                found = list(rule.complete(part))
-            except Exception:
-                self._switch_off(rule)
-                continue
-            for finding in found:
-                if self.suppressions.passes(finding):
-                    merge(window.findings, finding)
+        rules = [
+            rule for rule in self.completers if (events or not rule.of_events) and (repeats or not rule.of_repetition)
+        ]
+        for finding in self._passing(rules, lambda rule: rule.complete(part)):
+            merge(window.findings, finding)
 
     def conclude(self, window: OpenWindow, route: str) -> None:
         """Run the rules on the totals of a window, and drop findings that are ignored for its route."""
@@ -99,30 +95,23 @@ class RuleRunner:
 
     def examine(self, snapshot: Snapshot) -> Iterator[Finding]:
         """Return the findings about the totals of the process."""
-        for rule in tuple(self.examiners):
-            try:
-                findings = list(rule.examine(snapshot))
-            except Exception:
-                self._switch_off(rule)
-                continue
-            for found in findings:
-                if self.suppressions.passes(found):
-                    yield found
+        return self._passing(self.examiners, lambda rule: rule.examine(snapshot))
 
     def judge_plan(self, explained: ExplainedQuery) -> Iterator[Finding]:
         """What is to be said of the plan of one query."""
         allowed = explained.operation.allowed | explained.operation.statement.allowed
-        for rule in tuple(self.planners):
-            if rule.name in allowed or "all" in allowed:
-                continue
+        rules = [rule for rule in self.planners if rule.name not in allowed and "all" not in allowed]
+        return self._passing(rules, lambda rule: rule.judge(explained))
+
+    def _passing(self, rules: Sequence[_R], look: Callable[[_R], Iterable[Finding]]) -> Iterator[Finding]:
+        """Return what rules find and nothing suppresses; a rule that fails is disabled."""
+        for rule in tuple(rules):
             try:
-                findings = list(rule.judge(explained))
+                findings = list(look(rule))
             except Exception:
                 self._switch_off(rule)
                 continue
-            for found in findings:
-                if self.suppressions.passes(found):
-                    yield found
+            yield from filter(self.suppressions.passes, findings)
 
     def _switch_off(self, rule: Rule) -> None:
         failed(f"rule {rule.name} (disabled for this process)")
