@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import html
-import inspect
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.metrics import get_meter_provider
@@ -23,14 +22,12 @@ from dbsight.recording import OpenWindow
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
 
     from typing_extensions import Self
 
     from dbsight.model import Finding, Operation
-
-_F = TypeVar("_F", bound="Callable[..., Any]")
 
 _MOST: Final = 10_000
 """Queries that one profile remembers; further ones are counted."""
@@ -84,7 +81,7 @@ class NPlusOne:
     call_site: str
 
 
-class QueryProfiler:
+class QueryProfiler(scope.Block):
     """Collects the queries that run while it is entered, in this thread or task and in those that it starts.
 
     It works with and without an OpenTelemetry set-up, as a context manager and a decorator, for sync and async code.
@@ -119,7 +116,7 @@ class QueryProfiler:
     # -- Collecting -----------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        instrument_libraries()
+        _instrument()
         process_analyzer()
         self._began = perf_counter()
         stack = ExitStack()
@@ -136,32 +133,6 @@ class QueryProfiler:
         flush()
         self.duration_ms += (perf_counter() - self._began) * 1e3
         self._spans.pop().__exit__(kind, error, traceback)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
-
-    def __call__(self, function: _F) -> _F:
-        """Decorate a function or a coroutine function: all its calls add to this profile."""
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await function(*args, **kwargs)
-
-            return cast("_F", coroutine)
-
-        @functools.wraps(function)
-        def plain(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return function(*args, **kwargs)
-
-        return cast("_F", plain)
 
     def add(self, operation: Operation, extra: Mapping[str, Any] | None = None) -> None:
         """Take in one query that ran inside; called in the drain."""
@@ -291,6 +262,12 @@ def profile(analyze: bool = False) -> QueryProfiler:
     return QueryProfiler(analyze)
 
 
+@functools.lru_cache(maxsize=1)
+def _instrument() -> None:
+    """Instrument what is installed, once: a decorated function would look for it at each call."""
+    instrument_libraries()
+
+
 def flush() -> None:
     """Have queries that are over reach their profiles."""
     engine = analyzer.engine()
@@ -341,7 +318,7 @@ class Measured:
         return self.total / self.count if self.count else 0.0
 
 
-class _Measure:
+class _Measure(scope.Block):
     """One operation, from its begin to its end."""
 
     def __init__(self, monitor: PerformanceMonitor, operation: str) -> None:
@@ -361,14 +338,6 @@ class _Measure:
     ) -> None:
         self._monitor.add(self._operation, perf_counter() - self._began)
         self._stack.__exit__(kind, error, traceback)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, traceback)
 
 
 class PerformanceMonitor:

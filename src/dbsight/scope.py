@@ -115,7 +115,45 @@ def suppressed() -> bool:
     return bool(current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")))
 
 
-class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")
+class Block:
+    """A context manager that is asynchronous and a decorator, too; subclasses enter and leave as for ``with``."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to undo."""
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+    def __call__(self, function: _F) -> _F:
+        """Decorate a function or a coroutine function; of a generator it covers the making, not the steps."""
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return await function(*args, **kwargs)
+
+            return cast("_F", coroutine)
+
+        @functools.wraps(function)
+        def plain(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return function(*args, **kwargs)
+
+        return cast("_F", plain)
+
+
+class allow(Block):  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")
     """Say that a finding is known and wanted here: a context manager and a decorator, for sync and async code.
 
     Args:
@@ -151,29 +189,3 @@ class allow:  # noqa: N801 - reads as a statement: with allow("n_plus_one", reas
             parts.remove(self.rules)
             _allowed.set(_NOTHING.union(*parts))
             _allowing.set(tuple(parts))
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.__exit__(kind, error, trace)
-
-    def __call__(self, function: _F) -> _F:
-        """Decorate a function or a coroutine function; of a generator it covers the making, not the steps."""
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self:
-                    return await function(*args, **kwargs)
-
-            return cast("_F", coroutine)
-
-        @functools.wraps(function)
-        def plain(*args: Any, **kwargs: Any) -> Any:
-            with self:
-                return function(*args, **kwargs)
-
-        return cast("_F", plain)
