@@ -319,7 +319,7 @@ def _asynchronous() -> Any:
             await super().release(connection)
 
         def dbsight_clean(self) -> None:
-            """Close what waits, but for the smallest number of connections that the settings ask to keep."""
+            """Close idle connections, but for the smallest number of connections that the settings ask to keep."""
             cleaning = asyncio.run_coroutine_threadsafe(self._dbsight_close(), self._dbsight_loop)
             cleaning.add_done_callback(self._dbsight_cleaned)
 

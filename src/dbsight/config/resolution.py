@@ -84,7 +84,7 @@ def resolve(table: Mapping[str, Setting], environ: Mapping[str, str], arguments:
         arguments: By name; None counts as not given.
 
     Raises:
-        TypeError: An argument is no setting.
+        TypeError: An argument is an unknown setting.
         ValueError: An argument has a value that does not parse, or two arguments contradict each other.
     """
     complaints: list[str] = []
@@ -111,7 +111,7 @@ def parsed(table: Mapping[str, Setting], arguments: Mapping[str, object]) -> dic
     """Arguments that were given, checked but not read.
 
     Raises:
-        TypeError: An argument is no setting.
+        TypeError: An argument is an unknown setting.
         ValueError: An argument has a value that does not parse.
     """
     given = {}

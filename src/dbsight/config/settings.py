@@ -348,7 +348,7 @@ class Settings:
             **arguments: Settings by name; None counts as not given.
 
         Raises:
-            TypeError: An argument is no setting.
+            TypeError: An argument is an unknown setting.
             ValueError: An argument's value does not parse.
         """
         if environ is None:
@@ -370,7 +370,7 @@ class Settings:
             **arguments: Settings by name, as for ``load``.
 
         Raises:
-            TypeError: An argument is no setting.
+            TypeError: An argument is an unknown setting.
             ValueError: An argument's value does not parse.
         """
         given = resolution.parsed(SETTINGS, arguments)

@@ -156,7 +156,7 @@ class PlanWorker:
             self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
 
     def stop(self) -> None:
-        """Take nothing more, and wipe what waits. A question that is being asked ends by its timeout."""
+        """Take nothing more, and wipe pending questions. A question that is being asked ends by its timeout."""
         with self._changed:
             self._stopped = True
             self._clear()
@@ -168,7 +168,7 @@ class PlanWorker:
         self._waiting.clear()
 
     def after_fork(self) -> None:
-        """In a forked child: what waits, and the connection in use, are the parent's."""
+        """In a forked child: pending questions, and the connection in use, are the parent's."""
         waiting = self._waiting
         self._forget()
         for job in waiting:
