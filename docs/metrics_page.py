@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 
-from dbsight import semconv
+from dbsight import health, semconv
 from dbsight.instrument import pools, process, redis_server
+from dbsight.profiler import PerformanceMonitor
+from dbsight.report.alert_log import AlertLog
 from dbsight.report.metrics import Metrics
 
 SHOWN = Path(__file__).parent / "pool_metrics.json"
@@ -91,6 +93,9 @@ def instruments() -> list[Instrument]:
     pools.stop_observing("docs")
     process.observe(provider)
     redis_server.observe(provider)
+    health.observe(provider)
+    AlertLog(meter_provider=provider)
+    PerformanceMonitor(provider)
     return sorted(set(provider.created), key=lambda each: (each.name.startswith("dbsight."), each.name))
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
+    from opentelemetry.metrics import MeterProvider
     from typing_extensions import Self
 
     from dbsight.model import Finding, Operation
@@ -345,15 +346,18 @@ class PerformanceMonitor:
 
     Thread-safe; 500 names are told apart, further ones are ``other``.
 
+    Args:
+        meter_provider: Of the histogram; None takes the global one.
+
     Attributes:
         metrics: What was measured, by name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meter_provider: MeterProvider | None = None) -> None:
         self._lock = threading.RLock()
         self.metrics: dict[str, Measured] = {}
         self._histogram = (
-            get_meter_provider()
+            (meter_provider or get_meter_provider())
             .get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
             .create_histogram(
                 semconv.METRIC_MEASURED,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dbsight import semconv
 from dbsight.cli.checks import CHECKS
 from dbsight.cli.main import main
 from dbsight.config import SETTINGS
@@ -91,6 +92,12 @@ def test_the_rooms_of_the_architecture_are_those_that_exist():
     assert lines.pop("–") == OUTSIDE
     assert lines == {str(number): set(layer) & rooms for number, layer in enumerate(LAYERS, 1)}
     assert set().union(*lines.values()) | OUTSIDE == rooms
+
+
+def test_every_metric_is_on_its_page():
+    """The page is made from the instruments that the code creates: none is left out there."""
+    rows = re.findall(r"(?m)^\| `([\w.]+)` \| [\w -]+ \| `", (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8"))
+    assert sorted(rows) == sorted(semconv.METRIC_ATTRIBUTES)
 
 
 def test_troubleshooting_names_checks_and_commands_that_exist():

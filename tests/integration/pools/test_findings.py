@@ -415,6 +415,17 @@ def test_engines_that_could_be_one_are_found(watched, url):
         engine.dispose()
 
 
+def test_the_line_that_makes_most_of_them_is_named(watched, url):
+    """Whatever pools other lines make for the same target, with these settings or others."""
+    single = [sqlalchemy.create_engine(url), sqlalchemy.create_engine(url, pool_size=1)]
+    line = inspect.currentframe().f_lineno + 1
+    many = [sqlalchemy.create_engine(url) for _ in range(8)]
+    (found,) = watched.found("duplicate_pools")
+    assert (found.call_site.line, found.count) == (line, 9)
+    for engine in (*single, *many):
+        engine.dispose()
+
+
 def test_too_many_pools_are_found(watched, tmp_path):
     """More than ``pool_count_threshold``, to whatever databases."""
     engines = [sqlalchemy.create_engine(f"sqlite:///{tmp_path}/{number}.db") for number in range(21)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
@@ -253,13 +254,15 @@ def _living(library: str) -> list[PoolState]:
 
 def _state(name: str, group: list[Pool], totals: Totals, now: float) -> PoolState:
     live = [pool for pool in group if not pool.retired()]
-    first = (live or group)[-1]
+    configurations = Counter(pool.configuration for pool in live)
+    most = max(configurations, key=configurations.__getitem__, default=None)
+    alike = [pool for pool in live if pool.configuration == most]
+    first = _made_where_most_are(alike or group)
     for pool in group:
         pool.settle()
         pool.look()
     held = sorted((held for pool in group for held in tuple(pool.held.values())), key=lambda each: each.began)
     waiting = [request for pool in group for request in tuple(pool.requests) if not request.began]
-    configurations = [pool.configuration for pool in live]
     used = sum(max(0, pool.used()) for pool in group)
     return PoolState(
         name,
@@ -275,7 +278,7 @@ def _state(name: str, group: list[Pool], totals: Totals, now: float) -> PoolStat
         overflow=sum(max(0, pool.overflow()) for pool in group),
         pools=len(live),
         made=totals.made,
-        same=max(map(configurations.count, set(configurations)), default=0),
+        same=len(alike),
         clients=sum(pool.clients() for pool in live),
         created=totals.opened,
         closed=totals.gone,
@@ -291,6 +294,12 @@ def _state(name: str, group: list[Pool], totals: Totals, now: float) -> PoolStat
         most=max(sum(pool.most for pool in live), len(held)),
         open=tuple(each.use(now) for each in (*held[:_MAX_OPEN], *waiting[:_MAX_OPEN]) if not each.suppressed),
     )
+
+
+def _made_where_most_are(group: list[Pool]) -> Pool:
+    """One of the pools that the most common line made: the set of pools has no order, and one line is reported."""
+    sites = Counter(str(pool.site) for pool in group)
+    return max(group, key=lambda pool: sites[str(pool.site)])
 
 
 def _sum(limits: Sequence[int | None]) -> int | None:
