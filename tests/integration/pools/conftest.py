@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -106,13 +105,3 @@ def opened(telemetry, subject, database):
             return pool
 
         yield open_pool
-
-
-def until(condition, seconds=5.0):
-    """Wait until a condition holds; gives its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value or time.monotonic() > end:
-            return value
-        time.sleep(0.005)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from subjects import OVERFLOW, SIZE, SUBJECTS, collect, in_threads, named
 
-from conftest import until
 from dbsight import semconv
 from dbsight.instrument import pools
 from forking import in_child
+from waiting import until
 
 TABLE = Path(__file__).parents[3] / "docs" / "pool_metrics.json"
 NINE = [name for name in semconv.METRIC_ATTRIBUTES if name.startswith("db.client.connection.")]

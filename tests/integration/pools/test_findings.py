@@ -14,10 +14,10 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from subjects import collect, in_threads
 
 import dbsight
-from conftest import until
 from dbsight.config import Settings
 from dbsight.instrument.pools import registry
 from suggested import applied
+from waiting import until
 
 HERE = "tests/integration/pools/test_findings.py"
 

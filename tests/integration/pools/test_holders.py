@@ -11,9 +11,9 @@ import redis.asyncio
 from subjects import OVERFLOW, SIZE, SUBJECTS, RedisSync, named
 
 import dbsight
-from conftest import until
 from dbsight.config import Settings
 from suggested import applied
+from waiting import until
 
 LIMITS = Settings(connection_leak_after=0.3, pool_wait_threshold=0.05)
 TAKING = re.compile(r"tests/integration/pools/subjects\.py:\d+")

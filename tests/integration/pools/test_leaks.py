@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 from subjects import SUBJECTS, named
 
 import dbsight
-from conftest import until
 from dbsight import semconv
 from dbsight.config import Settings
+from waiting import until
 
 LIMIT = 0.5
 

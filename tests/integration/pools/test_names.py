@@ -14,10 +14,10 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 from subjects import SUBJECTS, collect, in_threads, named
 
-from conftest import until
 from dbsight import semconv
 from dbsight.instrument import pools
 from dbsight.instrument.pools import registry
+from waiting import until
 
 
 @pytest.fixture(autouse=True)

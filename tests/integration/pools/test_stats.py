@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy
 
 import dbsight
-from conftest import until
+from waiting import until
 
 
 def test_pool_stats_have_the_names_of_the_guides(telemetry, postgresql):

@@ -5,8 +5,8 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from subjects import OVERFLOW, SIZE
 from test_contract import conserved, count_of, pools_that, value
 
-from conftest import until
 from dbsight import semconv
+from waiting import until
 
 HISTOGRAMS = (
     semconv.METRIC_CONNECTION_WAIT_TIME,

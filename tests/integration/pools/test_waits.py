@@ -7,8 +7,8 @@ import pytest
 from subjects import OVERFLOW, SIZE, SUBJECTS, in_threads, named
 
 import dbsight
-from conftest import until
 from dbsight import semconv
+from waiting import until
 
 ROUNDS, REQUESTS, HOLD = 3, 2 * (SIZE + OVERFLOW), 0.3
 

@@ -1,7 +1,6 @@
 """An SDK in memory that watches redis-py, a client of a real server, and the way to ask for its spans."""
 
 import contextlib
-import time
 
 import pytest
 import redis
@@ -9,15 +8,7 @@ import redis.asyncio
 
 import dbsight
 import servers
-
-
-def until(condition, seconds=60):
-    """Wait until a condition holds; gives its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return value
+from waiting import until
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import redis
 import dbsight
 from dbsight.instrument import locks as instrument
 from suggested import applied
+from waiting import until
 
 
 @pytest.fixture
@@ -46,14 +47,6 @@ def tried(lock):
     """How often one lock has been tried for."""
     trying = vars(lock).get("_dbsight_trying")
     return trying.count if trying is not None else 0
-
-
-def until(condition):
-    """Wait until it holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def contend(client, work, number=6, *, each=4):

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 
 import pytest
 import redis
@@ -11,6 +10,7 @@ import dbsight
 from dbsight import config
 from dbsight.instrument import redis_server as instrument
 from forking import in_child
+from waiting import until
 
 THREAD = "dbsight-redis-servers"
 
@@ -29,15 +29,6 @@ def polled(make_telemetry, redis_server, request):
     instrumentor.uninstrument()
 
 
-def wait_for(condition):
-    """Until it holds; what it gave."""
-    deadline = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
-
-
 def state():
     """What the only server said last."""
     return next(iter(instrument.states().values()), None)
@@ -50,7 +41,7 @@ def test_the_numbers_of_the_server_are_metrics(polled, redis_server):
     client.set("user:1", "x")
     client.get("user:1")
     client.get("user:2")
-    wait_for(lambda: (said := state()) and said.number("keyspace_misses") == 1)
+    until(lambda: (said := state()) and said.number("keyspace_misses") == 1)
     told = {}
     for name, *_ in instrument.METRICS:
         (point,) = telemetry.points(name)
@@ -66,7 +57,7 @@ def test_nothing_of_it_is_in_spans_pools_or_counts(polled):
     """Its connection is beside the pools, and its commands are nobody's."""
     telemetry, client = polled
     client.ping()
-    wait_for(state)
+    until(state)
     telemetry.processor.analyzer.finish()
     assert {span.name for span in telemetry.spans()} == {"PING", "dbsight.window"}
     pool = client.connection_pool
@@ -87,15 +78,15 @@ def test_the_slow_log_is_counted_and_values_are_hidden(polled):
     telemetry, client = polled
     kept = client.config_get("slowlog-log-slower-than")
     client.ping()
-    wait_for(state)
+    until(state)
     client.config_set("slowlog-log-slower-than", 0)
     try:
         client.set("user:1", "a secret")
     finally:
         client.config_set("slowlog-log-slower-than", kept["slowlog-log-slower-than"])
-    said = wait_for(lambda: state() if "SET user:1 ?" in [entry.text for entry in state().slow] else None)
+    said = until(lambda: state() if "SET user:1 ?" in [entry.text for entry in state().slow] else None)
     assert "secret" not in repr(said.slow)
-    wait_for(lambda: state().number("slow_log") > 0)
+    until(lambda: state().number("slow_log") > 0)
     (point,) = telemetry.points("dbsight.redis.slow_log")
     assert point.value > 0
 
@@ -104,7 +95,7 @@ def test_a_server_that_goes_away_is_no_error_of_ours(polled, monkeypatch):
     """It has no numbers while it does not answer, and is asked again."""
     telemetry, client = polled
     client.ping()
-    wait_for(state)
+    until(state)
     connection_to = instrument.connection_to
 
     def refused(pool, package):
@@ -112,10 +103,10 @@ def test_a_server_that_goes_away_is_no_error_of_ours(polled, monkeypatch):
 
     monkeypatch.setattr(instrument, "connection_to", refused)
     client.client_kill_filter(_type="normal", skipme=True)
-    wait_for(lambda: not instrument.states())
+    until(lambda: not instrument.states())
     assert telemetry.points("redis.clients.connected") == []
     monkeypatch.setattr(instrument, "connection_to", connection_to)
-    wait_for(state)
+    until(state)
 
 
 def test_nobody_is_asked_unless_the_settings_say_so(watched, client):
@@ -132,7 +123,7 @@ def test_one_poller_asks_for_the_process(polled, redis_server):
     others = [redis.Redis.from_url(redis_server.url()) for _ in range(5)]
     for other in others:
         other.ping()
-    wait_for(state)
+    until(state)
     assert [thread.name for thread in threading.enumerate()].count(THREAD) == 1
     assert [each["name"] for each in client.client_list()].count("dbsight") == 1
     for other in others:
@@ -144,14 +135,14 @@ def test_a_forked_child_asks_by_itself(polled):
     """Its thread is its own, and so is its connection; the parent's goes on."""
     _, client = polled
     client.ping()
-    wait_for(state)
+    until(state)
 
     def work():
         client.ping()
-        wait_for(lambda: [each["name"] for each in client.client_list()].count("dbsight") == 2)
-        wait_for(state)
+        until(lambda: [each["name"] for each in client.client_list()].count("dbsight") == 2)
+        until(state)
         return "asked"
 
     assert in_child(work) == "asked"
     instrument._poller.states = {}
-    wait_for(state)
+    until(state)
