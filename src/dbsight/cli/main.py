@@ -17,10 +17,10 @@ from dbsight.cli.doctor_probe import VARIABLE
 from dbsight.cli.explain import explain
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
+from dbsight.cli.runs import read_run
 from dbsight.cli.sql import sql
 from dbsight.detect.suppressions import DEFAULT_BASELINE, write_baseline
 from dbsight.formatting import counted
-from dbsight.report import json as saved
 from dbsight.report.terminal import print_report
 from dbsight.version import __version__
 
@@ -63,7 +63,7 @@ def config_(as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def report(file: Path) -> None:
     """Print a report that was saved with OTEL_DBSIGHT_REPORT=json."""
-    print_report(_read(file), sys.stdout)
+    print_report(read_run(file), sys.stdout)
 
 
 @main.group()
@@ -77,22 +77,11 @@ def baseline() -> None:
 def save(run: Path, output: Path) -> None:
     """Write the findings of a saved RUN to a file that OTEL_DBSIGHT_BASELINE names."""
     try:
-        snapshot = _read(run)
+        snapshot = read_run(run)
         number = write_baseline((merged.finding for merged in snapshot.findings), output, snapshot.statements)
     except OSError as error:
         raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
     click.echo(f"{counted(number, 'finding')} in {output}; OTEL_DBSIGHT_BASELINE={output} suppresses them")
-
-
-def _read(file: Path) -> Any:
-    try:
-        return saved.read(file)
-    except OSError as error:
-        raise click.ClickException(f"{file} cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise click.ClickException(f"{file} is not a dbsight report: {type(error).__name__}") from error
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
 
 
 @main.group()

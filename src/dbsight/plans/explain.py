@@ -13,11 +13,12 @@ from dbsight.plans.errors import described
 from dbsight.plans.options import Options
 from dbsight.plans.permission import check_execution, check_text
 from dbsight.plans.rendering import as_json, as_text, as_tree
+from dbsight.plans.saved import with_values
 from dbsight.plans.sessions import DjangoSession, SQLAlchemySession, check_pool, opened, system_of
 from dbsight.plans.statements import is_queryset, of_queryset, of_sqlalchemy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dbsight.plans.options import Session
 
@@ -89,6 +90,33 @@ def explain(
     if not hasattr(target, "dialect"):
         raise TypeError(f"explain takes an engine or connection of SQLAlchemy or Django's, not {type(target).__name__}")
     return finish(_explain(target, statement, params, options))
+
+
+def explain_saved(text: str, target: Any, values: Mapping[str, Any], *, timeout: float = 10.0) -> Any:
+    """Ask for the plan of a statement of a saved report, whose values are unknown.
+
+    SQLite plans without values, PostgreSQL with its generic plan; MySQL and MariaDB need all of them.
+
+    Args:
+        text: As the report has it.
+        target: SQLAlchemy ``Engine`` or ``AsyncEngine``.
+        values: Those that are known, by the names or the positions of their placeholders.
+        timeout: s that the statement may run.
+
+    Returns:
+        As ``explain`` does.
+
+    Raises:
+        ExplainError: As ``explain`` does, or a value is missing or superfluous.
+    """
+    system = system_of(getattr(target, "dialect", None) or target.sync_engine.dialect)
+    written, unknown = with_values(text, values, system)
+    generic = system == "postgresql" and unknown > 0
+    params = (None,) * unknown if unknown and not generic else None
+    options = Options(timeout=timeout, unknown=unknown if generic else 0)
+    if hasattr(target, "sync_engine"):
+        return _explain_on_engine(target, written, params, options, _FORMATS[None])
+    return _explain(target, written, params, options)
 
 
 async def _explain_on_engine(engine: Any, statement: Any, params: Any, options: Options, finish: Any) -> Any:

@@ -21,12 +21,14 @@ class Options:
         rollback: Execute it although it writes, in a transaction that is rolled back.
         timeout: s that the statement may run.
         lock_timeout: s that it may wait for a lock.
+        unknown: Placeholders without values, ``$1``, ``$2`` …: PostgreSQL is asked for its generic plan.
     """
 
     analyze: bool = False
     rollback: bool = False
     timeout: float = 10.0
     lock_timeout: float = 1.0
+    unknown: int = 0
 
     @property
     def timeout_ms(self) -> int:

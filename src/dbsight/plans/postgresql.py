@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.model import PlanNode
@@ -33,6 +34,7 @@ _CONDITIONS: Final = ("Index Cond", "Hash Cond", "Merge Cond", "Recheck Cond", "
 _FILTERS: Final = ("Filter", "Join Filter")
 _KEYS: Final = ("Sort Key", "Group Key")
 _PAGE: Final = 8192
+_PREPARED: Final = "dbsight_explain"
 
 _HARMLESS: Final = frozenset(
     (
@@ -58,7 +60,7 @@ def explain(session: Session, text: str, parameters: Any, options: Options, plan
             ((read_only,),) = session.rows("SHOW transaction_read_only")
             if read_only != "on":
                 raise ExplainRefusedError("the transaction could not be made read only")
-        found = answer(session, text, parameters)
+        found = _generic(session, text, options) if options.unknown else answer(session, text, parameters)
         if options.analyze:
             _check_functions(session, text, found, rollback=options.rollback)
             found = answer(session, text, parameters, "ANALYZE, BUFFERS")
@@ -76,6 +78,17 @@ def answer(session: Session, text: str, parameters: Any = None, more: str = "") 
         found = json.loads(found)
     first: dict[str, Any] = found[0]
     return first
+
+
+def _generic(session: Session, text: str, options: Options) -> dict[str, Any]:
+    """The plan that serves any values, as servers choose it for prepared statements."""
+    session.rows("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
+    session.rows(f"PREPARE {_PREPARED} AS {text}")
+    try:
+        return answer(session, f"EXECUTE {_PREPARED}({', '.join(['NULL'] * options.unknown)})")
+    finally:
+        with suppress(Exception):  # in a failed transaction; the connection is closed afterwards
+            session.rows(f"DEALLOCATE {_PREPARED}")
 
 
 def _check_functions(session: Session, text: str, answer: dict[str, Any], *, rollback: bool) -> None:

@@ -7,11 +7,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 import dbsight
 from dbsight.cli.main import main
+from dbsight.model import Database, PlanSummary, Snapshot, StatementTotals
 from dbsight.plans.explain import explain
+from dbsight.report.json import write
+from dbsight.statement import read
+from integration.plans.conftest import shop_on
 
 SQL = "SELECT * FROM orders WHERE status = :status"
 
@@ -55,22 +60,103 @@ def test_the_command_prints_json(sqlite_shop):
         (("SELECT * FROM nowhere",), "gave no plan: OperationalError"),
         (("SELECT * FROM orders", "--rollback"), "--rollback needs --analyze"),
         (("SELECT * FROM orders", "-p", "status"), "--param must be NAME=VALUE"),
+        (("nowhere.json", "abc"), "cannot be read"),
+        (("SELECT", "*", "FROM"), "quote the SQL"),
     ],
 )
 def test_the_command_says_why_there_is_no_plan(sqlite_shop, arguments, message):
-    """One line, no traceback, exit code above zero."""
+    """One line, no traceback, exit code 2."""
     code, output = run(*arguments, "--url", str(sqlite_shop.url))
-    assert code > 0
+    assert code == 2
     assert message in output
-    assert "Traceback" not in output
+    assert len(output.splitlines()) == 1
 
 
 def test_the_command_quotes_no_password():
     """Neither of a URL that cannot be read nor of a server that is away."""
     for url in ("nothing://user:s3cret@host/db", "postgresql+psycopg://user:s3cret@127.0.0.1:1/db"):
         code, output = run("SELECT 1", "--url", url)
-        assert code == 1
+        assert code == 2
         assert "s3cret" not in output
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "mariadb"])
+def saved_run(request, tmp_path_factory):
+    """A shop, and the report of a process that ran three of its statements on it, one with its plan."""
+    with shop_on(request.param, request, tmp_path_factory) as engine:
+        seen = {}
+
+        @sa.event.listens_for(engine, "before_cursor_execute")
+        def note(connection, cursor, statement, parameters, context, many):
+            seen[statement] = read(statement, request.param)
+
+        with engine.connect() as connection:
+            connection.execute(sa.text(f"{SQL} AND id IN (1, 2)"), {"status": "open"}).all()
+            connection.execute(sa.text("SELECT id FROM orders WHERE id = :id AND total % 7 = 1"), {"id": 5}).all()
+            connection.exec_driver_sql("SELECT count(*) FROM customers")
+        sa.event.remove(engine, "before_cursor_execute", note)
+        statements = list(seen.values())
+        tree = explain(SQL, engine, params={"status": "open"}, format="tree")
+        plans = (PlanSummary("0123456789abcdef", 1.0, (), tree), None, None)
+        totals = [
+            StatementTotals(statement, Database(request.param), 3, 0, 1.0, 0.1, 0.2, 0.3, 9, None, plan)
+            for statement, plan in zip(statements, plans, strict=True)
+        ]
+        run = tmp_path_factory.mktemp("run") / "run.json"
+        write(Snapshot(statements=totals), run)
+        yield engine, str(run), [each.fingerprint for each in statements]
+
+
+def test_a_statement_of_a_saved_run_is_explained_without_its_values(saved_run):
+    """By the beginning of its fingerprint; MariaDB's planner needs the values, which are given by name or position."""
+    engine, file, (by_status, by_id, _) = saved_run
+    url = engine.url.render_as_string(hide_password=False)
+    system = json.loads(Path(file).read_text())["statements"][0]["database"]["system"]
+    values = ["-p", "id=5", "-p", "2=7", "-p", "3=4"] if system == "mariadb" else []
+    code, output = run(file, by_id[:12], "--url", url, *values)
+    assert code == 0, output
+    assert {"sqlite": "SEARCH on orders", "postgresql": "Index Scan on orders", "mariadb": "const on orders"}[
+        system
+    ] in output
+    known = ["-p", "status=o'pen", "-p", "2=5"]
+    code, output = run(file, by_status, "--url", url, *known, *(["-p", "status=x"] if system == "sqlite" else []))
+    if system == "sqlite":
+        assert (code, output) == (2, "Error: the statement has no placeholder status\n")
+        code, output = run(file, by_status, "--url", url, "-p", "1=open")
+    assert code == 0, output
+    assert output.splitlines()[-1] == "another plan than 0123456789abcdef of the run"
+    assert "o'pen" not in output
+    if system == "mariadb":
+        code, output = run(file, by_id, "--url", url)
+        assert code == 2
+        assert output == (
+            "Error: mariadb plans a statement with its values only: add -p id=VALUE -p 2=VALUE -p 3=VALUE\n"
+        )
+
+
+def test_a_saved_run_lists_its_statements_and_shows_its_plans(saved_run):
+    """Without a fingerprint, and without a database."""
+    _, file, (by_status, by_id, counting) = saved_run
+    code, output = run(file)
+    assert code == 0
+    assert [line.split()[0] for line in output.splitlines()] == [by_status, by_id, counting]
+    code, output = run(file, by_status)
+    assert code == 0
+    assert "on orders" in output
+    assert "the plan 0123456789abcdef of the run" in output
+    for fingerprint, message in ((by_id, "has no plan of this statement"), ("f" * 16, "no statement with the")):
+        code, output = run(file, fingerprint)
+        assert (code, len(output.splitlines())) == (2, 1)
+        assert message in output
+
+
+@pytest.mark.parametrize("scheme", ["postgresql+asyncpg", "postgresql+psycopg"])
+def test_the_url_may_name_an_asynchronous_driver(scheme, postgresql_shop):
+    """It is the application's own, as a rule."""
+    url = postgresql_shop.url.set(drivername=scheme).render_as_string(hide_password=False)
+    code, output = run(SQL, "--url", url, "-p", "status=open")
+    assert code == 0, output
+    assert "Seq Scan on orders" in output
 
 
 @pytest.fixture(scope="module")
