@@ -58,5 +58,5 @@ def with_values(text: str, values: Mapping[str, Any], system: str) -> tuple[str,
         raise ExplainError(f"the statement has no placeholder {unknown[0]}")
     if left and system in ("mysql", "mariadb"):
         wanted = " ".join(f"-p {name}=VALUE" for name in left.values())
-        raise ExplainError(f"{system} plans a statement with its values only: add {wanted}")
+        raise ExplainError(f"MySQL and MariaDB plan a statement with its values only: add {wanted}")
     return written, len(left)

@@ -130,7 +130,7 @@ def test_a_statement_of_a_saved_run_is_explained_without_its_values(saved_run):
         code, output = run(file, by_id, "--url", url)
         assert code == 2
         assert output == (
-            "Error: mariadb plans a statement with its values only: add -p id=VALUE -p 2=VALUE -p 3=VALUE\n"
+            "Error: MySQL and MariaDB plan a statement with its values only: add -p id=VALUE -p 2=VALUE -p 3=VALUE\n"
         )
 
 
