@@ -21,6 +21,7 @@ LAYERS = (
     ("exit_report", "sigterm"),
     ("distro",),
     ("facade", "health", "redis_pools", "profiler", "bench", "serve"),
+    ("testing",),
     ("pytest_plugin", "cli"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dbsight.profiler import PerformanceMonitor, QueryProfiler, measure, measurements, profile
     from dbsight.redis_pools import SharedPoolRegistry, redis_pool
     from dbsight.scope import allow
+    from dbsight.testing import assert_no_findings, assert_queries
     from dbsight.version import __version__
 
 _HOMES = {
@@ -79,6 +80,8 @@ _HOMES = {
     "__version__": "dbsight.version",
     "advise_index": "dbsight.plans.advice",
     "allow": "dbsight.scope",
+    "assert_no_findings": "dbsight.testing",
+    "assert_queries": "dbsight.testing",
     "cache_stats": "dbsight.facade",
     "configure": "dbsight.distro",
     "create_performance_monitor": "dbsight.facade",
@@ -132,6 +135,8 @@ __all__ = [
     "__version__",
     "advise_index",
     "allow",
+    "assert_no_findings",
+    "assert_queries",
     "cache_stats",
     "configure",
     "create_performance_monitor",

@@ -54,23 +54,34 @@ allowing: Callable[[], tuple[frozenset[str], ...]] = _allowing.get
 
 _profiles: ContextVar[tuple[Any, ...]] = ContextVar("dbsight_profiles", default=())
 
-profiles: Callable[[], tuple[Any, ...]] = _profiles.get
-"""The profiles that are open here, outermost first."""
+carried_profiles: Callable[[], tuple[Any, ...]] = _profiles.get
+"""The profiles that were opened here, outermost first: a thread that is started here has them, too."""
+
+_everywhere: tuple[Any, ...] = ()
 
 profiling = 0
 """How many profiles are open in the process; without any, no query asks for ``profiles``."""
 
 
-def profile(profile: Any) -> None:
-    """Have queries that begin here reported to ``profile``."""
-    global profiling  # noqa: PLW0603 - read for every query, without a call
-    _profiles.set((*_profiles.get(), profile))
+def profiles() -> tuple[Any, ...]:
+    """The profiles that a query that begins here is reported to: those of the whole process come first."""
+    return (*_everywhere, *_profiles.get())
+
+
+def profile(profile: Any, *, everywhere: bool = False) -> None:
+    """Have queries reported to ``profile``: those that begin here, or everywhere in the process."""
+    global profiling, _everywhere  # noqa: PLW0603 - read for every query, without a call
+    if everywhere:
+        _everywhere = (*_everywhere, profile)
+    else:
+        _profiles.set((*_profiles.get(), profile))
     profiling += 1
 
 
 def stop_profiling(profile: Any) -> None:
     """Undo ``profile``, also in another context than it was entered in."""
-    global profiling  # noqa: PLW0603 - as above
+    global profiling, _everywhere  # noqa: PLW0603 - as above
+    _everywhere = tuple(each for each in _everywhere if each is not profile)
     open_here = list(_profiles.get())
     if profile in open_here:
         open_here.reverse()

@@ -6,6 +6,8 @@ import pytest
 
 from e2e import runner
 
+collect_ignore = ["suites"]  # test_testing.py runs them
+
 
 @pytest.fixture
 def run_instrumented(tmp_path):

@@ -8,7 +8,7 @@ import logging
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from dbsight.model import PlanSummary
 from dbsight.version import __version__
@@ -25,6 +25,15 @@ BASELINE_SCHEMA: Final = 1
 DEFAULT_BASELINE: Final = "dbsight-baseline.json"
 _MAX_BASELINE: Final = 10_000_000
 """Maximum size of a baseline file, bytes."""
+
+
+class Known(Protocol):
+    """What a baseline keeps of a finding."""
+
+    id: str
+    rule: str
+    title: str
+    route: str
 
 
 class Overrides:
@@ -153,7 +162,7 @@ def _describe(entry: Mapping[str, Any]) -> str:
 
 # -- Baseline -----------------------------------------------------------------------------------------------------
 def write_baseline(
-    findings: Iterable[Finding],
+    findings: Iterable[Known],
     path: str | os.PathLike[str] = DEFAULT_BASELINE,
     statements: Iterable[StatementTotals] = (),
 ) -> int:

@@ -144,7 +144,7 @@ class _Submitted:
 
 def _submitting(_: Any, fn: Callable[..., Any]) -> _Submitted | None:
     carried = _here()
-    profiles = scope.profiles() if scope.profiling else ()
+    profiles = scope.carried_profiles() if scope.profiling else ()
     if carried is None and not profiles:
         return None
     if profiles:
@@ -163,8 +163,8 @@ def _profiled(profiles: tuple[Any, ...], function: Callable[..., Any], /, *argum
 
 def _starting(thread: threading.Thread) -> None:
     """A thread that a request waits for is part of it; a daemon outlives it, and a pool's worker serves others."""
-    if scope.profiling and scope.profiles() and not _is_a_worker(thread):
-        thread.__dict__[_PROFILES] = scope.profiles()
+    if scope.profiling and scope.carried_profiles() and not _is_a_worker(thread):
+        thread.__dict__[_PROFILES] = scope.carried_profiles()
     window = scope.window.get()
     if window is None or not window.request or thread.daemon or _is_a_worker(thread):
         return
