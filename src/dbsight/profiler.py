@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.metrics import get_meter_provider
 
-from dbsight import analyzer, config, scope, semconv
+from dbsight import analyzer, config, recording, scope, semconv
 from dbsight.detect.runner import RuleRunner
 from dbsight.detect.window import Window
 from dbsight.distro import instrument_libraries
@@ -131,7 +131,7 @@ class QueryProfiler(scope.Block):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         scope.stop_profiling(self)
-        flush()
+        settle()
         self.duration_ms += (perf_counter() - self._began) * 1e3
         self._spans.pop().__exit__(kind, error, traceback)
 
@@ -267,6 +267,12 @@ def profile(analyze: bool = False) -> QueryProfiler:
 def _instrument() -> None:
     """Instrument what is installed, once: a decorated function would look for it at each call."""
     instrument_libraries()
+
+
+def settle() -> None:
+    """As ``flush``; queries whose rows nobody has fetched or closed are over, too."""
+    recording.root_ending(None)
+    flush()
 
 
 def flush() -> None:

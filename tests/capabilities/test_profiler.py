@@ -201,3 +201,12 @@ def test_operations_are_measured_by_name(monkeypatch, capsys, caplog):
         "search": 1,
     }
     assert not caplog.records
+
+
+def test_a_query_whose_rows_nobody_fetches_is_counted(engine):
+    """It is over with the profile; its rows can be fetched as ever."""
+    with engine.connect() as connection:
+        with dbsight.profile() as profile:
+            result = connection.execute(text("SELECT name FROM users"))
+        assert (profile.query_count, profile.queries[0].summary) == (1, "SELECT users")
+        assert len(result.all()) == 10

@@ -66,7 +66,7 @@ def test_what_a_marker_or_the_fixture_expects_fails_where_it_is_not_so(watched):
     printed, code = watched
     found = outcomes(printed)
     assert (found["FAILED"], code) == (FAILING, 1)
-    assert len(found["PASSED"]) == 11
+    assert len(found["PASSED"]) == 10
 
 
 def test_a_failure_names_the_queries_their_line_and_the_fix(watched):

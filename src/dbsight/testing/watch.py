@@ -15,7 +15,7 @@ from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
 from dbsight.distro import instrument_libraries
 from dbsight.processor import process_analyzer
-from dbsight.profiler import flush
+from dbsight.profiler import settle
 from dbsight.recording import OpenWindow
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Watch(scope.Block):
 
     def __enter__(self) -> Self:
         prepare()
-        flush()  # what ran before is not ours
+        settle()  # what ran before is not ours
         self._began = perf_counter()
         _open.append(self)
         scope.profile(self, everywhere=True)
@@ -130,7 +130,7 @@ class Watch(scope.Block):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        flush()
+        settle()
         scope.stop_profiling(self)
         if self in _open:
             _open.remove(self)
@@ -154,7 +154,7 @@ class Watch(scope.Block):
         Args:
             system: Those of one database system, ``postgresql``; None takes all SQL databases.
         """
-        flush()
+        settle()
         return [each for each in tuple(self._operations) if _is_of(each, system)]
 
     def count(self, system: str | None = None) -> int:
@@ -175,7 +175,7 @@ class Watch(scope.Block):
         Each request is looked at by itself, and so is the rest of the test. Rows that a test file itself writes are
         its set-up and no finding.
         """
-        flush()
+        settle()
         operations = tuple(self._operations)
         in_units = {id(each) for unit in self.units for each in unit.operations}
         rest = [each for each in operations if id(each) not in in_units]
