@@ -16,12 +16,12 @@ from dbsight.instrument import caches, locks, pools, process
 from dbsight.model import CacheEvent, Operation, Verdict, WindowSummary
 from dbsight.monitor.alerts import Alerts
 from dbsight.monitor.callbacks import Callbacks
-from dbsight.recording import Consumer, OpenWindow, Windows
+from dbsight.recording import Consumer, OpenWindow, Sweeper, Windows
 from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.safety import failed, guard
 from dbsight.slow_plans import SlowPlans
-from dbsight.totals import Totals
+from dbsight.totals import Totals, TotalsReview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,9 +37,7 @@ _SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
 """A window outside any span is over after this silence (DESIGN §4)."""
 _SILENCE_ROOTLESS_NS: Final = 10 * _SECOND
 """A window whose root never reaches a processor is over after this silence (DESIGN §4)."""
-_SWEEP_EVERY: Final = 0.5  # s
 _EXAMINE_EVERY_NS: Final = 10 * _SECOND
-_MAX_KNOWN: Final = 1000
 
 
 class Analyzer(Consumer):
@@ -70,6 +68,7 @@ class Analyzer(Consumer):
         self._lock = threading.RLock()
         settings = settings or config.current()
         self._users = 0
+        self.sweeper = Sweeper(self.sweep, self._has_rest)
         self.windows = Windows(clock, settings.max_windows, self._evict, self._start_sweeper)
         self.alerts = Alerts(settings, clock)
         self.totals = totals = Totals(settings, meter_provider, self.collect)
@@ -82,9 +81,7 @@ class Analyzer(Consumer):
         self.origins: tuple[object, ...] = ()
         self._origin: object | None = None  # the latest of them
         self._examined_ns = clock()
-        self._known: dict[str, str] = {}  # rules of findings about totals by their ids, each told once
-        self._sweeper: threading.Thread | None = None
-        self._stop = threading.Event()  # the sweeper ends: the last processor was shut down
+        self._review = TotalsReview(totals, self.log)
         self.retired = False  # no longer in use; a new processor gets a new one
 
     # -- Life ---------------------------------------------------------------------------------------------------
@@ -107,7 +104,7 @@ class Analyzer(Consumer):
         with self._lock:
             self._users += 1
             if self._users == 1:
-                self._stop.clear()
+                self.sweeper.resume()
                 self.plans.use(self.settings, self.judge, self._limits.lowest)
                 recording.subscribe(self)
                 atexit.register(self.finish)
@@ -119,7 +116,7 @@ class Analyzer(Consumer):
             self._users -= 1
             last = self.retired = self._users == 0
         if last:
-            self._stop.set()
+            self.sweeper.stop()
             self.finish()
             self.plans.stop()
             recording.unsubscribe(self)
@@ -147,9 +144,8 @@ class Analyzer(Consumer):
         for window in self.windows.all():
             window.abandon()
         self.windows.forget()
-        self._sweeper = None
-        self._stop = threading.Event()
-        self._known = {}
+        self.sweeper.after_fork()
+        self._review.reset()
         self.plans.after_fork()
         self.totals.reset()
         self.alerts.reset()
@@ -179,7 +175,8 @@ class Analyzer(Consumer):
             ours = [operation for operation in operations if self._is_ours(operation.origin)]
             if len(ours) < len(operations):
                 return self._verdicts_for(operations, ours)
-        self._start_sweeper_for_totals()
+        if self.judge.examiners and self.sweeper.thread is None:
+            self._start_sweeper()
         windows = self._windows_of(operations)
         lowest = self._limits.lowest
         verdicts: Sequence[Verdict | None] = ()
@@ -335,35 +332,15 @@ class Analyzer(Consumer):
 
     # -- Time ---------------------------------------------------------------------------------------------------
 
-    def _start_sweeper_for_totals(self) -> None:
-        if self._sweeper is None and self.judge.examiners:
-            self._start_sweeper()
-
     def _start_sweeper(self) -> None:
-        if self._sweeper is not None and self._sweeper.is_alive() and self.judge.examiners:
-            return  # it goes on for ever
-        with self._lock:  # else a window opened while the thread exits would never be closed
-            if self._sweeper is None or not self._sweeper.is_alive():
-                self._sweeper = threading.Thread(target=self._sweep_until_idle, name="dbsight", daemon=True)
-                self._sweeper.start()
+        if not (self.judge.examiners and self.sweeper.runs):  # with them it goes on for ever
+            self.sweeper.start()
 
-    def _sweep_until_idle(self) -> None:
-        while not self._stop.wait(_SWEEP_EVERY):
-            try:
-                # Without the lock: a window that closes may write to the network, and requests open windows meanwhile.
-                if self.sweep():
-                    continue
-                with self._lock:
-                    if recording.loose.rest() and not any(
-                        window.used or _ends_by_silence(window) for window in self.windows.all()
-                    ):
-                        self._sweeper = None
-                        return
-            except Exception:
-                failed("analyzer.sweep")
-        with self._lock:
-            if self._sweeper is threading.current_thread():
-                self._sweeper = None
+    def _has_rest(self) -> bool:
+        """Whether nothing is pending and no window waits for the sweeper."""
+        return recording.loose.rest() and not any(
+            window.used or _ends_by_silence(window) for window in self.windows.all()
+        )
 
     def sweep(self) -> bool:
         """Close the windows without a live root span that fell silent, empty those that are too old.
@@ -401,28 +378,13 @@ class Analyzer(Consumer):
 
     def examine(self) -> None:
         """Let the rules about totals look; what they find for the first time has no span and becomes a log event."""
-        if not self.judge.examiners:
-            return
-        process.remember()
-        pools.overdue(self.settings.connection_leak_after)
-        self.pools.sample(pools.snapshots())
-        withdrawn = {rule.name for rule in self.judge.examiners if rule.withdraws}
-        now = set()
-        snapshot = self.snapshot()
-        self.check_alerts(snapshot)
-        for found in self.judge.examine(snapshot):
-            now.add(found.id)
-            if found.id in self._known or len(self._known) >= _MAX_KNOWN:
-                if found.rule in withdrawn:
-                    self.stats.renew(found)
-                continue
-            self._known[found.id] = found.rule
-            self.stats.found(found)
-            self.metrics.finding(found)
-            self.log.emit(found, 0, 0, sampled=False)
-        for each in [each for each, rule in self._known.items() if rule in withdrawn and each not in now]:
-            del self._known[each]
-            self.stats.withdraw(each)
+        if self.judge.examiners:
+            process.remember()
+            pools.overdue(self.settings.connection_leak_after)
+            self.pools.sample(pools.snapshots())
+            snapshot = self.snapshot()
+            self.check_alerts(snapshot)
+            self._review.examine(snapshot, self.judge)
 
     @guard
     def check_alerts(self, snapshot: Snapshot) -> None:

@@ -13,8 +13,7 @@ from weakref import WeakValueDictionary
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import SpanContext, SpanKind, get_current_span
+from opentelemetry.trace import SpanContext
 
 from dbsight import analyzer as engines
 from dbsight import recording, scope, semconv
@@ -25,22 +24,17 @@ from dbsight.report.events import root_attributes, root_events
 from dbsight.safety import failed, guard
 from dbsight.span import SyntheticRoot, Wrapping
 from dbsight.span.rebuild import below, enriched, rebuilt, without_values
+from dbsight.span.window_sampler import ROOT_KINDS, WindowSampler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-    from opentelemetry.trace import Link
-    from opentelemetry.trace.span import TraceState
-    from opentelemetry.util.types import Attributes
 
     from dbsight.config import Settings
     from dbsight.recording import OpenWindow, Queue
 
-_ROOT_KINDS = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
 _HANDED = "_dbsight_handed"
 _CLAIM = "_dbsight_claim"
 _MAX_UNSAMPLED = 10_000
@@ -188,7 +182,7 @@ class DbsightSpanProcessor(Wrapping):
         """
         parent = span.parent
         context = span.context
-        if parent is not None and not parent.is_remote and span.kind not in _ROOT_KINDS:
+        if parent is not None and not parent.is_remote and span.kind not in ROOT_KINDS:
             self.analyzer.windows.adopt(context.span_id, parent)
             return True
         origin = getattr(span, "_span_processor", None)
@@ -200,7 +194,7 @@ class DbsightSpanProcessor(Wrapping):
             span.name,
             context,
             span.start_time or 0,
-            request=span.kind in _ROOT_KINDS,
+            request=span.kind in ROOT_KINDS,
             exported=exported,
         )
         window.live = span
@@ -332,51 +326,6 @@ def _route(span: ReadableSpan) -> str:
     return f"{method} {route}" if route and method else span.name
 
 
-class WindowSampler(Sampler):
-    """Records local roots that the wrapped sampler drops: unsampled work is judged like any other.
-
-    Such a span is not handed to the wrapped processors, its children stay dropped, and nothing more is exported.
-
-    Args:
-        inner: The provider's own sampler; its decisions, attributes and trace state stand.
-        processor: Is told which traces are recorded for our sake alone.
-    """
-
-    def __init__(self, inner: Sampler, processor: DbsightSpanProcessor) -> None:
-        self.inner = inner
-        self._processor = processor
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
-        """As the wrapped sampler decides, but RECORD_ONLY instead of DROP for a span that opens a window."""
-        result = self.inner.should_sample(parent_context, trace_id, name, kind, attributes, links, trace_state)
-        if result.decision is not Decision.DROP or kind is SpanKind.CLIENT:
-            return result
-        try:
-            parent = get_current_span(parent_context).get_span_context()
-            if parent.is_valid and not parent.is_remote and kind not in _ROOT_KINDS:
-                return result
-            if name == semconv.WINDOW_SPAN:
-                return result
-            self._processor.remember_unsampled(trace_id)
-            return SamplingResult(Decision.RECORD_ONLY, attributes, result.trace_state)
-        except Exception:
-            failed("processor.sampler")
-            return result
-
-    def get_description(self) -> str:
-        """As the wrapped sampler's."""
-        return self.inner.get_description()
-
-
 def attach(provider: object) -> DbsightSpanProcessor | None:
     """Put a processor of ours around those of a provider, and wrap its sampler. Doing it twice is harmless.
 
@@ -405,7 +354,7 @@ def attach(provider: object) -> DbsightSpanProcessor | None:
             multi.add_span_processor = processor.add_span_processor  # type: ignore[method-assign]
         processor.analyzer.add_origin(multi)
         if not isinstance(provider.sampler, WindowSampler):
-            provider.sampler = WindowSampler(provider.sampler, processor)
+            provider.sampler = WindowSampler(provider.sampler, processor.remember_unsampled)
     except AttributeError:
         failed("processor.attach")
         return None

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from dbsight.config import Settings
+    from dbsight.detect.runner import RuleRunner
     from dbsight.model import Event, Operation, Snapshot, Verdict
     from dbsight.monitor.stats import StatementRecord
+    from dbsight.report.events import FindingLog
     from dbsight.report.metrics import OperationSeries
 
 _MAX_KNOWN: Final = 5000
+_MAX_REPORTED: Final = 1000
 
 
 class Totals:
@@ -113,3 +116,40 @@ class Totals:
         snapshot.caches = self.caches.totals()
         snapshot.locks = self.locks.totals()
         return snapshot
+
+
+class TotalsReview:
+    """Runs the rules about totals. One that finds something for the first time has it counted and logged.
+
+    Args:
+        totals: Where findings are counted.
+        log: Where they become log events: they belong to no span.
+    """
+
+    def __init__(self, totals: Totals, log: FindingLog) -> None:
+        self._totals = totals
+        self._log = log
+        self.reset()
+
+    def reset(self) -> None:
+        """Report everything anew."""
+        self._known: dict[str, str] = {}  # rules by ids of findings
+
+    def examine(self, snapshot: Snapshot, judge: RuleRunner) -> None:
+        """Run the rules on the totals as they are now."""
+        stats = self._totals.stats
+        withdrawn = {rule.name for rule in judge.examiners if rule.withdraws}
+        now = set()
+        for found in judge.examine(snapshot):
+            now.add(found.id)
+            if found.id in self._known or len(self._known) >= _MAX_REPORTED:
+                if found.rule in withdrawn:
+                    stats.renew(found)
+                continue
+            self._known[found.id] = found.rule
+            stats.found(found)
+            self._totals.metrics.finding(found)
+            self._log.emit(found, 0, 0, sampled=False)
+        for each in [each for each, rule in self._known.items() if rule in withdrawn and each not in now]:
+            del self._known[each]
+            stats.withdraw(each)

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session, selectinload
 import dbsight
 from dbsight import config, distro, safety
 from dbsight.analyzer import Analyzer
-from dbsight.processor import WindowSampler
+from dbsight.span.window_sampler import WindowSampler
 from saboteur import SabotageError
 from shop import Author, Book, fill
 from telemetry import Telemetry
@@ -80,8 +80,8 @@ GUARDS = {
     "processor": {
         *("DbsightSpanProcessor.on_start", "DbsightSpanProcessor._on_ending", "DbsightSpanProcessor.on_end"),
         *("DbsightSpanProcessor.shutdown", "DbsightSpanProcessor.force_flush"),
-        "WindowSampler.should_sample",
     },
+    "span.window_sampler": {"WindowSampler.should_sample"},
     # What the hooks call without a guard of their own.
     "recording.consumers": {"publish", "publish_all", "root_ending", "_all"},
     "statement.cache": {"read"},
@@ -223,7 +223,9 @@ def start():
     config.use(settings)
     telemetry = Telemetry(sampler=OnlySome(), settings=settings)
     distro._runtime.processor = telemetry.processor
-    telemetry.tracer_provider.sampler = WindowSampler(telemetry.tracer_provider.sampler, telemetry.processor)
+    telemetry.tracer_provider.sampler = WindowSampler(
+        telemetry.tracer_provider.sampler, telemetry.processor.remember_unsampled
+    )
     SQLite3Instrumentor().instrument(tracer_provider=telemetry.tracer_provider)
     return telemetry
 

@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 import dbsight
 from builders import make_operation, make_span_context
 from dbsight import config, recording, safety, scope
-from dbsight.processor import DbsightSpanProcessor, WindowSampler, attach
+from dbsight.processor import DbsightSpanProcessor, attach
+from dbsight.span.window_sampler import WindowSampler
 from hearing import hearing
 from shop import Book, fill
 
@@ -196,7 +197,9 @@ def test_a_root_without_database_work_is_handed_on_untouched(attached):
 def test_unsampled_work_is_judged_and_nothing_is_exported(make_provider, engine, make_telemetry):
     """The root is recorded for our sake alone; its finding becomes a log event with the trace's context."""
     telemetry = make_telemetry(sampler=ParentBased(ALWAYS_OFF))
-    telemetry.tracer_provider.sampler = WindowSampler(telemetry.tracer_provider.sampler, telemetry.processor)
+    telemetry.tracer_provider.sampler = WindowSampler(
+        telemetry.tracer_provider.sampler, telemetry.processor.remember_unsampled
+    )
     tracer = telemetry.tracer_provider.get_tracer("made after attaching")
     with tracer.start_as_current_span("GET /orders", kind=SpanKind.SERVER) as root:
         assert root.is_recording()

@@ -7,10 +7,10 @@ import pytest
 from opentelemetry.sdk.trace import SpanProcessor
 
 from builders import NOW_NS, TRACE_ID, make_operation, make_span_context
-from dbsight import analyzer, config, recording, safety, scope
+from dbsight import config, recording, safety, scope
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
-from dbsight.recording import windows
+from dbsight.recording import sweeper, windows
 from engine import SECOND, Engine, draw_root, run_loop
 from forking import in_child
 
@@ -200,41 +200,41 @@ class Sweeping(Engine):
 
 def test_the_thread_starts_with_the_first_window_that_needs_it_and_ends_with_the_last(monkeypatch):
     """No thread for requests; a daemon, so that it holds no process up."""
-    monkeypatch.setattr(analyzer, "_SWEEP_EVERY", 0.001)
+    monkeypatch.setattr(sweeper, "EVERY", 0.001)
     engine = Sweeping(rules=("n_plus_one",))
     engine.windows.open("GET /", make_span_context(1, trace_id=5), NOW_NS)
     run_loop(engine, make_span_context(1, trace_id=5))
-    assert engine._sweeper is None
+    assert engine.sweeper.thread is None
     run_loop(engine, make_span_context(42, sampled=False))
-    thread = engine._sweeper
+    thread = engine.sweeper.thread
     assert (thread.daemon, thread.is_alive()) == (True, True)
     engine.at(100)
     thread.join(10)
-    assert (thread.is_alive(), engine._sweeper, len(engine.windows.all())) == (False, None, 1)
+    assert (thread.is_alive(), engine.sweeper.thread, len(engine.windows.all())) == (False, None, 1)
     assert engine.logged() == [("n_plus_one", 5, TRACE_ID, 42)]
     run_loop(engine, make_span_context(43, trace_id=9, sampled=False))
-    assert engine._sweeper is not thread
+    assert engine.sweeper.thread is not thread
     engine.at(200)
-    engine._sweeper.join(10)
+    engine.sweeper.thread.join(10)
 
 
 def test_the_thread_ends_when_the_last_processor_is_shut_down(monkeypatch):
     """A process that sets up one provider after the other keeps one thread; a new processor starts it again."""
-    monkeypatch.setattr(analyzer, "_SWEEP_EVERY", 0.001)
+    monkeypatch.setattr(sweeper, "EVERY", 0.001)
     engine = Sweeping()
     for _ in range(2):
         engine.subscribe()
         run_loop(engine, make_span_context(42, sampled=False))
-        thread = engine._sweeper
+        thread = engine.sweeper.thread
         assert thread.is_alive()
         engine.unsubscribe()
         thread.join(10)
-        assert (thread.is_alive(), engine._sweeper) == (False, None)
+        assert (thread.is_alive(), engine.sweeper.thread) == (False, None)
 
 
 def test_an_exporter_that_hangs_while_a_window_closes_holds_no_request_up(monkeypatch, pipelines):
     """The root of work outside spans may be written to the network: no lock is held meanwhile."""
-    monkeypatch.setattr(analyzer, "_SWEEP_EVERY", 0.001)
+    monkeypatch.setattr(sweeper, "EVERY", 0.001)
     writing, answered = threading.Event(), threading.Event()
 
     class Hanging(SpanProcessor):
@@ -245,7 +245,7 @@ def test_an_exporter_that_hangs_while_a_window_closes_holds_no_request_up(monkey
     engine = Sweeping(rules=("n_plus_one",))
     root = draw_root(engine, pipelines, Hanging())
     run_loop(engine, root.context)
-    sweeper = engine._sweeper
+    thread = engine.sweeper.thread
     engine.at(100)
     assert writing.wait(10)
     requests = threading.Thread(target=lambda: engine.windows.open("GET /", make_span_context(1, trace_id=5), NOW_NS))
@@ -254,7 +254,7 @@ def test_an_exporter_that_hangs_while_a_window_closes_holds_no_request_up(monkey
     held_up = requests.is_alive()
     answered.set()
     requests.join()
-    sweeper.join(10)
+    thread.join(10)
     assert not held_up
 
 

@@ -28,7 +28,8 @@ from opentelemetry.trace import (
 
 from builders import NOW_NS, make_operation, make_span_context, make_statement
 from dbsight import recording, scope, span
-from dbsight.processor import DbsightSpanProcessor, WindowSampler
+from dbsight.processor import DbsightSpanProcessor
+from dbsight.span.window_sampler import WindowSampler
 from pipelines import Pipelines, Starts
 
 TEXT = "SELECT name FROM customers WHERE id = ?"
@@ -283,7 +284,7 @@ def test_a_provider_that_is_set_later_is_found(pipelines, monkeypatch):
 def test_our_sampler_around_the_providers_is_looked_through(pipelines):
     """What it wraps decides below a parent."""
     processor = DbsightSpanProcessor()
-    pipelines.make(processor, sampler=WindowSampler(ParentBased(ALWAYS_ON), processor))
+    pipelines.make(processor, sampler=WindowSampler(ParentBased(ALWAYS_ON), processor.remember_unsampled))
     pipelines.run(make_operation(fresh()))
     assert pipelines.factory._follows_parent
     assert taken(pipelines) == "fast"

@@ -26,10 +26,11 @@ from types import CodeType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from dbsight.instrument import imported
+from dbsight.instrument.parameters import Parameters, defaults
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import ModuleType
 
     Hook = Callable[..., Any]
@@ -251,7 +252,7 @@ def around(
     Raises:
         TypeError: Its parameters cannot be read, or lack those that the hook needs.
     """
-    parameters = _Parameters(original)
+    parameters = Parameters(original)
     asynchronous = inspect.iscoroutinefunction(original) or awaited
     if missing := set(changes).difference(parameters.names):
         raise TypeError(f"{original} has no parameter {', '.join(sorted(missing))}")
@@ -261,7 +262,7 @@ def around(
         head=f"{'async ' if asynchronous else ''}def wrapper({parameters.declared}):",
         leading=(", " if template is _AFTER and leading else "") + leading,
         original=f"{await_}_dbsight_original({parameters.passed()})",
-        changed=f"{await_}_dbsight_original({parameters.passed(changes)})",
+        changed=f"{await_}_dbsight_original({parameters.passed(changes, _CALL)})",
     )
     made = _compiled(source, original, {"_dbsight_original": original, **_names(hook)})
     if awaited:
@@ -273,7 +274,7 @@ def around(
 def guarded(listener: Callable[..., Any]) -> FunctionType:
     """Generate a function of the same parameters that never raises an ``Exception``; it returns None then."""
     function = listener.__func__ if isinstance(listener, MethodType) else listener
-    parameters = _Parameters(function, bound=isinstance(listener, MethodType))
+    parameters = Parameters(function, bound=isinstance(listener, MethodType))
     source = _LISTENER.format(head=f"def wrapper({parameters.declared}):", leading=parameters.passed())
     made = _compiled(source, function, _names(listener))
     del made.__dict__["__wrapped__"]  # it has no ``self``
@@ -305,7 +306,7 @@ def _compiled(source: str, original: Any, names: dict[str, Any]) -> FunctionType
     exec(_code(source), namespace)  # noqa: S102 - nothing of it comes from outside
     made: FunctionType = namespace.pop("wrapper")
     functools.update_wrapper(made, original)
-    made.__defaults__, made.__kwdefaults__ = _defaults(original)
+    made.__defaults__, made.__kwdefaults__ = defaults(original)
     if not hasattr(original, "__code__"):
         return made
     renamed: dict[str, Any] = {"co_name": original.__code__.co_name}
@@ -313,26 +314,6 @@ def _compiled(source: str, original: Any, names: dict[str, Any]) -> FunctionType
         renamed["co_qualname"] = original.__code__.co_qualname
     made.__code__ = made.__code__.replace(**renamed)
     return made
-
-
-def _signature(function: Any) -> inspect.Signature:
-    """That of a method that is written in C."""
-    try:
-        return inspect.signature(function)
-    except ValueError:
-        if getattr(function, "__name__", "") != "__getitem__":  # that of ``dict`` does not say
-            raise
-        names = ("self", "key")
-        return inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names])
-
-
-def _defaults(function: Any) -> tuple[tuple[Any, ...] | None, dict[str, Any] | None]:
-    """Those of positional parameters, and of those that are passed by name; also of a method that is written in C."""
-    if hasattr(function, "__code__"):
-        return function.__defaults__, function.__kwdefaults__
-    known = [each for each in _signature(function).parameters.values() if each.default is not each.empty]
-    named = {each.name: each.default for each in known if each.kind is each.KEYWORD_ONLY}
-    return tuple(each.default for each in known if each.name not in named) or None, named or None
 
 
 def _rebuilt(descriptor: Any, owner: Any, make: Callable[[Any], FunctionType]) -> Any:
@@ -357,95 +338,3 @@ def _silence(replacement: Any) -> None:
 
 def _nothing(*_: Any) -> None:
     return None
-
-
-class _Parameters:
-    """The parameters of a function as its code has them; of what wraps it, not of what is wrapped."""
-
-    _before_slash: tuple[str, ...]
-    _positional: tuple[str, ...]
-    _named: tuple[str, ...]
-    _args: str | None
-    _kwargs: str | None
-
-    def __init__(self, function: Any, *, bound: bool = False) -> None:
-        code: Any = getattr(function, "__code__", None)
-        skip = int(bound)
-        if code is None:
-            self._read(_signature(function).parameters.values())
-        else:
-            names = code.co_varnames
-            count, named = code.co_argcount, code.co_kwonlyargcount
-            rest = iter(names[count + named :])
-            self._before_slash = names[skip : code.co_posonlyargcount]
-            self._positional = names[skip:count]
-            self._named = names[count : count + named]
-            self._args = next(rest) if code.co_flags & inspect.CO_VARARGS else None
-            self._kwargs = next(rest) if code.co_flags & inspect.CO_VARKEYWORDS else None
-        defaults, named_defaults = _defaults(function)
-        self._optional = {*self._positional[len(self._positional) - len(defaults or ()) :], *(named_defaults or ())}
-        self.names = (*self._positional, *self._named)
-        decorated = self._args and self._kwargs and not self.names and not bound and hasattr(function, "__wrapped__")
-        self._inner = _Parameters(inspect.unwrap(function)) if decorated else None
-
-    def _read(self, parameters: Iterable[inspect.Parameter]) -> None:
-        """Of a method that is written in C and says what it takes."""
-        kinds: dict[Any, list[str]] = {}
-        for each in parameters:
-            kinds.setdefault(each.kind, []).append(each.name)
-        self._before_slash = tuple(kinds.get(inspect.Parameter.POSITIONAL_ONLY, ()))
-        self._positional = (*self._before_slash, *kinds.get(inspect.Parameter.POSITIONAL_OR_KEYWORD, ()))
-        self._named = tuple(kinds.get(inspect.Parameter.KEYWORD_ONLY, ()))
-        self._args = next(iter(kinds.get(inspect.Parameter.VAR_POSITIONAL, ())), None)
-        self._kwargs = next(iter(kinds.get(inspect.Parameter.VAR_KEYWORD, ())), None)
-
-    @property
-    def declared(self) -> str:
-        """As they are written in a definition; defaults are set later."""
-        positional = [self._declared(name) for name in self._positional]
-        if self._before_slash:
-            positional.insert(len(self._before_slash), "/")
-        star = [f"*{self._args}"] if self._args else ["*"] if self._named else []
-        kwargs = [f"**{self._kwargs}"] if self._kwargs else []
-        return ", ".join((*positional, *star, *map(self._declared, self._named), *kwargs))
-
-    def _declared(self, name: str) -> str:
-        return f"{name}=None" if name in self._optional else name
-
-    def passed(self, changed: Sequence[str] = ()) -> str:
-        """As they are written in a call."""
-        values = {name: f"{_CALL}.{name}" for name in changed}
-        positional = [values.get(name, name) for name in self._positional]
-        args = [f"*{self._args}"] if self._args else []
-        named = [f"{name}={values.get(name, name)}" for name in self._named]
-        kwargs = [f"**{self._kwargs}"] if self._kwargs else []
-        return ", ".join((*positional, *args, *named, *kwargs))
-
-    def leading(self, hook: Hook, skip: int = 0) -> str:
-        """The first of them, as many as a hook takes beyond the first ``skip`` of its own."""
-        every = self._every() if self._inner is None else self._within(self._inner)
-        wanted = [
-            each
-            for each in inspect.signature(hook).parameters.values()
-            if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}
-        ][skip:]
-        needed = sum(each.default is each.empty for each in wanted)
-        if needed > len(every):
-            raise TypeError(f"a hook needs {needed} parameters, the function has {len(every)}")
-        return ", ".join(every[: len(wanted)])
-
-    def _every(self) -> list[str]:
-        return [*self._positional, *filter(None, (self._args,)), *self._named, *filter(None, (self._kwargs,))]
-
-    def _within(self, inner: _Parameters) -> list[str]:
-        """Those of a decorated function, as expressions of the arguments that its decorator takes for them."""
-        found = [f"{self._args}[0]"]
-        for place, name in list(enumerate(inner._positional))[1:]:
-            value = f"{self._args}[{place}] if len({self._args}) > {place} else {self._kwargs}.get({name!r})"
-            found.append(f"({value})")
-        if inner._args:
-            found.append(f"{self._args}[{len(inner._positional)}:]")
-        found += [f"{self._kwargs}.get({name!r})" for name in inner._named]
-        if inner._kwargs:
-            found.append(str(self._kwargs))
-        return found

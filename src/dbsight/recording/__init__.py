@@ -24,6 +24,7 @@ from dbsight.recording.consumers import (
 )
 from dbsight.recording.open_window import MAX_EVENTS, OpenWindow
 from dbsight.recording.queue import Queue, loose, record
+from dbsight.recording.sweeper import Sweeper
 from dbsight.recording.windows import Windows
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Consumer",
     "OpenWindow",
     "Queue",
+    "Sweeper",
     "Windows",
     "listening",
     "loose",
