@@ -20,7 +20,7 @@ LAYERS = (
     ("processor",),
     ("exit_report", "sigterm"),
     ("distro",),
-    ("facade", "health", "redis_pools", "profiler", "bench", "serve"),
+    ("budgets", "facade", "health", "redis_pools", "profiler", "bench", "serve"),
     ("testing",),
     ("pytest_plugin", "cli"),
 )

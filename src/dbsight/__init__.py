@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dbsight.budgets import budget
     from dbsight.config import Settings
     from dbsight.distro import configure
     from dbsight.facade import (
@@ -82,6 +83,7 @@ _HOMES = {
     "allow": "dbsight.scope",
     "assert_no_findings": "dbsight.testing",
     "assert_queries": "dbsight.testing",
+    "budget": "dbsight.budgets",
     "cache_stats": "dbsight.facade",
     "configure": "dbsight.distro",
     "create_performance_monitor": "dbsight.facade",
@@ -137,6 +139,7 @@ __all__ = [
     "allow",
     "assert_no_findings",
     "assert_queries",
+    "budget",
     "cache_stats",
     "configure",
     "create_performance_monitor",

@@ -145,20 +145,24 @@ class Block:
     ) -> None:
         self.__exit__(kind, error, trace)
 
+    def _again(self) -> Self:
+        """What one call of a decorated function enters; one that keeps something for its end makes a new one."""
+        return self
+
     def __call__(self, function: _F) -> _F:
         """Decorate a function or a coroutine function; of a generator it covers the making, not the steps."""
         if inspect.iscoroutinefunction(function):
 
             @functools.wraps(function)
             async def coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self:
+                with self._again():
                     return await function(*args, **kwargs)
 
             return cast("_F", coroutine)
 
         @functools.wraps(function)
         def plain(*args: Any, **kwargs: Any) -> Any:
-            with self:
+            with self._again():
                 return function(*args, **kwargs)
 
         return cast("_F", plain)

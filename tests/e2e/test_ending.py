@@ -28,6 +28,17 @@ def test_a_finding_of_fail_on_makes_a_process_fail_that_succeeded(run_instrument
     assert run.stderr.splitlines()[-1].startswith("dbsight: exit code 3, for n_plus_one")
 
 
+def test_a_function_over_its_budget_makes_a_process_fail(run_instrumented):
+    """The same exit code; one that keeps to it does not."""
+    budget = PROGRAM.replace("with engine", 'with __import__("dbsight").budget(max_queries=MOST, name="all"), engine')
+    settings = {"OTEL_DBSIGHT_REPORT": "off", "OTEL_DBSIGHT_FAIL_ON": "budget"}
+    over = run_instrumented(budget.replace("MOST", "20"), env=settings)
+    assert (over.returncode, over.stdout) == (3, "done\n")
+    assert over.stderr.splitlines()[-1].startswith("dbsight: exit code 3, for budget_exceeded")
+    within = run_instrumented(budget.replace("MOST", "50"), env=settings)
+    assert (within.returncode, within.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("ending", "code"), [("sys.exit(7)", 7), ("raise ValueError('own')", 1), ("sys.exit('words')", 1)]
 )

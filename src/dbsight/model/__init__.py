@@ -6,6 +6,7 @@ Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwi
 """
 
 from dbsight.model.events import (
+    BudgetEvent,
     CacheEvent,
     Event,
     LockEvent,
@@ -63,6 +64,7 @@ __all__ = [
     "SEVERITIES",
     "Alert",
     "AlertSeverity",
+    "BudgetEvent",
     "CacheEvent",
     "CacheTotals",
     "CallSite",

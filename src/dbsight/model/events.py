@@ -300,5 +300,35 @@ class LockEvent(Event):
         self.pauses = pauses
 
 
+class BudgetEvent(Event):
+    """A block of code exceeded the budget that the application gave it.
+
+    Attributes:
+        name: Of the block.
+        metric: ``queries`` or ``time``.
+        value: Queries, or s in the database.
+        most: What was allowed.
+    """
+
+    __slots__ = ("metric", "most", "name", "value")
+
+    def __init__(
+        self,
+        name: str,
+        metric: Literal["queries", "time"],
+        value: float,
+        most: float,
+        at_ns: int,
+        call_site: CallSite | None = None,
+        parent: SpanContext | None = None,
+        origin: object | None = None,
+    ) -> None:
+        super().__init__(at_ns, call_site, parent, origin)
+        self.name = name
+        self.metric = metric
+        self.value = value
+        self.most = most
+
+
 Observation = Operation | Event
 """What an instrumentor records."""

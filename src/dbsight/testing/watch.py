@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import copy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -118,6 +119,11 @@ class Watch(scope.Block):
         self._operations: list[Operation] = []
         self._began = 0.0
         self._left_out = 0
+
+    def _again(self) -> Self:
+        twin = copy(self)
+        twin.units, twin._operations, twin._left_out = [], [], 0
+        return twin
 
     def __enter__(self) -> Self:
         prepare()

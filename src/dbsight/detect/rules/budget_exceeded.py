@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
 from dbsight.formatting import seconds
-from dbsight.model import Finding
+from dbsight.model import BudgetEvent, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dbsight.detect.window import Window
     from dbsight.model import Category
     from dbsight.recording import OpenWindow
 
@@ -37,11 +38,13 @@ class BudgetExceeded(WindowRule):
 
     Not reported:
         Routes without a budget. ``GET /orders=queries:5,time:0.2`` sets one; the route may be a pattern such as ``GET
-        /api/*``. An exact route takes precedence over patterns. Suppressed queries are not counted.
+        /api/*``. An exact route takes precedence over patterns. A function has its own budget with
+        ``@dbsight.budget(max_queries=5, max_time="200ms")``. Suppressed queries are not counted.
     """
 
     name: ClassVar[str] = "budget_exceeded"
     category: ClassVar[Category] = "workload"
+    of_events: ClassVar[bool] = True
     settings: ClassVar[tuple[str, ...]] = ("budgets",)
 
     def conclude(self, window: OpenWindow, route: str) -> Iterable[Finding]:
@@ -52,7 +55,13 @@ class BudgetExceeded(WindowRule):
         for metric, most in self._budget(route).items():
             value = float(calls) if metric == "queries" else window.db_time - window.allowed_time
             if value > most:
-                yield self._finding(window, route, metric, value, most)
+                yield self._finding(route, metric, value, most, trace=f"{window.trace_id:032x}", route=route)
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Report the functions of the application that exceeded the budgets which it gave them."""
+        for event in window.events:
+            if isinstance(event, BudgetEvent):
+                yield self._finding(event.name, event.metric, event.value, event.most, call_site=event.call_site)
 
     def _budget(self, route: str) -> Mapping[str, float]:
         budgets = self.configuration.budgets
@@ -60,16 +69,16 @@ class BudgetExceeded(WindowRule):
             return budgets[route]
         return next((limits for pattern, limits in budgets.items() if fnmatchcase(route, pattern)), {})
 
-    def _finding(self, window: OpenWindow, route: str, metric: str, value: float, most: float) -> Finding:
+    def _finding(self, name: str, metric: str, value: float, most: float, **about: Any) -> Finding:
         if metric == "queries":
-            title = f"{route} exceeds its query budget"
-            description = f"{value:.0f} queries; the budget of {route} is {most:.0f}."
+            title = f"{name} exceeds its query budget"
+            description = f"{value:.0f} queries; the budget of {name} is {most:.0f}."
         else:
-            title = f"{route} exceeds its database time budget"
-            description = f"{seconds(value)} in the database; the budget of {route} is {seconds(most, exact=True)}."
+            title = f"{name} exceeds its database time budget"
+            description = f"{seconds(value)} in the database; the budget of {name} is {seconds(most, exact=True)}."
         return Finding(
             rule=self.name,
-            id=identity("be", self.name, route, metric),
+            id=identity("be", self.name, name, metric),
             severity="error" if value >= 2 * most else "warning",
             category=self.category,
             title=title,
@@ -79,6 +88,5 @@ class BudgetExceeded(WindowRule):
             metric=metric,
             current_value=value,
             threshold=most,
-            trace=f"{window.trace_id:032x}",
-            route=route,
+            **about,
         )
