@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session, selectinload
 
 import dbsight
 from dbsight import config, distro, safety
-from dbsight.analyzer import Analyzer
+from dbsight.recording import Sweeper
 from dbsight.span.window_sampler import WindowSampler
 from saboteur import SabotageError
 from shop import Author, Book, fill
@@ -202,7 +202,7 @@ class Saboteur:
 @pytest.fixture(autouse=True)
 def _nobody_sweeps(monkeypatch):
     """The thread that looks every half second would fail at any moment, and not only where a test looks."""
-    monkeypatch.setattr(Analyzer, "_sweep_until_idle", lambda _: None)
+    monkeypatch.setattr(Sweeper, "_run", lambda _: None)
     yield
     dbsight.statement.clear()  # what a sabotaged reader read
 

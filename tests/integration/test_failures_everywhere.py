@@ -26,8 +26,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session, selectinload
 
 import dbsight
-from dbsight.analyzer import Analyzer
 from dbsight.instrument import caches
+from dbsight.recording import Sweeper
 from saboteur import SabotageError, Saboteur, name_of, watching
 from shop import Author, Book, fill
 
@@ -293,7 +293,7 @@ INSTRUMENTORS = (
 @pytest.fixture
 def watched(make_telemetry, place, monkeypatch):
     """A function that switches everything on, gives the ``Telemetry``, and is undone after the test."""
-    monkeypatch.setattr(Analyzer, "_sweep_until_idle", lambda _: None)  # it would fail whenever it likes
+    monkeypatch.setattr(Sweeper, "_run", lambda _: None)  # it would fail whenever it likes
     with contextlib.ExitStack() as stack:
 
         def start():
