@@ -52,8 +52,9 @@ class SlowPlans:
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        blocking = settings.blocking_sessions
         if not self.active:
-            replays.ask(self, None)
+            replays.ask(self, Policy(lowest, plans=False, blocking=True) if blocking else None)
             return
         from dbsight.plans.worker import PlanWorker
 
@@ -63,7 +64,7 @@ class SlowPlans:
             per_minute=settings.explain_per_minute,
             proof=settings.index_proof,
         )
-        replays.ask(self, Policy(lowest, settings.explain == "always_once"))
+        replays.ask(self, Policy(lowest, settings.explain == "always_once", blocking=blocking))
 
     @guard
     def take(

@@ -240,7 +240,10 @@ class Books:
         assert event.attributes["dbsight.finding.current_value"] == pytest.approx(span.duration, rel=0.2)
         assert event.attributes["dbsight.finding.threshold"] == 0.1
         said = event.attributes["dbsight.finding.description"]
-        pattern = r"Waited \S+ [mµ]?s, executed \S+ [mµ]?s, fetched \S+ [mµ]?s \(limit 100 ms\); 1 rows? returned\."
+        pattern = (
+            r"Waited \S+ [mµ]?s(?:, connected \S+ [mµ]?s)?, executed \S+ [mµ]?s, fetched \S+ [mµ]?s \(limit 100 ms\);"
+            r" 1 rows? returned\."
+        )
         assert re.fullmatch(pattern, said)
 
     def test_the_error_has_class_and_code(self, seen, on):

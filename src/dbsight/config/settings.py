@@ -246,6 +246,12 @@ class Settings:
         " schema on MariaDB and MySQL (`scratch`).",
         _INDEX_PROOF,
     )
+    blocking_sessions: bool = setting(
+        False,
+        "While a query of SQLAlchemy on PostgreSQL, MariaDB or MySQL takes longer than its slow threshold, ask the"
+        " server on a connection of dbsight's own which session blocks it.",
+        parsers.boolean,
+    )
     sqlcommenter: bool = setting(
         False,
         "Append route, framework and trace context to every SQLAlchemy statement as a SQL comment (sqlcommenter). The"

@@ -76,6 +76,8 @@ class CommandCall(PendingQuery):
                 self.pool = pool.name
                 if held.wait:
                     self.pool_wait = held.take_wait()
+                if held.creating:
+                    self.connect_time, held.creating = held.creating, 0.0
         except Exception:
             failed("redis.given")
 

@@ -1,4 +1,4 @@
-"""Which queries are kept until their plan is asked for; instrumentors that can replay theirs follow this policy."""
+"""Which queries are kept until their plan is asked for, and which are watched while they run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ class Policy(NamedTuple):
     Attributes:
         lowest: s; queries that take at least this long.
         once: Also the first query of each fingerprint, however long it takes.
+        plans: Whether queries are kept for their plans.
+        blocking: Whether the server is asked what blocks a query that takes so long.
     """
 
     lowest: float
     once: bool = False
+    plans: bool = True
+    blocking: bool = False
 
 
 _owners: dict[int, Policy] = {}
@@ -29,7 +33,12 @@ def policy() -> Policy | None:
     if not _owners:
         return None
     every = list(_owners.values())
-    return Policy(min(each.lowest for each in every), any(each.once for each in every))
+    return Policy(
+        min(each.lowest for each in every),
+        any(each.once for each in every),
+        any(each.plans for each in every),
+        any(each.blocking for each in every),
+    )
 
 
 def ask(owner: object, wanted: Policy | None) -> None:

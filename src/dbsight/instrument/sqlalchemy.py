@@ -14,7 +14,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import catalog, config, recording, span
-from dbsight.instrument import aiosqlite, orm, replays, sql_comments, transactions
+from dbsight.instrument import aiosqlite, blocking, orm, replays, sql_comments, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.sqlalchemy_call import StatementCall
@@ -102,9 +102,15 @@ class Watcher:
         self._run = self._execute_commented if self.commenting else self._execute
 
     def keep_replays(self, policy: replays.Policy | None) -> None:
-        """Keep what plans are asked for with, or no longer."""
-        ReplayableCall.policy = policy
-        self._calls = StatementCall if policy is None else ReplayableCall
+        """Keep what plans are asked for with, and list what runs, or no longer."""
+        plans = policy is not None and policy.plans
+        ReplayableCall.policy = policy if plans else None
+        if policy is None or not policy.blocking:
+            blocking.watch.stop()
+            self._calls = ReplayableCall if plans else StatementCall
+        else:
+            blocking.watch.slow = policy.lowest
+            self._calls = blocking.RunningReplayableCall if plans else blocking.RunningCall
 
     def watch(self, dialect: type) -> None:
         """Wrap the methods of a dialect's class, and of the classes that it is derived from, each once."""
@@ -235,6 +241,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         if self._watcher is not None:
             recording.off_root_ending(self._watcher.root_ending)
             replays.unfollow(self._watcher.keep_replays)
+            self._watcher.keep_replays(None)
             self._watcher = None
         if self._patches is not None:
             self._patches.undo()

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import ref
 
-from dbsight.instrument.pools import held_by_connection
-from dbsight.instrument.pools.sqlalchemy import UNWATCHED
+from dbsight.instrument import private
+from dbsight.instrument.private import NoConnectionError
 from dbsight.instrument.sqlalchemy_call import StatementCall
 
 if TYPE_CHECKING:
@@ -31,10 +30,6 @@ _MAX_LENGTH: Final = 10_000
 _MAX_SEEN: Final = 10_000
 
 _SHARED: Final = frozenset(("StaticPool", "SingletonThreadPool"))
-
-
-class NoConnectionError(Exception):
-    """There is no connection of our own to be had."""
 
 
 class Replay:
@@ -62,10 +57,7 @@ class Replay:
         self.text, self.parameters = "", None
 
     def run(self, work: Callable[[Any], _T]) -> _T:
-        """Call ``work`` with a connection of SQLAlchemy's that is ours alone, and close that afterwards.
-
-        It is made by the engine's ``creator`` and ``do_connect`` listeners, and set up by the ``connect`` listeners of
-        the engine's pool. Never called on a thread of the application.
+        """Call ``work`` with a private connection of SQLAlchemy's; see ``private.run``.
 
         Raises:
             NoConnectionError: The engine is gone, or all its connections are one (in-memory SQLite).
@@ -76,22 +68,7 @@ class Replay:
         if type(engine.pool).__name__ in _SHARED:
             self._say("shared", "engines that have one connection for everybody, such as in-memory SQLite")
             raise NoConnectionError("the pool shares one connection")
-        own = _unpooled(engine)
-        del engine
-        try:
-            if not own.dialect.is_async:
-                with own.connect() as connection:
-                    return work(self._checked(connection))
-            return asyncio.run(self._run_async(own, work))
-        finally:
-            own.pool.dispose()
-
-    async def _run_async(self, own: Any, work: Callable[[Any], _T]) -> _T:
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
-        async with AsyncEngine(own).connect() as connection:
-            result: _T = await connection.run_sync(lambda inner: work(self._checked(inner)))
-            return result
+        return private.run(engine, lambda connection: work(self._checked(connection)))
 
     def _checked(self, connection: Any) -> Any:
         """Refuse an in-memory SQLite database: a connection of our own has another, empty one."""
@@ -107,25 +84,6 @@ class Replay:
         if key not in cls._told:
             cls._told.add(key)
             logger.warning("dbsight: query plans are not available for %s", what)
-
-
-def _unpooled(engine: Any) -> Any:
-    """An engine that connects as another one does, and keeps no connection."""
-    from sqlalchemy.future import Engine
-    from sqlalchemy.pool import NullPool
-
-    pool = engine.pool
-
-    def connect(connection_record: Any = None) -> Any:
-        made = pool._invoke_creator(connection_record)
-        if id(made) in held_by_connection:  # the application's creator returned a connection that is in use
-            raise NoConnectionError("the creator returns a shared connection")
-        return made
-
-    # As ``Pool.recreate``: what the application and SQLAlchemy do to a new connection is done to this one, too.
-    own = NullPool(connect, echo=False, _dispatch=pool.dispatch, dialect=pool._dialect)
-    setattr(own, UNWATCHED, True)
-    return Engine(own, engine.dialect, engine.url, hide_parameters=True)
 
 
 class ReplayableCall(StatementCall):

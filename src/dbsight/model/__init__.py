@@ -5,6 +5,7 @@ classes with slots (0.3 µs to make, against 2.5 µs for a frozen dataclass); th
 Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwise.
 """
 
+from dbsight.model.blocking import Blocker
 from dbsight.model.events import (
     BudgetEvent,
     CacheEvent,
@@ -64,6 +65,7 @@ __all__ = [
     "SEVERITIES",
     "Alert",
     "AlertSeverity",
+    "Blocker",
     "BudgetEvent",
     "CacheEvent",
     "CacheTotals",

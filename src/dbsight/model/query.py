@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import SpanContext
 
+    from dbsight.model.blocking import Blocker
+
 Kind = Literal["select", "insert", "update", "delete", "ddl", "transaction", "other"]
 
 
@@ -271,6 +273,8 @@ class Operation:
         parent: The parent span's context, None for work outside any span before a root is drawn.
         origin: Identity of the span pipeline that it goes to, None when unknown; analysers ignore what is not theirs.
         pool_wait: s waited for the connection before this operation; 0 when it did not wait.
+        connect_time: s in which a connection was made for this operation; 0 when there was one.
+        blocker: The session that it waited for, None where none is known.
         parameters: Salted hash of the bound values, None when unknown. Never exported.
         values: A salted number per bound value, by its position or name, of statements with LIMIT or OFFSET and of
             UPDATE and DELETE; integers keep their distance from each other. None for others. Never exported.
@@ -301,7 +305,9 @@ class Operation:
         "autoflush",
         "batch_size",
         "blocked_loop",
+        "blocker",
         "call_site",
+        "connect_time",
         "context",
         "cursor",
         "database",
@@ -349,6 +355,7 @@ class Operation:
         parent: SpanContext | None = None,
         origin: object | None = None,
         pool_wait: float = 0.0,
+        connect_time: float = 0.0,
         parameters: int | None = None,
         values: Mapping[object, int] | None = None,
         relationship: str | None = None,
@@ -382,6 +389,7 @@ class Operation:
         self.parent = parent
         self.origin = origin
         self.pool_wait = pool_wait
+        self.connect_time = connect_time
         self.parameters = parameters
         self.values = values
         self.relationship = relationship
@@ -399,6 +407,7 @@ class Operation:
         self.cursor = cursor
         self.measured = False
         self.replay = replay
+        self.blocker: Blocker | None = None
 
     def __repr__(self) -> str:
         # Neither replay nor parameters: a repr ends up in logs.

@@ -27,6 +27,8 @@ SCHEMA: Final = 1
 
 DEFAULT_FILE: Final = "dbsight-report.json"
 
+_PLAIN: Final = (str, int, float, type(None))
+
 MAX_FINDINGS: Final = 1000
 MAX_STATEMENTS: Final = 1000
 MAX_UNUSED: Final = 1000
@@ -83,6 +85,7 @@ def _finding(merged: MergedFinding) -> dict[str, Any]:
         "trace": found.trace,
         "relationship": found.relationship,
         "plan": _plan(found.plan),
+        "details": {name: value for name, value in found.details.items() if isinstance(value, _PLAIN)},
         "statement": _statement(found.statement) if found.statement is not None else None,
         "database": _database(found.database) if found.database is not None else None,
         "call_site": _call_site(found.call_site),
@@ -226,6 +229,7 @@ def _read_finding(saved: Mapping[str, Any]) -> MergedFinding:
         trace=saved["trace"],
         route=saved["route"],
         plan=_read_plan(saved.get("plan")),
+        details=dict(saved.get("details") or {}),
     )
     return MergedFinding(found, saved["windows"], saved["count"], saved["impact"], saved["requests"])
 

@@ -24,7 +24,22 @@ GAP = 3
 WIDTH_WITHOUT_TERMINAL = 100
 """Columns in a file, a pipe or the log of a CI run."""
 
-_PLAIN = {"✖": "x", "▲": "!", "·": "-", TIMES: "x", "←": "<", "→": "->", "─": "-", "…": "...", "µ": "u"}
+_PLAIN = {
+    "✖": "x",
+    "▲": "!",
+    "·": "-",
+    TIMES: "x",
+    "←": "<",
+    "→": "->",
+    "─": "-",
+    "…": "...",
+    "µ": "u",
+    "░": ".",
+    "▒": "+",
+    "█": "#",
+    "▓": "%",
+    "▄": "=",
+}
 """Replacements for streams whose encoding lacks these characters."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

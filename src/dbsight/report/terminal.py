@@ -27,6 +27,7 @@ from dbsight.report.layout import (
     text,
     wrapped,
 )
+from dbsight.report.time_bar import time_bar
 from dbsight.safety import guard
 from dbsight.version import __version__
 
@@ -262,7 +263,9 @@ def _saving(merged: MergedFinding) -> str:
 def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
     finding = merged.finding
     description = _description(finding)
-    yield from wrapped(description, page.width, indent=_INDENT)
+    bar = list(time_bar(finding.details, page.width, _INDENT)) if finding.rule == "slow_query" else []
+    yield from bar
+    yield from wrapped(str(finding.details.get("facts", "")) if bar else description, page.width, indent=_INDENT)
     facts = []
     if finding.relationship and finding.relationship not in description:
         facts.append(text(one_line(finding.relationship)))

@@ -81,6 +81,8 @@ def changing_attributes(operation: Operation, verdict: Verdict | None) -> Attrib
         attributes[semconv.QUERY_FETCH_TIME] = operation.fetch_time
     if operation.pool_wait > 0:
         attributes[semconv.POOL_WAIT] = operation.pool_wait
+    if operation.connect_time > 0:
+        attributes[semconv.QUERY_CONNECT_TIME] = operation.connect_time
     if operation.error_type is not None:
         attributes[semconv.ERROR_TYPE] = operation.error_type
         if operation.error_code is not None:

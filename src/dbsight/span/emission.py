@@ -141,6 +141,7 @@ def emit(
         or verdict is not None
         or status is not None
         or operation.pool_wait > 0  # these hardly any other has
+        or operation.connect_time > 0
         or operation.fetch_time >= FETCH_TIME_SHOWN
     ):
         known = template.known(operation.statement)

@@ -76,6 +76,7 @@ class PendingQuery:
     values: Mapping[object, int] | None
     pool: str | None
     pool_wait: float
+    connect_time: float
     rows: int | None
     batch_size: int
     error_type: str | None
@@ -90,6 +91,7 @@ class PendingQuery:
         "batch_size",
         "began",
         "call_site",
+        "connect_time",
         "current",
         "database",
         "duration",
@@ -119,7 +121,7 @@ class PendingQuery:
         self.parent = self.queue = self.call_site = self.parameters = self.parameters_hash = self.values = None
         self.pool = self.rows = self.error_type = self.error_code = self.extra = None
         self.end_ns = self.thread = self.batch_size = 0
-        self.duration = self.pool_wait = 0.0
+        self.duration = self.pool_wait = self.connect_time = 0.0
         self.allowed = _NOTHING
         self.profiles = ()
         self.over = False
@@ -170,6 +172,7 @@ class PendingQuery:
             call_site=self.call_site,
             pool=self.pool,
             pool_wait=self.pool_wait,
+            connect_time=self.connect_time,
             rows=self.rows,
             batch_size=self.batch_size,
             error_type=self.error_type,

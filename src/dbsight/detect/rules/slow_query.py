@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
@@ -12,8 +12,12 @@ from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
-    from dbsight.model import Category, Operation, Severity
+    from dbsight.model import Blocker, Category, Operation, Severity
     from dbsight.recording import OpenWindow
+
+
+_CONNECT_TOLD: Final = 0.001
+"""s; to connect to a file takes less."""
 
 
 class SlowQuery(WindowRule):
@@ -21,7 +25,7 @@ class SlowQuery(WindowRule):
 
         [ GET /report ------------------------------------------------ ]
           [ SELECT order_lines ------------------------------------- ]  over 1 s
-            wait · execute · fetch
+            wait · connect · execute · fetch
 
     Anti-pattern:
         session.scalars(select(Order).where(Order.note.contains("late"))).all()
@@ -70,7 +74,7 @@ class SlowQuery(WindowRule):
 
     def _finding(self, operation: Operation, window: OpenWindow | None, severity: Severity, limit: float) -> Finding:
         statement = operation.statement
-        wait, fetch = operation.pool_wait, operation.fetch_time
+        fetch = operation.fetch_time
         execute = max(0.0, operation.duration - fetch)
         slow, _ = self._limits.over(operation, window.name if window is not None else "")
         adverb = "very slow" if severity == "error" else "slow"
@@ -80,7 +84,7 @@ class SlowQuery(WindowRule):
             severity=severity,
             category=self.category,
             title=f"{statement.summary} is {adverb}",
-            description=_description(operation, wait, execute, fetch, limit),
+            description=_description(operation, execute, limit),
             suggestion=_suggestion(operation, execute, fetch),
             impact=operation.duration - slow,
             effort="medium",
@@ -93,22 +97,53 @@ class SlowQuery(WindowRule):
             relationship=operation.relationship,
             trace=f"{operation.context.trace_id:032x}" if operation.context is not None else "",
             route=window.name if window is not None else "",
-            details={"wait": wait, "execute": execute, "fetch": fetch, "rows": operation.rows},
+            details={
+                "wait": operation.pool_wait,
+                "connect": operation.connect_time,
+                "execute": execute,
+                "fetch": fetch,
+                "lock": operation.blocker.waited if operation.blocker is not None else 0.0,
+                "rows": operation.rows,
+                "facts": _facts(operation),
+            },
         )
 
 
-def _description(operation: Operation, wait: float, execute: float, fetch: float, limit: float) -> str:
+def _description(operation: Operation, execute: float, limit: float) -> str:
+    connected = f", connected {seconds(operation.connect_time)}" if operation.connect_time >= _CONNECT_TOLD else ""
     text = (
-        f"Waited {seconds(wait)}, executed {seconds(execute)}, fetched {seconds(fetch)}"
-        f" (limit {seconds(limit, exact=True)})"
+        f"Waited {seconds(operation.pool_wait)}{connected}, executed {seconds(execute)},"
+        f" fetched {seconds(operation.fetch_time)} (limit {seconds(limit, exact=True)})"
     )
+    facts = _facts(operation)
+    return f"{text}; {facts}." if facts else f"{text}."
+
+
+def _facts(operation: Operation) -> str:
+    """What else is known of it: its rows, and its error."""
+    facts = []
     if operation.rows is not None:
-        text += f"; {operation.rows} rows returned"
+        facts.append(f"{operation.rows} rows returned")
     elif operation.affected is not None:
-        text += f"; {operation.affected} rows written"
+        facts.append(f"{operation.affected} rows written")
     if operation.error_type is not None:
-        text += f"; failed with {operation.error_type}"
-    return text + "."
+        facts.append(f"failed with {operation.error_type}")
+    if operation.blocker is not None:
+        facts.append(_blocked(operation.blocker))
+    return "; ".join(facts)
+
+
+def _blocked(blocker: Blocker) -> str:
+    """By whom, what that session does, and where to look for it."""
+    application = f" ({blocker.application})" if blocker.application else ""
+    text = f"waited {seconds(blocker.waited)} for a lock of session {blocker.session}{application}"
+    if blocker.state:
+        text += f", {blocker.state}"
+    if blocker.open_for is not None:
+        text += f", in a transaction of {seconds(blocker.open_for)}"
+    if blocker.summary:
+        text += f", latest statement {blocker.summary}"
+    return f"{text}, trace {blocker.trace}" if blocker.trace else text
 
 
 def _suggestion(operation: Operation, execute: float, fetch: float) -> str:

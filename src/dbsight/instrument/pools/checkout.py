@@ -33,7 +33,7 @@ class Checkout:
     Attributes:
         pool: Whose.
         asked: When, on ``perf_counter``.
-        creating: s of the request in which a connection was made for it, which is no waiting.
+        creating: s in which a connection was made for it, which is no waiting, until its next query takes them.
         began: When it was given out, on ``perf_counter``.
         ended: When it was given back, on ``perf_counter``.
         site: Where in the application.
@@ -96,7 +96,7 @@ class Checkout:
             self.suppressed = True
 
     def ran(self, query: PendingQuery, last: float) -> None:
-        """A query on it is over: add it up, and note its pool and what it waited for the connection.
+        """A query on it is over: add it up, and note its pool and how it came by the connection.
 
         Args:
             query: Not drained yet.
@@ -105,6 +105,8 @@ class Checkout:
         query.pool = self.pool.name
         if self.wait:
             query.pool_wait = self.take_wait()
+        if self.creating:
+            query.connect_time, self.creating = self.creating, 0.0
         self.last = last
         self.busy += query.duration
         kind = query.statement.kind

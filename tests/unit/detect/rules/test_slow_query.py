@@ -45,9 +45,24 @@ def test_a_slow_query_says_where_its_time_went():
         call_site=HERE,
         trace=f"{TRACE_ID:032x}",
         route="GET /report",
-        details={"wait": 0.3, "execute": pytest.approx(4.98), "fetch": 0.04, "rows": 7},
+        details={
+            "wait": 0.3,
+            "connect": 0.0,
+            "execute": pytest.approx(4.98),
+            "fetch": 0.04,
+            "lock": 0.0,
+            "rows": 7,
+            "facts": "7 rows returned",
+        },
     )
     assert found.id == visit(one(REPORT, duration=1.5, line=3)).id
+
+
+def test_a_connection_that_was_made_for_it_is_told():
+    """Its time is not part of the query's, as the time that was waited for a connection is not."""
+    found = visit(one(REPORT, duration=2.0, connect_time=0.25))
+    assert found.description == "Waited 0 s, connected 250 ms, executed 2.00 s, fetched 0 s (limit 1 s)."
+    assert (found.details["connect"], found.current_value) == (0.25, 2.0)
 
 
 @pytest.mark.parametrize(
