@@ -95,6 +95,11 @@ class PoolState:
     most: int = 0
     open: Sequence[PoolUse] = ()
 
+    @property
+    def usage(self) -> float | None:
+        """Share of the connections that are out, 0 to 1; None where there is no limit."""
+        return self.used / self.max if self.max else None
+
 
 @dataclass(slots=True)
 class Leak:

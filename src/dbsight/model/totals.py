@@ -303,3 +303,18 @@ class Snapshot:
     routes: Sequence[RouteTotals] = ()
     p50: float = 0.0
     p95: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """Mean duration of an operation, s."""
+        return self.db_time / self.calls if self.calls else 0.0
+
+    @property
+    def error_rate(self) -> float:
+        """Share of the operations that failed, 0 to 1."""
+        return self.failed / self.calls if self.calls else 0.0
+
+    @property
+    def pool_usage(self) -> float:
+        """Share of the fullest pool that is in use, 0 to 1; 0 where no pool has a limit."""
+        return max((each.state.usage or 0.0 for each in self.pools), default=0.0)

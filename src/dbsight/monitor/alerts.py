@@ -186,8 +186,8 @@ class Alerts:
         )
         for each in snapshot.pools:
             state = each.state
-            if state.max:
-                usage = state.used / state.max
+            usage = state.usage
+            if usage is not None:
                 yield _Reading(
                     "connection_pool_usage",
                     AlertSeverity.WARNING,

@@ -46,10 +46,6 @@ class State(NamedTuple):
     instrument: str = "create_observable_up_down_counter"
 
 
-def _usage(state: PoolState) -> float | None:
-    return state.used / state.max if state.max else None
-
-
 _COUNT_TEXT = "The number of connections that are currently in state described by the state attribute."
 
 STATES: Final = (
@@ -83,7 +79,7 @@ STATES: Final = (
         semconv.METRIC_POOL_USAGE,
         "1",
         "Connections in use, as a fraction of the maximum.",
-        _usage,
+        lambda state: state.usage,
         instrument="create_observable_gauge",
     ),
     State(
