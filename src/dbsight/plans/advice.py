@@ -6,7 +6,7 @@ import re
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
@@ -14,12 +14,14 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from dbsight.model import IndexAdvice
 from dbsight.plans import wording
 from dbsight.plans.candidates import DIALECTS, Candidate, Use, uses
+from dbsight.plans.catalogue import columns_of, indexes_of
 from dbsight.plans.errors import ExplainError, described
 from dbsight.plans.explain import explain
 from dbsight.plans.issues import LARGE_TABLE, SELECTIVE, ExplainAnalyzer
 from dbsight.plans.literals import with_literals
 from dbsight.plans.options import Options, quoted
 from dbsight.plans.proof import hypothetical, in_clone, in_scratch, in_transaction
+from dbsight.plans.quoting import readable
 from dbsight.plans.sessions import SQLAlchemySession, check_pool, opened, system_of
 
 if TYPE_CHECKING:
@@ -161,26 +163,22 @@ class _Advisor:
     """Advice for one statement on one connection."""
 
     def __init__(self, connection: Any, text: str, plan: Plan, options: Options) -> None:
-        from sqlalchemy import inspect
-
         self._connection = connection
         self._session = SQLAlchemySession(connection)
         self._system = plan.system
-        self._text = text
+        self._text = text = readable(text, self._session)
         self._plan = plan
         self._options = options
         self._sizes = {node.table: node.table_rows or 0.0 for node in plan.nodes() if node.table}
-        self._inspector = inspect(connection)
-        names = [name for name in self._inspector.get_table_names() if name in self._sizes]
-        columns = {name: self._inspector.get_columns(name) for name in names}
-        schema = {name: [column["name"] for column in columns[name]] for name in names}
+        columns = {name: each for name, each in columns_of(self._session).items() if name in self._sizes}
         # A text or a document needs a length to be indexed in MySQL.
         self._keys = {
-            name: {each["name"] for each in columns[name] if not _LONG.search(str(each["type"]))} for name in names
+            table: {name for name, kind in each.items() if not _LONG.search(kind)} for table, each in columns.items()
         }
-        self._complete_sizes(names)
-        self._taken: set[str] = set()
-        self._existing = {name: list(self._indexes(name)) for name in names}
+        self._complete_sizes(list(columns))
+        self._existing = indexes_of(self._session, columns)
+        self._taken = {index.name for each in self._existing.values() for index in each}
+        schema = {table: list(each) for table, each in columns.items()}
         self._uses = _parsed(text, plan.system, schema)
 
     def _complete_sizes(self, names: list[str]) -> None:
@@ -286,32 +284,6 @@ class _Advisor:
         names = {each.removesuffix(" DESC") for each in candidate.columns}
         return not (candidate.where or candidate.using) and names <= self._keys[candidate.table]
 
-    def _indexes(self, table: str) -> Iterator[tuple[str, tuple[str, ...], bool]]:
-        """Name, columns and uniqueness of each index that covers the whole table."""
-        key = self._inspector.get_pk_constraint(table).get("constrained_columns") or []
-        yield "", tuple(key), True
-        if self._system == "sqlite":
-            # SQLAlchemy warns of indexes on expressions, and leaves them out.
-            lists = f"pragma_index_list({quoted(table)}) AS each, pragma_index_info(each.name) AS part"
-            rows = self._session.rows(
-                f'SELECT each.name, each."unique", each.partial, part.name FROM {lists} ORDER BY each.seq, part.seqno'  # noqa: S608 - quoted
-            )
-            for (name, unique, partial), parts in groupby(rows, key=lambda row: row[:3]):
-                self._taken.add(str(name))
-                if not partial:
-                    yield str(name), tuple(str(part[3]) for part in parts), bool(unique)
-            return
-        for unique in self._inspector.get_unique_constraints(table):
-            yield "", tuple(unique["column_names"]), True
-        for index in self._inspector.get_indexes(table):
-            self._taken.add(str(index["name"]))
-            partial = any(
-                value is not None for name, value in index.get("dialect_options", {}).items() if "where" in name
-            )
-            if not partial:
-                names = index.get("expressions") or index["column_names"]
-                yield str(index["name"]), tuple(str(each) for each in names), bool(index.get("unique"))
-
     def _named(self, candidate: Candidate) -> Candidate:
         """The candidate with a name that no index of the table has."""
         return candidate if wording.name_of(candidate) not in self._taken else replace(candidate, suffix="_new")
@@ -319,11 +291,7 @@ class _Advisor:
     def _exists(self, candidate: Candidate) -> bool:
         if candidate.using:
             return False  # what other kinds of index serve is not told by their columns: the planner decides
-        wanted = tuple(each.lower() for each in candidate.columns)
-        return any(
-            tuple(each.lower() for each in columns[: len(wanted)]) == wanted
-            for _, columns, _ in self._existing[candidate.table]
-        )
+        return any(index.begins_with(candidate.columns) for index in self._existing[candidate.table])
 
     def _is_selective(self, candidate: Candidate, use: Use) -> bool:
         """Whether the conditions that the index would be searched by keep few rows.
@@ -351,15 +319,13 @@ class _Advisor:
     def _advice(
         self, candidate: Candidate, proof: Literal["proved", "likely"], before: float | None, after: float | None
     ) -> IndexAdvice:
+        whole = not (candidate.where or candidate.using)
         superfluous = next(
             (
-                name
-                for name, columns, unique in self._existing[candidate.table]
-                if name
-                and not unique
-                and not candidate.where
-                and not candidate.using
-                and columns == candidate.columns[: len(columns)]
+                index.name
+                for index in self._existing[candidate.table]
+                if whole and index.name and not (index.unique or index.constraint or index.where or index.included)
+                if index.columns == candidate.columns[: len(index.columns)]
             ),
             "",
         )

@@ -12,6 +12,7 @@ from dbsight.plans import mariadb, mysql, postgresql, sqlite
 from dbsight.plans.errors import described
 from dbsight.plans.options import Options
 from dbsight.plans.permission import check_execution, check_text
+from dbsight.plans.quoting import readable
 from dbsight.plans.rendering import as_json, as_text, as_tree
 from dbsight.plans.saved import with_values
 from dbsight.plans.sessions import DjangoSession, SQLAlchemySession, check_pool, opened, system_of
@@ -143,6 +144,7 @@ def _explain_django(connection: Any, text: str, parameters: Any, options: Option
 
 
 def _ask(session: Session, text: str, parameters: Any, options: Options) -> Plan:
+    text = readable(text, session)
     tokens = check_text(text, session.system)
     if options.analyze:
         check_execution(text, tokens, rollback=options.rollback)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from dbsight.plans.errors import ExplainError
 from dbsight.plans.mysql import read_only_transaction
 from dbsight.plans.mysql_json import read_block
 from dbsight.plans.predicates import aliases, resolve
+from dbsight.plans.quoting import has_ansi_quotes, read_json, with_readable_names
 
 if TYPE_CHECKING:
     from dbsight.model import Plan
@@ -28,7 +28,9 @@ def explain(session: Session, text: str, parameters: Any, options: Options, plan
         rows = session.rows(f"{limits} {verb} FORMAT=JSON {text}", parameters)
     if not rows:
         raise ExplainError("the database returned no plan")
-    read(json.loads(rows[0][0]), plan)
+    read(read_json(rows[0][0]), plan)
+    if has_ansi_quotes(session):
+        with_readable_names(plan)
     resolve(plan, aliases(text, plan.statement))
 
 

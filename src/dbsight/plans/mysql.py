@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from dbsight.plans.errors import ExplainError, ExplainRefusedError
 from dbsight.plans.mysql_json import read_block
 from dbsight.plans.options import quoted
 from dbsight.plans.predicates import aliases, resolve
+from dbsight.plans.quoting import has_ansi_quotes, read_json, with_readable_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,9 @@ def explain(session: Session, text: str, parameters: Any, options: Options, plan
     if options.analyze:
         read_tree(str(rows[0][0]), plan)
     else:
-        read(json.loads(rows[0][0]), plan)
+        read(read_json(rows[0][0]), plan)
+    if has_ansi_quotes(session):
+        with_readable_names(plan)
     resolve(plan, aliases(text, plan.statement))
 
 

@@ -8,7 +8,6 @@ MariaDB and MySQL are asked in a schema of our own with a sample of the rows, wh
 
 from __future__ import annotations
 
-import json
 import secrets
 import sqlite3
 from contextlib import closing, contextmanager
@@ -20,6 +19,7 @@ from dbsight.plans import postgresql, sqlite
 from dbsight.plans.mysql_json import read_block
 from dbsight.plans.options import quoted as literal
 from dbsight.plans.predicates import aliases
+from dbsight.plans.quoting import read_json
 from dbsight.plans.wording import ddl, name_of, quoted
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class ScratchProof(CloneProof):
     def cost(self) -> tuple[float, set[str]]:
         """Rows that the statement reads, and the indexes that it uses."""
         ((answer,),) = self._session.rows(f"EXPLAIN FORMAT=JSON {self._text}")
-        root = read_block(json.loads(answer)["query_block"])
+        root = read_block(read_json(answer)["query_block"])
         return self._rows(root), {node.index for node in root.walk() if node.index}
 
     def create(self, candidate: Candidate) -> str:

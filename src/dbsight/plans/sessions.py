@@ -68,6 +68,9 @@ class SQLAlchemySession:
         """A savepoint in the caller's transaction, or one of our own; rolled back in any case."""
         connection = self._connection
         inside = connection.in_transaction()
+        if inside and not self.in_transaction and not self._autocommit:
+            connection.get_transaction().rollback()  # what SQLAlchemy began for a query of ours
+            inside = False
         own = None if inside and self._autocommit else connection.begin_nested() if inside else connection.begin()
         try:
             if self._autocommit and self.system != "sqlite":
