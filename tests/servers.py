@@ -159,8 +159,11 @@ def redis_version(database: Database) -> str:
 
 
 @contextlib.contextmanager
-def embedded_postgresql(tree: Path, *parts: str) -> Iterator[Database]:
-    """PostgreSQL installed at the first of ``parts`` below ``tree``; the other parts are libraries that it needs."""
+def embedded_postgresql(tree: Path, *parts: str, **more: str) -> Iterator[Database]:
+    """PostgreSQL installed at the first of ``parts`` below ``tree``; the other parts are libraries that it needs.
+
+    ``more`` are further settings. The log is the file ``log`` in the directory of its socket.
+    """
     ward = Ward("postgresql")
     try:
         programs = ward.within_reach(tree, parts) / parts[0]
@@ -178,6 +181,7 @@ def embedded_postgresql(tree: Path, *parts: str) -> Iterator[Database]:
             "fsync": "off",
             "full_page_writes": "off",
             "synchronous_commit": "off",
+            **more,
         }
         with ward.serve(
             *(programs / "bin" / "postgres", "-D", data),

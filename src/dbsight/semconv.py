@@ -50,6 +50,7 @@ QUERY_FINGERPRINT: Final = "dbsight.query.fingerprint"
 QUERY_CLASS: Final = "dbsight.query.class"  # slow | very_slow, never written for a normal query
 QUERY_THRESHOLD: Final = "dbsight.query.threshold"  # s
 QUERY_CONNECT_TIME: Final = "dbsight.query.connect_time"  # s
+DATADOG_TRACE_INJECTED: Final = "_dd.dbm_trace_injected"  # Datadog's: the statement names its trace
 QUERY_LOCK_TIME: Final = "dbsight.query.lock_time"  # s
 QUERY_FETCH_TIME: Final = "dbsight.query.fetch_time"  # s
 QUERY_TYPE: Final = "dbsight.query.type"  # select | insert | update | delete | ddl | transaction | ping | other

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from otlp.client import Receiver
     from otlp.records import Event, LogRecord, Span
 
-MADE_BY_THE_CLOCK = ("dbsight.finding.impact", "dbsight.finding.current_value", "dbsight.query.fetch_time")
+MADE_BY_THE_CLOCK = (
+    *("dbsight.finding.impact", "dbsight.finding.current_value"),
+    *("dbsight.query.fetch_time", "dbsight.query.connect_time"),
+)
 """Attributes that no two runs share; severities depend on them."""
 
 

@@ -169,6 +169,8 @@ CHANGING = [
     ),
     ({"fetch_time": 0.02}, {"dbsight.query.fetch_time": 0.02}),
     ({"fetch_time": 0.0001}, {}),
+    ({"connect_time": 0.02}, {"dbsight.query.connect_time": 0.02}),
+    ({"connect_time": 0.0001}, {}),
     ({"pool_wait": 0.5}, {"dbsight.pool.wait": 0.5}),
     ({"error_type": "sqlite3.IntegrityError"}, {"error.type": "sqlite3.IntegrityError"}),
     (

@@ -30,6 +30,8 @@ Parameters = Literal["off", "hash", "full"]
 CodeLocation = Literal["on", "slow", "off"]
 Explain = Literal["off", "slow", "always_once"]
 IndexProof = Literal["safe", "transaction", "scratch"]
+CommentFormat = Literal["sqlcommenter", "datadog"]
+CommentTrace = Literal["auto", "always", "off"]
 
 _PRESET: Parser[Preset] = choice(("development", "balanced", "production", "high_traffic"))
 _REDIS_PRESET: Parser[RedisPreset] = choice(("minimal", "balanced", "high_performance"))
@@ -39,6 +41,8 @@ _PARAMETERS: Parser[Parameters] = choice(("off", "hash", "full"))
 _CODE_LOCATION: Parser[CodeLocation] = choice(("on", "slow", "off"))
 _EXPLAIN: Parser[Explain] = choice(("off", "slow", "always_once"))
 _INDEX_PROOF: Parser[IndexProof] = choice(("safe", "transaction", "scratch"))
+_COMMENT_FORMAT: Parser[CommentFormat] = choice(("sqlcommenter", "datadog"))
+_COMMENT_TRACE: Parser[CommentTrace] = choice(("auto", "always", "off"))
 
 
 @overload
@@ -254,9 +258,21 @@ class Settings:
     )
     sqlcommenter: bool = setting(
         False,
-        "Append route, framework and trace context to every SQLAlchemy statement as a SQL comment (sqlcommenter). The"
-        " trace context is left out for drivers that cache prepared statements by text.",
+        "Add route, framework and trace context to every SQLAlchemy statement but batches as a SQL comment"
+        " (sqlcommenter).",
         parsers.boolean,
+    )
+    sqlcommenter_format: CommentFormat = setting(
+        "sqlcommenter",
+        "Keys of the comment: those of sqlcommenter, or also those by which Datadog's Database Monitoring joins"
+        " statements with traces, in front of the statement.",
+        _COMMENT_FORMAT,
+    )
+    sqlcommenter_trace: CommentTrace = setting(
+        "auto",
+        "When the comment names the trace, which makes every text another one: unless the driver or the server keeps"
+        " prepared statements or plans by text (`auto`), always, or never (`off`).",
+        _COMMENT_TRACE,
     )
     suppress_driver_spans: bool = setting(
         True, "Suppress spans of the driver's instrumentation for queries that already have a span.", parsers.boolean

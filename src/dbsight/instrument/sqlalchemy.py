@@ -147,8 +147,11 @@ class Watcher:
         self, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
     ) -> StatementCall | _Suppressing | None:
         """As ``_execute`` while comments are added: they differ, and the statement is looked up by its text."""
-        plain = context.__dict__.get(sql_comments.PLAIN) if context is not None else None
-        return self._execute(dialect, cursor, plain or statement, parameters, context)
+        known = context.__dict__ if context is not None else {}
+        call = self._execute(dialect, cursor, known.get(sql_comments.PLAIN) or statement, parameters, context)
+        if sql_comments.MARKS in known and isinstance(call, StatementCall):
+            call.extra = {**(call.extra or {}), **known[sql_comments.MARKS]}
+        return call
 
     def _execute_plain(
         self, dialect: Any, cursor: Any, statement: str, context: Any = None

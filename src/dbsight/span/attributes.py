@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Attributes = dict[str, Any]
 
-FETCH_TIME_SHOWN = 0.001
-"""s; a fetch part below it is noise, and leaving it out lets most spans of a statement share their attributes."""
+PART_SHOWN = 0.001
+"""s; less time spent fetching or connecting is noise; most spans of a statement share their attributes without."""
 
 
 def base_attributes(statement: Statement, database: Database) -> Attributes:
@@ -77,11 +77,11 @@ def changing_attributes(operation: Operation, verdict: Verdict | None) -> Attrib
         attributes[semconv.ORM_RELATIONSHIP] = operation.relationship
     if operation.load is not None:
         attributes[semconv.ORM_LOAD] = operation.load
-    if operation.fetch_time >= FETCH_TIME_SHOWN:
+    if operation.fetch_time >= PART_SHOWN:
         attributes[semconv.QUERY_FETCH_TIME] = operation.fetch_time
     if operation.pool_wait > 0:
         attributes[semconv.POOL_WAIT] = operation.pool_wait
-    if operation.connect_time > 0:
+    if operation.connect_time >= PART_SHOWN:
         attributes[semconv.QUERY_CONNECT_TIME] = operation.connect_time
     if operation.error_type is not None:
         attributes[semconv.ERROR_TYPE] = operation.error_type

@@ -14,7 +14,7 @@ from opentelemetry.trace.status import Status, StatusCode
 from dbsight.model import TextAttributes
 from dbsight.safety import failed
 from dbsight.span.attributes import (
-    FETCH_TIME_SHOWN,
+    PART_SHOWN,
     changing_attributes,
     error_status,
     exception_event,
@@ -141,8 +141,8 @@ def emit(
         or verdict is not None
         or status is not None
         or operation.pool_wait > 0  # these hardly any other has
-        or operation.connect_time > 0
-        or operation.fetch_time >= FETCH_TIME_SHOWN
+        or operation.connect_time >= PART_SHOWN
+        or operation.fetch_time >= PART_SHOWN
     ):
         known = template.known(operation.statement)
         attributes = {**known, **pending.extra, **changing_attributes(operation, verdict)}

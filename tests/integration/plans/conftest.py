@@ -91,7 +91,8 @@ def contrib_postgresql():
     """A PostgreSQL of the system's packages, with contrib modules and hypopg; skipped where those are not installed."""
     for control in sorted(Path("/usr/share/postgresql").glob("*/extension/hypopg.control"), reverse=True):
         version = control.parts[4]
-        with servers.embedded_postgresql(Path("/usr/lib/postgresql"), version) as database:
+        preloaded = {"shared_preload_libraries": "pg_stat_statements"}
+        with servers.embedded_postgresql(Path("/usr/lib/postgresql"), version, **preloaded) as database:
             yield database
         return
     pytest.skip("hypopg is not installed (Debian: postgresql-15-hypopg)")
