@@ -6,6 +6,7 @@ from pathlib import PurePath
 from typing import Any, Final
 
 from dbsight.catalog import BY_DRIVER
+from dbsight.instrument.outcomes import error_type
 from dbsight.model import Database
 from dbsight.safety import guard
 
@@ -93,9 +94,7 @@ def error_of(error: BaseException) -> tuple[str, str | None]:
     cause = error.__cause__
     if cause is not None and "sqlalchemy" in type(error).__module__:
         error = cause
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return name, _code_of(error)
+    return error_type(error), _code_of(error)
 
 
 @guard  # an exception's properties may raise; its class is known all the same

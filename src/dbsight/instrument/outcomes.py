@@ -1,4 +1,4 @@
-"""Which exceptions are no error of a query: its cancellation, and what the client library handles by itself."""
+"""Exceptions: how they are named, and which are no error of a query, but cancelled it or are handled by its client."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ _HANDLERS: Final = {
 
 _DEPTH: Final = 16
 """Frames between a command and the function of the library that sends it, with those of wrappers."""
+
+
+def error_type(error: BaseException) -> str:
+    """``error.type`` of an exception: its class, with the module unless Python itself defines it."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def was_cancelled(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config, scope, semconv
 from dbsight.instrument import callsite
+from dbsight.instrument.outcomes import error_type
 from dbsight.model import Database
 from dbsight.safety import guard
 from dbsight.span import PendingQuery, SpanFactory, template_of
@@ -94,9 +95,7 @@ def record_query(
     else:
         record.rows = rows_affected
     if error is not None:
-        kind = type(error)
-        builtin = kind.__module__ == "builtins"
-        record.error_type = kind.__qualname__ if builtin else f"{kind.__module__}.{kind.__qualname__}"
+        record.error_type = error_type(error)
     record.end()
 
 

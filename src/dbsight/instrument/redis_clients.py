@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from dbsight.instrument.outcomes import error_type
 from dbsight.model import Database
 
 if TYPE_CHECKING:
@@ -213,9 +214,7 @@ def error_of(error: BaseException) -> tuple[str, str | None]:
         The class with its module, and the prefix of the server's error (``WRONGTYPE``); None for what is no reply of
         the server.
     """
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return name, _prefix(error)
+    return error_type(error), _prefix(error)
 
 
 def _prefix(error: BaseException) -> str | None:

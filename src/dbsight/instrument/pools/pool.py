@@ -25,6 +25,7 @@ from opentelemetry.trace import get_current_span
 
 from dbsight import config, recording, scope
 from dbsight.instrument import callsite
+from dbsight.instrument.outcomes import error_type
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.checkout import Checkout, held_by_connection
 from dbsight.model import PoolEvent
@@ -366,8 +367,7 @@ class Pool:
             request.creating += seconds
             request.making = False
         if error is not None:
-            kind = type(error)
-            self._tell_here("failure", seconds, None, error_type=f"{kind.__module__}.{kind.__qualname__}")
+            self._tell_here("failure", seconds, None, error_type=error_type(error))
         elif not cancelled:
             registry.opened(self.counts)
             if self.asynchronous and self.counts.opened - self.counts.gone == 1:
