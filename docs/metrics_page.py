@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 
 from dbsight import health, semconv
+from dbsight.bench.benchmark import duration_histogram
 from dbsight.instrument import pools, process, redis_server
 from dbsight.profiler import PerformanceMonitor
 from dbsight.report.alert_log import AlertLog
@@ -96,6 +97,7 @@ def instruments() -> list[Instrument]:
     health.observe(provider)
     AlertLog(meter_provider=provider)
     PerformanceMonitor(provider)
+    duration_histogram(provider)
     return sorted(set(provider.created), key=lambda each: (each.name.startswith("dbsight."), each.name))
 
 

@@ -20,8 +20,8 @@ LAYERS = (
     ("processor",),
     ("exit_report", "sigterm"),
     ("distro",),
-    ("budgets", "facade", "health", "redis_pools", "profiler", "bench", "serve"),
-    ("testing",),
+    ("budgets", "facade", "health", "redis_pools", "profiler", "serve"),
+    ("bench", "testing"),
     ("pytest_plugin", "cli"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

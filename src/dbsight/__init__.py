@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dbsight.bench.benchmark import BenchmarkResult, benchmark
+    from dbsight.bench.load import LoadTestResult, load_test
     from dbsight.budgets import budget
     from dbsight.config import Settings
     from dbsight.distro import configure
@@ -56,6 +58,7 @@ _HOMES = {
     "Alert": "dbsight.model",
     "AlertSeverity": "dbsight.model",
     "AsyncpgPoolInstrumentor": "dbsight.instrument.pools.asyncpg",
+    "BenchmarkResult": "dbsight.bench.benchmark",
     "CacheInstrumentor": "dbsight.instrument.caches",
     "DatabasePerformanceMonitor": "dbsight.facade.monitor",
     "DbsightSpanProcessor": "dbsight.processor",
@@ -64,6 +67,7 @@ _HOMES = {
     "ExplainRefusedError": "dbsight.plans.errors",
     "Health": "dbsight.health",
     "Healthz": "dbsight.health",
+    "LoadTestResult": "dbsight.bench.load",
     "LockInstrumentor": "dbsight.instrument.locks",
     "PerformanceMonitor": "dbsight.profiler",
     "PerformanceStats": "dbsight.facade.monitor",
@@ -85,6 +89,7 @@ _HOMES = {
     "allow": "dbsight.scope",
     "assert_no_findings": "dbsight.testing",
     "assert_queries": "dbsight.testing",
+    "benchmark": "dbsight.bench.benchmark",
     "budget": "dbsight.budgets",
     "cache_stats": "dbsight.facade.totals",
     "configure": "dbsight.distro",
@@ -94,6 +99,7 @@ _HOMES = {
     "get_pool_info": "dbsight.facade.totals",
     "get_process_memory": "dbsight.facade.totals",
     "health_check": "dbsight.health",
+    "load_test": "dbsight.bench.load",
     "lock_stats": "dbsight.facade.totals",
     "measure": "dbsight.profiler",
     "measurements": "dbsight.profiler",
@@ -112,6 +118,7 @@ __all__ = [
     "Alert",
     "AlertSeverity",
     "AsyncpgPoolInstrumentor",
+    "BenchmarkResult",
     "CacheInstrumentor",
     "DatabasePerformanceMonitor",
     "DbsightSpanProcessor",
@@ -120,6 +127,7 @@ __all__ = [
     "ExplainRefusedError",
     "Health",
     "Healthz",
+    "LoadTestResult",
     "LockInstrumentor",
     "PerformanceMonitor",
     "PerformanceStats",
@@ -141,6 +149,7 @@ __all__ = [
     "allow",
     "assert_no_findings",
     "assert_queries",
+    "benchmark",
     "budget",
     "cache_stats",
     "configure",
@@ -150,6 +159,7 @@ __all__ = [
     "get_pool_info",
     "get_process_memory",
     "health_check",
+    "load_test",
     "lock_stats",
     "measure",
     "measurements",

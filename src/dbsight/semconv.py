@@ -99,6 +99,9 @@ PROFILE_SPAN: Final = "dbsight.profile"
 OPERATION: Final = "operation"  # name given to dbsight.measure()
 COMPONENT: Final = "component"  # name given to dbsight.health_check()
 METRIC_HEALTH: Final = "dbsight.health.status"  # observable gauge, 1
+BENCH_SPAN: Final = "dbsight.bench"
+BENCH_NAME: Final = "dbsight.bench.name"  # of the function or scenario
+METRIC_BENCH: Final = "dbsight.bench.duration"  # histogram, s
 METRIC_MEASURED: Final = "dbsight.operation.duration"  # histogram, s
 
 WINDOW_SPAN: Final = "dbsight.window"
@@ -206,6 +209,7 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_QUERIES: (DB_SYSTEM_NAME, QUERY_TYPE, QUERY_CLASS),
     METRIC_FINDINGS: (FINDING_RULE, FINDING_SEVERITY, FINDING_CATEGORY),
     METRIC_MEASURED: (OPERATION,),
+    METRIC_BENCH: (BENCH_NAME,),
     METRIC_HEALTH: (COMPONENT,),
     METRIC_ALERTS: (ALERT_METRIC, ALERT_SEVERITY),
     METRIC_REQUEST_QUERIES: (HTTP_ROUTE,),

@@ -1,9 +1,8 @@
-"""``dbsight doctor`` · ``config`` · ``report`` · ``baseline`` · ``bench`` · ``explain`` · ``sql``."""
+"""The command line: each command that is more than a few lines is a file beside this one."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -13,10 +12,14 @@ import click
 
 from dbsight import config
 from dbsight.cli import diagnosis
+from dbsight.cli.bench import queries, records
+from dbsight.cli.compare import compare
 from dbsight.cli.doctor_probe import VARIABLE
 from dbsight.cli.explain import explain
+from dbsight.cli.load import load
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
+from dbsight.cli.run import instrumented, run
 from dbsight.cli.runs import read_run
 from dbsight.cli.sql import sql
 from dbsight.detect.suppressions import DEFAULT_BASELINE, write_baseline
@@ -25,8 +28,6 @@ from dbsight.report.terminal import print_report
 from dbsight.version import __version__
 
 _PLANS = {"OTEL_DBSIGHT_EXPLAIN": "always_once", "OTEL_DBSIGHT_EXPLAIN_PER_MINUTE": "200"}
-
-_RUN = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,11 +87,16 @@ def save(run: Path, output: Path) -> None:
 
 @main.group()
 def bench() -> None:
-    """Benchmark settings."""
+    """Measure queries, a database, or settings."""
 
 
+bench.add_command(queries)
+bench.add_command(records)
 bench.add_command(redis_presets, "redis")
+main.add_command(compare)
 main.add_command(explain)
+main.add_command(load)
+main.add_command(run)
 main.add_command(sql)
 
 
@@ -121,16 +127,9 @@ def doctor(as_json: bool, command: tuple[str, ...]) -> None:
 
 def _run(command: tuple[str, ...]) -> list[dict[str, Any]]:
     """Run a command instrumented, and return what each of its processes reported."""
-    if Path(command[0]).name == "opentelemetry-instrument":
-        command = command[1:]
     with tempfile.TemporaryDirectory(prefix="dbsight-doctor-") as directory:
         # The plan of every statement is requested once, unless the user has decided about that.
         environ = {**_PLANS, **config.environment(), VARIABLE: directory}
         # stdout is reserved for the report, so the command's stdout goes to stderr.
-        process = subprocess.Popen([sys.executable, "-c", _RUN, *command], env=environ, stdout=sys.stderr.fileno())  # noqa: S603 - the user's own command
-        try:
-            process.wait()
-        except KeyboardInterrupt:
-            # The terminal interrupts the command, too: that is how a server stops and then reports.
-            process.wait()
+        instrumented(command, environ, sys.stderr.fileno())
         return [json.loads(each.read_text(encoding="utf-8")) for each in sorted(Path(directory).glob("*.json"))]

@@ -31,6 +31,7 @@ class StatementTotals:
         rows: Rows returned by all executions together.
         call_site: Where it ran most recently.
         plan: Its latest plan, None when none was asked for.
+        durations: s, estimated, each with the number of executions that took so long; empty when unknown.
     """
 
     statement: Statement
@@ -44,6 +45,7 @@ class StatementTotals:
     rows: int
     call_site: CallSite | None = None
     plan: PlanSummary | None = None
+    durations: tuple[tuple[float, int], ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(slots=True)

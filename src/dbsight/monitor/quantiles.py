@@ -86,8 +86,16 @@ def quantiles(buckets: array[int], maximum: float, *parts: float) -> tuple[float
 def _at(running: list[int], rank: int, maximum: float) -> float:
     if rank >= running[-1]:
         return maximum
-    index = bisect_left(running, rank)
+    return _middle(bisect_left(running, rank), maximum)
+
+
+def _middle(index: int, maximum: float) -> float:
+    """The point of a bucket with the same relative distance to both of its ends, s."""
     if index == BUCKETS - 1:
         return maximum
-    # The point of the bucket with the same relative distance to both of its ends.
     return min(maximum, LOWEST * _GROWTH**index * (1 + RELATIVE_ERROR))
+
+
+def durations(buckets: array[int], maximum: float) -> tuple[tuple[float, int], ...]:
+    """The durations that were counted, s, each with its count; within RELATIVE_ERROR of the true ones."""
+    return tuple((_middle(index, maximum), count) for index, count in enumerate(buckets) if count)

@@ -23,7 +23,7 @@ from dbsight.model import (
     Statement,
     StatementTotals,
 )
-from dbsight.monitor.quantiles import bucket, count_all, empty, quantiles
+from dbsight.monitor.quantiles import bucket, count_all, durations, empty, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -76,12 +76,12 @@ class StatementRecord:
         if len(operations) == 1:
             self._take_one(operations[0])
             return
-        durations = [operation.duration for operation in operations]
+        took = [operation.duration for operation in operations]
         with self.lock:
-            self.count += len(durations)
-            self.total += sum(durations)
-            self.max = max(self.max, *durations)
-            count_all(self.buckets, durations)
+            self.count += len(took)
+            self.total += sum(took)
+            self.max = max(self.max, *took)
+            count_all(self.buckets, took)
             for operation in operations:
                 if operation.rows:
                     self.rows += operation.rows
@@ -147,6 +147,7 @@ class StatementRecord:
             self.rows,
             self.call_site,
             self.plan,
+            durations(self.buckets, self.max),
         )
 
 

@@ -16,7 +16,17 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config
-from dbsight.model import CallSite, Database, Finding, MergedFinding, PlanSummary, Snapshot, Statement, StatementTotals
+from dbsight.model import (
+    CallSite,
+    Database,
+    Finding,
+    MergedFinding,
+    PlanSummary,
+    RouteTotals,
+    Snapshot,
+    Statement,
+    StatementTotals,
+)
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -32,6 +42,7 @@ _PLAIN: Final = (str, int, float, type(None))
 MAX_FINDINGS: Final = 1000
 MAX_STATEMENTS: Final = 1000
 MAX_UNUSED: Final = 1000
+MAX_ROUTES: Final = 1000
 MAX_TEXT: Final = 4000
 """Maximum characters of a statement's text; with the two limits above, a file stays below about 8 MB."""
 
@@ -58,6 +69,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
         },
         "findings": [_finding(merged) for merged in snapshot.findings[:MAX_FINDINGS]],
         "statements": [_totals(totals) for totals in snapshot.statements[:MAX_STATEMENTS]],
+        "routes": [_route(totals) for totals in snapshot.routes[:MAX_ROUTES]],
         "dropped": dict(snapshot.dropped),
         "unused": list(snapshot.unused[:MAX_UNUSED]),
         "left_out": {
@@ -109,6 +121,19 @@ def _totals(totals: StatementTotals) -> dict[str, Any]:
         "max": totals.max,
         "rows": totals.rows,
         "plan": _plan(totals.plan),
+        "durations": [[round(each, 9), count] for each, count in totals.durations],
+    }
+
+
+def _route(totals: RouteTotals) -> dict[str, Any]:
+    return {
+        "route": totals.route,
+        "windows": totals.windows,
+        "calls": totals.calls,
+        "db_time": totals.db_time,
+        "duration": totals.duration,
+        "max_calls": totals.max_calls,
+        "findings": totals.findings,
     }
 
 
@@ -200,6 +225,7 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         preset=saved["preset"],
         findings=[_read_finding(each) for each in saved["findings"]],
         statements=[_read_totals(each) for each in saved["statements"]],
+        routes=[RouteTotals(**each) for each in saved.get("routes", ())],
         dropped=saved["dropped"],
         unused=tuple(saved.get("unused", ())),
         exporting=True,  # a failure no longer matters
@@ -247,6 +273,7 @@ def _read_totals(saved: Mapping[str, Any]) -> StatementTotals:
         saved["rows"],
         _read_call_site(saved["call_site"]),
         _read_plan(saved.get("plan")),
+        tuple((each, count) for each, count in saved.get("durations", ())),
     )
 
 
