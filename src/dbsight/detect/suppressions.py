@@ -8,7 +8,7 @@ import logging
 import os
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from dbsight.model import PlanSummary
 from dbsight.version import __version__
@@ -23,6 +23,9 @@ logger = logging.getLogger("dbsight")
 
 BASELINE_SCHEMA: Final = 1
 DEFAULT_BASELINE: Final = "dbsight-baseline.json"
+ENOUGH: Final = 20
+"""Minimum number of executions whose times are compared."""
+
 _MAX_BASELINE: Final = 10_000_000
 """Maximum size of a baseline file, bytes."""
 
@@ -34,6 +37,20 @@ class Known(Protocol):
     rule: str
     title: str
     route: str
+
+
+class BaselineTimes(NamedTuple):
+    """How long a statement took in the run of a baseline.
+
+    Attributes:
+        executions: How many there were.
+        p50: s.
+        p95: s.
+    """
+
+    executions: float
+    p50: float
+    p95: float
 
 
 class Overrides:
@@ -171,7 +188,8 @@ def write_baseline(
     Args:
         findings: Those.
         path: The file.
-        statements: Their plans, where known, are what later plans are compared with.
+        statements: Their plans and times, where known, are what later ones are compared with. Those that took most time
+            come first.
 
     Returns:
         The number of findings.
@@ -179,6 +197,7 @@ def write_baseline(
     Raises:
         OSError: The file cannot be written.
     """
+    known = list(statements)
     entries = {
         found.id: {"id": found.id, "rule": found.rule, "title": found.title, "route": found.route} for found in findings
     }
@@ -192,8 +211,13 @@ def write_baseline(
                 "cost": totals.plan.cost,
                 "issues": list(totals.plan.issues),
             }
-            for totals in statements
+            for totals in known
             if totals.plan is not None
+        },
+        "times": {
+            totals.statement.fingerprint: {"count": totals.count, "p50": totals.p50, "p95": totals.p95}
+            for totals in reversed(known)  # of several databases, the one that took most time
+            if totals.count >= ENOUGH
         },
     }
     target = Path(path)
@@ -234,6 +258,22 @@ def read_plans(path: str | os.PathLike[str] | None) -> dict[str, PlanSummary]:
             cost = plan.get("cost")
             issues = tuple(each for each in plan["issues"] if isinstance(each, str))
             found[fingerprint] = PlanSummary(plan["hash"], cost if isinstance(cost, (int, float)) else None, issues)
+    return found
+
+
+def read_times(path: str | os.PathLike[str] | None) -> dict[str, BaselineTimes]:
+    """Read the times of a baseline by fingerprint; none where there is no such file, or it cannot be used."""
+    if not path:
+        return {}
+    try:
+        saved = _load(path).get("times")
+    except (OSError, ValueError):
+        return {}  # Suppressions warns of it
+    found = {}
+    for fingerprint, times in saved.items() if isinstance(saved, dict) else ():
+        values: list[Any] = [times.get(name) for name in ("count", "p50", "p95")] if isinstance(times, dict) else []
+        if values and all(isinstance(value, (int, float)) and value > 0 for value in values):
+            found[fingerprint] = BaselineTimes(*values)
     return found
 
 

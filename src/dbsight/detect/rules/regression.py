@@ -1,21 +1,30 @@
-"""Plans that changed for the worse."""
+"""Plans that changed for the worse, and statements that became slower."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.identity import identity
-from dbsight.detect.rule import PlanRule
-from dbsight.detect.suppressions import read_plans
+from dbsight.detect.rule import PlanRule, SnapshotRule
+from dbsight.detect.suppressions import ENOUGH, read_plans, read_times
+from dbsight.formatting import counted, seconds
+from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.config import Settings
-    from dbsight.model import Category, ExplainedQuery, Finding, PlanSummary
+    from dbsight.detect.suppressions import BaselineTimes
+    from dbsight.model import Category, ExplainedQuery, PlanSummary, Snapshot, StatementTotals
 
 _DEARER: Final = 2.0
 """Times the cost before."""
+
+_SLOWER: Final = 2.0
+"""Times the median and the 95th percentile before: both, so that neither outliers nor a quiet minute count."""
+
+_NOTICED: Final = 0.005
+"""s that the median grew."""
 
 _WORSE: Final = frozenset(
     (
@@ -26,8 +35,8 @@ _WORSE: Final = frozenset(
 """Issues that speak for themselves where a database has no costs."""
 
 
-class Regression(PlanRule):
-    """The plan of a query changed for the worse, against its plan before or a stored baseline.
+class Regression(PlanRule, SnapshotRule):
+    """The plan of a query changed for the worse, or a query became slower than in a stored baseline.
 
         [ GET /orders -- ]                                  Index Scan, cost 8
           [ SELECT orders ]
@@ -42,11 +51,13 @@ class Regression(PlanRule):
 
     Severity:
         error: The query is very slow with the new plan.
-        warning: Any other.
+        warning: Any other plan; a query whose median and 95th percentile are twice those of the baseline, of 20
+        executions each.
 
     Not reported:
         The same steps on the same tables and indexes, however much more they cost: tables grow. Other steps that cost
-        less than twice as much; where the database has no costs, other steps without a new scan, sort or loop.
+        less than twice as much; where the database has no costs, other steps without a new scan, sort or loop. A median
+        that grew by less than 5 ms.
     """
 
     name: ClassVar[str] = "regression"
@@ -56,6 +67,7 @@ class Regression(PlanRule):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._stored = read_plans(settings.baseline)
+        self._times = read_times(settings.baseline)
 
     def judge(self, explained: ExplainedQuery) -> Iterable[Finding]:
         """Compare with the plan that this process saw before, else with the baseline's."""
@@ -78,6 +90,45 @@ class Regression(PlanRule):
         finding.description = f"Compared with the plan {since}: {'; '.join(facts)}."
         finding.effort = "medium"
         yield finding
+
+    def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
+        """Compare the times of each statement with the baseline's."""
+        for totals in snapshot.statements if self._times else ():
+            before = self._times.get(totals.statement.fingerprint)
+            if before is not None and _is_slower(before, totals):
+                yield self._slower(before, totals)
+
+    def _slower(self, before: BaselineTimes, totals: StatementTotals) -> Finding:
+        statement = totals.statement
+        return Finding(
+            rule=self.name,
+            id=identity("rg", self.name, "times", statement.fingerprint),
+            severity="warning",
+            category=self.category,
+            title=f"{statement.summary} became slower",
+            description=(
+                f"Compared with the baseline: median {seconds(before.p50)} → {seconds(totals.p50)}, 95th percentile"
+                f" {seconds(before.p95)} → {seconds(totals.p95)}, of {counted(totals.count, 'execution')}."
+            ),
+            effort="medium",
+            impact=(totals.p50 - before.p50) * totals.count,
+            metric="p50",
+            current_value=totals.p50,
+            threshold=before.p50 * _SLOWER,
+            statement=statement,
+            database=totals.database,
+            call_site=totals.call_site,
+            plan=totals.plan,
+        )
+
+
+def _is_slower(before: BaselineTimes, now: StatementTotals) -> bool:
+    return (
+        min(before.executions, now.count) >= ENOUGH
+        and now.p50 >= before.p50 * _SLOWER
+        and now.p95 >= before.p95 * _SLOWER
+        and now.p50 - before.p50 >= _NOTICED
+    )
 
 
 def _is_worse(before: PlanSummary, now: PlanSummary) -> bool:
