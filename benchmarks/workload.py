@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,15 @@ WORKLOADS = {
     "redis-new-keys": ("redis", "redis", ("redis",)),
     "redis-pipeline": ("redis", "redis", ("redis",)),
     "checkout": ("checkout", "sqlite", ()),
+    "threads-memory": ("threads", "sqlite", ()),
 }
 """``nplusone`` reads the same table twenty times in each request: every one of them has a finding to carry.
-``redis-new-keys`` never asks for a key again, as where keys are those of sessions or users."""
+``redis-new-keys`` never asks for a key again, as where keys are those of sessions or users. ``threads-memory`` spreads
+its requests over 64 threads; each round has one slow query, and callbacks of alerts raise, sleep and query."""
+
+THREADS = 64
+SLOW = 1.05
+"""s; over the default limit of slow queries."""
 
 
 @dataclass
@@ -174,7 +181,55 @@ def _checkout(_: str, __: str, telemetry: Telemetry) -> Program:
     return Program(run, engine.dispose)
 
 
-PROGRAMS = {"core": _core, "nplusone": _core, "orm": _orm, "async": _async, "redis": _redis, "checkout": _checkout}
+def _threads(name: str, url: str, telemetry: Telemetry) -> Program:
+    engine = sa.create_engine(
+        "sqlite://", creator=_engine(name, url).pool._creator, poolclass=sa.pool.QueuePool, pool_size=THREADS
+    )
+    sa.event.listen(engine, "connect", lambda connection, _: connection.create_function("sleep", 1, time.sleep))
+    slow = sa.text("SELECT sleep(:seconds)")
+
+    def request() -> None:
+        with telemetry.request(), engine.connect() as connection:
+            for key, select in enumerate(tables.SELECTS, 1):
+                connection.execute(select, {"id": key}).one()
+
+    def wait() -> None:
+        with telemetry.request(), engine.connect() as connection:
+            connection.execute(slow, {"seconds": SLOW}).one()
+
+    def broken(_: object) -> None:
+        raise RuntimeError
+
+    def asking(_: object) -> None:
+        with engine.connect() as connection:
+            connection.execute(tables.SELECTS[0], {"id": 1}).one()
+
+    on_alert = getattr(sys.modules.get("dbsight"), "on_alert", None)  # an older dbsight has no alerts
+    for callback in (broken, lambda _: time.sleep(0.1), asking) if on_alert is not None else ():
+        on_alert(callback)
+    workers = ThreadPoolExecutor(THREADS)
+
+    def run(requests: int) -> None:
+        waiting = [workers.submit(wait), *(workers.submit(request) for _ in range(requests))]
+        for each in waiting:
+            each.result()
+
+    def close() -> None:
+        workers.shutdown()
+        engine.dispose()
+
+    return Program(run, close)
+
+
+PROGRAMS = {
+    "threads": _threads,
+    "core": _core,
+    "nplusone": _core,
+    "orm": _orm,
+    "async": _async,
+    "redis": _redis,
+    "checkout": _checkout,
+}
 
 
 def _round(program: Program, telemetry: Telemetry, requests: int) -> dict[str, float]:
