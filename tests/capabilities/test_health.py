@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+import socket
 import wsgiref.validate
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 import redis
 import redis.asyncio
+from click.testing import CliRunner
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from sqlalchemy import create_engine
@@ -17,6 +19,7 @@ from sqlalchemy.orm import Session
 
 import dbsight
 from dbsight import health
+from dbsight.cli.main import main
 
 DOWN = "postgresql+{}://nobody@127.0.0.1:1/nothing"
 
@@ -130,3 +133,34 @@ def test_a_check_that_hangs_is_given_up(measured, monkeypatch):
 
     (result,) = asyncio.run(dbsight.Healthz(0.05, cache=Hanging()).check())
     assert (result.healthy, result.error) == (False, "TimeoutError")
+
+
+def test_the_command_asks_each_database_and_its_exit_code_tells(redis_server, tmp_path):
+    """Without URLs those of the environment; passwords are not shown; a host that does not answer is given up."""
+
+    def call(*arguments, **environ):
+        done = CliRunner().invoke(main, ["health", *arguments], env={"DATABASE_URL": "", "REDIS_URL": "", **environ})
+        return done.exit_code, done.output
+
+    url = f"sqlite:///{tmp_path}/shop.db"
+    code, output = call(DATABASE_URL=url, REDIS_URL=redis_server.url())
+    assert code == 0
+    first, second = output.splitlines()
+    assert first.startswith(f"✔ {url}  answered in ")
+    assert second.startswith("✔ redis ")
+    code, output = call(url, DOWN.format("psycopg").replace("nobody", "nobody:SECRET"))
+    assert code == 1
+    assert output.splitlines()[1] == (
+        "✘ postgresql+psycopg://nobody:***@127.0.0.1:1/nothing  did not answer: OperationalError"
+    )
+    code, output = call("--json", "sqlite+aiosqlite://", DOWN.format("asyncpg"))
+    assert code == 1
+    assert [each["healthy"] for each in json.loads(output)] == [True, False]
+    assert call()[0] == 2
+    code, output = call("nosuch://user:SECRET@host")
+    assert code == 2
+    assert "SECRET" not in output
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        code, output = call(f"redis://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "0.05")
+    assert code == 1
+    assert output.endswith("did not answer: TimeoutError\n")

@@ -16,6 +16,7 @@ from dbsight.cli.bench import queries, records
 from dbsight.cli.compare import compare
 from dbsight.cli.doctor_probe import VARIABLE
 from dbsight.cli.explain import explain
+from dbsight.cli.health import health
 from dbsight.cli.load import load
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
@@ -97,6 +98,7 @@ main.add_command(compare)
 main.add_command(explain)
 main.add_command(load)
 main.add_command(run)
+main.add_command(health)
 main.add_command(sql)
 
 
