@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -34,8 +35,17 @@ LOCK_TIMEOUT: Final = 0.5  # s
 _REST: Final = 60.0
 """s without a question to a database that gave no connection."""
 
+_LONG_REST: Final = 3600.0
+"""The same for one that left a thread waiting."""
+
 _IDLE: Final = 5.0
 """s after which the thread ends."""
+
+STUCK: Final = 60.0
+"""s after which a thread is given up: statements have timeouts, but a server may take a connection and never answer."""
+
+_MAX_STUCK: Final = 3
+"""Threads that may be stuck; while there are as many, nothing is asked."""
 
 
 class Replay(Protocol):
@@ -57,13 +67,14 @@ class Replay(Protocol):
 
 
 class _Job:
-    __slots__ = ("operation", "query_class", "replay", "route")
+    __slots__ = ("began", "operation", "query_class", "replay", "route")
 
     def __init__(self, replay: Replay, operation: Operation, route: str, query_class: QueryClass | None) -> None:
         self.replay = replay
         self.operation = operation
         self.route = route
         self.query_class = query_class
+        self.began = 0.0
 
 
 class PlanWorker:
@@ -103,7 +114,8 @@ class PlanWorker:
         self._changed = threading.Condition()  # re-entrant: a finalizer may run a slow query on any thread
         self._waiting: deque[_Job] = deque()
         self._thread: threading.Thread | None = None
-        self._busy = False
+        self._job: _Job | None = None  # the one that is being asked about
+        self._stuck: list[threading.Thread] = []
         self._stopped = False
 
     # -- Any thread -----------------------------------------------------------------------------------------------
@@ -116,6 +128,7 @@ class PlanWorker:
         """
         key = (operation.database.key, operation.statement.fingerprint)
         with self._changed:
+            self._give_up_stuck()
             if not self._take(key):
                 replay.wipe()
                 return False
@@ -128,6 +141,22 @@ class PlanWorker:
             self._changed.notify_all()
             return True
 
+    def _give_up_stuck(self) -> None:
+        """Leave a thread behind that waits for a server for too long, and that server alone."""
+        job = self._job
+        if job is None or self._thread is None or self._clock() - job.began < STUCK:
+            return
+        self._away[job.operation.database.key] = self._clock() + _LONG_REST
+        job.replay.wipe()
+        self._stuck = [each for each in self._stuck if each.is_alive()]
+        self._stuck.append(self._thread)
+        self._thread = self._job = None
+        if len(self._stuck) >= _MAX_STUCK:
+            self._clear()
+        elif self._waiting:
+            with suppress(RuntimeError):  # the interpreter is shutting down
+                self._start()
+
     def _take(self, key: tuple[str, str]) -> bool:
         now = self._clock()
         asked = self._asked.get(key)
@@ -135,6 +164,10 @@ class PlanWorker:
             return False
         if self._away.get(key[0], now) > now:
             return False
+        if len(self._stuck) >= _MAX_STUCK:
+            self._stuck = [each for each in self._stuck if each.is_alive()]
+            if len(self._stuck) >= _MAX_STUCK:
+                return False
         full = len(self._recent) == self._recent.maxlen and now - self._recent[0] < 60
         if full or len(self._waiting) >= MAX_WAITING:
             dropped("plans")
@@ -153,7 +186,7 @@ class PlanWorker:
     def wait(self, timeout: float) -> None:
         """Wait until nothing is left to do, at most so many seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
+            self._changed.wait_for(lambda: not self._waiting and self._job is None, timeout)
 
     def stop(self) -> None:
         """Take nothing more, and wipe pending questions. A question that is being asked ends by its timeout."""
@@ -169,9 +202,9 @@ class PlanWorker:
 
     def after_fork(self) -> None:
         """In a forked child: pending questions, and the connection in use, are the parent's."""
-        waiting = self._waiting
+        jobs = [*self._waiting, *filter(None, (self._job,))]
         self._forget()
-        for job in waiting:
+        for job in jobs:
             job.replay.wipe()
 
     # -- The thread -----------------------------------------------------------------------------------------------
@@ -182,15 +215,18 @@ class PlanWorker:
             self._thread.start()
 
     def _run(self) -> None:
+        this = threading.current_thread()
         while True:
             with self._changed:
-                if not self._waiting:
+                if not self._waiting and self._thread is this and not self._stopped:
                     self._changed.wait(_IDLE)
+                if self._thread is not this:  # given up meanwhile: another one does the work
+                    return
                 if self._stopped or not self._waiting:
                     self._thread = None
                     return
-                job = self._waiting.popleft()
-                self._busy = True
+                self._job = job = self._waiting.popleft()
+                job.began = self._clock()
             try:
                 with suppress_instrumentation():
                     self._explain(job)
@@ -199,7 +235,8 @@ class PlanWorker:
             finally:
                 job.replay.wipe()
                 with self._changed:
-                    self._busy = False
+                    if self._job is job:
+                        self._job = None
                     self._changed.notify_all()
 
     def _explain(self, job: _Job) -> None:
@@ -226,8 +263,8 @@ class PlanWorker:
             self._known.move_to_end(key)
             if len(self._known) > MAX_KNOWN:
                 self._known.popitem(last=False)
-            stopped = self._stopped
-        if not stopped:
+            wanted = self._job is job and not self._stopped
+        if wanted:
             self._done(explained)
 
     def _ask(self, job: _Job, connection: Any) -> ExplainedQuery:
