@@ -17,6 +17,7 @@ from dbsight import analyzer, config, recording, scope, semconv
 from dbsight.detect.runner import RuleRunner
 from dbsight.detect.window import Window
 from dbsight.distro import instrument_libraries
+from dbsight.formatting import counted
 from dbsight.processor import process_analyzer
 from dbsight.recording import OpenWindow
 from dbsight.version import __version__
@@ -208,7 +209,7 @@ class QueryProfiler(scope.Block):
     def summary(self) -> str:
         """A table of the queries by fingerprint: executions, total, 95th percentile, rows, line of code."""
         spent = f"{self.total_duration_ms:.2f} ms in the database, {self.average_duration_ms:.2f} ms on average"
-        lines = [f"{self.query_count} queries, {spent}"]
+        lines = [f"{counted(self.query_count, 'query', 'queries')}, {spent}"]
         rows = [
             (name, str(count), f"{total:.2f}", f"{p95:.2f}", str(returned), where, fingerprint)
             for name, count, total, p95, returned, where, fingerprint in self._groups()
@@ -240,12 +241,12 @@ class QueryProfiler(scope.Block):
             f"<li>{html.escape(each.description)}<pre>{html.escape(each.suggestion)}</pre></li>"
             for each in self.detect_n_plus_one()
         )
-        caption = f"{self.query_count} queries, {self.total_duration_ms:.2f} ms"
+        caption = f"{counted(self.query_count, 'query', 'queries')}, {self.total_duration_ms:.2f} ms"
         table = f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return f"{table}<ul>{found}</ul>" if found else table
 
     def __repr__(self) -> str:
-        return f"<QueryProfiler {self.query_count} queries, {self.total_duration_ms:.2f} ms>"
+        return f"<QueryProfiler {counted(self.query_count, 'query', 'queries')}, {self.total_duration_ms:.2f} ms>"
 
 
 def profile(analyze: bool = False) -> QueryProfiler:

@@ -1,9 +1,11 @@
 """An object-relational mapper in the style of the guides, on top of SQLAlchemy: users with articles."""
 
 from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import ClassVar
 
 from sqlalchemy import ForeignKey, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, load_only, mapped_column, relationship, selectinload
 
 import dbsight
@@ -93,6 +95,15 @@ class Article(Base):
     published_at: Mapped[datetime]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
     author: Mapped[User] = relationship(back_populates="all_articles")
+    all_comments: Mapped[list["Comment"]] = relationship()
+
+
+class Comment(Base):
+    """On one article."""
+
+    __tablename__ = "comments"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    article_id: Mapped[int] = mapped_column(ForeignKey("articles.id"))
 
 
 def fill(session):
@@ -109,3 +120,29 @@ def fill(session):
         for number in range(1, 11)
     )
     session.commit()
+
+
+class AsyncQuery:
+    """Rows of a statement, from an asynchronous engine; those of articles have ``comments``."""
+
+    def __init__(self, engine, statement):
+        self.engine = engine
+        self.statement = statement
+
+    def async_filter(self, **equal):
+        return type(self)(self.engine, self.statement.filter_by(**equal))
+
+    def limit(self, most):
+        return type(self)(self.engine, self.statement.limit(most))
+
+    async def async_all(self):
+        async with AsyncSession(self.engine) as session:
+            found = (await session.scalars(self.statement)).all()
+        for each in found:
+            each.comments = AsyncQuery(self.engine, select(Comment).where(Comment.article_id == each.id))
+        return found
+
+
+def asynchronous(engine):
+    """The model of articles with asynchronous ``objects``."""
+    return SimpleNamespace(objects=AsyncQuery(engine, select(Article)))

@@ -4,13 +4,15 @@ import gc
 
 import pytest
 from sqlalchemy import create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.pool import NullPool, StaticPool
 
 import dbsight
 from capabilities import hosts
 from capabilities.guided import run
 from dbsight import profiler
+from dbsight.bench import observed
 
 BASIC_PROFILING = """
 from dbsight import QueryProfiler
@@ -138,13 +140,94 @@ print(f"Total queries with eager loading: {profiler.query_count}")
 """
 
 
+BENCHMARK = """
+from dbsight import benchmark
+
+# Define queries to benchmark
+queries = {
+    'basic': lambda: Article.objects.filter(status='published').all(),
+    'with_join': lambda: Article.objects.filter(status='published').join('author').all(),
+    'with_eager_loading': lambda: Article.objects.filter(status='published').prefetch_related('comments').all()
+}
+
+# Run benchmark
+results = benchmark(queries, iterations=100)
+
+# View results
+for name, result in results.items():
+    print(f"Query: {name}")
+    print(f"Average time: {result.average_ms} ms")
+    print(f"Min time: {result.min_ms} ms")
+    print(f"Max time: {result.max_ms} ms")
+    print(f"Queries per second: {result.qps}")
+"""
+
+LOAD_TEST = """
+from dbsight import load_test
+import asyncio
+
+# Define test scenarios
+async def scenario_read_articles():
+    # Simulate a user reading articles
+    articles = await Article.objects.async_filter(status='published').limit(10).async_all()
+    for article in articles:
+        await asyncio.sleep(0.001)  # Simulate reading
+        comments = await article.comments.async_all()
+
+# Run load test
+results = load_test(
+    scenario_read_articles,
+    concurrency=50,  # 50 concurrent users
+    duration=0.3     # Run for 0.3 seconds
+)
+
+# View results
+print(f"Total executions: {results.total_executions}")
+print(f"Executions per second: {results.executions_per_second}")
+print(f"Average response time: {results.average_response_time_ms} ms")
+print(f"95th percentile response time: {results.p95_response_time_ms} ms")
+print(f"Error rate: {results.error_rate:.2f}%")
+"""
+
+WORKFLOW = r"""
+from dbsight import QueryProfiler
+from dbsight import benchmark
+
+# Step 1: Measure baseline performance
+baseline_query = lambda: Article.objects.filter(status='published').order_by('-published_at').all()
+baseline_result = benchmark({'baseline': baseline_query}, iterations=100)
+print(f"Baseline average time: {baseline_result['baseline'].average_ms} ms")
+
+# Step 2: Identify bottlenecks
+with QueryProfiler() as profiler:
+    baseline_query()
+print(profiler.summary())
+
+# Step 3: Optimize
+optimized_query = lambda: Article.objects.filter(status='published')\
+                                      .select('id', 'title', 'published_at')\
+                                      .order_by('-published_at')\
+                                      .all()
+
+# Step 4: Verify improvement
+optimized_result = benchmark({'optimized': optimized_query}, iterations=100)
+print(f"Optimized average time: {optimized_result['optimized'].average_ms} ms")
+
+improvement = (baseline_result['baseline'].average_ms -
+               optimized_result['optimized'].average_ms) / \
+              baseline_result['baseline'].average_ms * 100
+print(f"Performance improvement: {improvement:.2f}%")
+"""
+
+
 MODELS = {"User": hosts.User, "Article": hosts.Article}
 
 
 @pytest.fixture
 def database(sqlalchemy, monkeypatch):
     """Ten users with an article each; only SQLAlchemy is instrumented."""
-    monkeypatch.setattr(profiler, "instrument_libraries", lambda: None)
+    for module in (profiler, observed):
+        monkeypatch.setattr(module, "instrument_libraries", lambda: None)
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     dbsight.create_performance_monitor()
     with Session(engine) as session:
@@ -228,3 +311,37 @@ def test_identifying_n_plus_one_query_problems(database, capsys):
         "Fix suggestion: select(User).options(selectinload(User.all_articles))\n"
         "Total queries with eager loading: 2\n"
     )
+
+
+def test_benchmarking_queries(database, capsys):
+    """Average, minimum, maximum and queries per second of each."""
+    names = run(BENCHMARK, **MODELS)
+    assert {name: (each.iterations, each.queries) for name, each in names["results"].items()} == {
+        "basic": (100, 1),
+        "with_join": (100, 1),
+        "with_eager_loading": (100, 2),
+    }
+    assert capsys.readouterr().out.count("Queries per second: ") == 3
+
+
+def test_load_testing(sqlalchemy, monkeypatch, tmp_path, capsys):
+    """Fifty users at the same time."""
+    monkeypatch.setattr(observed, "instrument_libraries", lambda: None)
+    url = f"{tmp_path}/load.db"
+    engine = create_engine(f"sqlite:///{url}")
+    with Session(engine) as session:
+        hosts.fill(session)
+    engine.dispose()
+    article = hosts.asynchronous(create_async_engine(f"sqlite+aiosqlite:///{url}", poolclass=NullPool))
+    results = run(LOAD_TEST, Article=article)["results"]
+    assert results.total_executions > 0
+    assert "Error rate: 0.00%\n" in capsys.readouterr().out
+
+
+def test_the_optimization_workflow(database, capsys):
+    """Baseline, profile, change, and the improvement."""
+    names = run(WORKFLOW, **MODELS)
+    printed = capsys.readouterr().out
+    assert printed.startswith("Baseline average time: ")
+    assert "\n1 query, " in printed
+    assert f"Performance improvement: {names['improvement']:.2f}%\n" in printed
