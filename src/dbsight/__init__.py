@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from dbsight.processor import DbsightSpanProcessor
     from dbsight.profiler import PerformanceMonitor, QueryProfiler, measure, measurements, profile
     from dbsight.redis_pools import SharedPoolRegistry, redis_pool
+    from dbsight.report.query_log import set_log_level
     from dbsight.scope import allow
     from dbsight.testing import assert_no_findings, assert_queries
     from dbsight.version import __version__
@@ -124,6 +125,7 @@ _HOMES = {
     "record_query": "dbsight.instrument.recorded",
     "redis_pool": "dbsight.redis_pools",
     "reset": "dbsight.facade.totals",
+    "set_log_level": "dbsight.report.query_log",
     "stats": "dbsight.facade.totals",
     "watch_cache": "dbsight.instrument.caches",
 }
@@ -190,6 +192,7 @@ __all__ = [
     "record_query",
     "redis_pool",
     "reset",
+    "set_log_level",
     "stats",
     "watch_cache",
 ]

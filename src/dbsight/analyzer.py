@@ -19,6 +19,7 @@ from dbsight.monitor.callbacks import Callbacks
 from dbsight.recording import Consumer, OpenWindow, Sweeper, Windows
 from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
+from dbsight.report.query_log import QueryLog
 from dbsight.safety import failed, guard
 from dbsight.slow_plans import SlowPlans
 from dbsight.totals import Totals, TotalsReview
@@ -74,6 +75,7 @@ class Analyzer(Consumer):
         self.totals = totals = Totals(settings, meter_provider, self.collect)
         self.stats, self.pools, self.caches, self.locks = totals.stats, totals.pools, totals.caches, totals.locks
         self.metrics = totals.metrics
+        self.query_log = QueryLog(logger_provider)
         self.use(settings)
         self.log = FindingLog(logger_provider)
         self.alert_log = AlertLog(logger_provider, meter_provider)
@@ -91,6 +93,7 @@ class Analyzer(Consumer):
         self.judge = RuleRunner(settings)
         self.settings = settings
         self.alerts.use(settings)
+        self.query_log.use(settings)
         self.stats.keep(settings.max_slow_queries)
         self.windows.most = settings.max_windows
         self._most = settings.max_operations_per_window
@@ -119,6 +122,7 @@ class Analyzer(Consumer):
             self.sweeper.stop()
             self.finish()
             self.plans.stop()
+            self.query_log.close()
             recording.unsubscribe(self)
             atexit.unregister(self.finish)
             if self in _alive:
@@ -147,6 +151,7 @@ class Analyzer(Consumer):
         self.sweeper.after_fork()
         self._review.reset()
         self.plans.after_fork()
+        self.query_log.after_fork()
         self.totals.reset()
         self.alerts.reset()
 
@@ -193,6 +198,8 @@ class Analyzer(Consumer):
             self.totals.add_all(operations)
         if self.plans.active:
             self.plans.take(operations, windows, verdicts)
+        if self.query_log.wanted():
+            self.query_log.take(operations, windows, verdicts)
         by_window: dict[OpenWindow, list[Operation]] = {}
         for operation, window in zip(operations, windows, strict=True):
             if window is not None:

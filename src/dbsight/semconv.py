@@ -85,6 +85,11 @@ PLAN_COST: Final = "dbsight.plan.cost"  # estimated, in the database's unit
 PLAN_ISSUES: Final = "dbsight.plan.issues"  # string[]
 CONNECTION_ID: Final = "dbsight.connection.id"
 
+# -- The log event of a query, where the query log is exported ----------------------------------------------------
+QUERY_EVENT: Final = "dbsight.query"
+QUERY_DURATION: Final = "dbsight.query.duration"  # s
+ROUTE: Final = "dbsight.route"  # name of the request or task: GET /orders
+
 # -- Our own: on the local root -----------------------------------------------------------------------------------
 DB_CALLS: Final = "dbsight.db.calls"
 DB_TIME: Final = "dbsight.db.time"  # s

@@ -30,6 +30,7 @@ Parameters = Literal["off", "hash", "full"]
 CodeLocation = Literal["on", "slow", "off"]
 Explain = Literal["off", "slow", "always_once"]
 IndexProof = Literal["safe", "transaction", "scratch"]
+LogLevel = Literal["off", "debug", "info", "warning", "error"]
 CommentFormat = Literal["sqlcommenter", "datadog"]
 CommentTrace = Literal["auto", "always", "off"]
 
@@ -40,6 +41,7 @@ _QUERY_TEXT: Parser[QueryText] = choice(("sanitized", "raw", "off"))
 _PARAMETERS: Parser[Parameters] = choice(("off", "hash", "full"))
 _CODE_LOCATION: Parser[CodeLocation] = choice(("on", "slow", "off"))
 _EXPLAIN: Parser[Explain] = choice(("off", "slow", "always_once"))
+_LOG_LEVEL: Parser[LogLevel] = choice(("off", "debug", "info", "warning", "error"))
 _INDEX_PROOF: Parser[IndexProof] = choice(("safe", "transaction", "scratch"))
 _COMMENT_FORMAT: Parser[CommentFormat] = choice(("sqlcommenter", "datadog"))
 _COMMENT_TRACE: Parser[CommentTrace] = choice(("auto", "always", "off"))
@@ -281,22 +283,36 @@ class Settings:
         True, "Export metrics about the memory and the garbage collector of the process.", parsers.boolean
     )
 
-    log_min_duration: float | None = setting(
+    log_level: LogLevel | None = setting(
         None,
-        "Log queries that take at least this long.",
-        parsers.duration,
-        theme="Query log and Prometheus",
-        planned=True,
+        "Write a line of JSON about each query (`debug`), each slow or failed one (`warning`), or each very slow or"
+        " failed one (`error`).",
+        _LOG_LEVEL,
+        theme="Query log",
+        unset="debug if one of the next two is set, else off",
+    )
+    log_min_duration: float | None = setting(
+        None, "Of these queries, log those that take at least this long.", parsers.duration, unset="all"
     )
     log_file: str | None = setting(
-        None,
-        "Path of the query log, one JSON object per line.",
-        parsers.path,
-        unset="logger dbsight.queries",
-        planned=True,
+        None, "Path of the file of the query log.", parsers.path, unset="to Python's logger dbsight.queries"
     )
+    log_file_size: int = setting(
+        10_000_000, "Rotate the file of the query log before it has more bytes than this.", whole(1000)
+    )
+    log_file_count: int = setting(5, "Number of older files of the query log that are kept.", whole(0, 1000))
+    log_export: bool = setting(
+        False, "Export the lines of the query log as OpenTelemetry log events (`dbsight.query`), too.", parsers.boolean
+    )
+
     prometheus_port: int | None = setting(
-        None, "Serve `/metrics` for Prometheus on this port.", whole(1, 65535), planned=True
+        None,
+        "Serve the metrics to Prometheus at `/metrics` on this port, beside other exporters; needs the extra"
+        " `prometheus`. `OTEL_EXPORTER_PROMETHEUS_HOST` names the address to listen at, by default `localhost`.",
+        whole(1, 65535),
+        theme="Prometheus",
+        unset="not served",
+        planned=True,
     )
 
     redis_preset: RedisPreset = setting(

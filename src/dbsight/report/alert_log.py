@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry._logs import LogRecord, SeverityNumber, get_logger_provider
+from opentelemetry._logs import SeverityNumber
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import semconv
+from dbsight.report.log_events import LogEvents
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class AlertLog:
     def __init__(
         self, logger_provider: LoggerProvider | None = None, meter_provider: MeterProvider | None = None
     ) -> None:
-        self._provider = logger_provider
+        self._events = LogEvents(logger_provider)
         meter = (meter_provider or get_meter_provider()).get_meter(
             semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL
         )
@@ -40,7 +41,6 @@ class AlertLog:
 
     def emit(self, alert: Alert) -> None:
         """Emit one alert that was raised or cleared."""
-        provider = self._provider or get_logger_provider()
         severity = alert.severity.value
         attributes: dict[str, Any] = {
             semconv.ALERT_METRIC: alert.metric_name,
@@ -52,16 +52,7 @@ class AlertLog:
         if alert.subject:
             attributes[semconv.ALERT_SUBJECT] = alert.subject
         number = _NUMBERS[severity] if alert.state == "raised" else SeverityNumber.INFO
-        provider.get_logger(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL).emit(
-            LogRecord(
-                timestamp=alert.at_ns,
-                observed_timestamp=alert.at_ns,
-                severity_number=number,
-                severity_text=number.name,
-                body=alert.message if alert.state == "raised" else f"Cleared: {alert.message}",
-                attributes=attributes,
-                event_name=semconv.ALERT_EVENT,
-            )
-        )
+        body = alert.message if alert.state == "raised" else f"Cleared: {alert.message}"
+        self._events.emit(semconv.ALERT_EVENT, number, body, attributes, at_ns=alert.at_ns)
         if alert.state == "raised":
             self._count.add(1, {semconv.ALERT_METRIC: alert.metric_name, semconv.ALERT_SEVERITY: severity})

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry._logs import LogRecord, SeverityNumber, get_logger_provider
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+from opentelemetry._logs import SeverityNumber
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from dbsight import semconv
 from dbsight.model import SEVERITIES
+from dbsight.report.log_events import LogEvents
 from dbsight.span import finding_attributes, finding_event, plan_attributes
-from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +59,7 @@ class FindingLog:
     """
 
     def __init__(self, provider: LoggerProvider | None = None) -> None:
-        self._provider = provider
+        self._events = LogEvents(provider)
 
     def emit(self, finding: Finding, trace_id: int, span_id: int, *, sampled: bool) -> None:
         """Emit one finding."""
@@ -82,19 +81,4 @@ class FindingLog:
     def _emit(
         self, name: str, severity: Severity, body: str, attributes: dict[str, Any], context: SpanContext | None
     ) -> None:
-        provider = self._provider or get_logger_provider()
-        now = time_ns()
-        provider.get_logger(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL).emit(
-            LogRecord(
-                timestamp=now,
-                observed_timestamp=now,
-                context=set_span_in_context(NonRecordingSpan(context))
-                if context is not None and context.trace_id
-                else None,
-                severity_number=_NUMBERS[severity],
-                severity_text=severity.upper(),
-                body=body,
-                attributes=attributes,
-                event_name=name,
-            )
-        )
+        self._events.emit(name, _NUMBERS[severity], body, attributes, context, severity_text=severity.upper())

@@ -145,7 +145,7 @@ def test_describe_gives_every_setting_as_people_write_it_with_its_source():
     assert rows["preset"] == ("production", "environment")
     assert rows["slow_query_threshold"] == ("0.5 s", "preset production")
     assert rows["report"] == ("off", "preset production")
-    assert rows["log_min_duration"] == ("(off)", "default")
+    assert rows["log_min_duration"] == ("(all)", "default")
     assert rows["fail_on"] == ("(none)", "default")
 
 
