@@ -185,8 +185,8 @@ def _threads(name: str, url: str, telemetry: Telemetry) -> Program:
     engine = sa.create_engine(
         "sqlite://", creator=_engine(name, url).pool._creator, poolclass=sa.pool.QueuePool, pool_size=THREADS
     )
-    sa.event.listen(engine, "connect", lambda connection, _: connection.create_function("sleep", 1, time.sleep))
-    slow = sa.text("SELECT sleep(:seconds)")
+    sa.event.listen(engine, "connect", lambda connection, _: connection.create_function("slowly", 1, time.sleep))
+    slow = sa.text("SELECT slowly(:seconds)")
 
     def request() -> None:
         with telemetry.request(), engine.connect() as connection:

@@ -89,6 +89,34 @@ def test_clients_that_share_a_pool_share_its_connections(observe, redis_server, 
     assert set(events) == {"redis_chatter"}
 
 
+MONITOR = {
+    "monitor_basic.py": r"26 queries, 0 failed: 26 SELECT, 0 INSERT\n"
+    r"mean [\d.]+ ms, longest [\d.]+ ms, error rate 0.0%\n",
+    "monitor_thresholds.py": r"slow  0.\d\d s  SELECT slowly\(\?\)  at monitor_thresholds.py:32\n"
+    r"2 queries, 1 slow, 0 very slow\n",
+    "monitor_pools.py": r":memory:: 2 of 2 connections in use, 0 idle, 1 waiting\n"
+    r"application: 7 of 10 connections in use, 3 idle, 0 waiting\nfullest pool: 100%\n",
+    "monitor_queries.py": r"select: 26, mean [\d.]+ ms\ncustomers: 25\norders: 1\n26 queries, (.|\n)+"
+    r"  fix  select\(Order\)\.options\(joinedload\(Order\.customer\)\)\n",
+    "monitor_recommendations.py": r"\[\w+\] Order.customer is loaded one row at a time  \(id n1-[0-9a-f]{8}\)\n"
+    r"  select\(Order\)\.options\(joinedload\(Order\.customer\)\)\n",
+    "monitor_alerts.py": r"\[warning\] query_duration: SELECT took [\d.]+ s \(threshold 0.05 s\)\n"
+    r"\[error\] error_rate: 48.8% of 41 queries failed \(threshold 5.0%\)\n",
+}
+
+
+@pytest.mark.parametrize("name", MONITOR)
+def test_programs_that_read_the_monitor_print_what_they_promise(observe, name):
+    """The six themes: statistics, thresholds, pools, queries, recommendations, alerts; and what is exported agrees."""
+    seen = observe([name], cwd=EXAMPLE.parent)
+    assert re.fullmatch(MONITOR[name], seen.run.check().stdout)
+    assert seen.run.stderr == ""
+    queries = {span.attributes.get("dbsight.query.class") for span in seen.queries()}
+    assert ("slow" in queries) is (name in {"monitor_thresholds.py", "monitor_alerts.py"})
+    alerts = [log.attributes["dbsight.alert.metric"] for log in seen.logs("dbsight.alert")]
+    assert (sorted(alerts) == ["error_rate", "query_duration"]) is (name == "monitor_alerts.py")
+
+
 def test_every_example_is_on_the_page_with_its_commands():
     """Those in its first lines; and one of these two files runs it."""
     page = (EXAMPLE.parent / "README.md").read_text()
