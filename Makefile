@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Processes that run tests: they wait for servers and programs half of the time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
 .PHONY: demo test matrix peers lint types bench clean
 
@@ -21,7 +23,7 @@ demo: $(VENV)/.installed-demo $(VENV)/.redis  ## a small web shop, and the repor
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
-	$(BIN)/python -m pytest --ignore=tests/matrix --ignore=tests/peers --numprocesses=auto --dist=worksteal $(ARGS)
+	$(BIN)/python -m pytest --ignore=tests/matrix --ignore=tests/peers --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 matrix: $(VENV)/.installed-test  ## other distributions, versions, servers and frameworks, each in a separate environment
 	$(BIN)/python -m pytest tests/matrix $(ARGS)
