@@ -9,13 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_ENDPOINTS = (
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -24,23 +17,16 @@ class Surroundings:
     Attributes:
         sdk_disabled: ``OTEL_SDK_DISABLED`` is ``true``.
         semconv_dup: ``OTEL_SEMCONV_STABILITY_OPT_IN`` contains ``database/dup``: old attribute names as well as new.
-        otlp_configured: An OTLP endpoint was named, for all signals or for one. Never the address: it may hold a
-            password.
         otlp_protocol: ``OTEL_EXPORTER_OTLP_PROTOCOL``, empty when unset.
         traces_exporters: ``OTEL_TRACES_EXPORTER``, None when unset.
-        metrics_exporters: ``OTEL_METRICS_EXPORTER``, None when unset.
-        logs_exporters: ``OTEL_LOGS_EXPORTER``, None when unset.
         disabled_instrumentations: ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``; ``*`` stands for all.
         config_file: ``OTEL_CONFIG_FILE``: declarative configuration, None when unset.
     """
 
     sdk_disabled: bool = False
     semconv_dup: bool = False
-    otlp_configured: bool = False
     otlp_protocol: str = ""
     traces_exporters: tuple[str, ...] | None = None
-    metrics_exporters: tuple[str, ...] | None = None
-    logs_exporters: tuple[str, ...] | None = None
     disabled_instrumentations: tuple[str, ...] = ()
     config_file: str | None = None
 
@@ -60,11 +46,8 @@ class Surroundings:
             # The specification knows `true` alone, in any case; everything else is false.
             sdk_disabled=value("OTEL_SDK_DISABLED").lower() == "true",
             semconv_dup="database/dup" in words("OTEL_SEMCONV_STABILITY_OPT_IN"),
-            otlp_configured=any(value(name) for name in _ENDPOINTS),
             otlp_protocol=value("OTEL_EXPORTER_OTLP_PROTOCOL"),
             traces_exporters=words("OTEL_TRACES_EXPORTER") or None,
-            metrics_exporters=words("OTEL_METRICS_EXPORTER") or None,
-            logs_exporters=words("OTEL_LOGS_EXPORTER") or None,
             disabled_instrumentations=words("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"),
             config_file=value("OTEL_CONFIG_FILE") or None,
         )

@@ -8,8 +8,9 @@ generated from it.
 from __future__ import annotations
 
 from abc import ABC
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from dbsight.detect.identity import identity
 from dbsight.model import Finding
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ class Rule(ABC):
 
     def __init__(self, settings: Settings) -> None:
         self.configuration = settings
+
+    def finding(self, key: tuple[object, ...], **fields: Any) -> Finding:
+        """A finding of this rule.
+
+        Args:
+            key: Two letters, and what identifies the fault beside the rule: its id is made of it.
+            fields: The other fields of ``Finding``.
+        """
+        prefix, *parts = key
+        return Finding(rule=self.name, id=identity(str(prefix), self.name, *parts), category=self.category, **fields)
 
 
 class WindowRule(Rule):

@@ -34,6 +34,36 @@ _POINTS: Final = 400
 _MAX_ACTIVE: Final = 1000
 
 
+_METRICS: Final = {
+    "error_rate": (
+        AlertSeverity.ERROR,
+        "error_rate_threshold",
+        "{value:.1%} of {calls} queries failed (threshold {limit:.1%})",
+    ),
+    "avg_query_time": (
+        AlertSeverity.WARNING,
+        "avg_query_time_threshold",
+        "The mean query time is {value:.3f} s (threshold {limit:g} s)",
+    ),
+    "queries_per_second": (
+        AlertSeverity.WARNING,
+        "qps_threshold",
+        "{value:.1f} queries per second (threshold {limit:g})",
+    ),
+    "connection_failures": (
+        AlertSeverity.ERROR,
+        "failed_connection_threshold",
+        "{value} connections could not be made (threshold {limit})",
+    ),
+    "connection_leaks": (
+        AlertSeverity.ERROR,
+        "connection_leak_threshold",
+        "{value} connections were not given back (threshold {limit})",
+    ),
+}
+"""What the process is watched for: severity, setting with the threshold, message. Pools have readings of their own."""
+
+
 class _Point(NamedTuple):
     """Totals at one moment."""
 
@@ -141,49 +171,20 @@ class Alerts:
         start = self._start_of_window(point)
         seconds = (now - start.at_ns) / 1e9
         calls = point.calls - start.calls
+        values: dict[str, float] = {
+            "connection_failures": point.failures - start.failures,
+            "connection_leaks": max(0, point.leaks - start.leaks),
+        }
         if calls >= MINIMUM_QUERIES:
-            rate = (point.failed - start.failed) / calls
-            yield _Reading(
-                "error_rate",
-                AlertSeverity.ERROR,
-                rate,
-                settings.error_rate_threshold,
-                f"{rate:.1%} of {calls} queries failed (threshold {settings.error_rate_threshold:.1%})",
-            )
-            mean = (point.db_time - start.db_time) / calls
-            yield _Reading(
-                "avg_query_time",
-                AlertSeverity.WARNING,
-                mean,
-                settings.avg_query_time_threshold,
-                f"The mean query time is {mean:.3f} s (threshold {settings.avg_query_time_threshold:g} s)",
-            )
+            values["error_rate"] = (point.failed - start.failed) / calls
+            values["avg_query_time"] = (point.db_time - start.db_time) / calls
         if seconds >= MINIMUM_SECONDS:
-            rate = calls / seconds
-            yield _Reading(
-                "queries_per_second",
-                AlertSeverity.WARNING,
-                rate,
-                settings.qps_threshold,
-                f"{rate:.1f} queries per second (threshold {settings.qps_threshold:g})",
-            )
-        failures = point.failures - start.failures
-        yield _Reading(
-            "connection_failures",
-            AlertSeverity.ERROR,
-            failures,
-            settings.failed_connection_threshold,
-            f"{failures} connections could not be made (threshold {settings.failed_connection_threshold})",
-        )
-        leaks = max(0, point.leaks - start.leaks)
-        yield _Reading(
-            "connection_leaks",
-            AlertSeverity.ERROR,
-            leaks,
-            settings.connection_leak_threshold,
-            f"{leaks} connections were not given back (threshold {settings.connection_leak_threshold})",
-            at_least=True,
-        )
+            values["queries_per_second"] = calls / seconds
+        for name, value in values.items():
+            severity, setting, message = _METRICS[name]
+            limit = getattr(settings, setting)
+            text = message.format(value=value, limit=limit, calls=calls)
+            yield _Reading(name, severity, value, limit, text, at_least=name == "connection_leaks")
         for each in snapshot.pools:
             state = each.state
             usage = state.usage

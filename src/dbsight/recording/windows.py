@@ -76,11 +76,6 @@ class Windows:
             return None
         return windows[0] if len(windows) == 1 else self._choose(windows, parent)
 
-    def only(self, parent: SpanContext | None) -> OpenWindow | None:
-        """The open window of a trace that has but one, to which everything in it belongs."""
-        windows = tuple(self._by_trace.get(parent.trace_id, ())) if parent is not None else ()
-        return windows[0] if len(windows) == 1 else None
-
     def beside(self, window: OpenWindow) -> Sequence[OpenWindow]:
         """The other open windows of its trace."""
         windows = self._by_trace.get(window.trace_id, ())

@@ -36,10 +36,8 @@ def test_opentelemetrys_own_switches_are_read_and_never_judged(said):
     assert surroundings == Surroundings(
         sdk_disabled=True,
         semconv_dup=True,
-        otlp_configured=True,
         otlp_protocol="http/protobuf",
         traces_exporters=("otlp", "console"),
-        metrics_exporters=("none",),
         disabled_instrumentations=("requests", "sqlalchemy"),
         config_file="otel.yaml",
     )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, Snapshot
+    from dbsight.model import Category, Finding, Snapshot
 
 
 class AsyncEngineSyncPool(SnapshotRule):
@@ -39,11 +37,9 @@ class AsyncEngineSyncPool(SnapshotRule):
             state, refused = pool.state, pool.totals.refused
             if refused is None and not state.blocks_loop:
                 continue
-            yield Finding(
-                rule=self.name,
-                id=identity("as", self.name, state.name),
+            yield self.finding(
+                ("as", state.name),
                 severity="error",
-                category=self.category,
                 title=f"The asynchronous engine of {state.name} has a synchronous pool",
                 description=f"{state.kind} blocks the thread while it waits"
                 + ("; SQLAlchemy rejected it." if refused is not None else ", which blocks the event loop."),

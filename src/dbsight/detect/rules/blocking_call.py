@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.catalog import BY_NAME
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
 from dbsight.formatting import seconds
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.detect.window import Window
-    from dbsight.model import Category, Operation
+    from dbsight.model import Category, Finding, Operation
 
 _ERROR = 1.0  # s
 
@@ -74,11 +72,9 @@ class BlockingCall(WindowRule):
         site = longest.call_site
         system = longest.database.system
         function = site.function if site is not None else "a coroutine"
-        return Finding(
-            rule=self.name,
-            id=identity("bc", self.name, site, longest.database.key),
+        return self.finding(
+            ("bc", site, longest.database.key),
             severity="error" if blocked >= _ERROR else "warning",
-            category=self.category,
             title=f"{function} blocks its event loop",
             description=f"{function} blocked the running event loop with synchronous calls for {seconds(blocked)}, "
             f"longest in {longest.statement.summary or longest.statement.kind}.",

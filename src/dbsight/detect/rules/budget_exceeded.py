@@ -5,7 +5,6 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
 from dbsight.formatting import seconds
 from dbsight.model import BudgetEvent, Finding
@@ -76,11 +75,9 @@ class BudgetExceeded(WindowRule):
         else:
             title = f"{name} exceeds its database time budget"
             description = f"{seconds(value)} in the database; the budget of {name} is {seconds(most, exact=True)}."
-        return Finding(
-            rule=self.name,
-            id=identity("be", self.name, name, metric),
+        return self.finding(
+            ("be", name, metric),
             severity="error" if value >= 2 * most else "warning",
-            category=self.category,
             title=title,
             description=description,
             impact=max(0.0, value - most) if metric == "time" else 0.0,

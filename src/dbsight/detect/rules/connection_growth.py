@@ -5,15 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import grown
 from dbsight.detect.rule import SnapshotRule
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, PoolSnapshot, PoolState, Snapshot
+    from dbsight.model import Category, Finding, PoolSnapshot, PoolState, Snapshot
 
 POINTS: Final = 12
 """Points of the time series, ten seconds apart: two minutes."""
@@ -63,11 +61,9 @@ class ConnectionGrowth(SnapshotRule):
         if last - first < GROWTH or last < 2 * first or last <= pool.state.idle_min:
             return None
         state = pool.state
-        return Finding(
-            rule=self.name,
-            id=identity("cg", self.name, state.name),
+        return self.finding(
+            ("cg", state.name),
             severity="warning",
-            category=self.category,
             title=f"The number of connections to {state.name} keeps growing",
             description=f"From {first} to {last} connections in {len(counts)} samples, without a decrease;"
             f" {state.pools} pools.",
@@ -79,11 +75,9 @@ class ConnectionGrowth(SnapshotRule):
         )
 
     def _failed(self, state: PoolState) -> Finding:
-        return Finding(
-            rule=self.name,
-            id=identity("cf", self.name, state.name),
+        return self.finding(
+            ("cf", state.name),
             severity="warning",
-            category=self.category,
             title=f"Idle connections of {state.name} cannot be closed",
             description=f"{state.cleanup_failures} cleanups of the {state.role} pool failed.",
             suggestion="SharedPoolRegistry.close()  # before the event loop that the pool belongs to is closed",

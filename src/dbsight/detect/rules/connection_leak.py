@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back
 from dbsight.detect.rule import SnapshotRule
 from dbsight.formatting import seconds
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, Leak, PoolSnapshot, Snapshot
+    from dbsight.model import Category, Finding, Leak, PoolSnapshot, Snapshot
 
 
 class ConnectionLeak(SnapshotRule):
@@ -53,11 +51,9 @@ class ConnectionLeak(SnapshotRule):
 
     def _finding(self, pool: PoolSnapshot, leak: Leak) -> Finding:
         limit = self.configuration.connection_leak_after
-        return Finding(
-            rule=self.name,
-            id=identity("cl", self.name, pool.state.name, leak.call_site),
+        return self.finding(
+            ("cl", pool.state.name, leak.call_site),
             severity="error",
-            category=self.category,
             title=f"A connection of {pool.state.name} was not returned to its pool",
             description=described(leak, limit),
             suggestion=given_back(pool.state),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import shared
 from dbsight.detect.rule import SnapshotRule
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, PoolState, Snapshot
+    from dbsight.model import Category, Finding, PoolState, Snapshot
 
 _WARNING = 3
 _KEEP_NOTHING = frozenset({"NullPool", "StaticPool"})
@@ -60,11 +58,9 @@ class DuplicatePools(SnapshotRule):
                 yield self._same(state)
         limit = self.configuration.pool_count_threshold
         if count > limit:
-            yield Finding(
-                rule=self.name,
-                id=identity("dp", self.name, "count"),
+            yield self.finding(
+                ("dp", "count"),
                 severity="error",
-                category=self.category,
                 title="There are too many connection pools",
                 description=f"{count} pools exist in this process (limit {limit}).",
                 suggestion="engine = create_engine(url)  # once, at module level",
@@ -75,11 +71,9 @@ class DuplicatePools(SnapshotRule):
 
     def _same(self, state: PoolState) -> Finding:
         at_most = f", with up to {state.max} connections" if state.max is not None else ""
-        return Finding(
-            rule=self.name,
-            id=identity("dp", self.name, state.name),
+        return self.finding(
+            ("dp", state.name),
             severity="warning" if state.same >= _WARNING else "info",
-            category=self.category,
             title=f"Several pools connect to {state.name}",
             description=f"{state.same} pools with the same settings exist{at_most}.",
             suggestion=shared(state),
@@ -91,11 +85,9 @@ class DuplicatePools(SnapshotRule):
         )
 
     def _wrong_loop(self, state: PoolState) -> Finding:
-        return Finding(
-            rule=self.name,
-            id=identity("dl", self.name, state.name, "loop"),
+        return self.finding(
+            ("dl", state.name, "loop"),
             severity="error",
-            category=self.category,
             title=f"The pool {state.name} is used on several event loops",
             description="Its connections belong to the event loop that created them; on another one they fail or hang "
             f"({state.wrong_loop} times so far).",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
 from dbsight.detect.rules.lock_leak import named
 from dbsight.formatting import seconds
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, LockTotals, Snapshot
+    from dbsight.model import Category, Finding, LockTotals, Snapshot
 
 ENOUGH: Final = 10
 """Minimum number of acquisitions for a meaningful share."""
@@ -62,11 +60,9 @@ class LockContention(SnapshotRule):
     def _finding(self, totals: LockTotals) -> Finding:
         mean = totals.wait_total / totals.tries
         held = totals.held_total / totals.releases if totals.releases else 0.0
-        return Finding(
-            rule=self.name,
-            id=identity("lc", self.name, totals.system, totals.lock),
+        return self.finding(
+            ("lc", totals.system, totals.lock),
             severity="warning",
-            category=self.category,
             title=f"The lock {totals.lock} is often already held",
             description=(
                 f"{totals.contended} of {totals.tries} attempts found the {totals.system} lock {totals.lock} held;"

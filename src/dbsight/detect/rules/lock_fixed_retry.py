@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
 from dbsight.formatting import seconds
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, LockTotals, Snapshot
+    from dbsight.model import Category, Finding, LockTotals, Snapshot
 
 ENOUGH: Final = 3
 """Minimum number of acquisitions with three equal pauses or more."""
@@ -53,11 +51,9 @@ class LockFixedRetry(SnapshotRule):
         ]
 
     def _finding(self, totals: LockTotals) -> Finding:
-        return Finding(
-            rule=self.name,
-            id=identity("lr", self.name, totals.system, totals.lock),
+        return self.finding(
+            ("lr", totals.system, totals.lock),
             severity="warning" if totals.wait_total >= 1.0 else "info",
-            category=self.category,
             title=f"The lock {totals.lock} is retried at a fixed interval",
             description=(
                 f"{totals.fixed} of {totals.paced} waits for the {totals.system} lock {totals.lock} paused for the same"

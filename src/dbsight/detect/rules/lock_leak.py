@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, Snapshot
+    from dbsight.model import Category, Finding, Snapshot
 
 
 def named(lock: str) -> str:
@@ -48,11 +46,9 @@ class LockLeak(SnapshotRule):
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Return one finding per lock."""
         return [
-            Finding(
-                rule=self.name,
-                id=identity("ll", self.name, totals.system, totals.lock),
+            self.finding(
+                ("ll", totals.system, totals.lock),
                 severity="error",
-                category=self.category,
                 title=f"The lock {totals.lock} is not released",
                 description=(
                     f"{totals.leaks} of {totals.acquired} acquisitions of the {totals.system} lock {totals.lock} were"

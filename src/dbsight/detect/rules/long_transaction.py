@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.formatting import seconds
 from dbsight.model import Finding, TransactionEvent
@@ -74,11 +73,9 @@ class LongTransaction(WindowRule, SnapshotRule):
     def _finding(self, database: Database, site: CallSite | None, age: float, idle: float, how: str) -> Finding:
         limit = self.configuration.long_transaction_threshold
         sleeps = idle >= age / 2
-        return Finding(
-            rule=self.name,
-            id=identity("lt", self.name, database.key, site),
+        return self.finding(
+            ("lt", database.key, site),
             severity="error" if age >= _ERROR * limit else "warning",
-            category=self.category,
             title="A transaction is idle while open" if sleeps else "A transaction stays open for too long",
             description=f"Begun at {site or 'an unknown line'}, {how}; {seconds(idle)} of it without a statement.",
             suggestion="with session.begin():  # after the slow work, only around the statements"

@@ -6,14 +6,12 @@ from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dbsight.model import Category, MemorySample, Snapshot
+    from dbsight.model import Category, Finding, MemorySample, Snapshot
 
 _POINTS = 15  # minutes
 _GROWTH = 0.2
@@ -57,11 +55,9 @@ class MemoryGrowth(SnapshotRule):
         grown = slope * span
         if grown < max(_LEAST, _GROWTH * first) or rising < _RISING * (len(points) - 1):
             return
-        yield Finding(
-            rule=self.name,
-            id=identity("mg", self.name),
+        yield self.finding(
+            ("mg",),
             severity="warning",
-            category=self.category,
             title="The memory of the process keeps growing",
             description=f"From {first / _MB:.0f} to {last / _MB:.0f} MB in {span / 60:.0f} min, "
             f"{slope * 60 / _MB:.2g} MB a minute.",

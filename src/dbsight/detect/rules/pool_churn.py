@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import pooled, resized, shared
 from dbsight.detect.rule import SnapshotRule
 from dbsight.formatting import counted
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, PoolSnapshot, Snapshot
+    from dbsight.model import Category, Finding, PoolSnapshot, Snapshot
 
 _POOLS = 10
 _USES = 5
@@ -64,11 +62,9 @@ class PoolChurn(SnapshotRule):
 
     def _pools(self, pool: PoolSnapshot) -> Finding:
         state, totals = pool.state, pool.totals
-        return Finding(
-            rule=self.name,
-            id=identity("pc", self.name, state.name),
+        return self.finding(
+            ("pc", state.name),
             severity="warning",
-            category=self.category,
             title=f"Pools of {state.name} are created repeatedly",
             description=f"{state.made} pools were created for {counted(totals.checkouts, 'checkout')}.",
             suggestion=shared(state),
@@ -84,11 +80,9 @@ class PoolChurn(SnapshotRule):
         unpooled = state.idle_max == 0 or "Null" in state.kind  # a closed pool has no limits
         # The pool is large enough: its connections are closed for another reason, such as their age.
         enough = state.idle_max is not None and totals.needed <= state.idle_max
-        return Finding(
-            rule=self.name,
-            id=identity("pn", self.name, state.name, "connections"),
+        return self.finding(
+            ("pn", state.name, "connections"),
             severity="info" if unpooled else "warning",
-            category=self.category,
             title=f"Connections of {state.name} are created repeatedly",
             description=f"{state.created} connections were opened for {counted(totals.checkouts, 'checkout')}.",
             suggestion=pooled(state) if unpooled else "" if enough else resized(state, max(totals.needed, 1)),

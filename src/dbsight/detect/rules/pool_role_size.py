@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
 from dbsight.formatting import counted
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, PoolState, Snapshot
+    from dbsight.model import Category, Finding, PoolState, Snapshot
 
 
 class PoolRoleSize(SnapshotRule):
@@ -56,11 +54,9 @@ class PoolRoleSize(SnapshotRule):
     def _finding(self, state: PoolState, most: int, declared: int) -> Finding:
         each = f"{counted(state.pools, 'pool')} may hold {counted(most, 'connection')}"
         variable = "REDIS_ASYNC_POOL_MAX" if state.role == "async" else f"REDIS_{state.role.upper()}_POOL_SIZE"
-        return Finding(
-            rule=self.name,
-            id=identity("rs", self.name, state.name),
+        return self.finding(
+            ("rs", state.name),
             severity="warning" if most > declared * state.pools else "info",
-            category=self.category,
             title=f"The pool {state.name} differs in size from its role",
             description=f"{each}; the role {state.role} is configured for {declared} per pool ({variable}).",
             suggestion=f'dbsight.redis_pool("{state.role}")  # without max_connections; {variable} sets the limit',

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back, held_by, resized
 from dbsight.detect.rule import SnapshotRule, WindowRule
 from dbsight.formatting import counted, seconds
@@ -87,11 +86,9 @@ class PoolWait(WindowRule, SnapshotRule):
         if holders:
             text += f". Held by {held_by(holders)}"
         leaked = [site for site, age in holders if age > self.configuration.connection_leak_after]
-        return Finding(
-            rule=self.name,
-            id=identity("pw", self.name, pool, "window"),
+        return self.finding(
+            ("pw", pool, "window"),
             severity="error" if timeouts or waited >= _ERROR else "warning",
-            category=self.category,
             title=f"Waited for a connection of {pool}",
             description=f"{text}.",
             suggestion=_give_back(events[0], leaked, holders),
@@ -127,11 +124,9 @@ class PoolWait(WindowRule, SnapshotRule):
         if limit is not None:
             text += f" with {_connections(limit)}, held for {seconds(totals.use_p95)} (p95),"
             text += f" {totals.rate:.3g} checkouts per second"
-        return Finding(
-            rule=self.name,
-            id=identity("pw", self.name, state.name, "size"),
+        return self.finding(
+            ("pw", state.name, "size"),
             severity="error" if totals.timeouts else "warning",
-            category=self.category,
             title=f"The pool {state.name} is exhausted",
             description=f"{text}. {cause}",
             suggestion=suggestion,
@@ -167,11 +162,9 @@ class PoolWait(WindowRule, SnapshotRule):
         state, totals = pool.state, pool.totals
         opened = state.used + state.idle
         most = _most(pool)
-        return Finding(
-            rule=self.name,
-            id=identity("po", self.name, state.name, "oversized"),
+        return self.finding(
+            ("po", state.name, "oversized"),
             severity="info",
-            category=self.category,
             title=f"The pool {state.name} is larger than needed",
             description=f"{opened} connections are open; at most {most} were checked out at once.",
             suggestion=resized(state, max(1, -(-max(most, totals.needed) * 2 // max(1, state.pools)))),

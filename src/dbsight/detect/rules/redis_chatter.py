@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.grouping import is_allowed
 from dbsight.detect.history import History
-from dbsight.detect.identity import identity
 from dbsight.detect.redis_advice import (
     RedisAdvice,
     big_reply,
@@ -24,13 +23,12 @@ from dbsight.detect.redis_advice import (
 from dbsight.detect.repetition import KEY_VALUE, Repetition, places
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dbsight.detect.window import Window
-    from dbsight.model import Category, Operation, Severity
+    from dbsight.model import Category, Finding, Operation, Severity
 
 THRESHOLD: Final = 5
 """Single commands that one command can replace."""
@@ -214,11 +212,9 @@ class RedisChatter(WindowRule):
         first = part[0]
         site = first.call_site
         place = (site.file, site.function) if site is not None else ()
-        return Finding(
-            rule=self.name,
-            id=identity("rc", self.name, advice.fault, first.statement.fingerprint, *place),
+        return self.finding(
+            ("rc", advice.fault, first.statement.fingerprint, *place),
             severity=severity,
-            category=self.category,
             title=advice.title,
             description=advice.description,
             suggestion=fitting(advice.suggestion, first),

@@ -8,14 +8,13 @@ from dbsight.detect.identity import identity
 from dbsight.detect.rule import PlanRule, SnapshotRule
 from dbsight.detect.suppressions import ENOUGH, read_plans, read_times
 from dbsight.formatting import counted, seconds
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.config import Settings
     from dbsight.detect.suppressions import BaselineTimes
-    from dbsight.model import Category, ExplainedQuery, PlanSummary, Snapshot, StatementTotals
+    from dbsight.model import Category, ExplainedQuery, Finding, PlanSummary, Snapshot, StatementTotals
 
 _DEARER: Final = 2.0
 """Times the cost before."""
@@ -100,11 +99,9 @@ class Regression(PlanRule, SnapshotRule):
 
     def _slower(self, before: BaselineTimes, totals: StatementTotals) -> Finding:
         statement = totals.statement
-        return Finding(
-            rule=self.name,
-            id=identity("rg", self.name, "times", statement.fingerprint),
+        return self.finding(
+            ("rg", "times", statement.fingerprint),
             severity="warning",
-            category=self.category,
             title=f"{statement.summary} became slower",
             description=(
                 f"Compared with the baseline: median {seconds(before.p50)} → {seconds(totals.p50)}, 95th percentile"

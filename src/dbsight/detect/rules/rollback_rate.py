@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import SnapshotRule
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, Snapshot
+    from dbsight.model import Category, Finding, Snapshot
 
 _TRANSACTIONS = 20
 _WARNING = 0.1
@@ -55,11 +53,9 @@ class RollbackRate(SnapshotRule):
                 continue
             rate = totals.rollbacks / count
             if rate >= _WARNING:
-                yield Finding(
-                    rule=self.name,
-                    id=identity("rr", self.name, totals.database.key),
+                yield self.finding(
+                    ("rr", totals.database.key),
                     severity="error" if rate >= _ERROR else "warning",
-                    category=self.category,
                     title="Many transactions are rolled back",
                     description=f"{totals.rollbacks} of {count} transactions with writes were rolled back.",
                     suggestion="with session.begin():  # validate before the transaction begins",

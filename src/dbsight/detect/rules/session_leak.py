@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect.identity import identity
 from dbsight.detect.pool_advice import given_back
 from dbsight.detect.rule import SnapshotRule
 from dbsight.detect.rules.connection_leak import described
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.model import Category, Snapshot
+    from dbsight.model import Category, Finding, Snapshot
 
 
 class SessionLeak(SnapshotRule):
@@ -50,11 +48,9 @@ class SessionLeak(SnapshotRule):
         for pool in snapshot.pools:
             for leak in pool.totals.leaked:
                 if leak.session:
-                    yield Finding(
-                        rule=self.name,
-                        id=identity("sl", self.name, pool.state.name, leak.call_site),
+                    yield self.finding(
+                        ("sl", pool.state.name, leak.call_site),
                         severity="error",
-                        category=self.category,
                         title="A session was not closed",
                         description=described(leak, limit),
                         suggestion=given_back(pool.state, session=True),

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from dbsight.detect.identity import identity
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.formatting import seconds
-from dbsight.model import Finding
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
-    from dbsight.model import Blocker, Category, Operation, Severity
+    from dbsight.model import Blocker, Category, Finding, Operation, Severity
     from dbsight.recording import OpenWindow
 
 
@@ -78,11 +76,9 @@ class SlowQuery(WindowRule):
         execute = max(0.0, operation.duration - fetch)
         slow, _ = self._limits.over(operation, window.name if window is not None else "")
         adverb = "very slow" if severity == "error" else "slow"
-        return Finding(
-            rule=self.name,
-            id=identity("sq", self.name, statement.fingerprint),
+        return self.finding(
+            ("sq", statement.fingerprint),
             severity=severity,
-            category=self.category,
             title=f"{statement.summary} is {adverb}",
             description=_description(operation, execute, limit),
             suggestion=_suggestion(operation, execute, fetch),
