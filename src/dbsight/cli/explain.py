@@ -154,7 +154,8 @@ def _explain_saved(totals: StatementTotals, url: str | None, values: dict[str, A
 
 def _plan(url: str, get: Callable[[Any], Any]) -> Plan:
     try:
-        from sqlalchemy import create_engine, make_url
+        from sqlalchemy import create_engine
+        from sqlalchemy.engine import make_url
         from sqlalchemy.pool import NullPool
     except ImportError as error:
         raise Refused("dbsight explain needs SQLAlchemy: pip install sqlalchemy") from error

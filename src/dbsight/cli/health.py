@@ -67,7 +67,8 @@ def _target(url: str) -> tuple[Any, str, bool]:
             client = Redis.from_url(url)
             at = client.connection_pool.connection_kwargs
             return client, f"redis {at.get('path') or '{host}:{port}'.format(**{**_REDIS, **at})}", False
-        from sqlalchemy import create_engine, make_url
+        from sqlalchemy import create_engine
+        from sqlalchemy.engine import make_url
         from sqlalchemy.pool import NullPool
 
         parsed = make_url(url)

@@ -225,6 +225,16 @@ FAULTS: tuple[Fault, ...] = (
         expected=(Expected("slow_query", handlers.search, "session.execute", query_class="slow"),),
         explanation="A join by LIKE '%…%' compares every line with every product found; the key has an index.",
     ),
+    Fault(
+        name="offset page",
+        path="/archive",
+        handler=handlers.show_archive,
+        fixed=handlers.show_archive_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(Expected("slow_query", handlers.show_archive, "session.execute", query_class="slow"),),
+        explanation="OFFSET reads every row before the page and discards it; WHERE after the last row seen does not.",
+    ),
 )
 """In the order in which they are requested."""
 

@@ -14,7 +14,9 @@ from sqlalchemy.orm import joinedload, selectin_polymorphic, selectinload, undef
 
 from dbsight.demo.lookups import name_of, names_of
 from dbsight.demo.models import (
+    Address,
     CardPayment,
+    Category,
     Customer,
     InvoicePayment,
     Order,
@@ -194,9 +196,8 @@ def show_report(session: Session) -> Rows:
 
 def show_report_fixed(session: Session) -> Rows:
     """The same by the foreign key, which has an index."""
-    sold = select(func.sum(OrderLine.quantity)).where(OrderLine.product_id == Product.id).scalar_subquery()
-    statement = select(Product.sku, sold).order_by(Product.sku)
-    rows = session.execute(statement).all()
+    statement = select(Product.sku, func.sum(OrderLine.quantity)).join(OrderLine, OrderLine.product_id == Product.id)
+    rows = session.execute(statement.group_by(Product.sku).order_by(Product.sku)).all()
     return [{"sku": sku, "pieces": int(pieces)} for sku, pieces in rows]
 
 
@@ -214,3 +215,22 @@ def search_fixed(session: Session, term: str = "kettle") -> Rows:
     statement = select(Product.sku, func.count()).join(OrderLine, ordered).where(Product.name.contains(term))
     rows = session.execute(statement.group_by(Product.sku).order_by(Product.sku)).all()
     return [{"sku": sku, "orders": orders} for sku, orders in rows]
+
+
+def show_archive(session: Session) -> Rows:
+    """The last page of all order lines with categories and addresses: the rows before it are read and skipped."""
+    rows = session.execute(_archive().offset(53_160).limit(20)).all()
+    return [{"line": line, "category": category, "street": street} for line, category, street in rows]
+
+
+def show_archive_fixed(session: Session, last_line: int = 19_980) -> Rows:
+    """The same after the last line of the page before, which the key finds at once."""
+    rows = session.execute(_archive().where(OrderLine.id > last_line).limit(20)).all()
+    return [{"line": line, "category": category, "street": street} for line, category, street in rows]
+
+
+def _archive() -> Any:
+    statement = select(OrderLine.id, Category.name, Address.street)
+    statement = statement.join(OrderLine.product).join(Product.categories)
+    statement = statement.join(OrderLine.order).join(Order.customer).join(Customer.addresses)
+    return statement.order_by(OrderLine.id, Category.id, Address.id)

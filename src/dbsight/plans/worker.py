@@ -15,6 +15,7 @@ from dbsight.plans.advice import advise_slow
 from dbsight.plans.explain import explain
 from dbsight.plans.issues import ExplainAnalyzer
 from dbsight.plans.rendering import as_tree
+from dbsight.plans.smells import smells
 from dbsight.safety import dropped, failed
 
 if TYPE_CHECKING:
@@ -270,15 +271,17 @@ class PlanWorker:
     def _ask(self, job: _Job, connection: Any) -> ExplainedQuery:
         operation, replay = job.operation, job.replay
         plan = explain(replay.text, connection, params=replay.parameters, timeout=TIMEOUT, lock_timeout=LOCK_TIMEOUT)
-        analyzer = ExplainAnalyzer(plan)
+        issues = ExplainAnalyzer(plan).issues
+        if job.query_class is not None:
+            issues += smells(plan, replay.text, replay.parameters, connection.dialect.paramstyle)
         advice = advise_slow(plan, connection, replay.text, replay.parameters, proof=self._proof)
         return ExplainedQuery(
             operation,
             job.route,
             job.query_class,
             plan,
-            PlanSummary(plan.hash, plan.cost, tuple(analyzer.labels), as_tree(plan)),
-            analyzer.issues,
+            PlanSummary(plan.hash, plan.cost, tuple(sorted({issue.name for issue in issues})), as_tree(plan)),
+            issues,
             advice,
             self.summary(operation.database.key, operation.statement.fingerprint),
         )

@@ -27,6 +27,7 @@ from dbsight.report.layout import (
     text,
     wrapped,
 )
+from dbsight.report.query_plans import plan_lines, with_their_plans
 from dbsight.report.time_bar import time_bar
 from dbsight.safety import guard
 from dbsight.version import __version__
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
         CallSite,
         Finding,
         MergedFinding,
-        PlanSummary,
         PoolSnapshot,
         PoolState,
         Severity,
@@ -54,9 +54,6 @@ MAX_FINDINGS = 40
 
 MAX_STATEMENTS = 10
 """Rows of the table of slowest statements."""
-
-MAX_PLAN_LINES = 20
-"""Lines of a query plan."""
 
 _NARROWEST, _WIDEST = 32, 120  # columns
 _INDENT = " " * 5
@@ -197,7 +194,7 @@ def _share(snapshot: Snapshot) -> str:
 
 
 def _findings(page: _Page) -> Iterator[Text]:
-    findings = page.snapshot.findings
+    findings = with_their_plans(page.snapshot.findings)
     # Errors with unknown saving, such as leaked connections, come last: show these, too.
     beyond = [merged for merged in findings[MAX_FINDINGS:] if merged.finding.severity == "error"]
     shown = [*findings[:MAX_FINDINGS], *beyond[:MAX_FINDINGS]]
@@ -281,7 +278,7 @@ def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
         facts.append(text((f"trace {one_line(finding.trace)}", "dim")))
     yield from flow(facts, page.width, indent=_INDENT)
     if finding.plan is not None and finding.rule == "slow_query":
-        yield from _plan(finding.plan)
+        yield from plan_lines(finding.plan, _INDENT)
     if finding.suggestion.strip():
         yield from _fix(code_lines(finding.suggestion))
 
@@ -299,16 +296,6 @@ def _description(finding: Finding) -> str:
 
 def _place(site: CallSite) -> str:
     return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
-
-
-def _plan(plan: PlanSummary) -> Iterator[Text]:
-    lines = code_lines(plan.tree)
-    issues = ", ".join(plan.issues)
-    yield text(_INDENT, ("plan", "dim"), f"  {plan.hash}", (f"  {issues}" if issues else "", "dim"))
-    for line in lines[:MAX_PLAN_LINES]:
-        yield text(_INDENT, "    ", line)
-    if len(lines) > MAX_PLAN_LINES:
-        yield text(_INDENT, f"    … and {counted(len(lines) - MAX_PLAN_LINES, 'line')} more")
 
 
 def _fix(lines: list[str]) -> Iterator[Text]:

@@ -87,7 +87,7 @@ def test_the_background_is_not_traced_counted_or_pooled(shop, watched):
 def test_it_runs_on_a_thread_and_a_connection_of_its_own(sqlite_shop, watched):
     """Made by the creator of the engine, set up by its listeners, and closed afterwards."""
     made, closed = [], []
-    engine = sa.create_engine(sqlite_shop.url, future=True)
+    engine = sa.create_engine(sqlite_shop.url, future=True, poolclass=QueuePool)
 
     @sa.event.listens_for(engine, "connect")
     def connect(connection, record):

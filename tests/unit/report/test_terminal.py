@@ -467,3 +467,15 @@ def test_a_narrow_page_keeps_size_wait_and_timeouts_of_pools():
     """What is least needed leaves first."""
     heads = pool_table(SMALL, width=45)[0].split()
     assert {"pools", "size", "timeouts"} <= set(heads) < {"pools", "size", "used", "waits", "wait", "p95", "timeouts"}
+
+
+def test_what_is_said_of_a_plan_follows_the_query_that_shows_it():
+    """Whatever it saves: often that is not known. What is about another query stays where it is."""
+    text = ("warning", "index", "order_lines has no index on (sku)", "")
+    index = Finding("missing_index", "mi-1", *text, statement=LINES, database=SHOP, suggestion="CREATE INDEX ix …")
+    other = Finding("bad_plan", "bp-1", *text, statement=STOCK, database=SHOP)
+    findings = [MergedFinding(VERY_SLOW, 1, 1, 4.0), MergedFinding(N_PLUS_ONE, 1, 200, 0.6)]
+    findings += [MergedFinding(other, 1, 1, 0.0), MergedFinding(index, 1, 1, 0.0)]
+    page = render(Snapshot(calls=9, findings=findings, exporting=True))
+    heads = [line.split("   ")[0].strip() for line in page.splitlines() if line.startswith((" ✖", " ▲"))]
+    assert heads == ["✖ VERY SLOW", "▲ MISSING INDEX", "✖ N+1", "▲ BAD PLAN"]

@@ -20,7 +20,7 @@ _ORDINARY: Final = frozenset(("automatic_index", "temp_btree"))
 
 
 class BadPlan(PlanRule):
-    """A slow query's plan joins, sorts or reads in a way that a better query avoids.
+    """A slow query's plan joins, sorts, reads or skips rows in a way that a better query avoids.
 
         [ GET /report ------------------------------------------------ ]
           [ SELECT order_lines ------------------------------------- ]  nested loop over 1 000 000 rows
