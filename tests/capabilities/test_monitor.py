@@ -1,5 +1,6 @@
 """The performance monitor: statistics, slow queries, alerts, recommendations, from Python and without a backend."""
 
+import dataclasses
 import inspect
 import threading
 import time
@@ -89,6 +90,7 @@ def test_every_number_of_the_statistics_agrees_with_the_exported_spans(exported)
         thread.start()
     for thread in threads:
         thread.join()
+    monitor.update_pool_metrics(pool_size=8, checked_out=6, checked_in=1, overflow=0)
     stats = monitor.get_stats()
     spans = [span for span in exported() if span.kind.name == "CLIENT"]
     durations = [(span.end_time - span.start_time) / 1e9 for span in spans]
@@ -99,6 +101,8 @@ def test_every_number_of_the_statistics_agrees_with_the_exported_spans(exported)
     assert stats.failed_queries == failed
     assert stats.error_rate == failed / len(spans)
     assert stats.avg_query_time == pytest.approx(sum(durations) / len(spans))
+    assert (stats.active_connections, stats.connection_pool_usage) == (6, 0.75)
+    assert len(dataclasses.fields(stats)) == 12
     for kind in ("select", "insert", "update", "delete"):
         assert getattr(stats, f"{kind}_queries") == sum(span.name.startswith(kind.upper()) for span in spans)
 
@@ -242,3 +246,23 @@ def test_instrumented_queries_are_in_the_statistics_without_being_reported(sqlal
     assert stats.average_duration_ms > 0
     assert dbsight.metrics()["avg_time"] == pytest.approx(stats.average_duration_ms / 1e3)
     assert dbsight.metrics().keys() >= {"avg_time", "cache_hit_rate"}
+
+
+def test_statistics_can_be_reset_while_other_threads_record(monitor):
+    """What is recorded is in one period or the next: nothing is counted twice, and nothing is lost after the last."""
+    seen = []
+
+    def work():
+        for _ in range(200):
+            monitor.record_query("SELECT a FROM t", 0.001)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        seen.append(monitor.get_stats().total_queries)
+        monitor.reset_stats()
+    assert max(seen, default=0) <= 8 * 200
+    monitor.reset_stats()
+    work()
+    assert monitor.get_stats().total_queries == 200

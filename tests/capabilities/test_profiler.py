@@ -210,3 +210,20 @@ def test_a_query_whose_rows_nobody_fetches_is_counted(engine):
             result = connection.execute(text("SELECT name FROM users"))
         assert (profile.query_count, profile.queries[0].summary) == (1, "SELECT users")
         assert len(result.all()) == 10
+
+
+def test_a_profile_agrees_with_the_exported_spans(exported, sqlalchemy, monkeypatch):
+    """Statement for statement; the profile is a span of its own around them."""
+    monkeypatch.setattr(profiler, "instrument_libraries", lambda: None)
+    with dbsight.profile() as profile:
+        for number in range(7):
+            dbsight.record_query(f"SELECT {number} FROM t", 0.01 * number)
+    spans = exported()
+    assert profile.query_count == 7
+    (around,) = [span for span in spans if span.name == "dbsight.profile"]
+    queries = [span for span in spans if span.kind.name == "CLIENT"]
+    assert [query.sql for query in profile.queries] == [span.attributes["db.query.text"] for span in queries]
+    assert {span.parent.span_id for span in queries} == {around.context.span_id}
+    durations = [(span.end_time - span.start_time) / 1e6 for span in queries]
+    assert [query.duration_ms for query in profile.queries] == pytest.approx(durations, abs=1)
+    assert profile.total_duration_ms == pytest.approx(sum(durations), abs=1)
