@@ -34,16 +34,16 @@ WITHOUT = "without "
 """What precedes the name of a part in the name of a variant."""
 
 PARTS = {
-    # part: a setting that switches it off, or the function that nothing is put in place of
+    # part: a setting that switches it off, or the functions that nothing is put in place of
     "call site": {"OTEL_DBSIGHT_CODE_LOCATION": "off"},
     "parameters": {"OTEL_DBSIGHT_PARAMETERS": "off"},
-    "pool": "dbsight.instrument.pools.sqlalchemy:PoolWatcher.install",
-    "ORM facts": "dbsight.instrument.sqlalchemy_call:StatementCall._note_orm",
-    "rules": "dbsight.detect.runner:RuleRunner.complete",
-    "totals": "dbsight.monitor.stats:StatementRecord.take",
-    "metrics": "dbsight.report.metrics:OperationSeries.record",
-    "span": "dbsight.span.pending:emit",
-    "encoding": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter.export",
+    "pool": ("dbsight.instrument.pools.sqlalchemy:PoolWatcher.install",),
+    "ORM facts": ("dbsight.instrument.sqlalchemy_call:StatementCall._note_orm",),
+    "rules": ("dbsight.detect.runner:RuleRunner.complete",),
+    "totals": ("dbsight.monitor.stats:StatementRecord.take", "dbsight.monitor.stats:StatementRecord.take_one"),
+    "metrics": ("dbsight.report.metrics:OperationSeries.record", "dbsight.report.metrics:OperationSeries.record_one"),
+    "span": ("dbsight.span.pending:emit",),
+    "encoding": ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter.export",),
 }
 """What can be left out, one at a time. Without spans there is nothing to encode: ``span`` contains ``encoding``."""
 
@@ -174,14 +174,14 @@ def leave_out(part: str) -> None:
     if isinstance(how, dict):
         os.environ.update(how)
         return
-    module, _, path = how.partition(":")
-    *owners, name = path.split(".")
-    owner = import_module(module)
-    for each in owners:
-        owner = getattr(owner, each)
-    getattr(owner, name)
-    instead = _exported if part == "encoding" else _nothing
-    setattr(owner, name, instead)
+    for function in how:
+        module, _, path = function.partition(":")
+        *owners, name = path.split(".")
+        owner = import_module(module)
+        for each in owners:
+            owner = getattr(owner, each)
+        getattr(owner, name)
+        setattr(owner, name, _exported if part == "encoding" else _nothing)
 
 
 def _nothing(*_args: object, **_kwargs: object) -> None:
@@ -195,7 +195,14 @@ def _exported(*_args: object, **_kwargs: object) -> object:
 
 
 def keep_here() -> None:
-    """Encode spans and throw them away in this process: what gRPC's threads do is not the same from run to run."""
+    """Have the same done in each run: before dbsight is imported.
+
+    Spans are encoded and thrown away in this process, for gRPC's threads do something else each time. Under valgrind
+    everything is slow, and what is slow has findings and attributes of its own.
+    """
+    os.environ["OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD"] = "3600"
+    os.environ["OTEL_DBSIGHT_VERY_SLOW_QUERY_THRESHOLD"] = "7200"
+    os.environ["OTEL_DBSIGHT_SLOW_QUERY_THRESHOLDS"] = "redis=3600/7200"
     from opentelemetry.exporter.otlp.proto.grpc import trace_exporter
 
     def export(_: object, spans: Any) -> object:
