@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dbsight.monitor.stats import StatementRecord
     from dbsight.report.events import FindingLog
     from dbsight.report.metrics import OperationSeries
+    from dbsight.report.preaggregation import Tally
 
 _MAX_KNOWN: Final = 5000
 _MAX_REPORTED: Final = 1000
@@ -86,6 +87,7 @@ class Totals:
             else:
                 alike[key] = [operation]
         known = self.stats.known
+        numbers: dict[Tally, int] = {}
         for key, group in alike.items():
             counted: tuple[StatementRecord, OperationSeries] | None = known.get(key)
             if counted is None:
@@ -93,13 +95,24 @@ class Totals:
                     known.clear()
                 counted = known[key] = (self.stats.record_of(group[0]), self.metrics.series_of(group[0]))
             record, series = counted
-            record.take(group)
-            series.record(group)
+            number = len(group)
+            if number == 1:
+                record.take_one(group[0])
+                series.record_one(group[0])
+            else:
+                record.take(group)
+                series.record(group)
+            tally = series.counted
+            numbers[tally] = numbers.get(tally, 0) + number
+        for tally, number in numbers.items():
+            tally.add(number)
 
     def add_slow(self, operation: Operation, verdict: Verdict) -> None:
         """Count one operation of which there is something to say."""
         self.stats.add(operation, verdict)
-        self.metrics.series_of(operation, verdict.query_class).record((operation,))
+        series = self.metrics.series_of(operation, verdict.query_class)
+        series.record_one(operation)
+        series.counted.add()
 
     def add_event(self, event: Event) -> None:
         """Count what is no query."""

@@ -61,6 +61,15 @@ def test_every_field_of_a_record_is_documented(record):
     assert set(record.__slots__) - documented <= {"prebuilt"}
 
 
+def test_an_operation_of_what_ran_has_every_field_of_one_that_was_constructed():
+    """A field that is added to one of the two would be missing in the other."""
+    constructed = Operation(statement(), Database("sqlite"), NOW_NS, 0.5, rows=3, pool="main", error_type="KeyError")
+    copied = Operation.of(constructed)
+    assert [(name, getattr(copied, name)) for name in Operation.__slots__] == [
+        (name, getattr(constructed, name)) for name in Operation.__slots__
+    ]
+
+
 def test_a_misspelt_field_is_an_error():
     """Slots say no."""
     with pytest.raises(AttributeError):

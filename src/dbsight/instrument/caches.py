@@ -121,7 +121,7 @@ class Counter:
                 self._site = site
         if _at_once or len(self._sizes) >= _MAX_SIZES:
             self.publish()
-        else:
+        elif not self._waiting:
             self._wait()
 
     def _wait(self) -> None:

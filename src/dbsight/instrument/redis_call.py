@@ -10,6 +10,7 @@ from dbsight import config, semconv
 from dbsight.instrument.outcomes import was_cancelled, was_handled
 from dbsight.instrument.redis_clients import error_of, measuring_themselves, server_of
 from dbsight.instrument.redis_replies import count, items, looks
+from dbsight.model import Operation
 from dbsight.safety import failed
 from dbsight.span import PendingQuery, template_of
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.caches import Look
     from dbsight.instrument.pools.checkout import Checkout
-    from dbsight.model import Operation
     from dbsight.statement.redis.command import Command
 
 
@@ -58,7 +58,7 @@ class CommandCall(PendingQuery):
     )
 
     def __init__(self) -> None:
-        super().__init__()
+        PendingQuery.__init__(self)  # not by super(): that costs as much again
         self.looks = self.connections = ()
         self.request = None
         self.failures = 0
@@ -132,20 +132,28 @@ class CommandCall(PendingQuery):
 
     def operation(self) -> Operation:
         """As a record of ``dbsight.model``."""
-        operation = super().operation()
+        operation = Operation.of(self)
         operation.asynchronous = self.asynchronous
         operation.blocked_loop = self.blocked_loop
-        if config.current().parameters != "off":
-            operation.parameters = self.statement.parameters
-        measuring = measuring_themselves()
-        if measuring and self.database.system in measuring:
-            operation.measured = True
+        operation.parameters = self.statement.parameters
         if self.failures:
             # Attempts failed before; the last one that failed, where all did, is the error itself.
             retries = self.failures - (self.error_type is not None)
             if retries > 0:
                 self.extra = {**(self.extra or {}), semconv.QUERY_RETRIES: retries}
         return operation
+
+    @classmethod
+    def operations(cls, records: Sequence[Self], /) -> list[Operation]:
+        """The operations of records that are drained together."""
+        operations = super().operations(records)
+        if config.current().parameters == "off":
+            for operation in operations:
+                operation.parameters = None
+        if measuring := measuring_themselves():
+            for operation in operations:
+                operation.measured = operation.database.system in measuring
+        return operations
 
     @classmethod
     def reported(cls, records: Sequence[Self], operations: Sequence[Operation], /) -> None:

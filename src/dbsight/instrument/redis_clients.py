@@ -203,8 +203,9 @@ def transforms(client: Any, command: Command) -> bool:
     # The library itself has no callback for these. Asked of ``dict``: the method of its class takes twice as long.
     if not command.parts:
         return command.operation in _PLAIN and dict.__contains__(callbacks, command.operation)
-    own = [name for name in _PLAIN if dict.__contains__(callbacks, name)]
-    return bool(own) and any(part.operation in own for part in command.parts)
+    if dict.keys(callbacks).isdisjoint(_PLAIN):
+        return False
+    return any(part.operation in _PLAIN and dict.__contains__(callbacks, part.operation) for part in command.parts)
 
 
 def error_of(error: BaseException) -> tuple[str, str | None]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dbsight.model import Operation
     from dbsight.statement.redis.command import Command
 
-_TEXTS = frozenset((bytes, str))
+_FOUND_OR_NOT = frozenset((bytes, str, type(None)))
 _SIZED = (list, dict, set, frozenset, tuple)
 
 
@@ -35,9 +35,9 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
     if not isinstance(reply, list):
         return ()
     if command.alike == "get":
-        if _TEXTS.issuperset(map(type, reply)):  # nearly always, and a third of what comes below
-            sizes = list(map(len, reply))
-            return ((command.template, len(sizes), 0, 0, 0, sizes),)
+        if _FOUND_OR_NOT.issuperset(map(type, reply)):  # nearly always, and a third of what comes below
+            sizes = [len(each) for each in reply if each is not None]
+            return ((command.template, len(sizes), len(reply) - len(sizes), 0, 0, sizes),)
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
         misses = _missing(reply) if len(sizes) < len(reply) else 0
         if len(sizes) + misses == len(reply):  # else there are errors among them

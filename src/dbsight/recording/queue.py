@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 BATCH: Final = 50
-"""Records that are drained at once: by the fifty they cost half."""
+"""Records of a unit of work that are drained at once: by the fifty they cost half."""
+_LOOSE_BATCH: Final = 250
+"""The same of records of none. Most are counters of caches, which cost less the more they have counted."""
 _MANY: Final = 1000
 """Pending records from which on even those wait that only append."""
 _PATIENCE: Final = 1.0
@@ -28,6 +30,7 @@ class Queue:
 
     Args:
         attend: Called when the first record is appended, so that a timer drains the queue in time.
+        batch: Records that are drained at once.
 
     Attributes:
         sealed: Takes no more records: its window was closed.
@@ -35,10 +38,11 @@ class Queue:
         place: What ``span.SpanFactory`` remembers of the context that the latest record was made in.
     """
 
-    __slots__ = ("_attend", "_attended", "_draining", "_pending", "place", "sealed", "used")
+    __slots__ = ("_attend", "_attended", "_batch", "_draining", "_pending", "place", "sealed", "used")
 
-    def __init__(self, attend: Callable[[], object] | None = None) -> None:
+    def __init__(self, attend: Callable[[], object] | None = None, batch: int = BATCH) -> None:
         self._attend = attend
+        self._batch = batch
         self._attended = False
         # Re-entrant: a finalizer may run a query while this thread is draining.
         self._draining = threading.RLock()
@@ -69,7 +73,7 @@ class Queue:
         if not self._attended:
             self._have_attended(record)
         waiting = len(pending)
-        if waiting >= BATCH or self.sealed:
+        if waiting >= self._batch or self.sealed:
             # The thread that is draining takes this record too; this one waits only where that cannot keep up, or
             # where the window was sealed meanwhile.
             self.drain(_PATIENCE if waiting >= _MANY or self.sealed else 0)
@@ -146,7 +150,7 @@ def _flush(kind: type, records: Sequence[Any]) -> None:
             consumers.publish(event)
 
 
-loose: Final = Queue(consumers.attend)
+loose: Final = Queue(consumers.attend, _LOOSE_BATCH)
 """Records of no window that is known in place: events outside spans, and traces whose root no processor sees."""
 
 

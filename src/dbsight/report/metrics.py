@@ -63,26 +63,27 @@ class OperationSeries(NamedTuple):
     blocked: Series
 
     def record(self, operations: Sequence[Operation]) -> None:
-        """Measure operations, in the order of their ends."""
-        durations, returned, counted, blocked = self
-        counted.add(len(operations))
-        if len(operations) == 1:
-            (each,) = operations
-            if not each.measured:
-                durations.record(each.duration, each.context, each.end_ns)
-            if each.rows is not None and returned is not None:
-                returned.record(each.rows, each.context, each.end_ns)
-        else:
-            durations.record_each(
-                [(each.duration, each.context, each.end_ns) for each in operations if not each.measured]
+        """Measure operations, in the order of their ends, but for their number: ``counted`` is told by the caller."""
+        durations, returned, _, blocked = self
+        durations.record_each([(each.duration, each.context, each.end_ns) for each in operations if not each.measured])
+        if returned is not None:
+            returned.record_each(
+                [(each.rows, each.context, each.end_ns) for each in operations if each.rows is not None]
             )
-            if returned is not None:
-                returned.record_each(
-                    [(each.rows, each.context, each.end_ns) for each in operations if each.rows is not None]
-                )
         for each in operations:
             if each.blocked_loop:
                 blocked.record(each.duration + each.pool_wait, each.context, each.end_ns)
+
+    def record_one(self, operation: Operation) -> None:
+        """The same of a single one, for less."""
+        durations, returned, _, blocked = self
+        context, end_ns, rows = operation.context, operation.end_ns, operation.rows
+        if not operation.measured:
+            durations.record(operation.duration, context, end_ns)
+        if returned is not None and rows is not None:
+            returned.record(rows, context, end_ns)
+        if operation.blocked_loop:
+            blocked.record(operation.duration + operation.pool_wait, context, end_ns)
 
 
 class Metrics:

@@ -160,26 +160,15 @@ class PendingQuery:
         if self.parameters is not None:
             self._hash(self.parameters)
             self.parameters = None  # freed: values are not kept longer than needed
-        return Operation(
-            self.statement,
-            self.database,
-            self.start_ns,
-            self.duration,
-            end_ns=self.end_ns,
-            parent=self.parent,
-            thread=self.thread,
-            allowed=self.allowed,
-            call_site=self.call_site,
-            pool=self.pool,
-            pool_wait=self.pool_wait,
-            connect_time=self.connect_time,
-            rows=self.rows,
-            batch_size=self.batch_size,
-            error_type=self.error_type,
-            error_code=self.error_code,
-            parameters=self.parameters_hash,
-            values=self.values,
-        )
+        operation = Operation.of(self)
+        operation.parameters = self.parameters_hash
+        operation.values = self.values
+        return operation
+
+    @classmethod
+    def operations(cls, records: Sequence[Self], /) -> list[Operation]:
+        """The operations of records that are drained together."""
+        return [record.operation() for record in records]
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where another instrumentation makes it, and that one's context."""
@@ -230,16 +219,15 @@ class PendingQuery:
 
 
 def complete(records: Sequence[PendingQuery]) -> list[tuple[PendingSpan, Operation]]:
-    """Decide about the spans of records, and make their operations."""
+    """Decide about the spans of records of one class, and make their operations."""
     completed = []
     begin: Begin | None = None
     factory: SpanFactory | None = None
     parent: SpanContext | None = None
-    for record in records:
+    for record, operation in zip(records, type(records[0]).operations(records), strict=True):
         if begin is None or record.parent is not parent or record.factory is not factory:  # most have the same
             parent, factory = record.parent, record.factory
             begin = factory.spans_below(parent)
-        operation = record.operation()
         pending, operation.context = begin(record) if record.own_span else record.other_span()
         operation.origin = pending.origin
         if record.extra:
