@@ -95,6 +95,7 @@ class Practice:
         slow: s; the limit of the rule ``slow_query``, None if it is disabled.
         explain: The setting ``explain``: ``off``, ``slow`` …
         plans: Statements whose query plan was read.
+        unexplained: Slow queries whose plan was not read.
     """
 
     engines: list[Engine] = field(default_factory=list)
@@ -112,6 +113,7 @@ class Practice:
     slow: float | None = None
     explain: str = ""
     plans: int = 0
+    unexplained: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Practice:
@@ -256,7 +258,17 @@ class Watcher(recording.Consumer):
         seen.unused = list(snapshot.unused[:_MAX])
         seen.slow = settings.limits("")[0] if settings.rule_enabled("slow_query") else None
         seen.explain = settings.explain
-        seen.plans = sum(each.plan is not None for each in snapshot.statements)
+        known = {
+            (each.statement.fingerprint, each.database.key) for each in snapshot.statements if each.plan is not None
+        }
+        seen.plans = len(known)
+        for merged in snapshot.findings:
+            finding = merged.finding
+            if finding.rule != "slow_query" or finding.statement is None or finding.database is None:
+                continue
+            if (finding.statement.fingerprint, finding.database.key) not in known:
+                seen.unexplained.append(_title(merged))
+        del seen.unexplained[_SHOWN:]
         return seen
 
     def _engine(self, state: PoolState) -> Engine:

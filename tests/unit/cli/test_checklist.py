@@ -107,6 +107,26 @@ def test_each_line_tells_right_from_wrong(name, practice, mark):
     assert judge(name, **practice)[0] == mark
 
 
+@pytest.mark.parametrize(
+    ("practice", "mark", "text"),
+    [
+        ({"plans": 3, **found("slow_query")}, "✔", "no index is missing according to 3 query plans"),
+        (
+            {"plans": 3, "unexplained": ["SELECT x is slow"]},
+            "?",
+            "slow, and its query plan was not read: SELECT x is slow",
+        ),
+        ({"plans": 3, **found("bad_plan")}, "✘", ""),
+    ],
+    ids=["a plan that shows nothing wrong", "no plan", "a bad plan"],
+)
+def test_a_slow_query_is_judged_by_its_plan(practice, mark, text):
+    """A query that reads what it has to is slow with every index; without its plan, nobody knows."""
+    judged = judge("indexes", **practice)
+    assert judged[0] == mark
+    assert text in judged[1]
+
+
 def test_a_line_says_what_it_was_judged_by():
     """Names, sizes and places."""
     assert judge("pooling", engines=[QUEUE]) == ("✔", "connections are pooled: db/shop QueuePool of 15")

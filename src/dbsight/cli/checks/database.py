@@ -67,7 +67,8 @@ class Indexes(Advice):
 
     Good:
         The plans of the queries of this run, one per statement, lack no index: compared with the indexes that exist,
-        which are read from the catalogue. Plans of in-memory SQLite databases cannot be read.
+        which are read from the catalogue. Slow queries whose plan shows nothing wrong do not count. Plans of in-memory
+        SQLite databases cannot be read.
 
     What to do:
         Create the index from the finding. ``dbsight explain`` prints the plan of a statement.
@@ -77,12 +78,14 @@ class Indexes(Advice):
 
     def assess(self, practice: Practice, evidence: Evidence) -> Line:
         """Return the line."""
-        missing = practice.found("missing_index", "bad_plan")
-        slow = practice.found("slow_query")
+        missing, bad = practice.found("missing_index"), practice.found("bad_plan")
         if missing:
             return Line("✘", missing[0], "create the index from the finding")
-        if slow:
-            return Line("✘", f"slow, possibly without an index: {slow[0]}", "check the query plan: EXPLAIN")
+        if bad:
+            return Line("✘", bad[0], "see the finding; dbsight explain prints the plan")
+        if practice.unexplained:
+            text = f"slow, and its query plan was not read: {practice.unexplained[0]}"
+            return Line("?", text, "dbsight explain prints the plan")
         if evidence.inside is None or not evidence.inside.calls or practice.slow is None:
             return Line(
                 "?", "no query was captured", "run a command that executes queries, with the rule slow_query enabled"
