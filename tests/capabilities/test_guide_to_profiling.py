@@ -1,6 +1,7 @@
 """The blocks of a guide to profiling and monitoring of an object-relational mapper; README.md has the table."""
 
 import gc
+import logging
 
 import pytest
 from sqlalchemy import create_engine
@@ -219,6 +220,19 @@ improvement = (baseline_result['baseline'].average_ms -
 print(f"Performance improvement: {improvement:.2f}%")
 """
 
+LOGGING = """
+from dbsight import set_log_level
+import logging
+
+# Enable detailed query logging
+set_log_level(logging.DEBUG)
+
+# Configure a file handler for analysis
+handler = logging.FileHandler('activerecord_queries.log')
+handler.setLevel(logging.DEBUG)
+logging.getLogger('dbsight').addHandler(handler)
+"""
+
 
 MODELS = {"User": hosts.User, "Article": hosts.Article}
 
@@ -345,3 +359,18 @@ def test_the_optimization_workflow(database, capsys):
     assert printed.startswith("Baseline average time: ")
     assert "\n1 query, " in printed
     assert f"Performance improvement: {names['improvement']:.2f}%\n" in printed
+
+
+def test_logging_for_analysis(database, monkeypatch, tmp_path):
+    """A line for each query, in the file."""
+    monkeypatch.chdir(tmp_path)
+    handler = run(LOGGING)["handler"]
+    try:
+        hosts.User.objects.filter(status="active").all()
+        profiler.settle()
+    finally:
+        logging.getLogger("dbsight").removeHandler(handler)
+        handler.close()
+        dbsight.set_log_level(logging.NOTSET)
+    (line,) = (tmp_path / "activerecord_queries.log").read_text().splitlines()
+    assert "SELECT users" in line

@@ -111,3 +111,20 @@ def test_troubleshooting_names_checks_and_commands_that_exist():
     assert {name for name, _ in links} <= checks
     assert all(name == target for name, target in links)
     assert set(re.findall(r"(?m)(?:^|`)dbsight ([a-z]+)", page)) == {"doctor", "config", "report"} <= set(main.commands)
+
+
+def test_capabilities_and_the_tests_that_show_them_are_the_same():
+    """The page names every test of that directory and none that does not exist; so does the table of the guides."""
+    directory = ROOT / "tests" / "capabilities"
+    found = {
+        f"{path.name}::{each.name}"
+        for path in directory.glob("test_*.py")
+        for each in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(each, ast.FunctionDef) and each.name.startswith("test_")
+    }
+    page = (ROOT / "docs" / "capabilities.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+\.py::test_\w+)`", page))
+    assert sorted(found - named) == [], "add a line to docs/capabilities.md for each"
+    assert sorted(named - found) == []
+    table = set(re.findall(r"\| `(test_\w+)` \|", (directory / "README.md").read_text(encoding="utf-8")))
+    assert table == {name.partition("::")[2] for name in found if name.startswith("test_guide_to_")}
