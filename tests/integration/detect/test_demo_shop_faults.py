@@ -8,6 +8,7 @@ import pytest
 
 import servers
 from dbsight import semconv
+from dbsight.config import Settings
 from dbsight.demo.faults import FAULTS
 from dbsight.demo.store import store_for
 
@@ -40,8 +41,9 @@ class Faults:
     """What holds on every database; the suggestions are compared with those on SQLite."""
 
     @pytest.fixture
-    def findings(self, shop, telemetry):
-        """Gives the attributes of what is found when a handler is asked once."""
+    def findings(self, shop, make_telemetry):
+        """Gives the attributes of what is found when a handler is asked once, however busy the machine is."""
+        telemetry = make_telemetry(settings=Settings(long_transaction_threshold=600))
 
         def findings_of(handler):
             telemetry.clear()
