@@ -35,6 +35,7 @@ REQUESTS = '{__name__=~"http_server_(request_duration_seconds|duration_milliseco
 SYSTEM = ("job", "db_system_name")
 BY_SYSTEM = ", ".join(SYSTEM)
 SUMMARY = of("db_query_summary")
+MODEL = of("dbsight_orm_model", "dbsight_orm_operation")
 IN_POOL = of(POOL)
 PROCESS = of("job", "instance")
 
@@ -106,6 +107,17 @@ QUERIES = (
     ),
     Panel("Duration, p95", "s", {SUMMARY: f"topk(10, {quantile(0.95, LATENCY, 'db_query_summary')})"}),
     Panel("Time, each second", "s", {SUMMARY: f"topk(10, {rate(f'{LATENCY}_sum', 'db_query_summary')})"}),
+    Panel(
+        "Models: objects by what the ORM did",
+        "short",
+        {MODEL: ranked("dbsight_orm_operations_total", "job, dbsight_orm_model, dbsight_orm_operation")},
+        "table",
+    ),
+    Panel(
+        "Models: time in the database",
+        "s",
+        {MODEL: f"topk(10, {rate('dbsight_orm_duration_seconds_sum', 'dbsight_orm_model, dbsight_orm_operation')})"},
+    ),
     Panel("Queries by type", "reqps", {of("dbsight_query_type"): rate("dbsight_queries_total", "dbsight_query_type")}),
     CLASSES,
     Panel(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dbsight.budgets import budget
     from dbsight.config import Settings
     from dbsight.distro import configure
+    from dbsight.facade.models import CacheStats, ModelStats, model_stats
     from dbsight.facade.monitor import (
         DatabasePerformanceMonitor,
         PerformanceStats,
@@ -70,6 +71,7 @@ _HOMES = {
     "BenchmarkResult": "dbsight.bench.benchmark",
     "CacheInstrumentor": "dbsight.instrument.caches",
     "ConnectionPoolManager": "dbsight.facade.pools",
+    "CacheStats": "dbsight.facade.models",
     "DatabasePerformanceMonitor": "dbsight.facade.monitor",
     "DbsightSpanProcessor": "dbsight.processor",
     "ExplainAnalyzer": "dbsight.plans.issues",
@@ -79,6 +81,7 @@ _HOMES = {
     "Healthz": "dbsight.health",
     "LoadTestResult": "dbsight.bench.load",
     "LockInstrumentor": "dbsight.instrument.locks",
+    "ModelStats": "dbsight.facade.models",
     "PerformanceMonitor": "dbsight.profiler",
     "PerformanceStats": "dbsight.facade.monitor",
     "PerformanceThresholds": "dbsight.facade.monitor",
@@ -118,6 +121,7 @@ _HOMES = {
     "measure": "dbsight.profiler",
     "measurements": "dbsight.profiler",
     "metrics": "dbsight.facade.totals",
+    "model_stats": "dbsight.facade.models",
     "on_alert": "dbsight.facade.totals",
     "pool_stats": "dbsight.facade.totals",
     "production_config": "dbsight.facade.pools",
@@ -136,6 +140,7 @@ __all__ = [
     "AsyncpgPoolInstrumentor",
     "BenchmarkResult",
     "CacheInstrumentor",
+    "CacheStats",
     "ConnectionPoolManager",
     "DatabasePerformanceMonitor",
     "DbsightSpanProcessor",
@@ -146,6 +151,7 @@ __all__ = [
     "Healthz",
     "LoadTestResult",
     "LockInstrumentor",
+    "ModelStats",
     "PerformanceMonitor",
     "PerformanceStats",
     "PerformanceThresholds",
@@ -185,6 +191,7 @@ __all__ = [
     "measure",
     "measurements",
     "metrics",
+    "model_stats",
     "on_alert",
     "pool_stats",
     "production_config",

@@ -12,7 +12,7 @@ from dbsight import config, recording, scope
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
-from dbsight.instrument import caches, locks, pools, process
+from dbsight.instrument import caches, locks, models, pools, process
 from dbsight.model import CacheEvent, Operation, Verdict, WindowSummary
 from dbsight.monitor.alerts import Alerts
 from dbsight.monitor.callbacks import Callbacks
@@ -260,6 +260,7 @@ class Analyzer(Consumer):
         """Drain what is pending before totals are read, and ask what counts by itself."""
         caches.collect()
         locks.collect()
+        models.collect()
         self.drain()
 
     def drain(self) -> None:
@@ -405,6 +406,7 @@ class Analyzer(Consumer):
         """Set the totals that the API shows back to zero; exported metrics are cumulative and go on."""
         self.collect()
         self.stats.reset()
+        self.totals.models.reset()
 
     def finish(self) -> None:
         """Close every window, now, and look at the totals: at exit, and before a report."""

@@ -74,6 +74,10 @@ LOCK_NAME: Final = "dbsight.lock.name"
 LOCK_RESULT: Final = "dbsight.lock.result"  # acquired | failed
 LOCK_RETRIES: Final = "dbsight.lock.retries"
 LOCK_BACKOFF: Final = "dbsight.lock.backoff"  # fixed | growing | none
+ORM_MODEL: Final = "dbsight.orm.model"
+ORM_OPERATION: Final = "dbsight.orm.operation"  # load | insert | update | delete; of a duration: read | write
+METRIC_ORM_OPERATIONS: Final = "dbsight.orm.operations"  # counter, {object}
+METRIC_ORM_DURATION: Final = "dbsight.orm.duration"  # histogram, s
 ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"
 ORM_LOAD: Final = "dbsight.orm.load"  # lazy | eager | deferred | expired | inherited | generated
 FINDING_IDS: Final = "dbsight.finding.ids"  # string[]
@@ -241,6 +245,8 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_CACHE_REQUESTS: (CACHE_NAME, CACHE_RESULT, CACHE_LAYER, CACHE_KEY_PREFIX, CACHE_MODEL),
     METRIC_CACHE_EVICTIONS: (CACHE_NAME,),
     METRIC_CACHE_SIZE: (CACHE_NAME,),
+    METRIC_ORM_OPERATIONS: (ORM_MODEL, ORM_OPERATION),
+    METRIC_ORM_DURATION: (ORM_MODEL, ORM_OPERATION),
     METRIC_LOCK_ATTEMPTS: (DB_SYSTEM_NAME, LOCK_NAME, LOCK_RESULT),
     METRIC_LOCK_ACQUIRE: (DB_SYSTEM_NAME, LOCK_NAME, LOCK_RESULT),
     METRIC_LOCK_HOLD: (DB_SYSTEM_NAME, LOCK_NAME),

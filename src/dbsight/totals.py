@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.instrument import pools, process, transactions
-from dbsight.model import CacheEvent, LockEvent, PoolEvent, PoolUses, TransactionEvent
+from dbsight.model import CacheEvent, LockEvent, OrmEvent, PoolEvent, PoolUses, TransactionEvent
 from dbsight.monitor.caches import Caches
 from dbsight.monitor.locks import Locks
+from dbsight.monitor.models import Models
 from dbsight.monitor.pools import Pools
 from dbsight.monitor.stats import Stats
 from dbsight.report.metrics import Metrics
@@ -42,6 +43,7 @@ class Totals:
         pools: Connection pools and transactions.
         caches: Caches.
         locks: Distributed locks.
+        models: Classes of the ORM.
         metrics: Of all of them.
     """
 
@@ -50,6 +52,7 @@ class Totals:
         self.pools = Pools()
         self.caches = Caches()
         self.locks = Locks()
+        self.models = Models()
         self.metrics = Metrics(provider, collect)
         if settings.process_metrics:
             process.observe(provider)
@@ -60,6 +63,7 @@ class Totals:
             TransactionEvent: (self.pools.transaction, self.metrics.events.transaction),
             CacheEvent: (self.caches.take, self.metrics.caches.cache),
             LockEvent: (self.locks.take, self.metrics.caches.lock),
+            OrmEvent: (self.models.take, self.metrics.models.objects),
         }
 
     def reset(self) -> None:
@@ -68,6 +72,7 @@ class Totals:
         self.pools.reset()
         self.caches.reset()
         self.locks.reset()
+        self.models.reset()
         self.metrics.forget()
 
     def add_all(self, operations: Sequence[Operation]) -> None:
@@ -102,6 +107,8 @@ class Totals:
             else:
                 record.take(group)
                 series.record(group)
+            if group[0].model is not None:
+                self.models.took(group[0].model, group)
             tally = series.counted
             numbers[tally] = numbers.get(tally, 0) + number
         for tally, number in numbers.items():
@@ -113,6 +120,8 @@ class Totals:
         series = self.metrics.series_of(operation, verdict.query_class)
         series.record_one(operation)
         series.counted.add()
+        if operation.model is not None:
+            self.models.took(operation.model, (operation,))
 
     def add_event(self, event: Event) -> None:
         """Count what is no query."""
@@ -128,6 +137,7 @@ class Totals:
         snapshot.transaction_totals = self.pools.transactions()
         snapshot.caches = self.caches.totals()
         snapshot.locks = self.locks.totals()
+        snapshot.models = self.models.totals()
         return snapshot
 
 

@@ -14,7 +14,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import catalog, config, recording, span
-from dbsight.instrument import aiosqlite, blocking, orm, replays, sql_comments, transactions
+from dbsight.instrument import aiosqlite, blocking, models, orm, replays, sql_comments, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.sqlalchemy_call import StatementCall
@@ -238,7 +238,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
             pools.install(kwargs.get("meter_provider"))
 
         patches.when_imported("sqlalchemy", core_imported)
-        patches.when_imported("sqlalchemy.orm", lambda orm: _listen(orm.Session, patches))
+        patches.when_imported("sqlalchemy.orm", lambda orm: _listen(orm, patches))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._watcher is not None:
@@ -251,7 +251,9 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
             self._patches = None
 
 
-def _listen(session: Any, patches: Patches) -> None:
+def _listen(module: Any, patches: Patches) -> None:
+    models.listen(module.Mapper, patches)
+    session = module.Session
     patches.listen(session, "before_flush", orm.before_flush)
     patches.listen(session, "after_flush", orm.after_flush)
     patches.listen(session, "after_soft_rollback", orm.after_flush)

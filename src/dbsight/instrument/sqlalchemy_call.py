@@ -59,6 +59,7 @@ class StatementCall(PendingQuery):
     affected: int | None
     loading: orm.Loading | None
     entity: str | None
+    model: str | None
     flush: orm.Flush | None
     cache_hit: Any
     held: Checkout | None
@@ -85,6 +86,7 @@ class StatementCall(PendingQuery):
         "key",
         "last",
         "loading",
+        "model",
         "quiet",
         "reading",
         "watcher",
@@ -92,7 +94,7 @@ class StatementCall(PendingQuery):
 
     def __init__(self) -> None:
         PendingQuery.__init__(self)  # not by super(): that costs as much again
-        self.affected = self.loading = self.entity = self.flush = self.held = self.claim = None
+        self.affected = self.loading = self.entity = self.model = self.flush = self.held = self.claim = None
         self.last = self.executed = 0.0
         self.blocked_loop = self.fetching = self.quiet = self.reading = self.closing = False
 
@@ -164,12 +166,15 @@ class StatementCall(PendingQuery):
         if invoked is None:
             return
         if context.isinsert or context.isupdate or context.isdelete:
-            self.entity = orm.written(context)
+            self.entity = self.model = orm.written(context)
             self.flush = orm.flush.get()
             if self.flush is None and len(context.compiled_parameters) > 1:
                 self.flush = orm.Flush(orm.number_of(context), auto=False)
         elif invoked._propagate_attrs:  # else it is no query of the ORM
             self.loading = orm.loading(context)
+            subject = invoked._propagate_attrs.get("plugin_subject")
+            if subject is not None:
+                self.model = subject.class_.__name__
 
     # -- The driver call ----------------------------------------------------------------------------------------
 
@@ -277,6 +282,7 @@ class StatementCall(PendingQuery):
         operation.fetch_time = self.duration - self.executed
         operation.affected = self.affected
         operation.entity = self.entity
+        operation.model = self.model
         if self.blocked_loop:
             operation.blocked_loop = True
         if self.loading is not None:

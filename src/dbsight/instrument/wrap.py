@@ -189,10 +189,10 @@ class Patches:
         self._replaced.append(done)
         replaced.append(done)
 
-    def listen(self, target: Any, name: str, listener: Callable[..., Any]) -> None:
-        """Register a guarded listener for an event of SQLAlchemy, until ``undo``."""
+    def listen(self, target: Any, name: str, listener: Callable[..., Any], **options: Any) -> None:
+        """Register a guarded listener for an event of SQLAlchemy, with options of ``event.listen``, until ``undo``."""
         registered = guarded(listener)
-        sys.modules["sqlalchemy.event"].listen(target, name, registered)
+        sys.modules["sqlalchemy.event"].listen(target, name, registered, **options)
         self._listeners.append((target, name, registered))
 
     def change(self, target: Any, name: str, listener: Callable[..., Any]) -> None:

@@ -330,5 +330,26 @@ class BudgetEvent(Event):
         self.most = most
 
 
+OrmOperation = Literal["load", "insert", "update", "delete"]
+
+
+class OrmEvent(Event):
+    """Objects of one class that the ORM has loaded or written, since the last event.
+
+    Attributes:
+        model: Name of the class.
+        operation: What was done.
+        count: Objects.
+    """
+
+    __slots__ = ("count", "model", "operation")
+
+    def __init__(self, model: str, operation: OrmOperation, count: int, at_ns: int) -> None:
+        super().__init__(at_ns)
+        self.model = model
+        self.operation: OrmOperation = operation
+        self.count = count
+
+
 Observation = Operation | Event
 """What an instrumentor records."""

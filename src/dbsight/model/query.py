@@ -284,6 +284,7 @@ class Operation:
             ``generated`` (by the database, after an INSERT or UPDATE) for columns.
         entity: Name of the class that the relationship leads to; of inherited columns, the base class; of a write of
             the ORM, the class that is written.
+        model: Name of the class that the ORM reads or writes with it, None for a statement that is not the ORM's.
         to_many: Whether the relationship is a collection; None when there is none.
         flush: Identity of the ORM flush, or of the statement with many rows, that it belongs to; 0 outside of these.
         autoflush: Whether the flush was triggered by a read: the line is innocent.
@@ -321,6 +322,7 @@ class Operation:
         "foreign",
         "load",
         "measured",
+        "model",
         "origin",
         "parameters",
         "parent",
@@ -406,6 +408,7 @@ class Operation:
         self.foreign = foreign
         self.cursor = cursor
         self.measured = False
+        self.model: str | None = None
         self.replay = replay
         self.blocker: Blocker | None = None
 

@@ -243,6 +243,37 @@ class LockTotals:
 
 
 @dataclass(slots=True)
+class ModelTotals:
+    """What the ORM did with the objects of one class, over the life of the process.
+
+    Attributes:
+        model: Name of the class.
+        loads: Objects made from rows.
+        inserts: Objects that flushes inserted.
+        updates: Objects that flushes updated.
+        deletes: Objects that flushes deleted.
+        reads: Queries of the ORM for the class.
+        read_time: s; of these queries.
+        writes: Statements of the ORM that wrote its table.
+        write_time: s; of these statements.
+    """
+
+    model: str
+    loads: int = 0
+    inserts: int = 0
+    updates: int = 0
+    deletes: int = 0
+    reads: int = 0
+    read_time: float = 0.0
+    writes: int = 0
+    write_time: float = 0.0
+
+    def copy(self) -> ModelTotals:
+        """The totals as they are now."""
+        return replace(self)
+
+
+@dataclass(slots=True)
 class Snapshot:
     """Totals of the process at one moment; what reports and rules about totals read.
 
@@ -266,6 +297,7 @@ class Snapshot:
         memory: Of the process, oldest first: a point a minute, an hour at most.
         caches: Totals by cache, layer, key template and model, most look-ups first.
         locks: Totals by lock, most time waited first.
+        models: Totals by class of the ORM, most time first.
         window_time: s that the windows took, all together.
         request_time: s of these that requests took.
         request_db_time: s that requests spent in the database.
@@ -296,6 +328,7 @@ class Snapshot:
     pools: Sequence[PoolSnapshot] = ()
     caches: Sequence[CacheTotals] = ()
     locks: Sequence[LockTotals] = ()
+    models: Sequence[ModelTotals] = ()
     transactions: Sequence[OpenTransaction] = ()
     transaction_totals: Sequence[TransactionTotals] = ()
     memory: Sequence[MemorySample] = ()

@@ -14,6 +14,7 @@ from dbsight import safety, semconv
 from dbsight.report.cache_metrics import CacheMetrics
 from dbsight.report.event_metrics import EventMetrics
 from dbsight.report.metrics_after_fork import begin_anew
+from dbsight.report.model_metrics import ModelMetrics
 from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram, Series, Tally
 from dbsight.version import __version__
 
@@ -55,33 +56,39 @@ class OperationSeries(NamedTuple):
         returned: Rows; None for what returns none.
         counted: How many.
         blocked: Seconds for which an event loop stood still.
+        of_model: Durations of those that the ORM sent for a class.
     """
 
     durations: Series
     returned: Series | None
     counted: Tally
     blocked: Series
+    of_model: Series | None
 
     def record(self, operations: Sequence[Operation]) -> None:
         """Measure operations, in the order of their ends, but for their number: ``counted`` is told by the caller."""
-        durations, returned, _, blocked = self
+        durations, returned, _, blocked, of_model = self
         durations.record_each([(each.duration, each.context, each.end_ns) for each in operations if not each.measured])
         if returned is not None:
             returned.record_each(
                 [(each.rows, each.context, each.end_ns) for each in operations if each.rows is not None]
             )
+        if of_model is not None:
+            of_model.record_each([(each.duration, each.context, each.end_ns) for each in operations])
         for each in operations:
             if each.blocked_loop:
                 blocked.record(each.duration + each.pool_wait, each.context, each.end_ns)
 
     def record_one(self, operation: Operation) -> None:
         """The same of a single one, for less."""
-        durations, returned, _, blocked = self
+        durations, returned, _, blocked, of_model = self
         context, end_ns, rows = operation.context, operation.end_ns, operation.rows
         if not operation.measured:
             durations.record(operation.duration, context, end_ns)
         if returned is not None and rows is not None:
             returned.record(rows, context, end_ns)
+        if of_model is not None:
+            of_model.record(operation.duration, context, end_ns)
         if operation.blocked_loop:
             blocked.record(operation.duration + operation.pool_wait, context, end_ns)
 
@@ -134,6 +141,7 @@ class Metrics:
         )
         self.events = EventMetrics(meter)
         self.caches = CacheMetrics(meter)
+        self.models = ModelMetrics(meter)
         self._blocked = AccumulatedHistogram(
             meter.create_histogram(
                 semconv.METRIC_EVENTLOOP_BLOCKED,
@@ -151,6 +159,7 @@ class Metrics:
             self._blocked,
             *self.events.accumulated,
             *self.caches.accumulated,
+            *self.models.accumulated,
         )
         self._create_self_metrics(meter)
         self._summaries = Capped()
@@ -175,6 +184,7 @@ class Metrics:
             self._rows.bind(attributes) if statement.kind == "select" else None,
             self._queries.bind(counted),
             self._blocked.bind({semconv.DB_SYSTEM_NAME: database.system}),
+            self.models.duration_of(operation) if operation.model is not None else None,
         )
 
     def flush(self) -> None:

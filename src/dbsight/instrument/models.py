@@ -1,0 +1,126 @@
+"""How often the ORM loads, inserts, updates and deletes objects of each class.
+
+SQLAlchemy's events tell of every object; what is done for each is one lookup and one step of a counter. The counts
+become events when totals are read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight import recording, safety, semconv
+from dbsight.model import OrmEvent
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from dbsight.instrument.wrap import Patches
+    from dbsight.model import OrmOperation
+
+MAX_MODELS: Final = 500
+"""Classes that are told apart; objects of the rest are ``other``."""
+
+
+class _Counter:
+    """One count. Steps are taken by ``next``, which no other thread can interrupt; reading takes one, too."""
+
+    __slots__ = ("reads", "steps", "told")
+
+    def __init__(self) -> None:
+        self.steps = itertools.count()
+        self.reads = 0
+        self.told = 0
+
+    def news(self) -> int:
+        """Steps since the last time; called under the lock."""
+        count = next(self.steps) - self.reads
+        self.reads += 1
+        new, self.told = count - self.told, count
+        return new
+
+
+_loads: dict[str, _Counter] = {}
+_inserts: dict[str, _Counter] = {}
+_updates: dict[str, _Counter] = {}
+_deletes: dict[str, _Counter] = {}
+_tables: tuple[tuple[OrmOperation, dict[str, _Counter]], ...] = (
+    ("load", _loads),
+    ("insert", _inserts),
+    ("update", _updates),
+    ("delete", _deletes),
+)
+_lock = threading.Lock()
+
+
+def _counter(table: dict[str, _Counter], name: str) -> _Counter:
+    with _lock:
+        if name not in table and len(table) >= MAX_MODELS:
+            safety.dropped("models")
+            name = semconv.OTHER
+        return table.setdefault(name, _Counter())
+
+
+def loaded(state: Any, _: Any) -> None:
+    """An object was made from a row; one that the session already had is not made again."""
+    name = state.class_.__name__
+    next((_loads.get(name) or _counter(_loads, name)).steps)
+
+
+def inserted(mapper: Any, _: Any, __: Any) -> None:
+    """A flush has inserted an object."""
+    name = mapper.class_.__name__
+    next((_inserts.get(name) or _counter(_inserts, name)).steps)
+
+
+def updated(mapper: Any, _: Any, state: Any) -> None:
+    """A flush has come to a changed object; nothing is sent for one whose values are the same again."""
+    if state.session is not None and not state.session.is_modified(state.obj(), include_collections=False):
+        return
+    name = mapper.class_.__name__
+    next((_updates.get(name) or _counter(_updates, name)).steps)
+
+
+def deleted(mapper: Any, _: Any, __: Any) -> None:
+    """A flush has deleted an object."""
+    name = mapper.class_.__name__
+    next((_deletes.get(name) or _counter(_deletes, name)).steps)
+
+
+def listen(mapper: Any, patches: Patches) -> None:
+    """Count the objects of all mapped classes, until the replacements are undone."""
+    for event, listener in (
+        ("load", loaded),
+        ("after_insert", inserted),
+        ("after_update", updated),
+        ("after_delete", deleted),
+    ):
+        patches.listen(mapper, event, listener, raw=True)
+
+
+def collect() -> None:
+    """Record what was counted since the last time. Never raises."""
+    try:
+        now = time_ns()
+        for operation, table in _tables:
+            for name, counter in tuple(table.items()):
+                with _lock:
+                    count = counter.news()
+                if count:
+                    recording.record(OrmEvent(name, operation, count, now))
+    except Exception:
+        failed("models.collect")
+
+
+def _after_fork() -> None:
+    """What the parent counted is the parent's."""
+    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _lock = threading.Lock()
+    for _, table in _tables:
+        table.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

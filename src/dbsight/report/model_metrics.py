@@ -1,0 +1,64 @@
+"""Metrics of the classes of an ORM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dbsight import safety, semconv
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
+
+    from dbsight.model import Operation, OrmEvent
+    from dbsight.report.preaggregation import Series
+
+CAP: Final = 500
+"""Classes that are told apart; the rest is ``other``."""
+
+
+class ModelMetrics:
+    """``dbsight.orm.operations`` and ``dbsight.orm.duration``.
+
+    Attributes:
+        accumulated: Instruments that have to be flushed before a collection.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._objects = AccumulatedCounter(
+            meter.create_counter(
+                semconv.METRIC_ORM_OPERATIONS,
+                unit="{object}",
+                description="Objects that the ORM loaded, inserted, updated or deleted, by class.",
+            )
+        )
+        self._durations = AccumulatedHistogram(
+            meter.create_histogram(
+                semconv.METRIC_ORM_DURATION,
+                unit="s",
+                description="Duration of the statements that the ORM sent for a class.",
+                explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS,
+            ),
+            semconv.DURATION_BUCKETS,
+        )
+        self.accumulated = (self._objects, self._durations)
+        self._models: set[str] = set()
+
+    def objects(self, event: OrmEvent) -> None:
+        """Count objects."""
+        attributes = {semconv.ORM_MODEL: self._capped(event.model), semconv.ORM_OPERATION: event.operation}
+        self._objects.bind(attributes).add(event.count)
+
+    def duration_of(self, operation: Operation) -> Series:
+        """The series of the statements for a class, read or write."""
+        kind = "read" if operation.statement.kind == "select" else "write"
+        model = self._capped(operation.model or semconv.OTHER)
+        return self._durations.bind({semconv.ORM_MODEL: model, semconv.ORM_OPERATION: kind})
+
+    def _capped(self, model: str) -> str:
+        if model not in self._models:
+            if len(self._models) >= CAP:
+                safety.dropped("metric attribute values")
+                return semconv.OTHER
+            self._models.add(model)
+        return model
