@@ -200,7 +200,9 @@ class IndexAdvice:
         ddl: SQL that creates the index.
         sqlalchemy: The same for SQLAlchemy's table arguments.
         alembic: The same for a migration of Alembic's.
-        django: The same for ``Meta.indexes`` of a Django model.
+        django: The same for ``Meta.indexes`` of a Django model; empty where Django has no words for it.
+        serves: Positions of the statements that it serves, where advice was asked for several.
+        write_cost: What it costs, where statistics tell that the table is written often; empty elsewhere.
     """
 
     table: str
@@ -214,3 +216,5 @@ class IndexAdvice:
     sqlalchemy: str
     alembic: str
     django: str
+    serves: tuple[int, ...] = (0,)
+    write_cost: str = ""

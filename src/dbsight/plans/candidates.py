@@ -46,7 +46,10 @@ class Use:
         joined: Columns that are compared with those of other tables.
         ordered: ORDER BY, when all of it belongs to the table: column, and whether downwards.
         grouped: GROUP BY, when all of it belongs to the table.
-        null: Columns that are tested for NULL.
+        tested: Columns that are tested for NULL or for being true or false, and the conditions that do.
+        constant: Columns of ``equal`` that are compared with a constant of the statement, by the conditions that do;
+            the caller leaves those whose value is one of few.
+        alternatives: Columns that are compared on the sides of an OR, by the conditions that do: one dict per OR.
         contained: Columns of documents and arrays whose contents are tested, by the conditions that do.
         prefixes: Columns that are compared with the beginning of a text, by the conditions that do.
         patterns: Columns that are compared with a part of a text (``LIKE '%…'``), by the conditions that do.
@@ -58,7 +61,9 @@ class Use:
     joined: list[str] = field(default_factory=list)
     ordered: list[tuple[str, bool]] = field(default_factory=list)
     grouped: list[str] = field(default_factory=list)
-    null: list[str] = field(default_factory=list)
+    tested: dict[str, str] = field(default_factory=dict)
+    constant: dict[str, str] = field(default_factory=dict)
+    alternatives: list[dict[str, str]] = field(default_factory=list)
     contained: dict[str, str] = field(default_factory=dict)
     prefixes: dict[str, str] = field(default_factory=dict)
     patterns: dict[str, str] = field(default_factory=dict)
@@ -76,22 +81,29 @@ class Use:
         # A b-tree finds prefixes where the collation is C, and with this class of operators in any.
         ranged = [*self.ranged, *self.prefixes, *(f"{name} text_pattern_ops" for name in self.prefixes)]
         ordered = [f"{name} DESC" if down else name for name, down in self.ordered]
-        where = " AND ".join(f"{name} IS NULL" for name in self.null)
         tails: list[list[str]] = [[], *([each] for each in ranged), ordered, self.grouped]
+        tested = list(self.tested)
         heads = [[each] for each in equal] + [equal, self.joined, [*equal, *self.joined], [*self.joined, *equal]]
         seen = set()
-        for head in [*heads, *([each] for each in self.joined), []]:
+        for head in [*heads, *([each] for each in self.joined), tested, []]:
             for tail in tails:
-                columns = tuple(
-                    dict.fromkeys([*head, *(each for each in tail if each.removesuffix(" DESC") not in head)])
-                )
-                searched = len(dict.fromkeys(head)) + (tail in tails[1 : 1 + len(ranged)])
-                if not columns and self.null:
-                    columns = tuple(self.null)
-                for condition in ("", where) if where and columns != tuple(self.null) else ("",):
-                    if columns and len(columns) <= 4 and (columns, condition) not in seen:
-                        seen.add((columns, condition))
-                        yield Candidate(table, columns, condition, searched or int(columns == tuple(self.null)))
+                whole = dict.fromkeys([*head, *(each for each in tail if each.removesuffix(" DESC") not in head)])
+                for fixed in self._fixed():
+                    columns = tuple(each for each in whole if each.removesuffix(" DESC") not in fixed)
+                    where = " AND ".join(fixed.values())
+                    if columns and len(columns) <= 4 and (columns, where) not in seen:
+                        seen.add((columns, where))
+                        ranges = tail in tails[1 : 1 + len(ranged)]
+                        searched = len([each for each in dict.fromkeys(head) if each not in fixed]) + ranges
+                        yield Candidate(table, columns, where, searched)
+        for group in self.alternatives:
+            for name in group:
+                yield Candidate(table, (name,), searched=1)
+
+    def _fixed(self) -> list[dict[str, str]]:
+        """Conditions that an index could be limited to, by their columns: none, and those that are always the same."""
+        sets: tuple[dict[str, str], ...] = ({}, self.tested, self.constant, {**self.tested, **self.constant})
+        return [each for place, each in enumerate(sets) if each not in sets[:place]]
 
 
 def uses(text: str, system: str, schema: Mapping[str, Sequence[str]]) -> dict[str, Use]:
@@ -196,10 +208,10 @@ class _Reader:
 
     def _condition(self, part: Any) -> None:
         exp = self._exp
-        if isinstance(part, exp.Is) and isinstance(part.expression, exp.Null):
-            owner = self._indexed(part.this)
-            if owner:
-                self._use(owner[0]).null.append(owner[1])
+        if self._tested(part):
+            return
+        if isinstance(part, exp.Or):
+            self._alternatives(part)
         elif isinstance(part, exp.EQ) and not self._constant(part.this) and not self._constant(part.expression):
             for side in (part.this, part.expression):
                 owner = self._indexed(side)
@@ -211,12 +223,73 @@ class _Reader:
             self._compared(part, "ranged")
         elif self._dialect == "postgres" and isinstance(part, (exp.ArrayContainsAll, exp.ArrayOverlaps)):
             self._compared(part, "contained")
-        elif self._dialect == "postgres" and isinstance(part, exp.Like) and _PREFIX.fullmatch(part.expression.name):
-            self._compared(part, "prefixes")
+        elif isinstance(part, exp.Like) and _PREFIX.fullmatch(part.expression.name):
+            # SQLite's LIKE ignores case, and a plain index does not.
+            kind = {"postgres": "prefixes", "mysql": "ranged"}.get(self._dialect)
+            if kind:
+                self._compared(part, kind)
         elif self._dialect == "postgres" and isinstance(part, (exp.Like, exp.ILike)):
             self._compared(part, "patterns")
         elif self._dialect == "postgres" and isinstance(part, exp.MatchAgainst):
             self._text_search(part)
+
+    def _tested(self, part: Any) -> bool:
+        """Note ``IS [NOT] NULL``, ``IS [NOT] TRUE``, a condition that is a column, and its opposite."""
+        exp = self._exp
+        negated = isinstance(part, exp.Not)
+        inner = part.this.unnest() if negated else part
+        if isinstance(inner, exp.Is):
+            negated ^= bool(
+                inner.args.get("negate")
+            )  # IS NOT NULL is one node or two, by sqlglot's version and dialect
+            column, suffix = inner.this, f" IS {'NOT ' * negated}{inner.expression.sql(dialect=self._dialect)}"
+            constant = isinstance(inner.expression, (exp.Null, exp.Boolean))
+        else:
+            column, suffix, constant = inner, "", isinstance(inner, exp.Column)
+        owner = self._owner(column) if constant and isinstance(column, exp.Column) else None
+        if owner is None:
+            return False
+        name = self._spelled(column)
+        self._use(owner[0]).tested[owner[1]] = f"NOT {name}" if negated and not suffix else f"{name}{suffix}"
+        return True
+
+    def _spelled(self, column: Any) -> str:
+        """A column without its table."""
+        bare = column.copy()
+        bare.set("table", None)
+        return str(bare.sql(dialect=self._dialect))
+
+    def _alternatives(self, part: Any) -> None:
+        """The sides of an OR, where each compares something of the same table with a value."""
+        exp = self._exp
+        sides: list[dict[str, dict[str, str]]] = []
+        outside = self._found
+        for side in part.flatten():
+            inner = side.unnest()
+            self._found = {}
+            for each in inner.flatten() if isinstance(inner, exp.And) else [inner]:
+                self._condition(each.unnest())
+            sides.append({table: {**use.ranged, **use.equal} for table, use in self._found.items()})
+        self._found = outside
+        tables = set.intersection(*map(set, sides))
+        if len(tables) != 1:
+            return
+        table = tables.pop()
+        compared = {name: text for side in reversed(sides) for name, text in side[table].items()}
+        if len(compared) > 1 and all(side[table] for side in sides):
+            self._use(table).alternatives.append(compared)
+        elif len(compared) == 1 and all(isinstance(side.unnest(), exp.EQ) for side in part.flatten()):
+            # The same as IN.
+            self._use(table).equal.setdefault(next(iter(compared)), self._alone(part))
+
+    def _alone(self, part: Any) -> str:
+        """A condition on one table as it can be tried; empty where it calls a function of the application's."""
+        exp = self._exp
+        bare = part.copy()
+        for column in bare.find_all(exp.Column):
+            column.set("table", None)
+        # What is tried on rows may call no function of the application's.
+        return "" if bare.find(exp.Anonymous, exp.Placeholder, exp.Parameter) else str(bare.sql(dialect=self._dialect))
 
     def _text_search(self, part: Any) -> None:
         """``document @@ query``: a column, or ``to_tsvector`` with its configuration, which is immutable."""
@@ -251,12 +324,9 @@ class _Reader:
             )
         owner = self._indexed(side) if constant else None
         if owner:
-            bare = part.copy()
-            for column in bare.find_all(exp.Column):
-                column.set("table", None)
-            # What is tried on rows may call no function of the application's.
-            known = not bare.find(exp.Anonymous, exp.Placeholder, exp.Parameter)
-            getattr(self._use(owner[0]), kind).setdefault(owner[1], bare.sql(dialect=self._dialect) if known else "")
+            known = getattr(self._use(owner[0]), kind)
+            first, text = known.get(owner[1]), self._alone(part)
+            known[owner[1]] = f"{first} AND {text}" if first and text else text  # both ends of a range
 
     def _sorting(self, select: Any) -> None:
         exp = self._exp

@@ -22,7 +22,7 @@ _PLACEHOLDERS: Final = {
 _SKIPPED: Final = r"(?P<skipped>'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|--[^\n]*|/\*.*?\*/)"
 
 
-def with_literals(text: str, parameters: Any, paramstyle: str, system: str) -> str:
+def with_literals(text: str, parameters: Any, paramstyle: str, system: str, *, hidden: bool = False) -> str:
     """Put values in the place of their placeholders.
 
     Args:
@@ -30,6 +30,7 @@ def with_literals(text: str, parameters: Any, paramstyle: str, system: str) -> s
         parameters: Its values, by position or name; None where there are none.
         paramstyle: The driver's.
         system: ``db.system.name``.
+        hidden: Put a placeholder of the form ``:value`` in the place of each instead.
 
     Raises:
         ExplainError: A value cannot be written as a literal with certainty, or there are fewer than placeholders.
@@ -47,6 +48,8 @@ def with_literals(text: str, parameters: Any, paramstyle: str, system: str) -> s
             return match["skipped"].replace("%%", "%") if percent else match["skipped"]
         if match["placeholder"] is None:
             return "%"
+        if hidden:
+            return ":value"
         groups = match.groupdict()
         try:
             if groups.get("name") is not None:

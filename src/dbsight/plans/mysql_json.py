@@ -133,12 +133,24 @@ def _table(table: dict[str, Any]) -> PlanNode:
         estimated_rows=None if examined is None or guessed else examined * (100.0 if share is None else share) / 100,
         cost=number(costs.get("prefix_cost", table.get("cost"))),
         table_rows=examined if access == "ALL" and not temporary else None,
-        children=list(_children(table)),
+        children=[*_merged(table.get("index_merge")), *_children(table)],
     )
     _measured(node, table)
     if table.get("using_join_buffer") == "hash join":
         return PlanNode("HASH JOIN", "hash_join", condition=node.filter, cost=node.cost, children=[node])
     return node
+
+
+def _merged(block: Any) -> Iterator[PlanNode]:
+    """The indexes of MariaDB's index merge: as on PostgreSQL a node each, without a table."""
+    if isinstance(block, dict):
+        if isinstance(block.get("key"), str):
+            parts = block.get("used_key_parts") or ()
+            yield PlanNode("index", "index_scan", index=block["key"], condition=", ".join(parts) or None)
+        block = list(block.values())
+    if isinstance(block, list):
+        for each in block:
+            yield from _merged(each)
 
 
 def _reference(table: dict[str, Any]) -> str | None:

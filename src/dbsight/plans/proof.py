@@ -242,7 +242,8 @@ class ScratchProof(CloneProof):
             total, loops = 0.0, 1.0
             for child in node.children:
                 read = self._read(child)
-                total += loops * read
+                # What is inside a materialised subquery is read once.
+                total += loops * read + sum(map(self._rows, child.children))
                 loops *= max(1.0, child.estimated_rows if child.estimated_rows is not None else read)
             return total
         inner = sum(map(self._rows, node.children))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dbsight.plans.options import Row
 
 SYSTEMS: Final = ("sqlite", "postgresql", "mysql", "mariadb")
+_DEPTH: Final = "dbsight.transactions"
 _VENDORS: Final = {"oracle": "oracle.db", "microsoft": "microsoft.sql_server"}
 
 
@@ -72,19 +73,30 @@ class SQLAlchemySession:
             connection.get_transaction().rollback()  # what SQLAlchemy began for a query of ours
             inside = False
         own = None if inside and self._autocommit else connection.begin_nested() if inside else connection.begin()
+        begin, end = self._by_hand()
         try:
-            if self._autocommit and self.system != "sqlite":
-                self.rows("BEGIN")
+            if begin:
+                self.rows(begin)
+                connection.info[_DEPTH] = connection.info.get(_DEPTH, 0) + 1
             yield
         finally:
             try:
-                if self._autocommit and self.system != "sqlite":
-                    self.rows("ROLLBACK")
+                if end:
+                    connection.info[_DEPTH] = connection.info.get(_DEPTH, 1) - 1
+                    self.rows(end)
                 if own is not None:
                     own.rollback()
             except Exception:
                 # The server is away, or is about to know that we are: it rolls back.
                 connection.invalidate()
+
+    def _by_hand(self) -> tuple[str, str]:
+        """What begins and ends a transaction where the driver begins none; a savepoint inside another of ours."""
+        if not self._autocommit or self.system == "sqlite":
+            return "", ""
+        if self._connection.info.get(_DEPTH):
+            return "SAVEPOINT dbsight_explain", "ROLLBACK TO SAVEPOINT dbsight_explain"
+        return "BEGIN", "ROLLBACK"
 
 
 def _is_autocommit(*connections: Any) -> bool:

@@ -7,6 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 import servers
+from integration.plans.index_cases import ROWS
+from integration.plans.index_cases import fill as fill_cases
 
 metadata = sa.MetaData()
 customers = sa.Table(
@@ -96,3 +98,43 @@ def contrib_postgresql():
             yield database
         return
     pytest.skip("hypopg is not installed (Debian: postgresql-15-hypopg)")
+
+
+@pytest.fixture(scope="package")
+def postgresql_schemas(postgresql_server):
+    """An engine of a database of PostgreSQL with all schemas."""
+    with servers.fresh(postgresql_server) as database:
+        engine = sa.create_engine(database.url("postgresql+psycopg"), future=True)
+        with engine.begin() as connection:
+            fill_cases(connection)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("ANALYZE")
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture(scope="package", params=["sqlite", "postgresql"])
+def schemas(request, tmp_path_factory):
+    """An engine of a database with all schemas, and how indexes may be proved there."""
+    if request.param == "postgresql":
+        yield request.getfixturevalue("postgresql_schemas"), "transaction"
+        return
+    engine = sa.create_engine(f"sqlite:///{tmp_path_factory.mktemp('advice') / 'cases.db'}", future=True)
+    with engine.begin() as connection:
+        fill_cases(connection)
+        connection.exec_driver_sql("ANALYZE")
+    yield engine, "safe"
+    engine.dispose()
+
+
+@pytest.fixture(scope="package")
+def mariadb_schemas(mariadb_server):
+    """The same on MariaDB, where indexes are proved in a scratch schema."""
+    with servers.fresh(mariadb_server) as database:
+        engine = sa.create_engine(database.url("mysql+pymysql"), future=True)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("SET sql_mode = 'PIPES_AS_CONCAT', max_recursive_iterations = 100000")
+            fill_cases(connection)
+            connection.exec_driver_sql(f"ANALYZE TABLE {', '.join(ROWS)}")
+        yield engine
+        engine.dispose()

@@ -30,6 +30,8 @@ CREATE TABLE django_admin_log (id INTEGER PRIMARY KEY, user_id INTEGER, content_
 CREATE INDEX django_admin_log_user ON django_admin_log (user_id);
 CREATE TABLE lineitem (l_orderkey INTEGER, l_linenumber INTEGER, l_partkey INTEGER, l_suppkey INTEGER,
     l_quantity INTEGER, l_shipdate INTEGER, l_returnflag VARCHAR(1), PRIMARY KEY (l_orderkey, l_linenumber));
+CREATE TABLE jobs (id INTEGER PRIMARY KEY, tenant_id INTEGER, order_id INTEGER, status VARCHAR(10), run_at INTEGER,
+    priority INTEGER, archived INTEGER, deleted_at INTEGER, error VARCHAR(20), payload VARCHAR(60));
 CREATE TABLE partsupp (ps_partkey INTEGER, ps_suppkey INTEGER, ps_availqty INTEGER, PRIMARY KEY (ps_partkey, ps_suppkey));
 """
 
@@ -48,6 +50,10 @@ ROWS = {
     "django_admin_log": (10000, "i, i * 7919 % 500, i % 40, 'o' || (i * 13 % 3000), i * 31 % 100003"),
     "lineitem": (20000, "i / 4 + 1, i % 4 + 1, i * 7919 % 2000, i * 50021 % 100, i % 50, i * 31 % 2556,"
                  " CASE WHEN i % 3 = 0 THEN 'R' ELSE 'N' END"),
+    "jobs": (20000, "i, i * 13 % 100, i * 7919 % 20000, CASE WHEN i % 50 = 7 THEN 'queued' WHEN i % 100 = 9 THEN 'running'"
+             " ELSE 'done' END, i * 31 % 100003, i * 17 % 40, CASE WHEN i % 400 < 100 THEN 0 ELSE 1 END,"
+             " CASE WHEN i % 14 < 7 THEN NULL ELSE i END, CASE WHEN i % 400 = 3 THEN 'failed' ELSE NULL END,"
+             """ '{"kind": ' || (i * 7919 % 500) || ', "to": "u' || (i * 31 % 900) || '"}'"""),
     "partsupp": (4000, "i / 4 + 1, i % 4 * 25 + i / 4 % 25, i * 31 % 9973"),
 }  # fmt: skip
 
@@ -61,12 +67,17 @@ class Case:
         sql: The query.
         lacks: Table to the beginning of the columns that an index of it should have, any of them; empty for a query
             that lacks none.
+        systems: Databases that can have such an index; on the others nothing is missing.
     """
 
     name: str
     sql: str
     lacks: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    systems: tuple[str, ...] = ("sqlite", "postgresql", "mariadb")
 
+
+EXPRESSIONS = ("sqlite", "postgresql")
+"""Databases with indexes of expressions."""
 
 CASES = [
     # -- An index is missing --------------------------------------------------------------------------------------
@@ -92,7 +103,45 @@ CASES = [
          {"orders": ("customer_id",)}),
     Case("soft deletion", "SELECT * FROM users WHERE tenant_id = 5 AND deleted_at IS NULL",
          {"users": ("tenant_id", "deleted_at")}),
-    Case("case-insensitive", "SELECT * FROM users WHERE lower(email) = 'user9@example.org'", {"users": ("LOWER(email)",)}),
+    Case("case-insensitive", "SELECT * FROM users WHERE lower(email) = 'user9@example.org'",
+         {"users": ("LOWER(email)",)}, EXPRESSIONS),
+    Case("in capitals", "SELECT * FROM jobs WHERE upper(error) = 'FAILED' AND tenant_id = 9",
+         {"jobs": ("UPPER(error)", "tenant_id")}),
+    Case("in capitals or a b-tree", "SELECT * FROM users WHERE upper(email) = 'USER9@EXAMPLE.ORG' AND created = 279",
+         {"users": ("UPPER(email)", "created")}),
+    Case("length of a text", "SELECT * FROM orders WHERE length(note) = 6", {"orders": ("(LENGTH(note))",)}, EXPRESSIONS),
+    Case("a queue", "SELECT * FROM jobs WHERE status = 'queued' ORDER BY run_at LIMIT 10", {"jobs": ("status", "run_at")}),
+    Case("a queue of a tenant", "SELECT * FROM jobs WHERE tenant_id = 7 AND status = 'queued' AND run_at < 50000",
+         {"jobs": ("tenant_id", "status", "run_at")}),
+    Case("half is deleted", "SELECT * FROM jobs WHERE tenant_id = 7 AND deleted_at IS NULL",
+         {"jobs": ("tenant_id", "deleted_at")}),
+    Case("newest that is not deleted", "SELECT * FROM jobs WHERE tenant_id = 7 AND deleted_at IS NULL ORDER BY run_at DESC"
+         " LIMIT 5", {"jobs": ("tenant_id", "run_at", "deleted_at")}),
+    Case("a flag and a key", "SELECT * FROM jobs WHERE archived = 0 AND order_id = 77", {"jobs": ("order_id", "archived")}),
+    Case("few that are not empty", "SELECT * FROM jobs WHERE error IS NOT NULL", {"jobs": ("error",)},
+         ("postgresql", "mariadb")),
+    Case("tenant and priority in order", "SELECT * FROM jobs WHERE tenant_id = 7 AND priority = 3 ORDER BY run_at LIMIT 5",
+         {"jobs": ("tenant_id", "priority", "run_at")}),
+    Case("join with the tenant", "SELECT j.id FROM orders o JOIN jobs j ON j.tenant_id = o.tenant_id AND j.order_id = o.id"
+         " WHERE o.id = 7", {"jobs": ("order_id", "tenant_id")}),
+    Case("either of two values", "SELECT * FROM jobs WHERE status = 'queued' OR status = 'running'", {"jobs": ("status",)}),
+    Case("alternatives", "SELECT * FROM orders WHERE customer_id = 3 OR note = 'note 7'",
+         {"orders": ("customer_id", "note")}),
+    Case("alternative to an index", "SELECT * FROM events WHERE kind = 7 OR payload = 'payload 9'", {"events": ("payload",)}),
+    Case("two ranges", "SELECT * FROM orders WHERE created > 99000 AND total > 9000", {"orders": ("created", "total")}),
+    Case("beginning of a text", "SELECT * FROM users WHERE name LIKE 'name 77%'", {"users": ("name", "name text_pattern_ops")},
+         ("postgresql", "mariadb")),
+    Case("groups of few", "SELECT customer_id, count(*) FROM orders WHERE customer_id IN (1, 2, 3) GROUP BY customer_id",
+         {"orders": ("customer_id",)}),
+    Case("exists", "SELECT id FROM orders o WHERE o.id < 20 AND EXISTS (SELECT 1 FROM items i WHERE i.order_id = o.id)",
+         {"items": ("order_id",)}),
+    Case("count per row", "SELECT o.id, (SELECT count(*) FROM items i WHERE i.order_id = o.id) FROM orders o WHERE o.id < 20",
+         {"items": ("order_id",)}),
+    Case("last logins", "SELECT * FROM auth_user ORDER BY last_login DESC LIMIT 20", {"auth_user": ("last_login",)}),
+    Case("forecast of revenue", "SELECT sum(l_quantity) FROM lineitem WHERE l_shipdate >= 100 AND l_shipdate < 110"
+         " AND l_quantity < 24", {"lineitem": ("l_shipdate", "l_quantity")}),
+    Case("parts of a supplier", "SELECT sum(l_quantity) FROM partsupp p JOIN lineitem l ON l.l_partkey = p.ps_partkey"
+         " AND l.l_suppkey = p.ps_suppkey WHERE p.ps_partkey = 3", {"lineitem": ("l_partkey", "l_suppkey")}),
     Case("count", "SELECT count(*) FROM orders WHERE customer_id = 42", {"orders": ("customer_id",)}),
     Case("maximum", "SELECT max(total) FROM orders WHERE customer_id = 42", {"orders": ("customer_id",)}),
     Case("join from a filtered table", "SELECT i.* FROM orders o JOIN items i ON i.order_id = o.id WHERE o.id = 77",
@@ -145,12 +194,27 @@ CASES = [
     Case("value that nearly all have", "SELECT * FROM orders WHERE status = 'done'"),
     Case("range that keeps most", "SELECT * FROM orders WHERE total > 100"),
     Case("inequality", "SELECT * FROM orders WHERE status <> 'done'"),
-    Case("alternatives", "SELECT * FROM orders WHERE customer_id = 3 OR note = 'note 7'"),
+    Case("alternative that most rows meet", "SELECT * FROM orders WHERE customer_id = 3 OR status = 'done'"),
+    Case("alternatives in tiny tables", "SELECT * FROM tags WHERE color = 3 OR name = 'tag 7'"),
+    Case("flag that most rows have", "SELECT * FROM jobs WHERE archived = 1"),
+    Case("half that is not deleted", "SELECT * FROM jobs WHERE deleted_at IS NULL"),
+    Case("groups of a user", "SELECT u.username FROM auth_user u JOIN auth_user_groups g ON g.user_id = u.id"
+         " WHERE g.group_id = 5"),
+    Case("different values", "SELECT DISTINCT status FROM jobs"),
     Case("leading wildcard", "SELECT * FROM users WHERE name LIKE '%7'"),
     Case("arithmetic", "SELECT * FROM orders WHERE total + created = 700 AND status = 'done'"),
     Case("a flag of staff", "SELECT * FROM auth_user WHERE is_staff = 1"),
     Case("return flag", "SELECT count(l_quantity) FROM lineitem WHERE l_returnflag = 'N'"),
     Case("no table", "SELECT 1"),
+]  # fmt: skip
+
+
+# Queries that only SQLite understands.
+SQLITE_CASES = [
+    Case("key of a document", "SELECT * FROM jobs WHERE json_extract(payload, '$.kind') = 7",
+         {"jobs": ("(JSON_EXTRACT(payload, '$.kind'))",)}),
+    Case("text of a document", "SELECT * FROM jobs WHERE payload ->> '$.to' = 'u7'",
+         {"jobs": ("(payload ->> '$.to')",)}),
 ]  # fmt: skip
 
 

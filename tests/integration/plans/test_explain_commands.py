@@ -222,7 +222,7 @@ def test_the_documentation_shows_what_is_printed(sqlite_shop, tmp_path, monkeypa
     for code, shown in examples:
         exec(compile(code, "docs/plans.md", "exec"), {})
         assert capsys.readouterr().out == shown
-    assert len(examples) == 2
+    assert len(examples) == 3
     command = re.search(r'dbsight explain ("SELECT.*)', page)[1]
     code, output = run(*shlex.split(command))
     assert (code, output.splitlines()[0]) == (0, "SCAN on orders")

@@ -4,8 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 import dbsight
-from integration.plans.index_cases import fill
-from integration.plans.test_index_advice import PRECISION, RECALL, counts
+from integration.plans.advising import check_the_page, counts
+from integration.plans.index_cases import CASES, fill
 
 WORDS = (
     "INSERT INTO articles SELECT i, concat('word', i, ' text ', mod(i * 7919, 1000)), 'de'"
@@ -33,9 +33,7 @@ def hypopg(contrib_postgresql):
 def test_advice_is_proved_without_a_change_to_the_database(hypopg):
     """As precise and complete as with real indexes, in the default mode; no index is created, nothing is left."""
     before = sa.inspect(hypopg).get_indexes("orders")
-    advised, helpful, lacking, found, wrong = counts(hypopg, "safe")
-    assert helpful / advised >= PRECISION, wrong
-    assert found / lacking >= RECALL, wrong
+    check_the_page("PostgreSQL with hypopg", CASES, counts(hypopg, "safe"))
     assert sa.inspect(hypopg).get_indexes("orders") == before
     with hypopg.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM extensions.hypopg_list_indexes").scalar() == 0

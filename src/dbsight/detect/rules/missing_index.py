@@ -58,6 +58,8 @@ class MissingIndex(PlanRule):
             text += "; likely: the planner was not asked"
         if advice.replaces:
             text += f". It makes {advice.replaces} superfluous"
+        if advice.write_cost:
+            text += f". {advice.write_cost}"
         severity = "error" if proved and explained.query_class == "very_slow" else "warning"
         finding = self.about(explained, identity("mi", self.name, statement.fingerprint, advice.table, columns))
         finding.severity = severity if explained.query_class else "info"  # type: ignore[assignment]
