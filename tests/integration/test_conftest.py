@@ -18,6 +18,9 @@ def test_needs_a_server(redis_server):
 '''
 
 SWALLOWS = '''
+import signal
+from pathlib import Path
+
 import pytest
 from dbsight import safety
 
@@ -38,6 +41,11 @@ def test_swallows_on_purpose():
 def test_begins_without_errors():
     """What came before is forgotten."""
     assert safety.errors() == {}
+
+def test_hears_the_keyboard():
+    """As in the foreground."""
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 '''
 
 
@@ -94,17 +102,6 @@ def test_waits_whatever_is_raised():
             pass
 '''
 
-INTERRUPTED = '''
-import signal
-
-import pytest
-
-def test_hears_the_keyboard():
-    """As in the foreground."""
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
-'''
-
 LASTS = '''
 import time
 from pathlib import Path
@@ -157,39 +154,41 @@ def run_tests(start_tests, tmp_path):
     return run
 
 
-def test_a_server_that_cannot_be_had_skips_its_tests(run_tests):
-    """The reason is told; the run is green."""
-    code, output = run_tests(NEEDS_REDIS, CI="", DBSIGHT_TEST_REDIS_URL="redis://127.0.0.1:1/0")
-    assert code == 0, output
-    assert "1 skipped" in output
-    assert "DBSIGHT_TEST_REDIS_URL names a server that cannot be used" in output
+def test_tests_are_skipped_failed_and_interrupted_as_they_should(run_tests):
+    """In one run, for each starts an interpreter.
 
-
-def test_where_every_server_must_be_had_the_skip_is_a_failure(run_tests):
-    """A green run of the whole suite means that every server test ran."""
-    code, output = run_tests(NEEDS_REDIS, CI="true", DBSIGHT_TEST_REDIS_URL="redis://127.0.0.1:1/0")
+    A server that cannot be had skips its tests, and tells the reason. An exception that the guard swallows fails the
+    test, unless that is marked, and that test alone. A run in the background can be interrupted, although a shell has
+    its background jobs ignore the keyboard, and they the programs that they start.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code, output = run_tests(NEEDS_REDIS + SWALLOWS, CI="", DBSIGHT_TEST_REDIS_URL="redis://127.0.0.1:1/0")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert code == 1, output
-    assert "a test that needs redis_process, redis_server may not be skipped" in output
+    assert re.search(r"4 passed, 1 skipped, .*1 error in", output)
     assert "DBSIGHT_TEST_REDIS_URL names a server that cannot be used" in output
-
-
-def test_an_exception_that_the_guard_swallows_fails_the_test(run_tests):
-    """Unless the test is marked, and for that test alone."""
-    code, output = run_tests(SWALLOWS)
-    assert code == 1, output
-    assert re.search(r"3 passed, .*1 error in", output)
     assert "the guard swallowed exceptions in {'test_one.hook': 1}" in output
     assert "secret" not in output.split("short test summary info")[1]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_fails_is_told_at_once(run_tests, workers):
-    """With the end of its failure, also when it is run again and then passes."""
-    code, output = run_tests(FAILS_ONCE, "--reruns=1", f"--numprocesses={workers}")
-    assert code == 0, output
+    """With the end of its failure, also when it is run again and then passes.
+
+    Where every server must be had, a skip is a failure: a green run means that every server test ran.
+    """
+    options = ("--reruns=1", "--only-rerun=no luck", f"--numprocesses={workers}")
+    code, output = run_tests(
+        FAILS_ONCE + NEEDS_REDIS, *options, CI="true", DBSIGHT_TEST_REDIS_URL="redis://127.0.0.1:1/0"
+    )
+    assert code == 1, output
     assert "rerun in call: test_one.py::test_fails_once\n" in output
     assert "ValueError: no luck" in output
-    assert re.search(r"2 passed, .*1 rerun in", output)
+    assert re.search(r"= 2 passed, .*1 error, 1 rerun in", output)
+    assert "a test that needs redis_process, redis_server may not be skipped" in output
+    assert "DBSIGHT_TEST_REDIS_URL names a server that cannot be used" in output
 
 
 def test_each_part_of_each_run_of_a_test_ends(run_tests):
@@ -224,13 +223,3 @@ def test_a_run_that_is_ended_tells_what_it_knew(start_tests, tmp_path):
     assert "terminated; what ran: test_one.py::test_lasts" in output
     assert "FAILED test_one.py::test_fails" in output
     assert re.search(r"= 1 failed.* in", output)
-
-
-def test_a_run_in_the_background_can_be_interrupted(run_tests):
-    """A shell has its background jobs ignore the keyboard, and they the programs that they start."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        code, output = run_tests(INTERRUPTED)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert code == 0, output
