@@ -70,8 +70,12 @@ class Limits:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """Threads that somebody left, and who waits for them, end with the run as well."""
-        faulthandler.dump_traceback_later(ENDING, exit=True, file=self._stderr)
+        """Threads that somebody left, and who waits for them, end with the run as well.
+
+        A worker of pytest-xdist that is done waits until all are, and is ended by the run itself.
+        """
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            faulthandler.dump_traceback_later(ENDING, exit=True, file=self._stderr)
 
 
 class Telling:
