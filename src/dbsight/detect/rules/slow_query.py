@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.slow_thresholds import SlowThresholds
-from dbsight.formatting import seconds
+from dbsight.formatting import counted, seconds
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
@@ -119,9 +119,9 @@ def _facts(operation: Operation) -> str:
     """What else is known of it: its rows, and its error."""
     facts = []
     if operation.rows is not None:
-        facts.append(f"{operation.rows} rows returned")
+        facts.append(f"{counted(operation.rows, 'row')} returned")
     elif operation.affected is not None:
-        facts.append(f"{operation.affected} rows written")
+        facts.append(f"{counted(operation.affected, 'row')} written")
     if operation.error_type is not None:
         facts.append(f"failed with {operation.error_type}")
     if operation.blocker is not None:

@@ -105,7 +105,7 @@ def test_limits_can_be_set():
 def test_detects_slow_writes(text):
     """Writes are slow by the same limits, and say how many rows they wrote."""
     found = visit(one(text, duration=2.0, affected=10_000))
-    assert found.description == "Waited 0 s, executed 2.00 s, fetched 0 s (limit 1 s); 10000 rows written."
+    assert found.description == "Waited 0 s, executed 2.00 s, fetched 0 s (limit 1 s); 10 000 rows written."
 
 
 def test_detects_a_query_that_failed_slowly():
