@@ -231,7 +231,8 @@ class Faults:
         for root in shop.requests(fault.method, fault.path):
             (span,) = shop.below[root.trace_id]
             (event,) = span.events_named("dbsight.finding")
-            pattern = r"Waited (.+?)(?:, connected .+)?, executed (.+), fetched (.+) \(limit (.+)\); ([\d ]+) rows? returned\."
+            times = r"Waited (.+?)(?:, connected .+)?, executed (.+), fetched (.+) \(limit (.+)\)"
+            pattern = rf"{times}; ([\d ]+) rows? returned\."
             *times, rows = re.fullmatch(pattern, event.attributes["dbsight.finding.description"]).groups()
             waited, executed, fetched, limit = map(in_seconds, times)
             whole = event.attributes["dbsight.finding.current_value"]
