@@ -120,3 +120,39 @@ with connection.begin():
 engine.dialect.name
 """
 """What only SQLAlchemy 1.4 takes: engines and connections that execute strings, ``Query``, autocommit."""
+
+PLANS = """
+import asyncio
+import os
+import sys
+
+from opentelemetry import trace
+from sqlalchemy import create_engine, text
+
+QUERY = text("SELECT * FROM orders WHERE customer_id = :customer")
+
+
+def plans():
+    trace.get_tracer_provider().force_flush()
+    for processor in trace.get_tracer_provider()._active_span_processor._span_processors:
+        processor.analyzer.plans.wait(60)
+
+
+async def main():
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    engine = create_async_engine(os.environ["DATABASE_URL"].replace("sqlite:", "sqlite+aiosqlite:"))
+    async with engine.connect() as connection:
+        (await connection.execute(text("SELECT id FROM orders WHERE customer_id = 7"))).fetchall()
+    await engine.dispose()
+
+
+engine = create_engine(os.environ["DATABASE_URL"])
+with engine.begin() as connection:
+    connection.execute(text("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER)"))
+with engine.connect() as connection:
+    connection.execute(QUERY, {"customer": 7}).fetchall()
+asyncio.run(main())
+plans()
+"""
+"""Two queries whose plans are asked for in the background, one of an asynchronous engine."""

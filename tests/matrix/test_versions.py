@@ -3,7 +3,7 @@
 import pytest
 
 from e2e.observed import line_of
-from matrix.programs import ASYNC, LEGACY, SYNC
+from matrix.programs import ASYNC, LEGACY, PLANS, SYNC
 
 BASE = ("aiosqlite", "greenlet", "opentelemetry-instrumentation-sqlite3 >=0.63b0")
 
@@ -121,6 +121,16 @@ def test_an_asynchronous_session_is_told_the_same_everywhere(version, observe, t
     """The driver's own spans, made on its own thread, are not there besides."""
     seen = session_of(version, observe, tmp_path, ASYNC, "sqlite+aiosqlite")
     judge(seen, ASYNC, classic=is_classic(version))
+
+
+def test_plans_are_asked_for_in_the_background_everywhere(version, observe, tmp_path):
+    """On connections of our own, of synchronous and asynchronous engines."""
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path / 'plans.db'}", "OTEL_DBSIGHT_EXPLAIN": "always_once"}
+    seen = observe(PLANS, cwd=tmp_path, python=version[1], env=env)
+    assert (seen.run.returncode, seen.run.stderr) == (0, "")
+    logs = [record for record in seen.logs() if record.event_name == "dbsight.plan"]
+    assert [record.body for record in logs] == ["SCAN on orders"] * 2
+    assert [span.name for span in seen.queries()] == ["CREATE TABLE orders", "SELECT orders", "SELECT orders"]
 
 
 def test_a_future_engine_of_1_4_is_told_the_same(python_of, observe, tmp_path):
