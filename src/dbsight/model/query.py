@@ -441,7 +441,7 @@ class Operation:
         made.flush = 0
         made.autoflush = made.asynchronous = made.blocked_loop = made.foreign = made.cursor = made.measured = False
         made.affected = made.context = made.origin = made.parameters = made.values = made.replay = made.blocker = None
-        made.relationship = made.load = made.entity = made.to_many = None
+        made.relationship = made.load = made.entity = made.model = made.to_many = None
         return made
 
     def __repr__(self) -> str:
