@@ -169,12 +169,21 @@ class Healthz:
     """An ASGI application for ``/healthz``: 200 while every component answers, else 503, with the results as JSON.
 
     Args:
-        targets: What to check, by name; as for ``health_check``. Synchronous ones are checked in threads.
         timeout: s that one check may take.
+        targets: What to check, by name; as for ``health_check``. Synchronous ones are checked in threads.
+
+    Raises:
+        ValueError: There is no target.
+        TypeError: A target cannot be checked.
+
+    Example:
+        >>> Healthz()
+        Traceback (most recent call last):
+        ValueError: nothing to check: name targets, as in Healthz(shop=engine)
     """
 
-    def __init__(self, timeout: float = _TIMEOUT, /, **targets: Any) -> None:
-        self._targets = targets
+    def __init__(self, timeout: float = _TIMEOUT, **targets: Any) -> None:
+        self._targets = _checked(targets)
         self._timeout = timeout
 
     async def check(self) -> list[Health]:
@@ -210,14 +219,15 @@ class WSGIHealthz:
         targets: What to check, by name; as for ``health_check``. A check waits as long as the pool and driver do.
 
     Raises:
-        TypeError: A target is asynchronous.
+        ValueError: There is no target.
+        TypeError: A target is asynchronous, or cannot be checked.
     """
 
     def __init__(self, **targets: Any) -> None:
         for name, target in targets.items():
             if _is_asynchronous(target):
                 raise TypeError(f"{name} is asynchronous: use Healthz, the ASGI application")
-        self._targets = targets
+        self._targets = _checked(targets)
 
     def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
         """Answer one request."""
@@ -226,6 +236,15 @@ class WSGIHealthz:
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
         start_response(f"{status} {reason}", headers)
         return [body]
+
+
+def _checked(targets: dict[str, Any]) -> dict[str, Any]:
+    """The same targets; what is wrong with them is raised when the application starts, and not at each request."""
+    if not targets:
+        raise ValueError("nothing to check: name targets, as in Healthz(shop=engine)")
+    for target in targets.values():
+        _ping_of(target)
+    return targets
 
 
 def _answer(results: list[Health]) -> tuple[int, bytes]:

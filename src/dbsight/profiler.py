@@ -390,6 +390,9 @@ class PerformanceMonitor:
             measured.max = max(measured.max, seconds)
         self._histogram.record(seconds, {semconv.OPERATION: operation})
 
+    def __repr__(self) -> str:
+        return f"<PerformanceMonitor {counted(len(self.metrics), 'operation')}>"
+
     def report(self) -> str:
         """A line per operation with average, minimum and maximum in ms; printed, and returned."""
         with self._lock:
@@ -397,7 +400,7 @@ class PerformanceMonitor:
                 f"{name}: avg={each.average * 1e3:.2f}ms min={each.min * 1e3:.2f}ms max={each.max * 1e3:.2f}ms"
                 for name, each in self.metrics.items()
             ]
-        written = "\n".join(lines)
+        written = "\n".join(lines) or "nothing was measured"
         print(written)  # noqa: T201 - what it is for
         return written
 

@@ -131,8 +131,17 @@ def test_a_check_that_hangs_is_given_up(measured, monkeypatch):
         async def ping(self):
             await asyncio.sleep(60)
 
-    (result,) = asyncio.run(dbsight.Healthz(0.05, cache=Hanging()).check())
+    (result,) = asyncio.run(dbsight.Healthz(timeout=0.05, cache=Hanging()).check())
     assert (result.healthy, result.error) == (False, "TimeoutError")
+
+
+@pytest.mark.parametrize("application", [dbsight.Healthz, dbsight.WSGIHealthz])
+def test_an_endpoint_that_could_not_check_fails_at_the_start(application):
+    """And not at each request."""
+    with pytest.raises(ValueError, match="nothing to check"):
+        application()
+    with pytest.raises(TypeError, match="cannot check str"):
+        application(shop="sqlite://")
 
 
 def test_the_command_asks_each_database_and_its_exit_code_tells(redis_server, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 import dbsight
-from dbsight import AlertSeverity, DatabasePerformanceMonitor, PerformanceThresholds, analyzer
+from dbsight import AlertSeverity, DatabasePerformanceMonitor, PerformanceThresholds, analyzer, config
 
 
 @pytest.fixture
@@ -266,3 +266,29 @@ def test_statistics_can_be_reset_while_other_threads_record(monitor):
     monitor.reset_stats()
     work()
     assert monitor.get_stats().total_queries == 200
+
+
+def test_a_limit_that_the_program_does_not_choose_leaves_the_environments(process, monkeypatch):
+    """And one that it chooses moves the very slow limit with it."""
+    monkeypatch.setenv("OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD", "0.2")
+    config.reset()
+    dbsight.create_performance_monitor()
+    assert config.current().slow_query_threshold == 0.2
+    dbsight.create_performance_monitor(slow_query_threshold=6)
+    assert (config.current().slow_query_threshold, config.current().very_slow_query_threshold) == (6, 6)
+    with pytest.raises(ValueError, match="very_slow_query_threshold \\(5 s\\) is below slow_query_threshold \\(9 s\\)"):
+        DatabasePerformanceMonitor(PerformanceThresholds(slow_query_threshold=9))
+
+
+def test_what_makes_no_sense_is_an_error_or_counts_as_nothing(monitor):
+    """A callback that cannot be called, a severity that there is not, a negative limit or duration."""
+    with pytest.raises(TypeError, match="a callback is a function"):
+        monitor.register_alert_callback("print")
+    with pytest.raises(ValueError, match="'bad' is not one of info, warning, error"):
+        monitor.get_alerts(severity="bad")
+    monitor.record_query("SELECT a FROM t", 2.0)
+    monitor.record_query("SELECT a FROM t", -2.0)
+    assert monitor.get_stats().avg_query_time == 1.0
+    assert len(monitor.get_alerts(severity="WARNING")) == 1
+    assert monitor.get_alerts(limit=-1) == monitor.get_slow_queries(limit=-1) == []
+    assert repr(monitor) == "<DatabasePerformanceMonitor 2 queries, 1 slow>"

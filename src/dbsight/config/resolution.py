@@ -236,5 +236,23 @@ def _order_slow_limits(
     sources[very_slow] = sources[slow]
 
 
+def follow_slow_limit(values: dict[str, Any], current: Any) -> None:
+    """Keep slow at or below very slow where values are replaced: where one alone is, the other follows it.
+
+    Raises:
+        ValueError: Both are replaced, and the wrong way round.
+    """
+    slow, very_slow = "slow_query_threshold", "very_slow_query_threshold"
+    both = {name: values.get(name, getattr(current, name)) for name in (slow, very_slow)}
+    if both[slow] <= both[very_slow]:
+        return
+    if slow in values and very_slow in values:
+        raise ValueError(f"{very_slow} ({both[very_slow]:g} s) is below {slow} ({both[slow]:g} s)")
+    if slow in values:
+        values[very_slow] = both[slow]
+    elif very_slow in values:
+        values[slow] = both[very_slow]
+
+
 def _is_set(sources: Mapping[str, str], name: str) -> bool:
     return not sources.get(name, DEFAULT).startswith((DEFAULT, "preset "))

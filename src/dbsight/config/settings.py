@@ -402,18 +402,19 @@ class Settings:
         return cls(**values, sources=sources, surroundings=Surroundings.read(environ))
 
     def replaced(self, **arguments: Any) -> Settings:
-        """The same settings with other values for some.
+        """The same settings with other values for some; of the slow and very slow limits the other follows.
 
         Args:
             **arguments: Settings by name, as for ``load``.
 
         Raises:
             TypeError: An argument is an unknown setting.
-            ValueError: An argument's value does not parse.
+            ValueError: An argument's value does not parse, or both slow limits are given the wrong way round.
         """
         given = resolution.parsed(SETTINGS, arguments)
         sources = {**self.sources, **dict.fromkeys(given, resolution.ARGUMENT)}
         values = {name: SETTINGS[name].parser.read(raw) for name, raw in given.items()}
+        resolution.follow_slow_limit(values, self)
         changed: Settings = replace(self, **values, sources=sources)
         return changed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config
 from dbsight.facade.totals import KINDS, on_alert
@@ -127,16 +127,17 @@ class DatabasePerformanceMonitor:
     """Statistics, alerts and recommendations of this process, and a way to report what nothing instruments.
 
     It shows what dbsight's engine knows of all instrumented clients, and keeps no numbers itself: several monitors show
-    the same. Thread-safe.
+    the same. It instruments none: ``opentelemetry-instrument``, ``dbsight.configure()`` or an instrumentor does.
+    Thread-safe.
 
     Args:
-        thresholds: Put in force in the whole process; None leaves the settings as they are.
-        max_slow_queries: Slow queries that are remembered.
-        max_alerts: Alerts that are remembered.
+        thresholds: All eight are put in force in the whole process; None leaves the settings as they are.
+        max_slow_queries: Slow queries that are remembered; None leaves the setting, 100 by default.
+        max_alerts: Alerts that are remembered; None leaves the setting, 1000 by default.
         enable_recommendations: Whether ``get_recommendations`` returns any.
 
     Raises:
-        ValueError: A threshold that is no valid setting.
+        ValueError: A threshold that is no valid setting, or a very slow limit below the slow one.
     """
 
     def __init__(
@@ -201,6 +202,10 @@ class DatabasePerformanceMonitor:
         """
         self._manual_pool().update(pool_size, checked_out, checked_in, overflow)
 
+    def __repr__(self) -> str:
+        stats = self.get_stats()
+        return f"<DatabasePerformanceMonitor {stats.total_queries} queries, {stats.slow_queries} slow>"
+
     def _manual_pool(self) -> ManualPool:
         if self._pool is None:
             self._pool = ManualPool(self, "application")
@@ -226,23 +231,26 @@ class DatabasePerformanceMonitor:
 
     def get_slow_queries(self, limit: int = 10) -> list[SlowQueryRecord]:
         """The latest queries over the slow limit, those over the very slow one included; newest first."""
-        return [_record(each) for each in self._engine.snapshot().slow_queries[:limit]]
+        return [_record(each) for each in self._engine.snapshot().slow_queries[: max(0, limit)]]
 
     def get_very_slow_queries(self, limit: int = 5) -> list[SlowQueryRecord]:
         """The latest queries over the very slow limit; newest first."""
         very_slow = [each for each in self._engine.snapshot().slow_queries if each.query_class == "very_slow"]
-        return [_record(each) for each in very_slow[:limit]]
+        return [_record(each) for each in very_slow[: max(0, limit)]]
 
     def get_alerts(self, severity: AlertSeverity | str | None = None, limit: int = 100) -> list[Alert]:
         """The latest alerts; newest first.
 
         Args:
-            severity: Of this severity alone.
+            severity: Of this severity alone: ``info``, ``warning`` or ``error``.
             limit: At most so many.
+
+        Raises:
+            ValueError: There is no such severity.
         """
         self._engine.check_alerts(self._engine.snapshot())
         chosen = None if severity is None else AlertSeverity(severity)
-        return [each for each in self._engine.alerts.raised() if chosen in (None, each.severity)][:limit]
+        return [each for each in self._engine.alerts.raised() if chosen in (None, each.severity)][: max(0, limit)]
 
     def get_query_stats_by_type(self) -> dict[str, dict[str, float]]:
         """``count``, ``avg_duration`` (s) and ``max_duration`` (s) by kind of statement."""
@@ -257,7 +265,7 @@ class DatabasePerformanceMonitor:
 
     def get_query_stats_by_table(self, limit: int = 10) -> dict[str, int]:
         """Queries that name each table, most first."""
-        return dict(list(calls_by_table(self._engine.snapshot()).items())[:limit])
+        return dict(list(calls_by_table(self._engine.snapshot()).items())[: max(0, limit)])
 
     def get_recommendations(self, force_refresh: bool = False) -> list[Recommendation]:
         """What to change, most urgent first.
@@ -283,18 +291,28 @@ class DatabasePerformanceMonitor:
 _CONNECTION_EVENTS = ("create", "checkout", "checkin", "close", "error")
 
 
+_DEFAULT: Final = float("1.0")
+"""This very object: a limit that the program did not choose must not beat the environment's."""
+
+
 def create_performance_monitor(
-    slow_query_threshold: float = 1.0, enable_recommendations: bool = True
+    slow_query_threshold: float = _DEFAULT, enable_recommendations: bool = True
 ) -> DatabasePerformanceMonitor:
     """A monitor of this process.
 
     Args:
-        slow_query_threshold: s; put in force in the whole process.
+        slow_query_threshold: s; put in force in the whole process. Left out, the setting stays: 1 s by default.
         enable_recommendations: As for ``DatabasePerformanceMonitor``.
+
+    Raises:
+        ValueError: The threshold is no duration above zero.
     """
-    config.use(config.current().replaced(slow_query_threshold=slow_query_threshold))
+    chosen = slow_query_threshold is not _DEFAULT
+    if chosen:
+        config.use(config.current().replaced(slow_query_threshold=slow_query_threshold))
     monitor = DatabasePerformanceMonitor(enable_recommendations=enable_recommendations)
-    process_analyzer().use(config.current())
+    if chosen:
+        process_analyzer().use(config.current())
     return monitor
 
 

@@ -33,6 +33,9 @@ class PoolStats:
 class ConnectionPoolManager:
     """The connection pools of this process, whoever made them; every instance shows the same."""
 
+    def __repr__(self) -> str:
+        return f"<ConnectionPoolManager {self.stats()}>"
+
     def get_pool_info(self) -> dict[str, dict[str, Any]]:
         """``loop_id`` (None outside event loops) and ``config_hash`` (8 hexadecimal digits) of each pool, by its name.
 

@@ -132,6 +132,9 @@ def _lock_figures(totals: Sequence[LockTotals]) -> dict[str, Any]:
 class QueryStats:
     """Queries of this process since it started, or since ``reset()``; pings and connection setup are left out.
 
+    Those of libraries that are instrumented, by ``opentelemetry-instrument``, ``dbsight.configure()`` or an
+    instrumentor, and those that ``record_query`` reports.
+
     Attributes:
         total: All of them.
         select: Of these, by kind of statement; what is none of the four is in ``other``.
@@ -226,6 +229,9 @@ def on_alert(callback: Callable[[Alert], object]) -> None:
 
     Args:
         callback: One that is slow delays later alerts, never a query; what it raises is logged once and counted.
+
+    Raises:
+        TypeError: It cannot be called.
     """
     analyzer.on_alert.add(callback)
 

@@ -234,7 +234,10 @@ def watch_cache(name: str, cache: Any, *, layer: str = "", model: str = "") -> A
     inner = getattr(cache, "cache", None)
     target = inner if callable(cache) and inner is not None else cache
     if not mappings.can_be_watched(target):
-        raise TypeError(f"watch_cache() cannot watch a {type(cache).__name__}: it takes cached functions and mappings")
+        raise TypeError(
+            f"watch_cache() cannot watch a {type(cache).__name__}: it takes cached functions, and mappings whose class"
+            " is written in Python"
+        )
     mappings.watch(target, counting)
     return cache
 

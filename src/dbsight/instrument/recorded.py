@@ -57,7 +57,7 @@ def record_query(
 
     Args:
         query: Text as it was executed; literals do not leave the process unless ``query_text`` is ``raw``.
-        duration: s.
+        duration: s; a negative one counts as 0.
         error: What the driver raised; its class is exported, its message is not.
         rows_affected: Rows returned or written.
         connection_id: Exported as ``dbsight.connection.id``.
@@ -65,6 +65,7 @@ def record_query(
         system: ``db.system.name`` by the semantic conventions.
         namespace: ``db.namespace``.
     """
+    duration = max(0.0, duration)
     record = RecordedQuery()
     record.factory = _factory
     record.end_ns = now = time_ns()

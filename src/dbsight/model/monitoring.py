@@ -22,6 +22,13 @@ class AlertSeverity(str, Enum):
     WARNING = "warning"
     ERROR = "error"
 
+    @classmethod
+    def _missing_(cls, value: object) -> AlertSeverity:
+        """Take a name in other letters; tell which there are."""
+        if isinstance(value, str) and value.lower() in list(cls):
+            return cls(value.lower())
+        raise ValueError(f"{value!r} is not one of {', '.join(each.value for each in cls)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:

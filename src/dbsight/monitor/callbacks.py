@@ -38,7 +38,13 @@ class Callbacks:
         return self._functions
 
     def add(self, function: Callable[[Any], object]) -> None:
-        """Call ``function`` from now on; adding it twice is once."""
+        """Call ``function`` from now on; adding it twice is once.
+
+        Raises:
+            TypeError: It cannot be called.
+        """
+        if not callable(function):
+            raise TypeError(f"a callback is a function that takes an alert, not {function!r}")
         with self._lock:
             if function not in self._functions:
                 self._functions = (*self._functions, function)
