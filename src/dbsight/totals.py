@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.detect.runner import RuleRunner
     from dbsight.model import Event, Operation, Snapshot, Verdict
-    from dbsight.monitor.stats import StatementRecord
+    from dbsight.monitor.statement_record import StatementRecord
     from dbsight.report.events import FindingLog
     from dbsight.report.metrics import OperationSeries
     from dbsight.report.preaggregation import Tally

@@ -40,6 +40,7 @@ WATCHED = (
     "detect",
     "monitor.stats",
     "monitor.quantiles",
+    "monitor.statement_record",
     "report.events",
     "span.rebuild",
     "report.metrics",

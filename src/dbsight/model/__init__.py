@@ -5,6 +5,7 @@ classes with slots (0.3 µs to make, against 2.5 µs for a frozen dataclass); th
 Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwise.
 """
 
+from dbsight.model.attributes import SharedAttributes, TextAttributes
 from dbsight.model.blocking import Blocker
 from dbsight.model.events import (
     BudgetEvent,
@@ -46,9 +47,7 @@ from dbsight.model.query import (
     Database,
     Kind,
     Operation,
-    SharedAttributes,
     Statement,
-    TextAttributes,
 )
 from dbsight.model.totals import (
     CacheTotals,
