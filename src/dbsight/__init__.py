@@ -44,13 +44,18 @@ if TYPE_CHECKING:
         stats,
     )
     from dbsight.health import Health, Healthz, WSGIHealthz, health_check
+    from dbsight.instrument.aiosqlite import AioSQLiteInstrumentor
+    from dbsight.instrument.asyncpg import AsyncpgInstrumentor
     from dbsight.instrument.caches import CacheInstrumentor, watch_cache
     from dbsight.instrument.locks import LockInstrumentor
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
+    from dbsight.instrument.psycopg import PsycopgInstrumentor
+    from dbsight.instrument.pymysql import PyMySQLInstrumentor
     from dbsight.instrument.recorded import record_query
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
+    from dbsight.instrument.sqlite3 import SQLite3Instrumentor
     from dbsight.model import Alert, AlertSeverity, Recommendation
     from dbsight.plans.advice import advise_index
     from dbsight.plans.errors import ExplainError, ExplainRefusedError
@@ -67,6 +72,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Alert": "dbsight.model",
     "AlertSeverity": "dbsight.model",
+    "AioSQLiteInstrumentor": "dbsight.instrument.aiosqlite",
+    "AsyncpgInstrumentor": "dbsight.instrument.asyncpg",
+    "PsycopgInstrumentor": "dbsight.instrument.psycopg",
+    "PyMySQLInstrumentor": "dbsight.instrument.pymysql",
+    "SQLite3Instrumentor": "dbsight.instrument.sqlite3",
     "AsyncpgPoolInstrumentor": "dbsight.instrument.pools.asyncpg",
     "BenchmarkResult": "dbsight.bench.benchmark",
     "CacheInstrumentor": "dbsight.instrument.caches",
@@ -135,8 +145,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "AioSQLiteInstrumentor",
     "Alert",
     "AlertSeverity",
+    "AsyncpgInstrumentor",
     "AsyncpgPoolInstrumentor",
     "BenchmarkResult",
     "CacheInstrumentor",
@@ -156,13 +168,16 @@ __all__ = [
     "PerformanceStats",
     "PerformanceThresholds",
     "PoolStats",
+    "PsycopgInstrumentor",
     "PsycopgPoolInstrumentor",
+    "PyMySQLInstrumentor",
     "QueryProfiler",
     "QueryStats",
     "QueryType",
     "Recommendation",
     "RedisInstrumentor",
     "SQLAlchemyInstrumentor",
+    "SQLite3Instrumentor",
     "Settings",
     "SharedPoolRegistry",
     "SlowQueryRecord",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 class Snippets(NamedTuple):
@@ -67,6 +67,7 @@ class Client(NamedTuple):
 
     Attributes:
         name: Of its module; also in ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS``.
+        pool: As ``instrumentor``, of the pools of a library that has some beside its connections.
         frames: Installed packages, or directories of them, whose code is no call site: the library and its add-ons.
         instrumentor: Of dbsight, None where OpenTelemetry's alone makes spans.
         upstream: OpenTelemetry's instrumentor: module below ``opentelemetry.instrumentation``, and class.
@@ -82,6 +83,7 @@ class Client(NamedTuple):
     name: str
     frames: tuple[str, ...] = ()
     instrumentor: Instrumentor | None = None
+    pool: Instrumentor | None = None
     upstream: tuple[str, str] | None = None
     drivers: tuple[str, ...] = ()
     buffers: bool = False
@@ -152,6 +154,13 @@ CLIENTS: Final = (
     Client(
         "psycopg",
         frames=("psycopg",),
+        instrumentor=Instrumentor(
+            "dbsight_psycopg",
+            "dbsight.instrument.psycopg",
+            "PsycopgInstrumentor",
+            requires="psycopg >= 3.1",
+            takes_place=True,
+        ),
         upstream=("psycopg", "PsycopgInstrumentor"),
         drivers=("psycopg", "psycopg_async"),
         buffers=True,
@@ -189,6 +198,13 @@ CLIENTS: Final = (
         "asyncpg",
         frames=("asyncpg",),
         instrumentor=Instrumentor(
+            "dbsight_asyncpg",
+            "dbsight.instrument.asyncpg",
+            "AsyncpgInstrumentor",
+            requires="asyncpg >= 0.27",
+            takes_place=True,
+        ),
+        pool=Instrumentor(
             "dbsight_asyncpg_pool",
             "dbsight.instrument.pools.asyncpg",
             "AsyncpgPoolInstrumentor",
@@ -208,6 +224,13 @@ CLIENTS: Final = (
     Client(
         "pymysql",
         frames=("pymysql",),
+        instrumentor=Instrumentor(
+            "dbsight_pymysql",
+            "dbsight.instrument.pymysql",
+            "PyMySQLInstrumentor",
+            requires="pymysql >= 1",
+            takes_place=True,
+        ),
         upstream=("pymysql", "PyMySQLInstrumentor"),
         drivers=("pymysql",),
         buffers=True,
@@ -232,10 +255,24 @@ CLIENTS: Final = (
         speaks=False,
     ),
     Client("mariadb", drivers=("mariadbconnector",), buffers=True, speaks=False),
-    Client("sqlite3", upstream=("sqlite3", "SQLite3Instrumentor"), drivers=("pysqlite",)),
+    Client(
+        "sqlite3",
+        instrumentor=Instrumentor(
+            "dbsight_sqlite3", "dbsight.instrument.sqlite3", "SQLite3Instrumentor", takes_place=True
+        ),
+        upstream=("sqlite3", "SQLite3Instrumentor"),
+        drivers=("pysqlite",),
+    ),
     Client(
         "aiosqlite",
         frames=("aiosqlite",),
+        instrumentor=Instrumentor(
+            "dbsight_aiosqlite",
+            "dbsight.instrument.aiosqlite",
+            "AioSQLiteInstrumentor",
+            requires="aiosqlite >= 0.17",
+            takes_place=True,
+        ),
         upstream=("sqlite3", "SQLite3Instrumentor"),
         drivers=("aiosqlite",),
         speaks=False,
@@ -265,12 +302,31 @@ BY_DRIVER: Final = {driver: client for client in CLIENTS for driver in client.dr
 """Those that are drivers of SQLAlchemy, by the name that its dialects know."""
 
 INSTRUMENTORS: Final = {
-    client.instrumentor.entry_point: (client.name, client.instrumentor) for client in CLIENTS if client.instrumentor
+    ours.entry_point: (client.name, ours)
+    for client in CLIENTS
+    for ours in (client.instrumentor, client.pool)
+    if ours is not None
 }
 """Name of the library and its instrumentor, by the name of the instrumentor's entry point."""
 
-REPLACED: Final = frozenset(name for name, ours in INSTRUMENTORS.values() if ours.takes_place)
+REPLACED: Final = frozenset(
+    client.upstream[0] if client.upstream is not None else client.name
+    for client in CLIENTS
+    if client.instrumentor is not None and client.instrumentor.takes_place
+)
 """Entry points of OpenTelemetry's instrumentors that are left out, for dbsight's take their place."""
+
+
+def is_disabled(entry_point: str, names: Collection[str]) -> bool:
+    """Whether ``OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`` names the library of an instrumentor of ours.
+
+    Args:
+        entry_point: The instrumentor's.
+        names: What the variable names: libraries as in the catalogue, or entry points of OpenTelemetry's instrumentors.
+    """
+    library, _ = INSTRUMENTORS[entry_point]
+    upstream = BY_NAME[library].upstream
+    return library in names or (upstream is not None and upstream[0] in names)
 
 
 def requirements(name: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 
 from dbsight import config, sigterm, statement
-from dbsight.catalog import INSTRUMENTORS, REPLACED
+from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
@@ -80,8 +80,8 @@ class DbsightDistro(BaseDistro):
             return
         if not settings.enabled:
             return
-        library, _ = INSTRUMENTORS[entry_point.name]
-        if library in REPLACED and library in settings.surroundings.disabled_instrumentations:
+        _, ours = INSTRUMENTORS[entry_point.name]
+        if ours.takes_place and is_disabled(entry_point.name, settings.surroundings.disabled_instrumentations):
             return
         try:
             super().load_instrumentor(entry_point, **kwargs)
@@ -247,9 +247,9 @@ def instrument_libraries() -> None:
     chosen = config.current()
     if not chosen.enabled or chosen.surroundings.sdk_disabled or _is_sub_interpreter():
         return
-    for library, ours in INSTRUMENTORS.values():
+    for entry_point, (library, ours) in INSTRUMENTORS.items():
         missing = ours.requires and importlib.util.find_spec(library) is None
-        if missing or library in chosen.surroundings.disabled_instrumentations:
+        if missing or is_disabled(entry_point, chosen.surroundings.disabled_instrumentations):
             continue
         instrumentor = getattr(importlib.import_module(ours.module), ours.name)()
         if not instrumentor.is_instrumented_by_opentelemetry:

@@ -38,6 +38,9 @@ work submitted them to this thread (``instrument.threads.CarriedRoot``)."""
 connecting: ContextVar[bool] = ContextVar("dbsight_connecting", default=False)
 """Whether a pool is opening a connection: statements sent meanwhile are setup, not queries of the unit of work."""
 
+covered: ContextVar[bool] = ContextVar("dbsight_covered", default=False)
+"""Whether a library above a driver reports what the driver is asked here, or has it set up a connection."""
+
 _NOTHING: frozenset[str] = frozenset()
 
 # What is allowed, and the sets that make it up. No tokens: those of an instance that two tasks share,

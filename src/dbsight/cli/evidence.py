@@ -18,7 +18,7 @@ from opentelemetry.instrumentation.dependencies import get_dist_dependency_confl
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import config
-from dbsight.catalog import CLIENTS, INSTRUMENTORS, REPLACED
+from dbsight.catalog import CLIENTS, INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.cli import practice
 from dbsight.cli.practice import Practice
 from dbsight.config.resolution import resolve
@@ -252,8 +252,8 @@ def _instrumentors(surroundings: config.Surroundings) -> list[Instrumentor]:
 
 def _is_replacement_of(entry_point: str, names: Collection[str]) -> bool:
     """Whether an instrumentor takes the place of one of these."""
-    library, _ = INSTRUMENTORS.get(entry_point, ("", None))
-    return library in REPLACED and library in names
+    ours = INSTRUMENTORS.get(entry_point)
+    return ours is not None and ours[1].takes_place and is_disabled(entry_point, names)
 
 
 def _said(conflict: Any) -> str:

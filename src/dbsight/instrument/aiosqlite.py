@@ -1,18 +1,31 @@
-"""aiosqlite: what it asks of SQLite belongs to the task that waits for it.
+"""aiosqlite: statements are recorded where they are awaited, not in the thread that runs them.
 
-It runs every call in a thread of its own, which knows nothing of the caller's context: the spans of an instrumented
-sqlite3 become roots without a parent, and instrumentation that is suppressed for a task is not suppressed there. Here
-each call that aiosqlite queues takes the context of its caller along. Private: ``Connection._execute``, the same in
-aiosqlite 0.17 to 0.22.
+Every call goes through ``Connection._execute``, which queues a function of the connection or cursor of sqlite3 for a
+thread of its own; the name of the function says what it does. Private, the same in aiosqlite 0.17 to 0.22.
+
+That thread knows nothing of the caller's context: the spans of an sqlite3 that OpenTelemetry's own instrumentor watches
+become roots without a parent, and instrumentation that is suppressed for a task is not suppressed there. Below
+SQLAlchemy each call that aiosqlite queues therefore takes the context of its caller along (``carry_context``).
 """
 
 from __future__ import annotations
 
 import functools
+import sqlite3
 from contextvars import copy_context
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from dbsight import catalog
+from dbsight.instrument import dbapi
+from dbsight.instrument.dbapi import Driver, DriverCall
+from dbsight.instrument.sqlite3 import database_at, look
+from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _patches: Final = Patches()
 
@@ -42,3 +55,91 @@ def carry_context() -> None:
 def leave_context() -> None:
     """Undo ``carry_context``."""
     _patches.undo()
+
+
+class _AioSQLite(Driver):
+    system = "sqlite"
+    upstream = ("opentelemetry.instrumentation.sqlite3", "SQLite3Instrumentor")
+    asynchronous = True
+
+    def in_transaction(self, connection: Any) -> bool:
+        return bool(connection._conn.in_transaction)
+
+    def look(self, call: DriverCall, cursor: Any, result: Any) -> None:
+        if isinstance(result, sqlite3.Cursor):
+            look(call, result)
+        elif type(result) is list:  # execute_fetchall
+            call.rows = len(result)
+        elif result is not None:  # execute_insert
+            call.affected = 1
+
+    def made(self, connection: Any, database: Any, iter_chunk_size: Any, loop: Any, kwargs: Any) -> None:
+        """``connect`` made a connection."""
+        self.adopt(connection, database_at(database, uri=bool(kwargs.get("uri")), identity=id(connection)))
+
+    def queueing(self, connection: Any, fn: Any, args: Any) -> Any:
+        """A function is queued for the thread."""
+        name = getattr(fn, "__name__", "")
+        many = _EXECUTIONS.get(name)
+        if many is not None:
+            owner = getattr(fn, "__self__", None)
+            values = args[1] if len(args) > 1 else ()
+            cursor = owner if isinstance(owner, sqlite3.Cursor) else None
+            return self.begin(connection, cursor, args[0], values, many=many)
+        ending = _ENDINGS.get(name)
+        if not self.open and ending is None:
+            return None
+        owner = getattr(fn, "__self__", None)
+        if isinstance(owner, sqlite3.Cursor):
+            if name == "fetchall":
+                return self.fetching_all(owner)
+            if name in {"fetchone", "fetchmany"}:
+                return self.fetching(owner)
+            if name == "close":
+                self.closing(owner)
+        elif ending is not None:
+            return self.ending(ending)(connection)
+        return None
+
+
+_EXECUTIONS: Final = {
+    "execute": False,
+    "executescript": False,
+    "_execute_insert": False,
+    "_execute_fetchall": False,
+    "executemany": True,
+}
+"""Functions that execute a statement, and whether with several sets of parameters."""
+
+_ENDINGS: Final = {"commit": "commit", "rollback": "rollback", "close": "rollback"}
+
+
+class AioSQLiteInstrumentor(BaseInstrumentor):
+    """Instruments aiosqlite; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one."""
+
+    _installed: Patches | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Supported versions of aiosqlite."""
+        return catalog.requirements("aiosqlite")
+
+    def _instrument(self, **kwargs: Any) -> None:
+        patches = self._installed = Patches()
+        carry_windows(patches)
+        dbapi.above.add("aiosqlite")
+        patches.at_undo(lambda: dbapi.above.discard("aiosqlite"))
+
+        def imported(library: Any) -> None:
+            driver = _AioSQLite(kwargs.get("tracer_provider"))
+            driver.watch()
+            patches.at_undo(driver.forget)
+            patches.wrap(library.core.Connection, "_execute", begin=driver.queueing)
+            for module in (library.core, library):
+                patches.wrap(module, "connect", after=driver.made)
+
+        patches.when_imported("aiosqlite", imported)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._installed is not None:
+            self._installed.undo()
+            self._installed = None

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import catalog, config, recording, span
-from dbsight.instrument import aiosqlite, blocking, models, orm, replays, sql_comments, transactions
+from dbsight import catalog, config, recording, scope, span
+from dbsight.instrument import aiosqlite, blocking, dbapi, models, orm, replays, sql_comments, transactions
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.sqlalchemy_call import StatementCall
@@ -74,17 +74,21 @@ class Engine:
         return bool(active) and config.current().suppress_driver_spans
 
 
-class _Suppressing:
-    """One call, in which instrumentation is suppressed."""
+class _SetUp:
+    """One call, of which no driver reports anything."""
 
-    __slots__ = ("_token",)
+    __slots__ = ("_covered", "_token")
 
-    def __init__(self) -> None:
-        self._token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    def __init__(self, *, suppressing: bool) -> None:
+        self._token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if suppressing else None
+        self._covered = scope.covered.get()
+        scope.covered.set(True)
 
     def returned(self, _: Any) -> None:
         """It returned, or raised."""
-        detach(self._token)
+        scope.covered.set(self._covered)
+        if self._token is not None:
+            detach(self._token)
 
     raised = returned
 
@@ -131,21 +135,21 @@ class Watcher:
 
     def _execute(
         self, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
-    ) -> StatementCall | _Suppressing | None:
+    ) -> StatementCall | _SetUp | None:
         engine = dialect.__dict__.get("_dbsight")
         if engine is None:
             if context is None:
                 return None
             engine = self._engine(dialect, context)
         if context is None:
-            return _Suppressing() if engine.suppresses_driver() else None
+            return _SetUp(suppressing=engine.suppresses_driver())
         if context.__dict__.get("_dbsight_executing"):  # a method that calls the same one of its base class
             return None
         return self._calls.begin(self, engine, cursor, statement, parameters, context)
 
     def _execute_commented(
         self, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
-    ) -> StatementCall | _Suppressing | None:
+    ) -> StatementCall | _SetUp | None:
         """As ``_execute`` while comments are added: they differ, and the statement is looked up by its text."""
         known = context.__dict__ if context is not None else {}
         call = self._execute(dialect, cursor, known.get(sql_comments.PLAIN) or statement, parameters, context)
@@ -155,7 +159,7 @@ class Watcher:
 
     def _execute_plain(
         self, dialect: Any, cursor: Any, statement: str, context: Any = None
-    ) -> StatementCall | _Suppressing | None:
+    ) -> StatementCall | _SetUp | None:
         return self._run(dialect, cursor, statement, (), context)
 
     @staticmethod
@@ -170,16 +174,16 @@ class Watcher:
         return engine
 
     @staticmethod
-    def _initialize(dialect: Any) -> _Suppressing:
+    def _initialize(dialect: Any) -> _SetUp:
         """Mark the queries that a dialect runs on its first connection as setup."""
         if getattr(dialect, "driver", "") == "aiosqlite":
             aiosqlite.carry_context()
-        return _Suppressing()
+        return _SetUp(suppressing=True)
 
     @staticmethod
-    def _set_up(dialect: Any) -> _Suppressing | None:
+    def _set_up(dialect: Any) -> _SetUp:
         engine = dialect.__dict__.get("_dbsight")  # made by the first query, which a ping may precede
-        return _Suppressing() if engine is None or engine.suppresses_driver() else None
+        return _SetUp(suppressing=engine is None or engine.suppresses_driver())
 
     def keep_open(self, call: StatementCall) -> None:
         """Keep a statement until its result ends."""
@@ -221,6 +225,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
         patches = self._patches = Patches()
         carry_windows(patches)
+        dbapi.above.add("sqlalchemy")
         recording.on_root_ending(watcher.root_ending)
         replays.follow(watcher.keep_replays)
 
@@ -242,6 +247,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
 
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._watcher is not None:
+            dbapi.above.discard("sqlalchemy")
             recording.off_root_ending(self._watcher.root_ending)
             replays.unfollow(self._watcher.keep_replays)
             self._watcher.keep_replays(None)

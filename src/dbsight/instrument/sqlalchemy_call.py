@@ -17,6 +17,7 @@ from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.results import follow
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
+from dbsight.statement.parameters import parameter_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -147,6 +148,7 @@ class StatementCall(PendingQuery):
         if quiet:
             call.quiet = True
             call._suppressing = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+        scope.covered.set(True)
         call.began = perf_counter()
         return call
 
@@ -156,7 +158,7 @@ class StatementCall(PendingQuery):
         elif settings.parameters != "off":
             self.keep_parameters(parameters)
             if settings.parameters == "full":
-                self.extra = _parameter_attributes(parameters)
+                self.extra = parameter_attributes(parameters)
         if settings.query_text == "raw":
             self.extra = {**(self.extra or {}), semconv.DB_QUERY_TEXT: text}
 
@@ -224,6 +226,7 @@ class StatementCall(PendingQuery):
         if self.quiet:
             token, self._suppressing = self._suppressing, None
             detach(token)
+        scope.covered.set(False)
         self._cursor = self._context = None
         context._dbsight_executing = False
         held = self.held
@@ -329,9 +332,3 @@ def _batch_size(parameters: Any, context: Any) -> int:
         names = len(getattr(context.compiled, "bind_names", ()))
         rows = len(parameters) // names if names and parameters else 0
     return rows if rows >= 2 else 0
-
-
-def _parameter_attributes(parameters: Any) -> dict[str, str]:
-    """``db.query.parameter.<key>``, for those who asked for it."""
-    pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters or ())
-    return {f"{semconv.DB_QUERY_PARAMETER}{key}": str(value) for key, value in pairs}

@@ -1,4 +1,4 @@
-"""SQLAlchemy's transactions: from begin to commit or rollback, with the line that began them.
+"""Transactions of SQLAlchemy and of drivers: from begin to commit or rollback, with the line that began them.
 
 Savepoints are other events and belong to the transaction around them. Every query adds to the connection's
 ``Checkout``, from which the transaction reads what ran. In autocommit mode SQLAlchemy begins and ends transactions that
@@ -7,6 +7,7 @@ the database never sees: those are not counted.
 
 from __future__ import annotations
 
+from itertools import chain
 from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,9 @@ from dbsight.instrument.pools.pool import current_parent
 from dbsight.model import OpenTransaction, TransactionEvent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.instrument.dbapi import Link
     from dbsight.instrument.pools import Checkout
     from dbsight.model import CallSite, Database
 
@@ -28,6 +32,9 @@ _SAME_LINE: Final = 0.001
 """s; who begins within it after the checkout is who took the connection."""
 
 _MAX_OPEN: Final = 20
+
+sources: list[dict[int, Link]] = []
+"""Connections of drivers that report their transactions, by identity."""
 
 
 class Transaction:
@@ -46,7 +53,7 @@ class Transaction:
 
     __slots__ = ("allowed", "began", "busy", "database", "failures", "queries", "site", "writes")
 
-    def __init__(self, database: Database, site: CallSite | None, held: Checkout, began: float) -> None:
+    def __init__(self, database: Database, site: CallSite | None, held: Checkout | Link, began: float) -> None:
         self.database = database
         self.site = site
         self.began = began
@@ -56,9 +63,9 @@ class Transaction:
         self.failures = held.failures
         self.allowed = scope.allowed()
 
-    def abandoned(self, held: Checkout) -> None:
+    def abandoned(self, held: Checkout | Link) -> None:
         """Its connection was lost, or given back by the garbage collector: the database rolls it back."""
-        _end(held, "rollback")
+        end(held, "rollback")
 
 
 def _held(connection: Any) -> Checkout | None:
@@ -92,17 +99,18 @@ def commit(transaction: Any) -> None:
     """It was committed."""
     held = _held(transaction.connection)
     if held is not None and held.transaction is not None:
-        _end(held, "commit")
+        end(held, "commit")
 
 
 def rollback(transaction: Any) -> None:
     """It was rolled back, by the application or because its connection was given back."""
     held = _held(transaction.connection)
     if held is not None and held.transaction is not None:
-        _end(held, "rollback")
+        end(held, "rollback")
 
 
-def _end(held: Checkout, result: Any) -> None:
+def end(held: Checkout | Link, result: Any) -> None:
+    """The transaction on a connection is over, by ``commit`` or ``rollback``."""
     transaction: Transaction = held.transaction
     held.transaction = None
     seconds = perf_counter() - transaction.began
@@ -135,7 +143,9 @@ def open_transactions() -> list[OpenTransaction]:
     """The transactions that are not over, oldest first, at most 20."""
     now = perf_counter()
     found = []
-    for held in open_connections():
+    links = (link for source in sources for link in tuple(source.values()))
+    connections: Iterable[Checkout | Link] = chain(open_connections(), links)
+    for held in connections:
         transaction = held.transaction
         if transaction is not None:
             found.append(

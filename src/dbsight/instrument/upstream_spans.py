@@ -1,4 +1,4 @@
-"""Queries that we watch and of which another instrumentation makes the span: OpenTelemetry's own for SQLAlchemy.
+"""Queries that we watch and of which another instrumentation makes the span: OpenTelemetry's own.
 
 Where another distribution runs, its span is the one that users know, and a second one would count everything twice. So
 ours makes none; what it knows is written on the other one as that goes to the exporters. A result may still be read
@@ -117,8 +117,16 @@ def claim(execution: Any, call: PendingQuery) -> Claim | None:
         None where it is not recorded.
     """
     span = getattr(execution, "_otel_span", None)
-    if span is None or not span.is_recording():
-        return None
+    return claim_span(span, call) if span is not None and span.is_recording() else None
+
+
+def claim_span(span: Any, call: PendingQuery) -> Claim:
+    """Claim a span of another instrumentation that has not ended.
+
+    Args:
+        span: The span.
+        call: The query of which it was made.
+    """
     context = span.get_span_context()
     parent = call.parent
     moved = (

@@ -14,6 +14,7 @@ from pickle import Pickler
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+from dbsight import semconv
 from dbsight.statement.salt import SALT
 
 if TYPE_CHECKING:
@@ -155,3 +156,9 @@ def separate_values(parameters: Any) -> Mapping[object, int] | None:
     except Exception:
         # The values are the application's objects: to look into them may do anything.
         return None
+
+
+def parameter_attributes(parameters: Any) -> dict[str, str]:
+    """``db.query.parameter.<key>`` of the bound values of one execution, for those who asked for it."""
+    pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters or ())
+    return {f"{semconv.DB_QUERY_PARAMETER}{key}": str(value) for key, value in pairs}

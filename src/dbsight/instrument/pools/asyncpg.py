@@ -19,6 +19,7 @@ from dbsight import catalog
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.around import Asking, Making
+from dbsight.instrument.pools.checkout import asking
 from dbsight.instrument.pools.drivers import database_behind, pool_name, runs_query
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
@@ -206,7 +207,9 @@ class _Acquiring(Asking):
         self._timeout = timeout
 
     def returned(self, proxy: Any) -> None:
-        super().returned(proxy._holder)
+        asking.reset(self._token)
+        holder = proxy._holder
+        self.pool.got(self.held, holder, id(holder._con))
         self.held.seen = _queries(proxy._holder)
 
     def timed_out(self, error: BaseException | None) -> bool:

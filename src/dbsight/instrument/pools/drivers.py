@@ -137,7 +137,8 @@ def sqlite_behind(connection: Any, pool: Any, known: Database) -> Database:
 _Where = tuple["str | None", "int | None", "str | None"]
 
 
-def _libpq(connection: Any) -> _Where:
+def libpq(connection: Any) -> tuple[str | None, int | None, str | None]:
+    """Address, port and name of the database of a connection of psycopg or psycopg2."""
     info = connection.info
     return info.host or getattr(info, "hostaddr", None) or None, int(info.port), info.dbname or None
 
@@ -151,7 +152,7 @@ def _asyncpg(connection: Any) -> _Where:
     return str(address[0]), int(address[1]), namespace
 
 
-_POSTGRESQL: Final = {"psycopg": _libpq, "psycopg2": _libpq, "asyncpg": _asyncpg}
+_POSTGRESQL: Final = {"psycopg": libpq, "psycopg2": libpq, "asyncpg": _asyncpg}
 
 
 def _mysql(connection: Any) -> _Where:

@@ -20,6 +20,7 @@ from dbsight import catalog
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.around import Asking, Making
+from dbsight.instrument.pools.checkout import asking
 from dbsight.instrument.pools.drivers import database_behind, pool_name
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
@@ -227,7 +228,8 @@ class _Getting(Asking):
     __slots__ = ()
 
     def returned(self, connection: Any) -> None:
-        super().returned(connection)
+        asking.reset(self._token)
+        self.pool.got(self.held, connection, id(connection))
         self.pool.give(connection, self.held)
 
 

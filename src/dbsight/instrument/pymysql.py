@@ -1,0 +1,110 @@
+"""PyMySQL: cursors that read all rows at once, and unbuffered ones (``SSCursor``).
+
+Methods of its classes are wrapped. ``executemany`` and ``callproc`` call ``execute``, which is not seen then. Rows of
+an unbuffered cursor are counted in ``read_next``, through which every fetch goes, PyMySQL 1.0 to 1.2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from dbsight import catalog
+from dbsight.instrument.dbapi import WRITES, Driver, DriverCall
+from dbsight.instrument.pools.drivers import database_behind
+from dbsight.instrument.threads import carry_windows
+from dbsight.instrument.wrap import Patches
+from dbsight.model import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from types import ModuleType
+
+_IN_TRANSACTION: Final = 1
+"""A bit of the status that the server sends with each answer."""
+
+
+class MySQL(Driver):
+    """What the drivers that are made after PyMySQL have in common."""
+
+    system = "mysql"
+    unbuffered: type | tuple[type, ...] = ()
+
+    def where(self, connection: Any) -> Database | None:
+        """Where it leads; the server says whether it is MariaDB."""
+        found = database_behind(connection)
+        if found is not None and "mariadb" in str(getattr(connection, "server_version", "")).lower():
+            return Database("mariadb", found.namespace, found.address, found.port)
+        return found
+
+    def in_transaction(self, connection: Any) -> bool:
+        """As the server said with its latest answer."""
+        return bool(connection.server_status & _IN_TRANSACTION)
+
+    def look(self, call: DriverCall, cursor: Any, result: Any) -> None:
+        """Rows are known, but for those that an unbuffered cursor reads later."""
+        if cursor.description is not None:
+            if isinstance(cursor, self.unbuffered):
+                call.keep_open(cursor)
+            else:
+                call.rows = cursor.rowcount
+        elif call.statement.kind in WRITES:
+            call.affected = cursor.rowcount
+
+    def executing(self, cursor: Any, query: Any, args: Any = None) -> DriverCall | None:
+        """One statement; a cursor that is closed has no connection."""
+        connection = cursor.connection
+        return self.begin(connection, cursor, query, args) if connection is not None else None
+
+    def executing_many(self, cursor: Any, query: Any, args: Any) -> DriverCall | None:
+        """One statement with several sets of parameters, however many packets are sent."""
+        connection = cursor.connection
+        return self.begin(connection, cursor, query, args, many=True, nested=True) if connection is not None else None
+
+    def calling(self, cursor: Any, procname: Any, args: Any = ()) -> DriverCall | None:
+        """A stored procedure."""
+        connection = cursor.connection
+        text = f"CALL {procname}({', '.join(['%s'] * len(args))})"
+        return self.begin(connection, cursor, text, args, nested=True) if connection is not None else None
+
+
+class _PyMySQL(MySQL):
+    upstream = ("opentelemetry.instrumentation.pymysql", "PyMySQLInstrumentor")
+
+
+class PyMySQLInstrumentor(BaseInstrumentor):
+    """Instruments PyMySQL; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one."""
+
+    _patches: Patches | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Supported versions of PyMySQL."""
+        return catalog.requirements("pymysql")
+
+    def _instrument(self, **kwargs: Any) -> None:
+        patches = self._patches = Patches()
+        carry_windows(patches)
+
+        def imported(library: ModuleType) -> None:
+            driver = _PyMySQL(kwargs.get("tracer_provider"))
+            driver.unbuffered = library.cursors.SSCursor
+            driver.watch()
+            patches.at_undo(driver.forget)
+            cursor = library.cursors.Cursor
+            patches.wrap(cursor, "execute", begin=driver.executing)
+            patches.wrap(cursor, "executemany", begin=driver.executing_many)
+            patches.wrap(cursor, "callproc", begin=driver.calling)
+            patches.wrap(library.cursors.SSCursor, "read_next", begin=driver.fetching)
+            patches.wrap(library.cursors.SSCursor, "close", before=driver.closing)
+            connection = library.connections.Connection
+            patches.wrap(connection, "commit", begin=driver.ending("commit"))
+            patches.wrap(connection, "rollback", begin=driver.ending("rollback"))
+            patches.wrap(connection, "close", begin=driver.ending("rollback"))
+
+        patches.when_imported("pymysql", imported)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._patches is not None:
+            self._patches.undo()
+            self._patches = None

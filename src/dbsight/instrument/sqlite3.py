@@ -1,0 +1,326 @@
+"""sqlite3: connections and cursors of the standard library.
+
+Its types are written in C and cannot be patched: ``connect`` makes connections of a subclass of the class that the
+application asks for, by the library's own ``factory``, and those make cursors of a subclass. Both are called as their
+base is: ``isinstance``, ``repr`` and errors are the same, ``type(connection) is sqlite3.Connection`` is not.
+Connections that SQLAlchemy or aiosqlite open are left alone while those are instrumented, and so are connections that
+were open before.
+
+SQLite runs a statement while its rows are fetched: it ends with its rows, or when its cursor executes again, is closed
+or is no longer referred to.
+"""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from dbsight import catalog
+from dbsight.instrument import dbapi
+from dbsight.instrument.dbapi import WRITES, Driver, DriverCall
+from dbsight.instrument.dialects import sqlite_database
+from dbsight.instrument.threads import carry_windows
+from dbsight.instrument.wrap import Patches
+from dbsight.model import Database
+from dbsight.safety import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+_FACTORY: Final = 5
+"""Position of ``factory`` among the arguments of ``connect``."""
+
+driver: _SQLite | None = None
+"""While it is instrumented."""
+
+
+class _SQLite(Driver):
+    system = "sqlite"
+    upstream = ("opentelemetry.instrumentation.sqlite3", "SQLite3Instrumentor")
+
+    def in_transaction(self, connection: Any) -> bool:
+        return bool(connection.in_transaction)
+
+    def look(self, call: DriverCall, cursor: Any, result: Any) -> None:
+        look(call, cursor)
+
+
+def look(call: DriverCall, cursor: Any) -> None:
+    """Note the rows of a statement that has run, or keep it open."""
+    if cursor.description is not None:
+        call.keep_open(cursor)
+    elif call.statement.kind in WRITES and cursor.rowcount >= 0:
+        call.affected = count = cursor.rowcount
+        if call.many and not call.batch_size and count >= 2:
+            call.batch_size = count
+
+
+def database_at(path: Any, *, uri: bool, identity: int) -> Database:
+    """The database that ``connect`` is asked for; one in memory is told from the others by its connection."""
+    name = path.decode(errors="replace") if isinstance(path, bytes) else str(path)
+    if uri and name.startswith("file:"):
+        name, _, options = name[5:].partition("?")
+        if "mode=memory" in options:
+            name = ""
+        name = unquote(name)
+    if name and name != ":memory:":
+        return sqlite_database(name)
+    database = Database("sqlite", ":memory:")
+    database.key = f"sqlite:///:memory:#{identity}"
+    return database
+
+
+# -- The subclasses ---------------------------------------------------------------------------------------------------
+
+
+class _Cursor:
+    """What a subclass of a class of cursors adds."""
+
+    __slots__ = ()
+
+    _dbsight_call: Any
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._dbsight_call = None
+        super().__init__(*arguments, **named)
+
+    def execute(self, *arguments: Any) -> Any:
+        return _run(self, super().execute, arguments, False)  # type: ignore[misc]
+
+    def executemany(self, *arguments: Any) -> Any:
+        return _run(self, super().executemany, arguments, True)  # type: ignore[misc]
+
+    def executescript(self, *arguments: Any) -> Any:
+        return _run(self, super().executescript, arguments, False)  # type: ignore[misc]
+
+    def __next__(self) -> Any:
+        call = self._dbsight_call
+        if call is None or call.over:
+            return super().__next__()  # type: ignore[misc]
+        began = perf_counter()
+        try:
+            row = super().__next__()  # type: ignore[misc]
+        except BaseException as error:
+            _stopped(self, call, began, error)
+            raise
+        # ``fetched`` written out: results are read row by row.
+        call.last = now = perf_counter()
+        call.duration += now - began
+        call.rows += 1
+        return row
+
+    def fetchone(self) -> Any:
+        return _fetch(self, super().fetchone, (), {}, 1)  # type: ignore[misc]
+
+    def fetchmany(self, *arguments: Any, **named: Any) -> Any:
+        return _fetch(self, super().fetchmany, arguments, named, 2)  # type: ignore[misc]
+
+    def fetchall(self) -> Any:
+        return _fetch(self, super().fetchall, (), {}, 3)  # type: ignore[misc]
+
+    def close(self) -> None:
+        call = self._dbsight_call
+        if call is not None:
+            _finish(call)
+            self._dbsight_call = None
+        super().close()  # type: ignore[misc]
+
+
+class _Connection:
+    """What a subclass of a class of connections adds; ``execute`` and its kin call ``cursor``."""
+
+    __slots__ = ()
+
+    def cursor(self, factory: Any = None) -> Any:
+        if factory is None:
+            factory = sqlite3.Cursor
+        kind = _subclass(factory, sqlite3.Cursor, _Cursor) if driver is not None else None
+        return super().cursor(kind or factory)  # type: ignore[misc]
+
+    def commit(self) -> None:
+        _end(self, super().commit, "commit")  # type: ignore[misc]
+
+    def rollback(self) -> None:
+        _end(self, super().rollback, "rollback")  # type: ignore[misc]
+
+    def close(self) -> None:
+        _end(self, super().close, "rollback")  # type: ignore[misc]
+
+    def __exit__(self, *error: object) -> Any:
+        return _end(self, super().__exit__, "rollback" if error and error[0] else "commit", *error)  # type: ignore[misc]
+
+
+@functools.lru_cache(maxsize=1000)
+def _made(base: Any, adds: Any) -> type:
+    slots = ("_dbsight_call",) if adds is _Cursor else ()
+    names = {
+        "__slots__": slots if base.__weakrefoffset__ else (*slots, "__weakref__"),
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+    }
+    return type(base.__name__, (adds, base), names)
+
+
+def _subclass(wanted: Any, of: type, adds: Any) -> type | None:
+    """A subclass of what the application asked for; None where that is no class of these."""
+    if not isinstance(wanted, type) or not issubclass(wanted, of):
+        return None
+    if issubclass(wanted, adds):
+        return wanted
+    try:
+        return _made(wanted, adds)
+    except Exception:  # a metaclass, or a class that allows no subclasses
+        failed("sqlite3.subclass")
+        return None
+
+
+# -- What they do -----------------------------------------------------------------------------------------------------
+
+
+def _run(cursor: Any, execute: Callable[..., Any], arguments: tuple[Any, ...], many: bool) -> Any:
+    call = None
+    watching = driver
+    if watching is not None and arguments:
+        try:
+            cursor._dbsight_call = None
+            values = arguments[1] if len(arguments) > 1 else ()
+            call = watching.begin(cursor.connection, cursor, arguments[0], values, many=many)
+        except Exception:
+            failed("sqlite3.begin")
+    if call is None:
+        return execute(*arguments)
+    try:
+        result = execute(*arguments)
+    except BaseException as error:
+        _guarded(call.raised, error)
+        raise
+    _guarded(call.returned, result)
+    if call.fetching:
+        cursor._dbsight_call = call
+    return result
+
+
+def _fetch(cursor: Any, fetch: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any], kind: int) -> Any:
+    call = cursor._dbsight_call
+    if call is None or call.over:
+        return fetch(*arguments, **named)
+    began = perf_counter()
+    try:
+        result = fetch(*arguments, **named)
+    except BaseException as error:
+        _stopped(cursor, call, began, error)
+        raise
+    if kind == 1:
+        _guarded(call.fetched, began, int(result is not None), over=result is None)
+    else:
+        _guarded(call.fetched, began, len(result), over=kind == 3 or not result)
+    return result
+
+
+def _stopped(cursor: Any, call: DriverCall, began: float, error: BaseException) -> None:
+    cursor._dbsight_call = None
+    if isinstance(error, StopIteration):
+        _guarded(call.fetched, began, 0, over=True)
+    else:
+        _guarded(call.fetch_failed, began, error)
+
+
+def _finish(call: DriverCall) -> None:
+    _guarded(call.finish)
+
+
+def _end(connection: Any, function: Callable[..., Any], result: str, *arguments: Any) -> Any:
+    ending = None
+    if driver is not None:
+        link = driver.links.get(id(connection))
+        if link is not None and link.transaction is not None:
+            ending = driver.ending(result)(connection)
+    if ending is None:
+        return function(*arguments)
+    try:
+        returned = function(*arguments)
+    except BaseException as error:
+        _guarded(ending.raised, error)
+        raise
+    _guarded(ending.returned, returned)
+    return returned
+
+
+def _guarded(function: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+    try:
+        function(*arguments, **named)
+    except Exception:
+        failed("sqlite3")
+
+
+# -- Connecting -------------------------------------------------------------------------------------------------------
+
+
+def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The replacement of ``connect``."""
+
+    @functools.wraps(original)
+    def connect(*arguments: Any, **named: Any) -> Any:
+        kind = None
+        if driver is not None and _caller() not in dbapi.above:
+            wanted = arguments[_FACTORY] if len(arguments) > _FACTORY else named.get("factory", sqlite3.Connection)
+            kind = _subclass(wanted, sqlite3.Connection, _Connection)
+        if kind is None:
+            return original(*arguments, **named)
+        if len(arguments) > _FACTORY:
+            arguments = (*arguments[:_FACTORY], kind, *arguments[_FACTORY + 1 :])
+        else:
+            named["factory"] = kind
+        connection = original(*arguments, **named)
+        try:
+            if driver is not None:
+                path = arguments[0] if arguments else named["database"]
+                uri = arguments[7] if len(arguments) > 7 else named.get("uri", False)
+                driver.adopt(connection, database_at(path, uri=bool(uri), identity=id(connection)))
+        except Exception:
+            failed("sqlite3.connect")
+        return connection
+
+    return connect
+
+
+def _caller() -> str:
+    """The package that connects."""
+    return str(sys._getframe(2).f_globals.get("__name__")).partition(".")[0]
+
+
+class SQLite3Instrumentor(BaseInstrumentor):
+    """Instruments sqlite3; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one.
+
+    Connections that were opened before are not instrumented.
+    """
+
+    _patches: Patches | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """It is part of Python."""
+        return catalog.requirements("sqlite3")
+
+    def _instrument(self, **kwargs: Any) -> None:
+        global driver  # noqa: PLW0603 - the subclasses outlive what instruments
+        patches = self._patches = Patches()
+        carry_windows(patches)
+        driver = _SQLite(kwargs.get("tracer_provider"))
+        driver.watch()
+        patches.at_undo(driver.forget)
+        patches.replace(sqlite3, "connect", _connecting(sqlite3.connect))
+        patches.replace(sqlite3.dbapi2, "connect", sqlite3.connect)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        global driver  # noqa: PLW0603 - as above
+        if self._patches is not None:
+            driver = None
+            self._patches.undo()
+            self._patches = None
