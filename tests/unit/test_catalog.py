@@ -27,7 +27,14 @@ def test_names_and_drivers_stand_in_one_row_each():
     """Else one row would hide another."""
     assert len(catalog.BY_NAME) == len(catalog.CLIENTS)
     assert len(catalog.BY_DRIVER) == sum(len(client.drivers) for client in catalog.CLIENTS)
-    assert len(catalog.INSTRUMENTORS) == len(WATCHED)
+    assert len(catalog.INSTRUMENTORS) == len(WATCHED) + sum(client.pool is not None for client in catalog.CLIENTS)
+
+
+@pytest.mark.parametrize("names", [["pymysql"], ["sqlite3"], ["aiosqlite"]])
+def test_a_library_is_disabled_by_its_name_or_by_that_of_upstreams_instrumentor(names):
+    """Aiosqlite is what upstream's ``sqlite3`` instruments, too."""
+    disabled = {library for point, (library, _) in catalog.INSTRUMENTORS.items() if catalog.is_disabled(point, names)}
+    assert disabled == ({"sqlite3", "aiosqlite"} if names == ["sqlite3"] else set(names))
 
 
 def test_a_row_is_read_without_importing_anything_heavy():

@@ -157,9 +157,9 @@ def load(monkeypatch):
 @pytest.mark.parametrize(
     ("situation", "loaded"),
     [
-        ({}, {"dbsight_sqlalchemy", "dbsight_redis", "dbsight_psycopg_pool", "fastapi", "sqlite3"}),
+        ({}, {"dbsight_sqlalchemy", "dbsight_redis", "dbsight_psycopg_pool", "fastapi"}),
         ({"enabled": False}, {"sqlalchemy", "redis", "fastapi", "sqlite3"}),
-        ({"disabled": ["sqlalchemy"]}, {"dbsight_redis", "dbsight_psycopg_pool", "fastapi", "sqlite3"}),
+        ({"disabled": ["sqlalchemy"]}, {"dbsight_redis", "dbsight_psycopg_pool", "fastapi"}),
         (
             {"disabled": ["sqlalchemy", "redis"], "enabled": False},
             {"sqlalchemy", "redis", "fastapi", "sqlite3"},  # the loader itself leaves them out

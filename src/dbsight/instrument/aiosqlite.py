@@ -134,8 +134,8 @@ class AioSQLiteInstrumentor(BaseInstrumentor):
             driver.watch()
             patches.at_undo(driver.forget)
             patches.wrap(library.core.Connection, "_execute", begin=driver.queueing)
-            for module in (library.core, library):
-                patches.wrap(module, "connect", after=driver.made)
+            patches.wrap(library.core, "connect", after=driver.made)
+            patches.replace(library, "connect", library.core.connect)
 
         patches.when_imported("aiosqlite", imported)
 

@@ -40,7 +40,7 @@ class _Asyncpg(Driver):
             if count.isdigit():
                 if call.statement.kind in WRITES or call.many:
                     call.affected = int(count)
-                elif result.startswith("SELECT"):
+                elif result.startswith(("SELECT", "COPY")):
                     call.rows = int(count)
 
     # -- The hooks ----------------------------------------------------------------------------------------------
@@ -58,11 +58,15 @@ class _Asyncpg(Driver):
         return self.begin(connection, None, query, args, many=True)
 
     def copying(self, connection: Any, copy_stmt: Any) -> DriverCall | None:
-        """COPY in either direction; it says how many rows when it is over."""
+        """COPY from the client; it says how many rows when it is over."""
         call = self.begin(connection, None, copy_stmt, nested=True)
         if call is not None:
             call.many = True
         return call
+
+    def copying_out(self, connection: Any, copy_stmt: Any) -> DriverCall | None:
+        """COPY to the client."""
+        return self.begin(connection, None, copy_stmt, nested=True)
 
     def copying_records(self, connection: Any, table_name: Any) -> DriverCall | None:
         """COPY of records; its text is made inside."""
@@ -173,7 +177,7 @@ class AsyncpgInstrumentor(BaseInstrumentor):
                 "_execute": driver.fetching_rows,
                 "_executemany": driver.executing_many,
                 "_copy_in": driver.copying,
-                "_copy_out": driver.copying,
+                "_copy_out": driver.copying_out,
                 "copy_records_to_table": driver.copying_records,
                 "reset": driver.resetting,
                 "close": driver.ending("rollback"),
@@ -181,6 +185,7 @@ class AsyncpgInstrumentor(BaseInstrumentor):
             }
             for name, hook in hooks.items():
                 patches.wrap(connection, name, begin=hook)
+            patches.wrap(library.utils, "_mogrify", begin=Covering)  # asks the server to quote each value
             prepared = library.prepared_stmt.PreparedStatement
             patches.wrap(prepared, "_PreparedStatement__bind_execute", begin=driver.running_prepared)
             for name in ("executemany", "fetchmany"):

@@ -322,7 +322,7 @@ class Covering:
 
     __slots__ = ("_before",)
 
-    def __init__(self) -> None:
+    def __init__(self, _: Any = None) -> None:
         self._before = scope.covered.get()
         scope.covered.set(True)
 

@@ -274,9 +274,9 @@ def _streaming(original: Any, driver: _Psycopg) -> Any:
     """The replacement of ``Cursor.stream``."""
 
     @functools.wraps(original)
-    def stream(self: Any, query: Any, params: Any = None, **options: Any) -> Iterator[Any]:
+    def stream(self: Any, query: Any, params: Any = None, *, binary: Any = None, size: int = 1) -> Iterator[Any]:
         following = _guarded(_Streaming, driver, self, query, params)
-        rows = original(self, query, params, **options)
+        rows = original(self, query, params, binary=binary, size=size)
         try:
             for row in rows:
                 if following is not None:
@@ -299,9 +299,11 @@ def _streaming_async(original: Any, driver: _Psycopg) -> Any:
     """The replacement of ``AsyncCursor.stream``."""
 
     @functools.wraps(original)
-    async def stream(self: Any, query: Any, params: Any = None, **options: Any) -> AsyncIterator[Any]:
+    async def stream(
+        self: Any, query: Any, params: Any = None, *, binary: Any = None, size: int = 1
+    ) -> AsyncIterator[Any]:
         following = _guarded(_Streaming, driver, self, query, params)
-        rows = original(self, query, params, **options)
+        rows = original(self, query, params, binary=binary, size=size)
         try:
             async for row in rows:
                 if following is not None:
@@ -353,7 +355,8 @@ def _wrap(library: Any, prefix: str, driver: _Psycopg, patches: Patches) -> None
     patches.wrap(cursor, "execute", begin=driver.executing)
     patches.wrap(cursor, "executemany", begin=driver.executing_many)
     streaming = _streaming_async if driver.asynchronous else _streaming
-    patches.replace(cursor, "stream", streaming(cursor.stream, driver))
+    if "size" in (cursor.stream.__kwdefaults__ or {}):  # psycopg 3.2 and newer
+        patches.replace(cursor, "stream", streaming(cursor.stream, driver))
     patches.wrap(cursor, "copy", begin=driver.copying)
     copy = getattr(library, f"{prefix}Copy")
     for name in ("read", "read_row", "write", "write_row"):

@@ -16,6 +16,7 @@ import functools
 import sqlite3
 import sys
 from time import perf_counter
+from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
@@ -32,6 +33,9 @@ from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+
+_MAKES_CURSORS: Final = sys.version_info >= (3, 11)
+"""Whether ``execute`` of a connection makes its cursor without asking the method ``cursor``."""
 
 _FACTORY: Final = 5
 """Position of ``factory`` among the arguments of ``connect``."""
@@ -133,7 +137,7 @@ class _Cursor:
 
 
 class _Connection:
-    """What a subclass of a class of connections adds; ``execute`` and its kin call ``cursor``."""
+    """What a subclass of a class of connections adds."""
 
     __slots__ = ()
 
@@ -142,6 +146,17 @@ class _Connection:
             factory = sqlite3.Cursor
         kind = _subclass(factory, sqlite3.Cursor, _Cursor) if driver is not None else None
         return super().cursor(kind or factory)  # type: ignore[misc]
+
+    # Since Python 3.11 these make a cursor without asking ``cursor``; an application's own methods are left alone.
+
+    def execute(self, *arguments: Any) -> Any:
+        return _shortcut(self, "execute", super().execute, arguments)  # type: ignore[misc]
+
+    def executemany(self, *arguments: Any) -> Any:
+        return _shortcut(self, "executemany", super().executemany, arguments)  # type: ignore[misc]
+
+    def executescript(self, *arguments: Any) -> Any:
+        return _shortcut(self, "executescript", super().executescript, arguments)  # type: ignore[misc]
 
     def commit(self) -> None:
         _end(self, super().commit, "commit")  # type: ignore[misc]
@@ -157,7 +172,7 @@ class _Connection:
 
 
 @functools.lru_cache(maxsize=1000)
-def _made(base: Any, adds: Any) -> type:
+def _made(base: Any, adds: Any) -> Any:
     slots = ("_dbsight_call",) if adds is _Cursor else ()
     names = {
         "__slots__": slots if base.__weakrefoffset__ else (*slots, "__weakref__"),
@@ -175,10 +190,11 @@ def _subclass(wanted: Any, of: type, adds: Any) -> type | None:
     if issubclass(wanted, adds):
         return wanted
     try:
-        return _made(wanted, adds)
+        made: type = _made(wanted, adds)  # type: ignore[arg-type,unused-ignore]
     except Exception:  # a metaclass, or a class that allows no subclasses
         failed("sqlite3.subclass")
         return None
+    return made
 
 
 # -- What they do -----------------------------------------------------------------------------------------------------
@@ -205,6 +221,13 @@ def _run(cursor: Any, execute: Callable[..., Any], arguments: tuple[Any, ...], m
     if call.fetching:
         cursor._dbsight_call = call
     return result
+
+
+def _shortcut(connection: Any, name: str, original: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    if driver is None or not _MAKES_CURSORS or not isinstance(original, BuiltinMethodType):
+        return original(*arguments)
+    cursor = sqlite3.Connection.cursor(connection, _made(sqlite3.Cursor, _Cursor))
+    return getattr(cursor, name)(*arguments)
 
 
 def _fetch(cursor: Any, fetch: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any], kind: int) -> Any:
@@ -315,8 +338,9 @@ class SQLite3Instrumentor(BaseInstrumentor):
         driver = _SQLite(kwargs.get("tracer_provider"))
         driver.watch()
         patches.at_undo(driver.forget)
-        patches.replace(sqlite3, "connect", _connecting(sqlite3.connect))
-        patches.replace(sqlite3.dbapi2, "connect", sqlite3.connect)
+        connect = _connecting(sqlite3.connect)
+        for module in (sqlite3, sqlite3.dbapi2, sys.modules["_sqlite3"]):  # it is pickled by the name in the last one
+            patches.replace(module, "connect", connect)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         global driver  # noqa: PLW0603 - as above

@@ -6,45 +6,15 @@ import time
 
 import pytest
 
-from dbsight import config
 from dbsight.model import Operation, TransactionEvent
-from drivers_clients import CLIENTS
+from driver_clients import CLIENTS
 from hearing import hearing
 
 
 @pytest.fixture(params=CLIENTS, ids=lambda kind: kind.__name__)
-def kind(request):
-    """One driver."""
-    return request.param
-
-
-@pytest.fixture
-def settings():
-    """Settings of this test."""
-    return {}
-
-
-@pytest.fixture
-def watched(kind, make_telemetry, request, tmp_path, settings):
-    """A connected client with a table of three rows, and what was exported of it since."""
-    if settings:
-        config.use(config.Settings(**settings))
-    telemetry = make_telemetry(instrument=False)
-    instrumentor = kind.instrumentor()
-    instrumentor.instrument(tracer_provider=telemetry.tracer_provider, skip_dep_check=True)
-    with contextlib.ExitStack() as stack:
-        stack.callback(instrumentor.uninstrument)
-        database = request.getfixturevalue(kind.server) if kind.server else None
-        client = kind(database, tmp_path / "shop.db")
-        client.run(client.connect())
-        stack.callback(client.end)
-        with telemetry.root("setup"):
-            client.run(client.execute("CREATE TABLE books (id INTEGER PRIMARY KEY, title VARCHAR(50))"))
-            client.run(client.many(insert(client), [(1, "one"), (2, "two"), (3, "three")]))
-            client.run(client.commit())
-        telemetry.clear()
-        client.telemetry = telemetry
-        yield client
+def watched(request, connect):
+    """A client of each driver."""
+    return connect(request.param)
 
 
 def insert(client):
@@ -60,7 +30,11 @@ def by_id(client):
 def spans(client):
     """The spans of statements, without those by which asyncpg begins and ends transactions."""
     found = [span for span in client.telemetry.spans() if span.kind == "CLIENT"]
-    return [span for span in found if span.attributes.get("db.query.summary", span.name) not in {"BEGIN", "COMMIT", "ROLLBACK"}]
+    return [
+        span
+        for span in found
+        if span.attributes.get("db.query.summary", span.name) not in {"BEGIN", "COMMIT", "ROLLBACK"}
+    ]
 
 
 def one(client):
@@ -127,7 +101,7 @@ def test_the_same_parameters_are_redundant_others_an_n_plus_one(watched):
 
 def test_an_error_has_its_class_and_code_and_no_values(watched):
     """As the driver raised it."""
-    with watched.telemetry.root(), pytest.raises(Exception) as raised:  # noqa: B017, PT011 - each has its own
+    with watched.telemetry.root(), pytest.raises(Exception) as raised:
         watched.run(watched.query("SELECT 'secret' FROM missing_table"))
     kind = type(raised.value)
     span = one(watched)

@@ -134,6 +134,8 @@ class AsyncClient(Client):
 
 
 class Psycopg(Client):
+    """psycopg 3."""
+
     server = "postgresql"
     instrumentor = dbsight.PsycopgInstrumentor
     system = "postgresql"
@@ -148,6 +150,8 @@ class Psycopg(Client):
 
 
 class AsyncPsycopg(AsyncClient):
+    """psycopg 3, asynchronous."""
+
     server = "postgresql"
     instrumentor = dbsight.PsycopgInstrumentor
     system = "postgresql"
@@ -162,6 +166,8 @@ class AsyncPsycopg(AsyncClient):
 
 
 class Asyncpg(AsyncClient):
+    """asyncpg."""
+
     server = "postgresql"
     instrumentor = dbsight.AsyncpgInstrumentor
     system = "postgresql"
@@ -211,6 +217,8 @@ class Asyncpg(AsyncClient):
 
 
 class SQLite(Client):
+    """sqlite3."""
+
     instrumentor = dbsight.SQLite3Instrumentor
     system = "sqlite"
     lazy = True
@@ -227,6 +235,8 @@ class SQLite(Client):
 
 
 class AioSQLite(AsyncClient):
+    """aiosqlite."""
+
     instrumentor = dbsight.AioSQLiteInstrumentor
     system = "sqlite"
     lazy = True
@@ -248,6 +258,8 @@ class AioSQLite(AsyncClient):
 
 
 class PyMySQL(Client):
+    """PyMySQL."""
+
     server = "mariadb"
     instrumentor = dbsight.PyMySQLInstrumentor
     system = "mariadb"
