@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from dbsight import semconv
 from dbsight.config import Settings
 from dbsight.instrument import blocking
 from dbsight.instrument.blocking import watch
+from dbsight.model import Database
 from dbsight.report.terminal import render
 from integration.plans.conftest import shop_on
 
@@ -189,3 +191,49 @@ def test_the_thread_ends_with_the_setting_and_is_none_in_a_forked_child(postgres
     thread.join(30)
     assert not thread.is_alive()
     assert watch._thread is None
+
+
+def test_a_server_that_never_answers_keeps_no_question_from_others(postgresql_shop, watched, monkeypatch):
+    """Its thread is left behind, and it is not asked again for an hour."""
+    asked, go = [], threading.Event()
+
+    def wait(engine, work):
+        asked.append(engine)
+        go.wait(60)
+
+    monkeypatch.setattr(blocking, "_PATIENCE", 0.05)
+    monkeypatch.setattr(blocking.private, "run", wait)
+    monkeypatch.setattr(watch, "_away", {})
+    telemetry = watched()
+    with telemetry.root("GET /orders"), postgresql_shop.connect() as connection:
+        for _ in range(2):
+            connection.execute(sa.text("SELECT count(*), pg_sleep(0.4) FROM orders")).all()
+    assert len(asked) == 1
+    assert min(watch._away.values()) > time.perf_counter() + 1800
+    go.set()
+
+
+def test_a_connection_that_was_lost_is_not_made_again(watched):
+    """SQLAlchemy's public attribute would connect, on our thread, what belongs to the application."""
+    watched()
+    connected = []
+
+    class Lost:
+        _dbapi_connection = None
+
+        @property
+        def connection(self):
+            connected.append(self)
+
+    class Call:
+        began = asked = 0.0
+        database = Database("postgresql", "shop")
+        _context = SimpleNamespace(engine=None, root_connection=Lost())
+
+    call = Call()
+    watch.running[id(call)] = call
+    try:
+        watch._look(time.perf_counter() + 10)
+    finally:
+        watch.running.clear()
+    assert (connected, call.asked) == ([], 0.0)

@@ -42,6 +42,12 @@ _IDLE: Final = 5.0
 _AWAY: Final = 60.0
 """s without a question to a server that did not answer the last one."""
 
+_PATIENCE: Final = 5.0
+"""s that a server may take for an answer."""
+
+_LONG_AWAY: Final = 3600.0
+"""s without a question to a server that did not answer in that time."""
+
 _MAX_RUNNING: Final = 1000
 _MAX_ASKED: Final = 20
 """Queries that are asked about in one question."""
@@ -197,7 +203,8 @@ class Watch:
             try:
                 context = call._context
                 engine = context.engine
-                session = _session(context.root_connection.connection)
+                # Not the public property: it connects again where the connection was lost.
+                session = _session(context.root_connection._dbapi_connection)
             except Exception:  # noqa: S112 - it ended in this moment, or its driver does not tell
                 continue
             if session is not None and self._away.get(call.database.key, 0.0) <= now:
@@ -209,16 +216,31 @@ class Watch:
             self._question(engine, calls)
 
     def _question(self, engine: Any, calls: dict[int, RunningCall]) -> None:
+        """Ask on a thread that is left behind where the server takes the connection and never answers."""
+        database = next(iter(calls.values())).database.key
+        asking = threading.Thread(target=self._ask_server, args=(engine, calls, database), daemon=True)
+        try:
+            asking.start()
+        except RuntimeError:  # the interpreter is shutting down
+            self._away[database] = perf_counter() + _AWAY
+            return
+        asking.join(_PATIENCE)
+        if asking.is_alive():
+            self._away[database] = perf_counter() + _LONG_AWAY
+
+    def _ask_server(self, engine: Any, calls: dict[int, RunningCall], database: str) -> None:
         try:
             with suppress_instrumentation():
                 private.run(engine, partial(_ask, calls))
         except Exception:
             # Refused, or away. The query is reported all the same.
-            self._away[next(iter(calls.values())).database.key] = perf_counter() + _AWAY
+            self._away[database] = perf_counter() + _AWAY
 
 
 def _session(proxy: Any) -> int | None:
     """The number by which the server knows a connection, as its driver remembers it; None where it does not."""
+    if proxy is None:
+        return None
     driver = getattr(proxy, "driver_connection", None) or proxy.connection
     info = getattr(driver, "info", None)
     number = getattr(info, "backend_pid", None)  # psycopg, psycopg2
