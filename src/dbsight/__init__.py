@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from dbsight.plans.advice import advise_index
     from dbsight.plans.errors import ExplainError, ExplainRefusedError
     from dbsight.plans.explain import explain
+    from dbsight.plans.index_report import index_report
     from dbsight.plans.issues import ExplainAnalyzer
     from dbsight.processor import DbsightSpanProcessor
     from dbsight.profiler import PerformanceMonitor, QueryProfiler, measure, measurements, profile
@@ -125,6 +126,7 @@ _HOMES = {
     "get_pool_info": "dbsight.facade.totals",
     "get_process_memory": "dbsight.facade.totals",
     "health_check": "dbsight.health",
+    "index_report": "dbsight.plans.index_report",
     "high_performance_config": "dbsight.facade.pools",
     "load_test": "dbsight.bench.load",
     "lock_stats": "dbsight.facade.totals",
@@ -201,6 +203,7 @@ __all__ = [
     "get_process_memory",
     "health_check",
     "high_performance_config",
+    "index_report",
     "load_test",
     "lock_stats",
     "measure",

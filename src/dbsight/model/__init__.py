@@ -33,7 +33,17 @@ from dbsight.model.finding import (
     WindowSummary,
 )
 from dbsight.model.monitoring import PRIORITIES, Alert, AlertSeverity, Priority, Recommendation, RouteTotals
-from dbsight.model.plan import ExplainedQuery, IndexAdvice, Plan, PlanIssue, PlanKind, PlanNode, PlanSummary
+from dbsight.model.plan import (
+    ExplainedQuery,
+    IndexAdvice,
+    IndexReport,
+    Plan,
+    PlanIssue,
+    PlanKind,
+    PlanNode,
+    PlanSummary,
+    SuperfluousIndex,
+)
 from dbsight.model.pools import (
     Holder,
     Leak,
@@ -80,6 +90,7 @@ __all__ = [
     "Finding",
     "Holder",
     "IndexAdvice",
+    "IndexReport",
     "Kind",
     "KindTotals",
     "Leak",
@@ -116,6 +127,7 @@ __all__ = [
     "Snapshot",
     "Statement",
     "StatementTotals",
+    "SuperfluousIndex",
     "TextAttributes",
     "TransactionEvent",
     "TransactionTotals",

@@ -218,3 +218,56 @@ class IndexAdvice:
     django: str
     serves: tuple[int, ...] = (0,)
     write_cost: str = ""
+
+
+@dataclass(slots=True, frozen=True)
+class SuperfluousIndex:
+    """An index that could be dropped.
+
+    Attributes:
+        table: Its table.
+        name: Its name.
+        columns: Columns or expressions, in order, with ``DESC`` behind those that are sorted downwards.
+        reason: ``duplicate`` of another index, ``prefix`` of another index, ``unused`` since statistics began, or
+            ``invalid``: left over from a ``CREATE INDEX CONCURRENTLY`` that failed.
+        instead: The index that does the same, for ``duplicate`` and ``prefix``; else empty.
+        size: Bytes; None where the database does not tell.
+        scans: How often it was used (MariaDB with ``userstat``: rows read by it); None where that is not counted.
+        ddl: SQL that drops it.
+    """
+
+    table: str
+    name: str
+    columns: tuple[str, ...]
+    reason: Literal["duplicate", "prefix", "unused", "invalid"]
+    instead: str
+    size: int | None
+    scans: int | None
+    ddl: str
+
+    def __str__(self) -> str:
+        why = {
+            "duplicate": f"does the same as {self.instead}",
+            "prefix": f"{self.instead} begins with the same columns",
+            "unused": "was not used since statistics began",
+            "invalid": "is not valid: drop it, and create it again",
+        }[self.reason]
+        return f"{self.name} on {self.table} ({', '.join(self.columns)}): {why}"
+
+
+@dataclass(slots=True, frozen=True)
+class IndexReport:
+    """Indexes that could be dropped.
+
+    Attributes:
+        indexes: By table. Of two that do the same, one is named.
+        usage_known: Whether the database counts the uses of indexes; without, none is ``unused``.
+        usage_since: When it began to count, as it writes it; empty if unknown.
+    """
+
+    indexes: tuple[SuperfluousIndex, ...]
+    usage_known: bool
+    usage_since: str
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.indexes)) or "No index is superfluous."

@@ -30,11 +30,13 @@ class Index:
         name: Its name; empty where it has none (SQLite's ``INTEGER PRIMARY KEY``).
         columns: Columns or expressions in order, with ``DESC`` behind those that are sorted downwards.
         unique: It ensures that values are unique.
-        constraint: It belongs to a primary key, a unique constraint or an exclusion constraint.
+        constraint: It belongs to a primary key, a unique constraint or an exclusion constraint, or as a partition's to
+            the index of the whole table: it cannot be dropped alone.
         where: Condition of a partial index, empty for a whole one.
         method: Its kind, in lower case.
         included: Columns that are stored in it, but not searched by.
         options: What else distinguishes it: classes of operators, collations, lengths of prefixes.
+        partitioned: Its table is partitioned, so that it cannot be created or dropped concurrently.
         valid: Whether queries use it: on PostgreSQL, not where ``CREATE INDEX CONCURRENTLY`` failed.
     """
 
@@ -48,6 +50,7 @@ class Index:
     included: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     valid: bool = True
+    partitioned: bool = False
 
     def begins_with(self, columns: tuple[str, ...]) -> bool:
         """Whether it is a b-tree of the whole table that begins with these columns, read forwards or backwards."""
@@ -179,8 +182,9 @@ def _bare(term: str) -> str:
 
 def _on_postgresql(session: Session, tables: list[str]) -> Iterator[Index]:
     rows = session.rows(
-        "SELECT t.relname, i.relname, x.indisunique, c.oid IS NOT NULL, x.indisvalid AND x.indisready,"  # noqa: S608 - quoted
-        " coalesce(pg_catalog.pg_get_expr(x.indpred, x.indrelid), ''), m.amname, x.indnkeyatts,"
+        "SELECT t.relname, i.relname, x.indisunique, c.oid IS NOT NULL OR EXISTS"  # noqa: S608 - quoted
+        " (SELECT 1 FROM pg_catalog.pg_inherits AS h WHERE h.inhrelid = x.indexrelid), x.indisvalid AND x.indisready,"
+        " coalesce(pg_catalog.pg_get_expr(x.indpred, x.indrelid), ''), m.amname, x.indnkeyatts, t.relkind = 'p',"
         " n.place, pg_catalog.pg_get_indexdef(x.indexrelid, n.place, true),"
         " CASE WHEN n.place <= x.indnkeyatts AND m.amname = 'btree' THEN x.indoption[n.place - 1] & 1 ELSE 0 END,"
         " CASE WHEN n.place <= x.indnkeyatts"
@@ -193,9 +197,9 @@ def _on_postgresql(session: Session, tables: list[str]) -> Iterator[Index]:
         f" WHERE t.relname IN ({', '.join(map(quoted, tables))}) AND pg_catalog.pg_table_is_visible(t.oid)"
         " ORDER BY t.relname, i.relname, n.place"
     )
-    for first, parts in groupby(rows, key=lambda row: row[:8]):
-        table, name, unique, constraint, valid, where, method, keys = first
-        terms = [(_unquoted(str(part[9])) + " DESC" * bool(part[10]), str(part[11])) for part in parts]
+    for first, parts in groupby(rows, key=lambda row: row[:9]):
+        table, name, unique, constraint, valid, where, method, keys, partitioned = first
+        terms = [(_unquoted(str(part[10])) + " DESC" * bool(part[11]), str(part[12])) for part in parts]
         yield Index(
             str(table),
             str(name),
@@ -207,6 +211,7 @@ def _on_postgresql(session: Session, tables: list[str]) -> Iterator[Index]:
             included=tuple(term for term, _ in terms[keys:]),
             options=tuple(option for _, option in terms[:keys]),
             valid=bool(valid),
+            partitioned=bool(partitioned),
         )
 
 
