@@ -241,7 +241,8 @@ class Analyzer(Consumer):
             window.rename()  # limits may be the route's
         findings = self.judge.visit(operation, window)
         if self.plans.active:
-            findings = tuple(map(self.plans.with_plan, findings))
+            for finding in findings:
+                self.plans.add_plan(finding)
         query_class, threshold = self._limits.classify(operation, window.name if window is not None else "")
         for found in findings:
             if window is not None:

@@ -64,7 +64,9 @@ class SlowPlans:
             per_minute=settings.explain_per_minute,
             proof=settings.index_proof,
         )
-        replays.ask(self, Policy(lowest, settings.explain == "always_once", blocking=blocking))
+        replays.ask(
+            self, Policy(lowest, settings.explain == "always_once", blocking=blocking, known=self._worker.knows)
+        )
 
     @guard
     def take(
@@ -90,6 +92,12 @@ class SlowPlans:
                 window.name if window is not None else "",
                 verdict.query_class if verdict is not None else None,
             )
+
+    def add_plan(self, finding: Finding) -> None:
+        """Add the plan to a finding that was just made, and that nobody else has yet."""
+        worker, statement, database = self._worker, finding.statement, finding.database
+        if worker is not None and finding.rule == "slow_query" and statement is not None and database is not None:
+            finding.plan = worker.summary(database.key, statement.fingerprint)
 
     def with_plan(self, finding: Finding) -> Finding:
         """A finding of a slow query with the plan of its statement, where that is known."""

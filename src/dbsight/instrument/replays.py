@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 
 class Policy(NamedTuple):
@@ -16,12 +16,14 @@ class Policy(NamedTuple):
         once: Also the first query of each fingerprint, however long it takes.
         plans: Whether queries are kept for their plans.
         blocking: Whether the server is asked what blocks a query that takes so long.
+        known: Whether no plan is asked for now, by the key of a database and a fingerprint; None: always.
     """
 
     lowest: float
     once: bool = False
     plans: bool = True
     blocking: bool = False
+    known: Callable[[str, str], bool] | None = None
 
 
 _owners: dict[int, Policy] = {}
@@ -33,12 +35,20 @@ def policy() -> Policy | None:
     if not _owners:
         return None
     every = list(_owners.values())
+    known = [each.known for each in every if each.plans]
     return Policy(
         min(each.lowest for each in every),
         any(each.once for each in every),
         any(each.plans for each in every),
         any(each.blocking for each in every),
+        _known_to_all([each for each in known if each is not None]) if None not in known else None,
     )
+
+
+def _known_to_all(every: Sequence[Callable[[str, str], bool]]) -> Callable[[str, str], bool] | None:
+    if len(every) <= 1:
+        return every[0] if every else None
+    return lambda database, fingerprint: all(known(database, fingerprint) for known in every)
 
 
 def ask(owner: object, wanted: Policy | None) -> None:

@@ -117,7 +117,8 @@ class ReplayableCall(StatementCall):
         if policy is None:
             return False
         if self.duration >= policy.lowest:
-            return True
+            known = policy.known
+            return known is None or not known(self.database.key, self.statement.fingerprint)
         fingerprint = self.statement.fingerprint
         if not policy.once or fingerprint in self._seen or len(self._seen) >= _MAX_SEEN:
             return False

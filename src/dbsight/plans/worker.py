@@ -160,8 +160,7 @@ class PlanWorker:
 
     def _take(self, key: tuple[str, str]) -> bool:
         now = self._clock()
-        asked = self._asked.get(key)
-        if self._stopped or (asked is not None and now - asked < self._interval):
+        if self._stopped or self.knows(*key):
             return False
         if self._away.get(key[0], now) > now:
             return False
@@ -179,6 +178,11 @@ class PlanWorker:
         if len(self._asked) > MAX_KNOWN:
             self._asked.popitem(last=False)
         return True
+
+    def knows(self, database: str, fingerprint: str) -> bool:
+        """Whether a fingerprint was asked about within the interval; without a lock, on the request's thread."""
+        asked = self._asked.get((database, fingerprint))
+        return asked is not None and self._clock() - asked < self._interval
 
     def summary(self, database: str, fingerprint: str) -> PlanSummary | None:
         """The latest plan of a fingerprint on a database, by its key; None when none is known."""
