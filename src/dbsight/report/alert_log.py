@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry._logs import SeverityNumber
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import semconv
-from dbsight.report.log_events import LogEvents
+from dbsight.report.log_events import NUMBERS, LogEvents
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from opentelemetry._logs import LoggerProvider
     from opentelemetry.metrics import MeterProvider
 
-    from dbsight.model import Alert
-
-_NUMBERS: Final = {"info": SeverityNumber.INFO, "warning": SeverityNumber.WARN, "error": SeverityNumber.ERROR}
+    from dbsight.model import Alert, Severity
 
 
 class AlertLog:
@@ -41,7 +38,8 @@ class AlertLog:
 
     def emit(self, alert: Alert) -> None:
         """Emit one alert that was raised or cleared."""
-        severity = alert.severity.value
+        severity: Severity = alert.severity.value
+        raised = alert.state == "raised"
         attributes: dict[str, Any] = {
             semconv.ALERT_METRIC: alert.metric_name,
             semconv.ALERT_SEVERITY: severity,
@@ -51,8 +49,8 @@ class AlertLog:
         }
         if alert.subject:
             attributes[semconv.ALERT_SUBJECT] = alert.subject
-        number = _NUMBERS[severity] if alert.state == "raised" else SeverityNumber.INFO
-        body = alert.message if alert.state == "raised" else f"Cleared: {alert.message}"
+        body = alert.message if raised else f"Cleared: {alert.message}"
+        number = NUMBERS[severity if raised else "info"]
         self._events.emit(semconv.ALERT_EVENT, number, body, attributes, at_ns=alert.at_ns)
-        if alert.state == "raised":
+        if raised:
             self._count.add(1, {semconv.ALERT_METRIC: alert.metric_name, semconv.ALERT_SEVERITY: severity})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from dbsight import semconv
 from dbsight.model import SEVERITIES
-from dbsight.report.log_events import LogEvents
+from dbsight.report.log_events import NUMBERS, LogEvents
 from dbsight.span import finding_attributes, finding_event, plan_attributes
 
 if TYPE_CHECKING:
@@ -19,12 +18,6 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import Event
 
     from dbsight.model import ExplainedQuery, Finding, Severity, WindowSummary
-
-_NUMBERS: Final[dict[Severity, SeverityNumber]] = {
-    "info": SeverityNumber.INFO,
-    "warning": SeverityNumber.WARN,
-    "error": SeverityNumber.ERROR,
-}
 
 
 def root_attributes(summary: WindowSummary) -> dict[str, Any]:
@@ -81,4 +74,4 @@ class FindingLog:
     def _emit(
         self, name: str, severity: Severity, body: str, attributes: dict[str, Any], context: SpanContext | None
     ) -> None:
-        self._events.emit(name, _NUMBERS[severity], body, attributes, context, severity_text=severity.upper())
+        self._events.emit(name, NUMBERS[severity], body, attributes, context, severity_text=severity.upper())

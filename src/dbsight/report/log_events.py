@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from time import time_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry._logs import LogRecord, get_logger_provider
+from opentelemetry._logs import LogRecord, SeverityNumber, get_logger_provider
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
 from dbsight import semconv
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
-    from opentelemetry._logs import LoggerProvider, SeverityNumber
+    from opentelemetry._logs import LoggerProvider
+
+    from dbsight.model import Severity
+
+NUMBERS: Final[dict[Severity, SeverityNumber]] = {
+    "info": SeverityNumber.INFO,
+    "warning": SeverityNumber.WARN,
+    "error": SeverityNumber.ERROR,
+}
+"""Severities of findings and alerts as those of log records."""
 
 
 class LogEvents:
