@@ -214,6 +214,8 @@ def embedded_mariadb(server: Path, install: Path) -> Iterator[Database]:
         with ward.serve(
             *(server, "--no-defaults", f"--datadir={data}", f"--port={database.port}", "--bind-address=127.0.0.1"),
             *(f"--socket={ward.directory}/socket", f"--pid-file={ward.directory}/pid", f"--init-file={first}"),
+            # A server that starts removes all temporary tables in its directory, also those of another server.
+            f"--tmpdir={ward.directory}",
             *("--skip-name-resolve", "--max-connections=200", "--innodb-flush-log-at-trx-commit=0"),
             *("--innodb-flush-method=nosync", "--innodb-buffer-pool-size=32M", "--character-set-server=utf8mb4"),
             ready=lambda: mariadb_says(database, "SELECT 1"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dbsight.formatting import counted
+from dbsight.plans.errors import describe
 from dbsight.plans.options import quoted
 
 if TYPE_CHECKING:
-    from dbsight.plans.options import Session
+    from collections.abc import Sequence
+
+    from dbsight.plans.options import Row, Session
 
 OFTEN: Final = 10
 """Rows that are written per statement or row that is read, from which on a table is written often."""
@@ -49,10 +52,20 @@ def _activity(session: Session, table: str) -> tuple[int, int] | None:
     """Rows that were written to a table, and how often it was read."""
     if session.system == "sqlite":
         return None
-    text = _WRITES["mysql"]
     if session.system == "postgresql":
-        text = _WRITES["postgresql"]
-    elif session.system == "mariadb" and session.rows("SELECT @@GLOBAL.userstat")[0][0]:
-        text = _WRITES_BY_USERSTAT
-    rows = session.rows(text.format(table=quoted(table)))
+        rows = session.rows(_WRITES["postgresql"].format(table=quoted(table)))
+    else:
+        counted_here = session.system == "mariadb" and session.rows("SELECT @@GLOBAL.userstat")[0][0]
+        text = _WRITES_BY_USERSTAT if counted_here else _WRITES["mysql"]
+        rows = permitted(session, text.format(table=quoted(table)))
     return (int(rows[0][0]), int(rows[0][1])) if rows else None
+
+
+def permitted(session: Session, text: str) -> Sequence[Row]:
+    """What a query of statistics returns; nothing where this user may not see them, as on MySQL without a grant."""
+    try:
+        return session.rows(text)
+    except Exception as error:
+        if "42000" in describe(error) or "(1142)" in describe(error):
+            return ()
+        raise

@@ -18,6 +18,7 @@ from dbsight.plans.errors import ExplainError
 from dbsight.plans.explain import explain
 from dbsight.plans.issues import LARGE_TABLE, SELECTIVE, ExplainAnalyzer
 from dbsight.plans.options import quoted
+from dbsight.plans.permission import check_execution, check_text
 from dbsight.plans.proof import hypothetical, in_clone, in_scratch, in_transaction
 from dbsight.plans.quoting import readable
 from dbsight.plans.sessions import SQLAlchemySession
@@ -186,6 +187,8 @@ class Advisor:
         if self._system == "sqlite":
             with in_clone(self._session, self._text, self._sizes) as clone:
                 yield clone
+        elif self._system == "postgresql" and proof == "transaction" and self._is_read_only():
+            yield None
         elif self._system == "postgresql":
             begun = in_transaction if proof == "transaction" else hypothetical
             with begun(self._session, self._text, self._options) as tried:
@@ -195,6 +198,11 @@ class Advisor:
                 yield scratch
         else:
             yield None
+
+    def _is_read_only(self) -> bool:
+        """Whether no index can be created: on a replica, or where transactions are read only."""
+        ((read_only,),) = self._session.rows("SHOW transaction_read_only")
+        return bool(read_only == "on")
 
     def _proved(self, trial: Proof, tables: list[str]) -> Iterator[Found]:
         for table in tables:
@@ -293,14 +301,28 @@ class Advisor:
         table = wording.quoted(candidate.table, self._system)
         condition = " AND ".join(f"({each})" for each in conditions)
         if self._system != "postgresql":
-            sample = f"SELECT * FROM {table} LIMIT {_SAMPLE}"  # noqa: S608 - a name from the catalogue
-            try:
-                kept = self._session.rows(f"SELECT avg({condition}) FROM ({sample}) AS sample")  # noqa: S608 - the statement's own conditions
-            except Exception:
-                return True  # as where a document cannot be read: the planner decides
-            return (kept[0][0] or 0.0) <= SELECTIVE
+            kept = self._kept(table, condition)
+            return kept is None or kept <= SELECTIVE
         part = explain(f"SELECT 1 FROM {table} WHERE {condition}", self._connection)  # noqa: S608 - as above
         return (part.root.estimated_rows or 0.0) <= SELECTIVE * self._sizes[candidate.table]
+
+    def _kept(self, table: str, condition: str) -> float | None:
+        """Share of a sample of the rows that a condition of the statement keeps; None if that cannot be tried."""
+        text = f"SELECT avg({condition}) FROM (SELECT * FROM {table} LIMIT {_SAMPLE}) AS sample"  # noqa: S608 - of the statement
+        try:
+            check_execution(text, check_text(text, self._system), rollback=False)
+            return float(self._session.rows(self._limited(text))[0][0] or 0.0)
+        except Exception:
+            # It has side effects, takes too long, or meets a document that it cannot read: the planner decides.
+            return None
+
+    def _limited(self, text: str) -> str:
+        """The text with a limit of time, where that is a part of it; SQLite's planner needs the sample only."""
+        if self._system == "mariadb":
+            return f"SET STATEMENT max_statement_time = {self._options.timeout} FOR {text}"
+        if self._system == "mysql":
+            return text.replace("SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({self._options.timeout_ms}) */", 1)
+        return text
 
     def advice(self, found: Found, *, serves: Sequence[int] = (0,)) -> list[IndexAdvice]:
         """What was found, as it is told: an index each."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from dbsight.model import IndexReport, SuperfluousIndex
+from dbsight.plans.activity import permitted
 from dbsight.plans.catalogue import columns_of, indexes_of
 from dbsight.plans.errors import described
 from dbsight.plans.issues import LARGE_TABLE
@@ -176,8 +177,10 @@ def _uses(session: Session) -> tuple[dict[tuple[str, str], _Use] | None, str]:
     elif session.system == "mariadb" and session.rows("SELECT @@GLOBAL.userstat")[0][0]:
         rows = session.rows(_USERSTAT)
     elif session.rows("SELECT @@GLOBAL.performance_schema")[0][0]:
-        rows = session.rows(_PERFORMANCE_SCHEMA)
+        rows = permitted(session, _PERFORMANCE_SCHEMA)
     else:
+        return None, ""
+    if not rows:
         return None, ""
     return {
         (str(table), str(name)): _Use(int(scans), None if size is None else int(size), float(table_rows or 0))

@@ -35,6 +35,9 @@ _WRAPPERS: Final[dict[str, tuple[str, PlanKind]]] = {
 """Blocks that do something to the rows of the one inside."""
 
 
+_HASHED: Final = ("BNLH", "BKAH")
+"""MariaDB's joins by a hash table (``join_cache_level`` 3 and more)."""
+
 _PROPERTIES: Final = frozenset(("cost_info", "r_engine_stats", "r_limit", "index_merge", "rowid_filter", "range"))
 
 
@@ -94,7 +97,7 @@ def _wrapper(name: str, block: dict[str, Any]) -> PlanNode:
     if block.get("using_temporary_table"):
         operation = f"{operation} (temporary table)"
         kind = "temp_table" if kind == "other" else kind
-    if name == "block-nl-join" and "hash" in str(block.get("join_type", "")).lower():
+    if name == "block-nl-join" and block.get("join_type") in _HASHED:
         operation, kind = "HASH JOIN", "hash_join"
     key = block.get("sort_key")
     node = PlanNode(
@@ -115,7 +118,7 @@ def _wrapper(name: str, block: dict[str, Any]) -> PlanNode:
 
 
 def _table(table: dict[str, Any]) -> PlanNode:
-    access = str(table.get("access_type", table.get("message", "no table")))
+    access = str(table.get("access_type", table.get("message", "no table"))).removeprefix("hash_")
     name = table.get("table_name")
     temporary = name is None or str(name).startswith("<")
     examined = number(table.get("rows_examined_per_scan", table.get("rows")))
@@ -127,7 +130,7 @@ def _table(table: dict[str, Any]) -> PlanNode:
         operation=access,
         kind="seq_scan" if access == "ALL" and not temporary else "index_scan" if access in _INDEX_ACCESS else "other",
         table=name,
-        index=table.get("key") if not isinstance(table.get("key"), dict) else None,
+        index=_index(table.get("key")),
         condition=table.get("index_condition") or _reference(table),
         filter=table.get("attached_condition"),
         estimated_rows=None if examined is None or guessed else examined * (100.0 if share is None else share) / 100,
@@ -139,6 +142,13 @@ def _table(table: dict[str, Any]) -> PlanNode:
     if table.get("using_join_buffer") == "hash join":
         return PlanNode("HASH JOIN", "hash_join", condition=node.filter, cost=node.cost, children=[node])
     return node
+
+
+def _index(key: Any) -> str | None:
+    """The index that a table is read by; not the hash table that MariaDB makes for a join."""
+    if not isinstance(key, str) or key.startswith("#hash#"):
+        return key.partition(":")[2] or None if isinstance(key, str) else None
+    return key
 
 
 def _merged(block: Any) -> Iterator[PlanNode]:
