@@ -6,7 +6,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 
 from builders import NOW_NS, make_operation
-from dbsight import scope
+from dbsight import scope, semconv
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
 from dbsight.span import SyntheticRoot
@@ -39,6 +39,7 @@ class Engine(Analyzer):
     def logged(self):
         """Rule, count, trace and span of each finding that became a log event."""
         records = [record.log_record for record in self.exporter.get_finished_logs()]
+        records = [record for record in records if record.event_name == semconv.FINDING_EVENT]
         return [
             (
                 record.attributes["dbsight.finding.rule"],

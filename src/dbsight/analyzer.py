@@ -20,6 +20,7 @@ from dbsight.recording import Consumer, OpenWindow, Sweeper, Windows
 from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.query_log import QueryLog
+from dbsight.report.recommendation_log import RecommendationLog
 from dbsight.safety import failed, guard
 from dbsight.slow_plans import SlowPlans
 from dbsight.totals import Totals, TotalsReview
@@ -38,6 +39,7 @@ _SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
 """A window outside any span is over after this silence (DESIGN §4)."""
 _SILENCE_ROOTLESS_NS: Final = 10 * _SECOND
 """A window whose root never reaches a processor is over after this silence (DESIGN §4)."""
+_ALERTS_AT_EXIT: Final = 2.0  # s
 _EXAMINE_EVERY_NS: Final = 10 * _SECOND
 
 
@@ -78,6 +80,7 @@ class Analyzer(Consumer):
         self.query_log = QueryLog(logger_provider)
         self.use(settings)
         self.log = FindingLog(logger_provider)
+        self._recommended = RecommendationLog(logger_provider)
         self.alert_log = AlertLog(logger_provider, meter_provider)
         self.plans = SlowPlans(self.stats, self.metrics, self.log)
         self.origins: tuple[object, ...] = ()
@@ -150,6 +153,7 @@ class Analyzer(Consumer):
         self.windows.forget()
         self.sweeper.after_fork()
         self._review.reset()
+        self._recommended.reset()
         self.plans.after_fork()
         self.query_log.after_fork()
         self.totals.reset()
@@ -394,6 +398,7 @@ class Analyzer(Consumer):
             snapshot = self.snapshot()
             self.check_alerts(snapshot)
             self._review.examine(snapshot, self.judge)
+            self._recommended.emit(snapshot.recommendations)
 
     @guard
     def check_alerts(self, snapshot: Snapshot) -> None:
@@ -418,6 +423,7 @@ class Analyzer(Consumer):
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
             self.plans.wait()
             self.examine()
+            on_alert.wait(_ALERTS_AT_EXIT)  # the thread of the callbacks ends with the process
         except Exception:
             failed("analyzer.finish")
 

@@ -10,6 +10,7 @@ from dbsight.monitor.caches import Caches
 from dbsight.monitor.locks import Locks
 from dbsight.monitor.models import Models
 from dbsight.monitor.pools import Pools
+from dbsight.monitor.recommend import recommendations
 from dbsight.monitor.stats import Stats
 from dbsight.report.metrics import Metrics
 
@@ -138,6 +139,7 @@ class Totals:
         snapshot.caches = self.caches.totals()
         snapshot.locks = self.locks.totals()
         snapshot.models = self.models.totals()
+        snapshot.recommendations = recommendations(snapshot)
         return snapshot
 
 

@@ -1,6 +1,10 @@
 """The examples do what they say: alone, under the command, and fixed."""
 
+import json
 import re
+import socketserver
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -115,6 +119,86 @@ def test_programs_that_read_the_monitor_print_what_they_promise(observe, name):
     assert ("slow" in queries) is (name in {"monitor_thresholds.py", "monitor_alerts.py"})
     alerts = [log.attributes["dbsight.alert.metric"] for log in seen.logs("dbsight.alert")]
     assert (sorted(alerts) == ["error_rate", "query_duration"]) is (name == "monitor_alerts.py")
+
+
+class Sink(BaseHTTPRequestHandler):
+    """Takes what is posted."""
+
+    def do_POST(self):
+        """Keep it, and answer as all three services do."""
+        document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.posted.append((self.path, document))
+        self.send_response(202)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Quiet."""
+
+
+class Mail(socketserver.StreamRequestHandler):
+    """A mail server, as far as one message needs it."""
+
+    def handle(self):
+        """RFC 5321, one session."""
+        self.wfile.write(b"220 here\r\n")
+        while line := self.rfile.readline().strip():
+            if line.upper() == b"DATA":
+                self.wfile.write(b"354 go on\r\n")
+                while (line := self.rfile.readline()) != b".\r\n":
+                    self.server.lines.append(line.decode().strip())
+            elif line == b"QUIT":
+                self.wfile.write(b"221 bye\r\n")
+                return
+            self.wfile.write(b"250 ok\r\n")
+
+
+def test_alerts_reach_every_receiver(observe):
+    """Of ``alert_receivers.py``: what Slack, PagerDuty, a webhook and a mail server get."""
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Sink) as http,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail) as mail,
+    ):
+        http.posted, mail.lines = [], []
+        for server in (http, mail):
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{http.server_port}"
+        receivers = {
+            "SLACK_WEBHOOK_URL": f"{url}/slack",
+            "PAGERDUTY_ROUTING_KEY": "key",
+            "PAGERDUTY_URL": f"{url}/pagerduty",
+            "WEBHOOK_URL": f"{url}/webhook",
+            "SMTP_URL": f"smtp://127.0.0.1:{mail.server_address[1]}/oncall@example.com",
+        }
+        seen = observe(["alert_receivers.py"], cwd=EXAMPLE.parent, env=receivers)
+        seen.run.check()
+        http.shutdown()
+        mail.shutdown()
+    message = "50.0% of 40 queries failed (threshold 5.0%)"
+    assert f"error: {message}" in seen.run.stderr
+    got = dict(http.posted)
+    assert got["/slack"] == {"text": f"*error* error_rate: {message}"}
+    assert (got["/webhook"]["metric"], got["/webhook"]["value"]) == ("error_rate", 0.5)
+    event = got["/pagerduty"]
+    assert (event["routing_key"], event["event_action"]) == ("key", "trigger")
+    assert event["payload"]["severity"] == "error"
+    assert {"To: oncall@example.com", "Subject: [error] error_rate", message} <= set(mail.lines)
+
+
+def test_recommendations_become_items_once(observe, tmp_path):
+    """Of ``daily_review.py``: the second day has nothing new; the id is the finding's, the same in both runs."""
+    printed = []
+    for day in ("monday.json", "tuesday.json"):
+        report = {"OTEL_DBSIGHT_REPORT": "json", "OTEL_DBSIGHT_REPORT_FILE": str(tmp_path / day)}
+        observe([str(EXAMPLE)], env=report).run.check()
+        review = [str(EXAMPLE.parent / "daily_review.py"), str(tmp_path / day), str(tmp_path / "seen.json")]
+        printed.append(observe(review, receiver=None, prefix=()).run.check().stdout)
+    (item,) = map(json.loads, printed[0].splitlines())
+    assert re.fullmatch(r"n1-[0-9a-f]{8}", item["key"])
+    assert item["summary"] == "Order.customer is loaded one row at a time"
+    assert item["suggestion"] == "select(Order).options(joinedload(Order.customer))"
+    assert item["where"].endswith(f"orders.py:{LOOP}")
+    assert printed[1] == ""
+    assert json.loads((tmp_path / "tuesday.json").read_text())["recommendations"][0]["id"] == item["key"]
 
 
 def test_every_example_is_on_the_page_with_its_commands():

@@ -12,7 +12,7 @@ from dbsight.facade.totals import KINDS, on_alert
 from dbsight.instrument.pools.manual import ManualPool
 from dbsight.instrument.recorded import record_query
 from dbsight.model import AlertSeverity
-from dbsight.monitor.recommend import calls_by_table, recommendations
+from dbsight.monitor.recommend import calls_by_table
 from dbsight.processor import process_analyzer
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class DatabasePerformanceMonitor:
             return []
         if force_refresh:
             self._engine.examine()
-        return recommendations(self._engine.snapshot())
+        return list(self._engine.snapshot().recommendations)
 
     def register_alert_callback(self, callback: Callable[[Alert], object]) -> None:
         """As ``dbsight.on_alert``."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dbsight.model.finding import MergedFinding, QueryClass
-    from dbsight.model.monitoring import RouteTotals
+    from dbsight.model.monitoring import Recommendation, RouteTotals
     from dbsight.model.plan import PlanSummary
     from dbsight.model.pools import PoolSnapshot
     from dbsight.model.query import CallSite, Database, Statement
@@ -298,6 +298,7 @@ class Snapshot:
         caches: Totals by cache, layer, key template and model, most look-ups first.
         locks: Totals by lock, most time waited first.
         models: Totals by class of the ORM, most time first.
+        recommendations: What to change first.
         window_time: s that the windows took, all together.
         request_time: s of these that requests took.
         request_db_time: s that requests spent in the database.
@@ -329,6 +330,7 @@ class Snapshot:
     caches: Sequence[CacheTotals] = ()
     locks: Sequence[LockTotals] = ()
     models: Sequence[ModelTotals] = ()
+    recommendations: Sequence[Recommendation] = ()
     transactions: Sequence[OpenTransaction] = ()
     transaction_totals: Sequence[TransactionTotals] = ()
     memory: Sequence[MemorySample] = ()

@@ -77,6 +77,8 @@ class Callbacks:
         Returns:
             Whether all were made in time.
         """
+        if self._thread is None:  # nothing was ever called
+            return True
         thread = threading.Thread(target=self._waiting.join, daemon=True)
         thread.start()
         thread.join(seconds)

@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from time import time
@@ -22,6 +23,7 @@ from dbsight.model import (
     Finding,
     MergedFinding,
     PlanSummary,
+    Recommendation,
     RouteTotals,
     Snapshot,
     Statement,
@@ -67,6 +69,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             "very_slow": snapshot.very_slow,
             "failed": snapshot.failed,
         },
+        "recommendations": [asdict(each) for each in snapshot.recommendations],
         "findings": [_finding(merged) for merged in snapshot.findings[:MAX_FINDINGS]],
         "statements": [_totals(totals) for totals in snapshot.statements[:MAX_STATEMENTS]],
         "routes": [_route(totals) for totals in snapshot.routes[:MAX_ROUTES]],
@@ -225,6 +228,7 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         preset=saved["preset"],
         findings=[_read_finding(each) for each in saved["findings"]],
         statements=[_read_totals(each) for each in saved["statements"]],
+        recommendations=[Recommendation(**each) for each in saved.get("recommendations", ())],
         routes=[RouteTotals(**each) for each in saved.get("routes", ())],
         dropped=saved["dropped"],
         unused=tuple(saved.get("unused", ())),

@@ -57,6 +57,7 @@ MAX_STATEMENTS = 10
 
 _NARROWEST, _WIDEST = 32, 120  # columns
 _INDENT = " " * 5
+_FIRST = 3
 
 _SEVERITIES: dict[Severity, tuple[str, str, str]] = {
     "error": ("✖", "bold red", "error"),
@@ -188,6 +189,24 @@ def _share(snapshot: Snapshot) -> str:
     if share > 1:  # concurrent queries
         return f"{share:.1f} {TIMES} {whole}"
     return f"{share * 100:.0f} % of {whole}"
+
+
+# -- What to change first --------------------------------------------------------------------------------------------
+
+
+def _first(page: _Page) -> Iterator[Text]:
+    """The three changes that matter most, where there are more findings than one takes in at a glance."""
+    chosen = [each for each in page.snapshot.recommendations if each.priority != "low"][:_FIRST]
+    if len(page.snapshot.findings) <= _FIRST or not chosen:
+        return
+    yield text((" What to change first", "bold"))
+    for number, each in enumerate(chosen, 1):
+        facts = [text(f"{number}.", " ", (one_line(each.title), "bold"))]
+        if "call_site" in each.details:
+            facts.append(text((one_line(str(each.details["call_site"])), "cyan")))
+        if each.impact > 0:
+            facts.append(text((f"{seconds(each.impact)} so far", "green")))
+        yield from flow(facts, page.width, indent=_INDENT)
 
 
 # -- Findings -----------------------------------------------------------------------------------------------------
@@ -396,5 +415,5 @@ def _forgotten(snapshot: Snapshot) -> str:
     return f"limits reached; not recorded: {', '.join(parts)}" if parts else ""
 
 
-SECTIONS: tuple[Callable[[_Page], Iterable[Text]], ...] = (_header, _findings, _slowest, _pools, _foot)
+SECTIONS: tuple[Callable[[_Page], Iterable[Text]], ...] = (_header, _first, _findings, _slowest, _pools, _foot)
 """In the order of the page; empty sections are omitted. To add a table, write a function and list it here."""
