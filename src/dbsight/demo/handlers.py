@@ -218,19 +218,22 @@ def search_fixed(session: Session, term: str = "kettle") -> Rows:
 
 
 def show_archive(session: Session) -> Rows:
-    """The last page of all order lines with categories and addresses: the rows before it are read and skipped."""
-    rows = session.execute(_archive().offset(53_160).limit(20)).all()
-    return [{"line": line, "category": category, "street": street} for line, category, street in rows]
+    """The last page of order lines with categories, addresses and ratings: all rows before it are read and skipped."""
+    rows = session.execute(_archive().offset(79_740).limit(20)).all()
+    return [dict(zip(_ARCHIVED, row, strict=True)) for row in rows]
 
 
 def show_archive_fixed(session: Session, last_line: int = 19_980) -> Rows:
     """The same after the last line of the page before, which the key finds at once."""
     rows = session.execute(_archive().where(OrderLine.id > last_line).limit(20)).all()
-    return [{"line": line, "category": category, "street": street} for line, category, street in rows]
+    return [dict(zip(_ARCHIVED, row, strict=True)) for row in rows]
+
+
+_ARCHIVED = ("line", "category", "street", "rating")
 
 
 def _archive() -> Any:
-    statement = select(OrderLine.id, Category.name, Address.street)
+    statement = select(OrderLine.id, Category.name, Address.street, Review.rating)
     statement = statement.join(OrderLine.product).join(Product.categories)
-    statement = statement.join(OrderLine.order).join(Order.customer).join(Customer.addresses)
-    return statement.order_by(OrderLine.id, Category.id, Address.id)
+    statement = statement.join(OrderLine.order).join(Order.customer).join(Customer.addresses).join(Customer.reviews)
+    return statement.order_by(OrderLine.id, Category.id, Address.id, Review.id)
