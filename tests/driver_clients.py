@@ -22,6 +22,7 @@ class Client:
         transactional: A transaction begins with the first statement.
     """
 
+    module = "sqlite3"
     server = ""
     instrumentor = None
     system = ""
@@ -281,7 +282,46 @@ class PyMySQL(Client):
         return {**found, "host": where.host, "port": where.port}
 
 
-CLIENTS = (Psycopg, AsyncPsycopg, Asyncpg, SQLite, AioSQLite, PyMySQL)
+class MySQLClient(PyMySQL):
+    """mysqlclient."""
+
+    module = "MySQLdb"
+    instrumentor = dbsight.MySQLClientInstrumentor
+
+    def connect(self):
+        """Connect."""
+        import MySQLdb
+
+        self.connection = MySQLdb.connect(**self.arguments())
+
+
+class AioMySQL(AsyncClient):
+    """aiomysql."""
+
+    module = "aiomysql"
+    server = "mariadb"
+    instrumentor = dbsight.AioMySQLInstrumentor
+    system = "mariadb"
+    code = "1146"
+    slow = PyMySQL.slow
+
+    async def connect(self):
+        """Connect."""
+        import aiomysql
+
+        where = self.database
+        self.connection = await aiomysql.connect(
+            host=where.host, port=where.port, user=where.user, password=where.password, db=where.name
+        )
+
+    async def cursor(self):
+        return await self.connection.cursor()
+
+    async def close(self):
+        await self.connection.ensure_closed()
+
+
+CLIENTS = (Psycopg, AsyncPsycopg, Asyncpg, SQLite, AioSQLite, PyMySQL, MySQLClient, AioMySQL)
 
 
 def in_thread(function):

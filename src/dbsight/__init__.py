@@ -44,10 +44,12 @@ if TYPE_CHECKING:
         stats,
     )
     from dbsight.health import Health, Healthz, WSGIHealthz, health_check
+    from dbsight.instrument.aiomysql import AioMySQLInstrumentor
     from dbsight.instrument.aiosqlite import AioSQLiteInstrumentor
     from dbsight.instrument.asyncpg import AsyncpgInstrumentor
     from dbsight.instrument.caches import CacheInstrumentor, watch_cache
     from dbsight.instrument.locks import LockInstrumentor
+    from dbsight.instrument.mysqlclient import MySQLClientInstrumentor
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
     from dbsight.instrument.psycopg import PsycopgInstrumentor
@@ -78,6 +80,8 @@ _HOMES = {
     "PsycopgInstrumentor": "dbsight.instrument.psycopg",
     "PyMySQLInstrumentor": "dbsight.instrument.pymysql",
     "SQLite3Instrumentor": "dbsight.instrument.sqlite3",
+    "AioMySQLInstrumentor": "dbsight.instrument.aiomysql",
+    "MySQLClientInstrumentor": "dbsight.instrument.mysqlclient",
     "AsyncpgPoolInstrumentor": "dbsight.instrument.pools.asyncpg",
     "BenchmarkResult": "dbsight.bench.benchmark",
     "CacheInstrumentor": "dbsight.instrument.caches",
@@ -147,6 +151,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AioMySQLInstrumentor",
     "AioSQLiteInstrumentor",
     "Alert",
     "AlertSeverity",
@@ -166,6 +171,7 @@ __all__ = [
     "LoadTestResult",
     "LockInstrumentor",
     "ModelStats",
+    "MySQLClientInstrumentor",
     "PerformanceMonitor",
     "PerformanceStats",
     "PerformanceThresholds",

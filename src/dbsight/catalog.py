@@ -239,12 +239,32 @@ CLIENTS: Final = (
     Client(
         "MySQLdb",
         frames=("MySQLdb",),
+        instrumentor=Instrumentor(
+            "dbsight_mysqlclient",
+            "dbsight.instrument.mysqlclient",
+            "MySQLClientInstrumentor",
+            requires="mysqlclient >= 2",
+            takes_place=True,
+        ),
         upstream=("mysqlclient", "MySQLClientInstrumentor"),
         drivers=("mysqldb",),
         buffers=True,
         distributions=("mysqlclient",),
     ),
-    Client("aiomysql", frames=("aiomysql",), drivers=("aiomysql",), buffers=True, distributions=("aiomysql",)),
+    Client(
+        "aiomysql",
+        frames=("aiomysql",),
+        instrumentor=Instrumentor(
+            "dbsight_aiomysql",
+            "dbsight.instrument.aiomysql",
+            "AioMySQLInstrumentor",
+            requires="aiomysql >= 0.1",
+            takes_place=True,
+        ),
+        drivers=("aiomysql",),
+        buffers=True,
+        distributions=("aiomysql",),
+    ),
     Client("asyncmy", frames=("asyncmy",), drivers=("asyncmy",), buffers=True),
     Client(
         "mysql",

@@ -186,7 +186,11 @@ subprocess.run([sys.executable, "-c", "import sqlite3; sqlite3.connect(':memory:
             QUERY,
             {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "sqlalchemy,sqlite3"},
             [
-                ("switches", "?", "disabled: dbsight_sqlalchemy, sqlalchemy, sqlite3"),
+                (
+                    "switches",
+                    "?",
+                    "disabled: dbsight_aiosqlite, dbsight_sqlalchemy, dbsight_sqlite3, sqlalchemy, sqlite3",
+                ),
                 ("instrumented", "✘", "sqlalchemy is imported and not instrumented"),
                 ("spans", "✘", "no database query was captured"),
             ],

@@ -11,6 +11,7 @@ def connect(make_telemetry, request, tmp_path):
     with contextlib.ExitStack() as stack:
 
         def start(kind, **options):
+            pytest.importorskip(kind.module, reason="the driver is not installed")
             telemetry = make_telemetry(instrument=False)
             instrumentor = kind.instrumentor()
             instrumentor.instrument(
