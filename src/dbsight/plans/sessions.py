@@ -59,10 +59,10 @@ class SQLAlchemySession:
         return number
 
     def _execute(self, text: str, parameters: Any) -> Any:
-        if parameters is None:
-            # Without parameters, a percent sign is one.
-            return self._connection.exec_driver_sql(text, execution_options={"no_parameters": True})
-        return self._connection.exec_driver_sql(text, parameters)
+        # SQLAlchemy 1.4 would commit behind each text that looks like a write; without parameters, a percent sign is
+        # one.
+        options = {"autocommit": False, **({"no_parameters": True} if parameters is None else {})}
+        return self._connection.exec_driver_sql(text, parameters, execution_options=options)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -1,10 +1,12 @@
 """Replicas, users without rights, servers that are away, and conditions with side effects."""
 
+import asyncio
 import contextlib
 import time
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
 import dbsight
 import servers
@@ -41,6 +43,44 @@ def test_a_replica_is_explained_and_never_written_to(replica):
         assert advice.columns == ("customer_id",)
         assert advice.proof == ("proved" if replica.name == "sqlite" else "likely")
     assert isinstance(dbsight.index_report(replica).indexes, tuple)
+
+
+@pytest.mark.parametrize("system", ["sqlite", "mariadb", "postgresql"])
+def test_an_engine_of_the_version_s_own_kind_commits_nothing(system, request):
+    """SQLAlchemy 1.4, without ``future=True``, commits behind each text that writes, unless it is told not to."""
+    shop = request.getfixturevalue(f"{system}_shop")
+    engine = sa.create_engine(shop.url)
+    try:
+        with engine.connect() as connection:
+            for target in (engine, connection):
+                assert explain("DELETE FROM orders", target, analyze=True, rollback=True).analyzed
+        with shop.connect() as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM orders").scalar() == 5000
+    finally:
+        engine.dispose()
+
+
+@pytest.mark.parametrize("driver", ["sqlite+aiosqlite", "postgresql+asyncpg"])
+def test_advice_of_an_asynchronous_engine_and_connection_is_awaited(driver, request):
+    """The same indexes as of a synchronous one, also for several statements."""
+    shop = request.getfixturevalue(f"{driver.partition('+')[0]}_shop")
+    statements = [READ, "SELECT * FROM orders WHERE customer_id = 7 AND total > 4900"]
+
+    async def ask():
+        engine = create_async_engine(shop.url.set(drivername=driver))
+        try:
+            async with engine.connect() as connection:
+                return [
+                    await dbsight.advise_index(statements, each, proof="transaction") for each in (engine, connection)
+                ]
+        finally:
+            await engine.dispose()
+
+    expected = dbsight.advise_index(statements, shop, proof="transaction")
+    assert [each.serves for each in expected] == [(0, 1)]
+    for advice in asyncio.run(ask()):
+        assert [each.ddl for each in advice] == [each.ddl for each in expected]
+    assert sa.inspect(shop).get_indexes("orders") == []
 
 
 def test_a_user_of_mariadb_without_rights_gets_no_plan(mariadb_shop):
