@@ -8,6 +8,7 @@ from opentelemetry.trace import SpanKind
 
 from dbsight import recording
 from dbsight.config import Settings
+from dbsight.model import Operation
 from hearing import hearing
 
 ROWS = b"INSERT INTO users (id, mail) VALUES (1,'SECRET''s'),(2,E'\\\\SECRET')"
@@ -175,3 +176,23 @@ def test_a_processor_that_does_not_export_in_batches_gets_spans_of_others_at_onc
         attributes = {"db.system": "sqlite", "db.statement": "SELECT a FROM b"}
         telemetry.tracer.start_span("SELECT", kind=SpanKind.CLIENT, attributes=attributes).end()
         assert [span.name for span in ended] == ["SELECT"]
+
+
+def test_connecting_is_waiting_of_the_next_statement(make_telemetry):
+    """A ``connect`` of another instrumentation has no statement; its time is on the next one of its system."""
+    telemetry = make_telemetry(instrument=False)
+    tracer = telemetry.tracer_provider.get_tracer("opentelemetry.instrumentation.asyncpg")
+
+    def span(name, system, **attributes):
+        made = tracer.start_span(
+            name, kind=SpanKind.CLIENT, attributes={"db.system": system, **attributes}, start_time=1
+        )
+        made.end(end_time=50_000_001)
+
+    text = {"db.statement": "SELECT 1"}
+    with hearing(lambda each: each.connect_time if isinstance(each, Operation) else None) as heard, telemetry.root():
+        span("connect", "postgresql")
+        span("GET", "redis", **{"db.statement": "GET ?"})
+        span("SELECT", "postgresql", **text)
+        span("SELECT", "postgresql", **text)
+    assert heard == [0.0, 0.05, 0.0]

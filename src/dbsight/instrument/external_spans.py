@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -36,6 +37,13 @@ _LENGTHS_OF_CUT_TEXTS: Final = frozenset(
     (1000, 1024, 2000, 2048, 4000, 4096, 5000, 8192, 10_000, 16_384, 32_768, 65_536)
 )
 """Characters at which instrumentations and pipelines cut a text without a mark."""
+
+_CONNECT: Final = "connect"
+
+_NOT_CONNECTED: Final = (("", 0), 0.0)
+
+_connected: ContextVar[tuple[tuple[str, int], float]] = ContextVar("dbsight_connected", default=_NOT_CONNECTED)
+"""System, trace and s of connecting, until the next statement on that system in that trace."""
 
 _databases: dict[tuple[Any, ...], Database] = {}
 
@@ -118,14 +126,25 @@ def read_span(span: ReadableSpan) -> Operation | None:
     """Read an ended database span.
 
     Returns:
-        The operation; None for a span without a statement, such as a ``connect``.
+        The operation; None for a span without a statement. The time of a ``connect`` is that of the next statement of
+        the same thread or task, which had to wait for it.
     """
     attributes: Mapping[str, Any] = span.attributes or {}
     text = attributes.get(semconv.DB_QUERY_TEXT) or attributes.get(semconv.DB_STATEMENT) or _redis_text(span)
-    if not text or span.start_time is None or span.end_time is None:
+    if span.start_time is None or span.end_time is None:
         return None
     system = str(attributes.get(semconv.DB_SYSTEM_NAME) or attributes.get(semconv.DB_SYSTEM))
     system = _OLD_SYSTEMS.get(system, system)
+    place = (system, span.context.trace_id if span.context is not None else 0)
+    connected, connect_time = _connected.get()
+    if connected != place:
+        connect_time = 0.0
+    if not text:
+        if span.name.rpartition(".")[2].lower() == _CONNECT:
+            _connected.set((place, connect_time + (span.end_time - span.start_time) / 1e9))
+        return None
+    if connect_time:
+        _connected.set(_NOT_CONNECTED)
     statement = read(_marked(str(text), span), system)
     rows = attributes.get(semconv.DB_RESPONSE_RETURNED_ROWS)
     parts = statement.parts if isinstance(statement, Command) else ()
@@ -138,6 +157,7 @@ def read_span(span: ReadableSpan) -> Operation | None:
         span.start_time,
         (span.end_time - span.start_time) / 1e9,
         end_ns=span.end_time,
+        connect_time=connect_time,
         rows=rows if isinstance(rows, int) else None,
         batch_size=batch if isinstance(batch, int) else 0,
         error_type=error,

@@ -55,7 +55,11 @@ class MySQL(Driver):
     def executing(self, cursor: Any, query: Any, args: Any = None) -> DriverCall | None:
         """One statement; a cursor that is closed has no connection."""
         connection = cursor.connection
-        return self.begin(connection, cursor, query, args) if connection is not None else None
+        if connection is None:
+            return None
+        if args is not None and not isinstance(args, (tuple, list, dict)):
+            args = (args,)  # a single value
+        return self.begin(connection, cursor, query, args)
 
     def executing_many(self, cursor: Any, query: Any, args: Any) -> DriverCall | None:
         """One statement with several sets of parameters, however many packets are sent."""

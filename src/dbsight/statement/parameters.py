@@ -160,5 +160,7 @@ def separate_values(parameters: Any) -> Mapping[object, int] | None:
 
 def parameter_attributes(parameters: Any) -> dict[str, str]:
     """``db.query.parameter.<key>`` of the bound values of one execution, for those who asked for it."""
-    pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters or ())
+    if not hasattr(parameters, "__iter__"):  # whatever the driver makes of it
+        parameters = () if parameters is None else (parameters,)
+    pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters)
     return {f"{semconv.DB_QUERY_PARAMETER}{key}": str(value) for key, value in pairs}

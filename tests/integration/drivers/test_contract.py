@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from dbsight import config
 from dbsight.model import Operation, TransactionEvent
 from driver_clients import CLIENTS
 from hearing import hearing
@@ -172,3 +173,16 @@ def test_suppressed_and_uninstrumented_statements_are_not_seen(watched):
     with watched.telemetry.root():
         watched.run(watched.query(by_id(watched), 1))
     assert spans(watched) == []
+
+
+def test_parameters_of_any_kind_disturb_nothing(watched):
+    """What the driver refuses is its own error; PyMySQL takes a single value."""
+    config.use(config.Settings(parameters="full"))
+    with watched.telemetry.root(), contextlib.suppress(Exception):
+        cursor = watched.connection.cursor() if not watched.asynchronous else None
+        if cursor is not None:
+            cursor.execute(by_id(watched), 2)
+        else:
+            watched.run(watched.query(by_id(watched), object()))
+    watched.run(watched.rollback())
+    assert len(spans(watched)) <= 1
