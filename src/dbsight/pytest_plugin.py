@@ -5,7 +5,6 @@ pytest loads it wherever dbsight is installed; until it is asked for, it imports
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import TestCase
@@ -295,6 +294,8 @@ class _Results:
             terminalreporter.write_line(f"{number} findings written to {baseline}")
         if config.getoption("dbsight_sarif"):
             session.write_sarif(Path(config.getoption("dbsight_sarif")))
-        if os.environ.get("GITHUB_ACTIONS") == "true":
+        from dbsight.config import environment
+
+        if environment().get("GITHUB_ACTIONS") == "true":
             for line in session.annotations():
                 terminalreporter.write_line(line)
