@@ -208,13 +208,26 @@ def test_sqlalchemy_on_postgresql_tells_nothing(run, postgresql_server, driver):
     assert_nothing_is_told(seen, logged)
 
 
-def test_foreign_spans_tell_nothing(run, postgresql):
-    """The drivers' own instrumentations, which write literals, messages and stack traces on their spans."""
-    seen, logged = run(WITH_DRIVERS, DATABASE_URL=postgresql.url())
-    assert {span.scope.name for span in seen.spans() if span.kind == "CLIENT"} == {
-        "opentelemetry.instrumentation.sqlite3",
-        "opentelemetry.instrumentation.psycopg",
-    }
+UPSTREAM = """from opentelemetry.instrumentation.psycopg import PsycopgInstrumentor
+from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
+
+for instrumentor in (PsycopgInstrumentor(), SQLite3Instrumentor()):
+    instrumentor.instrument()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "scopes"),
+    [
+        ("", {"dbsight"}),
+        (UPSTREAM, {"opentelemetry.instrumentation.sqlite3", "opentelemetry.instrumentation.psycopg"}),
+    ],
+    ids=["ours", "upstream"],
+)
+def test_spans_of_drivers_tell_nothing(run, postgresql, before, scopes):
+    """Ours, and those of OpenTelemetry, which write literals, messages and stack traces on their spans."""
+    seen, logged = run(before + WITH_DRIVERS, DATABASE_URL=postgresql.url())
+    assert {span.scope.name for span in seen.spans() if span.kind == "CLIENT"} == scopes
     assert_everything_was_seen(seen, failures=10)
     assert_nothing_is_told(seen, logged)
 
