@@ -65,7 +65,9 @@ def test_an_instrumentation_that_is_disabled_by_name_stays_off(loop, disabled):
         return
     drivers = [span for span in seen.spans() if span.kind == "CLIENT" and "SELECT" in span.name]
     assert {span.scope.name for span in drivers} == {"dbsight"}
-    assert [span.attributes["db.query.summary"] for span in drivers] == ["SELECT books", *["SELECT authors"] * 5]
+    # The first one ends when its rows have been read.
+    summaries = sorted(span.attributes["db.query.summary"] for span in drivers)
+    assert summaries == [*["SELECT authors"] * 5, "SELECT books"]
     assert seen.span("dbsight.window").attributes["dbsight.findings.rules"] == ["n_plus_one"]
 
 
