@@ -99,7 +99,7 @@ class Ward:
             os.chown(path, self._uid, -1, follow_symlinks=False)
         return copy
 
-    def run(self, *command: object, seconds: float = 60) -> None:
+    def run(self, *command: object, seconds: float = 120) -> None:
         """Run a program that prepares the server.
 
         Raises:
@@ -125,7 +125,7 @@ class Ward:
 
     @contextlib.contextmanager
     def serve(
-        self, *command: object, ready: Callable[[], object], stop: str = "TERM", seconds: float = 30
+        self, *command: object, ready: Callable[[], object], stop: str = "TERM", seconds: float = 120
     ) -> Iterator[None]:
         """Run a server until the block ends.
 
