@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from dbsight.config import Settings
-    from dbsight.model import CacheTotals, Event, LockTotals, Observation, PoolTotals, Snapshot
+    from dbsight.model import Alert, CacheTotals, Event, LockTotals, Observation, PoolTotals, Snapshot
 
 _SECOND: Final = 1_000_000_000
 _SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
@@ -69,6 +69,7 @@ class Analyzer(Consumer):
         self.providers = (meter_provider, logger_provider)
         self._clock = clock
         self._lock = threading.RLock()
+        self._comparing = threading.RLock()
         settings = settings or config.current()
         self._users = 0
         self.sweeper = Sweeper(self.sweep, self._has_rest)
@@ -148,6 +149,7 @@ class Analyzer(Consumer):
     def after_fork(self) -> None:
         """In a forked child: the parent's windows, totals and threads are the parent's."""
         self._lock = threading.RLock()
+        self._comparing = threading.RLock()
         for window in self.windows.all():
             window.abandon()
         self.windows.forget()
@@ -395,18 +397,29 @@ class Analyzer(Consumer):
             process.remember()
             pools.overdue(self.settings.connection_leak_after)
             self.pools.sample(pools.snapshots())
-            snapshot = self.snapshot()
-            self.check_alerts(snapshot)
+            snapshot = self.check_alerts()
             self._review.examine(snapshot, self.judge)
             self._recommended.emit(snapshot.recommendations)
 
+    def check_alerts(self) -> Snapshot:
+        """Compare the totals with the thresholds of alerts; report those that were raised or cleared.
+
+        Returns:
+            The totals that were compared.
+        """
+        # One after the other: totals that are older than those compared last would look as if they had been reset.
+        with self._comparing:
+            snapshot = self.snapshot()
+            changed = self.alerts.examine(snapshot)
+        for alert in changed:
+            self._tell(alert)
+        return snapshot
+
     @guard
-    def check_alerts(self, snapshot: Snapshot) -> None:
-        """Compare the totals with the thresholds of alerts; report those that were raised or cleared."""
-        for alert in self.alerts.examine(snapshot):
-            self.alert_log.emit(alert)
-            if alert.state == "raised":
-                on_alert.call(alert)
+    def _tell(self, alert: Alert) -> None:
+        self.alert_log.emit(alert)
+        if alert.state == "raised":
+            on_alert.call(alert)
 
     def reset(self) -> None:
         """Set the totals that the API shows back to zero; exported metrics are cumulative and go on."""

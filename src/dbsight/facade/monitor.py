@@ -248,7 +248,7 @@ class DatabasePerformanceMonitor:
         Raises:
             ValueError: There is no such severity.
         """
-        self._engine.check_alerts(self._engine.snapshot())
+        self._engine.check_alerts()
         chosen = None if severity is None else AlertSeverity(severity)
         return [each for each in self._engine.alerts.raised() if chosen in (None, each.severity)][: max(0, limit)]
 
