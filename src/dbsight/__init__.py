@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dbsight.budgets import budget
     from dbsight.config import Settings
     from dbsight.distro import configure
+    from dbsight.facade.exporting import APMIntegration, PrometheusExporter, setup
     from dbsight.facade.models import CacheStats, ModelStats, model_stats
     from dbsight.facade.monitor import (
         DatabasePerformanceMonitor,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from dbsight.version import __version__
 
 _HOMES = {
+    "APMIntegration": "dbsight.facade.exporting",
     "Alert": "dbsight.model",
     "AlertSeverity": "dbsight.model",
     "AioSQLiteInstrumentor": "dbsight.instrument.aiosqlite",
@@ -101,6 +103,7 @@ _HOMES = {
     "PerformanceStats": "dbsight.facade.monitor",
     "PerformanceThresholds": "dbsight.facade.monitor",
     "PoolStats": "dbsight.facade.pools",
+    "PrometheusExporter": "dbsight.facade.exporting",
     "PsycopgPoolInstrumentor": "dbsight.instrument.pools.psycopg",
     "QueryProfiler": "dbsight.profiler",
     "QueryStats": "dbsight.facade.totals",
@@ -146,11 +149,13 @@ _HOMES = {
     "redis_pool": "dbsight.redis_pools",
     "reset": "dbsight.facade.totals",
     "set_log_level": "dbsight.report.query_log",
+    "setup": "dbsight.facade.exporting",
     "stats": "dbsight.facade.totals",
     "watch_cache": "dbsight.instrument.caches",
 }
 
 __all__ = [
+    "APMIntegration",
     "AioMySQLInstrumentor",
     "AioSQLiteInstrumentor",
     "Alert",
@@ -176,6 +181,7 @@ __all__ = [
     "PerformanceStats",
     "PerformanceThresholds",
     "PoolStats",
+    "PrometheusExporter",
     "PsycopgInstrumentor",
     "PsycopgPoolInstrumentor",
     "PyMySQLInstrumentor",
@@ -224,6 +230,7 @@ __all__ = [
     "redis_pool",
     "reset",
     "set_log_level",
+    "setup",
     "stats",
     "watch_cache",
 ]

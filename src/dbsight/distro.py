@@ -7,6 +7,7 @@ arguments that it hands on (opentelemetry-sdk 1.42 to 1.45).
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -18,8 +19,9 @@ from opentelemetry import metrics, trace
 from opentelemetry._logs import get_logger_provider
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+from opentelemetry.sdk.metrics import MeterProvider
 
-from dbsight import config, sigterm, statement
+from dbsight import analyzer, config, sigterm, statement
 from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
@@ -28,13 +30,19 @@ from dbsight.safety import failed, guard
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from opentelemetry.util._importlib_metadata import EntryPoint
 
+    from dbsight.export.prometheus import Endpoint
     from dbsight.model import Snapshot
 
 _LOADER: Final = "opentelemetry.instrumentation.auto_instrumentation._load"
 
-_EXPORTER_VARIABLES: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
+_METRICS_EXPORTER: Final = "OTEL_METRICS_EXPORTER"
+_EXPORTER_VARIABLES: Final = ("OTEL_TRACES_EXPORTER", _METRICS_EXPORTER, "OTEL_LOGS_EXPORTER")
+_PROMETHEUS_PORT: Final = 9464
+"""Of OpenTelemetry's exporter, where ``OTEL_EXPORTER_PROMETHEUS_PORT`` names none."""
 
 
 logger = logging.getLogger("dbsight")
@@ -48,7 +56,9 @@ class _Runtime:
         self.processor: DbsightSpanProcessor | None = None
         self.reporting = False
         self.refused = False
+        self.extra_missed = False
         self.fail_on = ExitCode()
+        self.endpoints: dict[int, Endpoint] = {}  # of Prometheus, by port
 
 
 _runtime = _Runtime()
@@ -110,7 +120,8 @@ class DbsightConfigurator(_OTelSDKConfigurator):
             attributes = dict(kwargs.pop("resource_attributes", None) or {})
             attributes |= {"telemetry.distro.name": "dbsight", "telemetry.distro.version": __version__}
             kwargs["resource_attributes"] = attributes
-            super()._configure(**(_wired(kwargs) or kwargs))
+            with _prometheus_apart():
+                super()._configure(**(_wired(kwargs) or kwargs))
             if _runtime.outlet is not None:
                 _runtime.outlet.fit(metrics.get_meter_provider())
         _attach()
@@ -155,6 +166,79 @@ def _attach() -> None:
         _runtime.reporting = True
         # After the SDK's own handlers, so before them at exit: what windows still hold must find an open exporter.
         atexit.register(_at_exit)
+    _serve_prometheus()
+
+
+@contextlib.contextmanager
+def _prometheus_apart() -> Iterator[None]:
+    """Keep Prometheus's exporter from the SDK, for which a port in use is the end of all telemetry; we serve it.
+
+    Nothing changes where the extra is missing: the SDK says that there is no such exporter.
+    """
+    before = os.environ.get(_METRICS_EXPORTER, "")
+    names = [name.strip() for name in before.split(",")]
+    if "prometheus" not in names or not _prometheus_available():
+        yield
+        return
+    os.environ[_METRICS_EXPORTER] = ",".join(name for name in names if name != "prometheus") or "none"
+    try:
+        yield
+    finally:
+        os.environ[_METRICS_EXPORTER] = before
+
+
+@guard
+def _serve_prometheus() -> None:
+    """Serve metrics to Prometheus where the settings, or OpenTelemetry's, ask for it."""
+    settings = config.current()
+    environ = config.environment()
+    wanted: dict[int, bool] = {}
+    if _runtime.outlet is not None and "prometheus" in (settings.surroundings.metrics_exporters or ()):
+        given = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT", "").strip()
+        wanted[int(given) if given.isdecimal() else _PROMETHEUS_PORT] = True
+    if settings.prometheus_port is not None:
+        wanted[settings.prometheus_port] = False
+    provider = metrics.get_meter_provider()
+    if not wanted or not isinstance(provider, MeterProvider):
+        return
+    if not _prometheus_available():
+        if settings.prometheus_port is not None and not _runtime.extra_missed:
+            _runtime.extra_missed = True
+            logger.warning("dbsight: metrics are not served to Prometheus: pip install 'dbsight[prometheus]'")
+        return
+    from dbsight.export.prometheus import Endpoint  # it imports Python's HTTP server
+
+    for known in [endpoint for port, endpoint in _runtime.endpoints.items() if port not in wanted]:
+        known.stop()
+    host = environ.get("OTEL_EXPORTER_PROMETHEUS_HOST", "").strip() or "localhost"
+    for port, shared in wanted.items():
+        if port not in _runtime.endpoints:
+            _runtime.endpoints[port] = Endpoint(provider, host, port, _is_idle, shared=shared)
+        elif not _runtime.endpoints[port].stopped:
+            continue
+        _runtime.endpoints[port].start()
+
+
+def serve_prometheus(port: int) -> bool:
+    """Serve metrics at ``/metrics`` of this port from now on; starts dbsight if nothing did.
+
+    Returns:
+        Whether this process serves them; if not, a warning says why.
+    """
+    configure(prometheus_port=port)
+    endpoint = _runtime.endpoints.get(port)
+    return endpoint is not None and endpoint.serving
+
+
+def _prometheus_available() -> bool:
+    """Whether the extra ``prometheus`` is installed."""
+    return importlib.util.find_spec("opentelemetry.exporter.prometheus") is not None
+
+
+def _is_idle() -> bool:
+    """Whether this process has run no query yet."""
+    engine = analyzer.engine()
+    return engine is None or not engine.stats.known
 
 
 @guard

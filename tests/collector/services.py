@@ -129,21 +129,29 @@ class Jaeger(Service):
 class Prometheus(Service):
     """Prometheus with ``prometheus.yml``, and the collector at another address.
 
+    Args:
+        program: Prometheus.
+        directory: Where it runs.
+        collector: Address of the collector.
+        jobs: Addresses of applications that it scrapes, by the name of the service.
+
     Attributes:
         url: Where it answers.
     """
 
-    def __init__(self, program: Path, directory: Path, collector: str) -> None:
-        address = loopback()
-        self.url = f"http://{address}"
+    def __init__(self, program: Path, directory: Path, collector: str, jobs: Mapping[str, str] | None = None) -> None:
+        here = loopback()
+        self.url = f"http://{here}"
         text = (CONFIGURATIONS / "prometheus.yml").read_text()
         text = text.replace("otelcol:8888", collector).replace("interval: 15s", "interval: 1s")
         text = text.replace("  - alerts.yml", f"  - {CONFIGURATIONS / 'alerts.yml'}")
+        for job, address in (jobs or {}).items():
+            text += f"  - job_name: {job}\n    static_configs:\n      - targets: ['{address}']\n"
         configuration = directory / "prometheus.yml"
         configuration.write_text(text)
         command = (
             *(program, f"--config.file={configuration}", f"--storage.tsdb.path={directory / 'data'}"),
-            *(f"--web.listen-address={address}", "--web.enable-otlp-receiver", "--enable-feature=exemplar-storage"),
+            *(f"--web.listen-address={here}", "--web.enable-otlp-receiver", "--enable-feature=exemplar-storage"),
         )
         super().__init__(command, directory, {}, f"{self.url}/-/ready")
 

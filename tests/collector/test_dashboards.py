@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector import services
+from embedded import free_port
 from matrix.serving import running
 
 COLLECTOR = Path(__file__).parents[2] / "collector"
@@ -21,6 +22,8 @@ SHOP = {
     "OTEL_DBSIGHT_REPORT": "off",
     "OTEL_DBSIGHT_SLOW_QUERY_THRESHOLDS": "redis=1us/10s",
 }
+
+HOST = "OTEL_EXPORTER_PROMETHEUS_HOST"
 
 SCRIPT = """
 import time
@@ -47,6 +50,9 @@ while True:
     time.sleep(0.5)
 """
 """What the shop never does: evictions, failing queries, connections that are closed, and that cannot be made."""
+
+ADDED = ("otel_scope_", "instance", "service_", "deployment_", "collector_")
+"""Labels that come with one of the ways."""
 
 NEVER = re.compile(
     r"dbsight_self_(dropped|errors)_total|dbsight_pool_cleanup_failures_total|"
@@ -116,30 +122,63 @@ def test_each_dashboard_has_a_name_of_its_own_and_leads_to_the_others():
 
 
 @pytest.fixture(scope="module")
-def told(otelcol, prometheus, tmp_path_factory):
-    """The Prometheus that the shop and a script tell of themselves, while they do."""
+def both(otelcol, prometheus, prometheus_program, run_service, tmp_path_factory):
+    """The Prometheus that the shop and a script tell of themselves, while they do, and one that scrapes them."""
     directory = tmp_path_factory.mktemp("told")
     (directory / "script.py").write_text(SCRIPT)
     options = {"python": sys.executable, "cwd": directory, "receiver": otelcol}
     shop = ["opentelemetry-instrument", "python", "-m", "dbsight.demo", "--serve"]
     script = ["opentelemetry-instrument", "python", "script.py"]
-    environment = {**SHOP, "OTEL_SERVICE_NAME": "script"}
+    ports = {"served shop": free_port(), "script": free_port()}
+    envs = {
+        name: {**SHOP, "OTEL_SERVICE_NAME": name, "OTEL_DBSIGHT_PROMETHEUS_PORT": str(port), HOST: "127.0.0.1"}
+        for name, port in ports.items()
+    }
+    jobs = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    scraping = services.Prometheus(prometheus_program, tmp_path_factory.mktemp("scraping"), prometheus.collector, jobs)
     with (
-        running(shop, output=directory / "shop.txt", env=SHOP, **options),
-        running(script, output=directory / "script.txt", env=environment, **options),
+        running(shop, output=directory / "shop.txt", env=envs["served shop"], **options),
+        running(script, output=directory / "script.txt", env=envs["script"], **options),
     ):
-        yield prometheus
+        yield {"told": prometheus, "scraping": run_service(scraping)}
 
 
-def test_every_query_of_every_dashboard_returns_data(told):
-    """Without the zero that stands in for nothing, but where a sound system has nothing."""
+@pytest.fixture
+def told(both):
+    """The one that hears of both over OTLP."""
+    return both["told"]
+
+
+@pytest.mark.parametrize("way", ["told", "scraping"])
+def test_every_query_of_every_dashboard_returns_data(both, way):
+    """Over OTLP and scraped; zero stands in for nothing only where a sound system has none."""
     asked = [
         (path.name, title, expression if NEVER.search(expression) else expression.removesuffix(" or vector(0)"))
         for path in DASHBOARDS
         for title, expression in queries_of(path)
+        if way == "told" or "traces_dbsight_" not in expression  # which the collector makes, and tells
     ]
-    empty = services.eventually(lambda: [query for query in asked if not told.query(query[2])], lambda found: not found)
+    empty = services.eventually(
+        lambda: [query for query in asked if not both[way].query(query[2])], lambda found: not found
+    )
     assert empty == []
+
+
+def test_what_is_scraped_has_the_names_and_labels_of_what_is_told(both):
+    """Of every metric of ours, so that rules hold both ways; the scope and the address come on top."""
+
+    def series(prometheus):
+        found = prometheus.query('{__name__=~"(db_client|dbsight|process_memory|cpython).+",job="served shop"}')
+        return {
+            each["metric"]["__name__"]: {label for label in each["metric"] if not label.startswith(ADDED)}
+            for each in found
+        }
+
+    told, scraped = services.eventually(
+        lambda: [series(both["told"]), series(both["scraping"])], lambda found: found[0] == found[1]
+    )
+    assert told == scraped
+    assert len(told) > 20
 
 
 def test_measurements_lead_to_their_traces(told):

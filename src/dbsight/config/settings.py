@@ -312,7 +312,6 @@ class Settings:
         whole(1, 65535),
         theme="Prometheus",
         unset="not served",
-        planned=True,
     )
 
     redis_preset: RedisPreset = setting(

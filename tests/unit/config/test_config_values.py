@@ -247,6 +247,6 @@ def test_no_two_settings_share_a_default_mapping():
 
 def test_what_has_no_effect_yet_says_so_where_somebody_sets_it(said):
     """One warning; a preset may set it without a word."""
-    load({"OTEL_DBSIGHT_PROMETHEUS_PORT": "8000"}, preset="development")
-    assert said() == ["OTEL_DBSIGHT_PROMETHEUS_PORT is not implemented in this version; ignored"]
-    assert "Not implemented in this version." in SETTINGS["prometheus_port"].about
+    load({"OTEL_DBSIGHT_MAX_ROWS_THRESHOLD": "8000"}, preset="development")
+    assert said() == ["OTEL_DBSIGHT_MAX_ROWS_THRESHOLD is not implemented in this version; ignored"]
+    assert "Not implemented in this version." in SETTINGS["max_rows_threshold"].about
