@@ -175,16 +175,20 @@ def _prometheus_apart() -> Iterator[None]:
 
     Nothing changes where the extra is missing: the SDK says that there is no such exporter.
     """
-    before = os.environ.get(_METRICS_EXPORTER, "")
-    names = [name.strip() for name in before.split(",")]
+    names = _metrics_exporters()
     if "prometheus" not in names or not _prometheus_available():
         yield
         return
+    before = os.environ[_METRICS_EXPORTER]
     os.environ[_METRICS_EXPORTER] = ",".join(name for name in names if name != "prometheus") or "none"
     try:
         yield
     finally:
         os.environ[_METRICS_EXPORTER] = before
+
+
+def _metrics_exporters() -> list[str]:
+    return [name.strip() for name in config.environment().get(_METRICS_EXPORTER, "").split(",")]
 
 
 @guard
@@ -193,7 +197,7 @@ def _serve_prometheus() -> None:
     settings = config.current()
     environ = config.environment()
     wanted: dict[int, bool] = {}
-    if _runtime.outlet is not None and "prometheus" in (settings.surroundings.metrics_exporters or ()):
+    if _runtime.outlet is not None and "prometheus" in _metrics_exporters():
         given = environ.get("OTEL_EXPORTER_PROMETHEUS_PORT", "").strip()
         wanted[int(given) if given.isdecimal() else _PROMETHEUS_PORT] = True
     if settings.prometheus_port is not None:
