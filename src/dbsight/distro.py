@@ -179,7 +179,7 @@ def _prometheus_apart() -> Iterator[None]:
     if "prometheus" not in names or not _prometheus_available():
         yield
         return
-    before = os.environ[_METRICS_EXPORTER]
+    before = config.environment()[_METRICS_EXPORTER]
     os.environ[_METRICS_EXPORTER] = ",".join(name for name in names if name != "prometheus") or "none"
     try:
         yield

@@ -106,7 +106,7 @@ def test_a_master_leaves_the_port_to_its_first_worker_and_the_others_say_so():
     """As gunicorn forks them: the master ran no query; each process goes on, and the one that serves shows its own."""
     port = free_port()
     script = f"""
-        import signal
+        import signal, threading
         dbsight.configure(prometheus_port={port})
         children = []
         for number in (1, 2):
@@ -115,7 +115,9 @@ def test_a_master_leaves_the_port_to_its_first_worker_and_the_others_say_so():
             if not child:
                 for _ in range(number):
                     dbsight.record_query("SELECT a FROM t", 0.1)
-                time.sleep(0.3 if number == 1 else 2.5)
+                for thread in threading.enumerate():
+                    if thread.name == "dbsight-prometheus-start":
+                        thread.join()
                 os.write(write, b".")
                 signal.pause()
             os.read(ready, 1)

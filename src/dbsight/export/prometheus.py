@@ -29,7 +29,7 @@ from dbsight.safety import failed, guard, logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 5.0
 """s for which a forked process waits for the port that its parent leaves to it."""
 _INTERVAL: Final = 0.1
 
@@ -156,8 +156,9 @@ class Endpoint:
     def _leave_to_child(self) -> None:
         if self._server is not None and self._idle():
             server, self._server = self._server, None
+            server.socket.close()  # now: the child waits for the port
             # Its thread needs half a second to end, and whoever forks has no time.
-            threading.Thread(target=_close, args=(server,), name="dbsight-prometheus-end", daemon=True).start()
+            threading.Thread(target=server.shutdown, name="dbsight-prometheus-end", daemon=True).start()
 
     @guard
     def _forked(self) -> None:
@@ -181,11 +182,6 @@ class Endpoint:
                 self._complain(reason)
         except Exception:
             failed("prometheus.start")
-
-
-def _close(server: _Server) -> None:
-    server.socket.close()  # at once: a child waits for the port
-    server.shutdown()
 
 
 def _add_reader(provider: Any, reader: Any) -> None:

@@ -213,6 +213,9 @@ def test_nothing_else_reads_the_environment():
             continue
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         writes = {id(node.func.value) for node in nodes if writes_environment(node)}
+        writes |= {
+            id(node.value) for node in nodes if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+        }
         lines = [node.lineno for node in nodes if reads_environment(node) and id(node) not in writes]
         if lines:
             readers[str(path.relative_to(package))] = lines
