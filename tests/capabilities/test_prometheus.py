@@ -119,6 +119,7 @@ def test_a_master_leaves_the_port_to_its_first_worker_and_the_others_say_so():
                     if thread.name == "dbsight-prometheus-start":
                         thread.join()
                 os.write(write, b".")
+                signal.alarm(60)  # it must not outlive a test that failed
                 signal.pause()
             os.read(ready, 1)
             children.append(child)
