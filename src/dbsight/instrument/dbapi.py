@@ -27,7 +27,7 @@ from weakref import ref
 from opentelemetry.trace import get_current_span
 
 from dbsight import config, recording, scope, semconv, span
-from dbsight.instrument import callsite, transactions, upstream_spans
+from dbsight.instrument import callsite, django, transactions, upstream_spans
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
@@ -576,6 +576,7 @@ class Driver:
         drivers.append(self)
         recording.on_root_ending(self.root_ending)
         transactions.sources.append(self.links)
+        django.follow(self)
 
     def forget(self) -> None:
         """It is no longer instrumented."""
@@ -583,6 +584,7 @@ class Driver:
         if self in drivers:
             drivers.remove(self)
             transactions.sources.remove(self.links)
+            django.unfollow(self)
         self.root_ending(None)
         self.links.clear()
 

@@ -1,0 +1,49 @@
+"""What Django sends as it opens a connection is set-up, and no query of the request that needed the connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from dbsight import scope
+from dbsight.instrument.wrap import Patches
+
+if TYPE_CHECKING:
+    from contextvars import Token
+    from types import ModuleType
+
+_patches: Final = Patches()
+_users: list[object] = []
+
+
+class _Connecting:
+    """One connection that is being opened."""
+
+    __slots__ = ("_token",)
+
+    def __init__(self, _: Any) -> None:
+        self._token: Token[bool] = scope.connecting.set(True)
+
+    def returned(self, _: Any) -> None:
+        """It is open, or could not be opened."""
+        scope.connecting.reset(self._token)
+
+    raised = returned
+
+
+def follow(user: object) -> None:
+    """Tell set-up from queries, as long as a driver is watched."""
+    if not _users:
+        _patches.when_imported("django.db.backends.base.base", _patch)
+    _users.append(user)
+
+
+def unfollow(user: object) -> None:
+    """Undo ``follow``; the last user ends it."""
+    if user in _users:
+        _users.remove(user)
+        if not _users:
+            _patches.undo()
+
+
+def _patch(module: ModuleType) -> None:
+    _patches.wrap(module.BaseDatabaseWrapper, "connect", begin=_Connecting)
