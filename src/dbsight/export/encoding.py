@@ -3,8 +3,8 @@
 Half of the cost of a query span is its encoding, in the exporter's thread, which holds the GIL. Spans that share their
 attributes (``model.SharedAttributes``) differ only in ids and times: the common part is encoded once and cached on the
 attributes; ids and times are appended per span. Name, kind and status of spans with the same name come from the stock
-encoder; attributes are encoded here, with a cache for frequent values. All other spans use the stock encoder. A
-collector receives the same data.
+encoder; attributes are encoded here, with a cache for frequent values, and so are the events of findings. All
+other spans use the stock encoder. A collector receives the same data.
 
 The wire format of ids, times and attributes is written here (``opentelemetry/proto/trace/v1/trace.proto``, messages
 ``Span`` and ``KeyValue``): field numbers and types of a stable protocol never change. The bytes are not parsed
@@ -14,6 +14,7 @@ into messages again: the exporters are given a message that contains them as unk
 from __future__ import annotations
 
 import importlib
+from copy import copy
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,15 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opentelemetry.sdk.trace import Event
+
     Encode = Callable[[Sequence[ReadableSpan]], Any]
 
 # Key bytes are field number * 8 + wire type: trace_id 1, span_id 2 and parent_span_id 4 are bytes of known length,
 # start_time_unix_nano 7 and end_time_unix_nano 8 are fixed64, little-endian.
 _TIMES = Struct("<sQsQ")
+_TIME = Struct("<sQ")
+_NUMBER = Struct("<sd")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
 _OWN = len(_SPAN_ID) + 8 + _TIMES.size  # bytes of the fields that differ in each span
@@ -41,7 +46,9 @@ _SCOPE_SPANS = b"\x12"  # of ResourceSpans, field 2
 _SPANS = b"\x12"  # of ScopeSpans, field 2
 _ATTRIBUTES = b"\x4a"  # Span.attributes, field 9
 _KEY, _VALUE = b"\x0a", b"\x12"  # of KeyValue, fields 1 and 2
-_STRING, _BOOL, _INT = b"\x0a", b"\x10", b"\x18"  # of AnyValue, fields 1, 2 and 3
+_STRING, _BOOL, _INT, _DOUBLE = b"\x0a", b"\x10", b"\x18", b"\x21"  # of AnyValue, fields 1 to 4
+_EVENT_TIME, _EVENT_NAME, _EVENT_ATTRIBUTES = b"\x09", b"\x12", b"\x1a"  # of Event, fields 1, 2 and 3
+_PLAIN = frozenset((str, int, float, bool))
 _UNSIGNED = 2**64 - 1
 _TRACE_STATE = 4
 """Where it stands in a ``SpanContext``, which is a tuple."""
@@ -106,8 +113,8 @@ class Encoder(Careful):
                 group = alike.setdefault((id(resource), id(scope)), [])
             group.append(span)
         if not alike:
-            return self.stock(others)
-        parts = [self.stock(others).SerializeToString()]
+            return self._others(others)
+        parts = [self._others(others).SerializeToString()]
         for group in alike.values():
             # Resource, scope and schema as the stock encoder writes them, around spans encoded here.
             frame = self.stock((_bare(group[0]),)).resource_spans[0]
@@ -118,6 +125,28 @@ class Encoder(Careful):
             about = frame.SerializeToString() + _SCOPE_SPANS + _varint(len(scope_spans))
             parts += (_RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans)
         return self._carrying(b"".join(parts))
+
+    def _others(self, spans: Sequence[ReadableSpan]) -> Any:
+        """As the stock encoder, but for the events of findings, whose many attributes take it as long as ten spans."""
+        found = {span.context.span_id.to_bytes(8, "big"): span for span in spans if _has_findings(span)}
+        if not found:
+            return self.stock(spans)
+        request = self.stock([_eventless(span) if _has_findings(span) else span for span in spans])
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                for message in scope.spans:
+                    span = found.get(message.span_id)
+                    for event in span._events if span is not None else ():
+                        message.events.add().MergeFromString(self._event(event))
+        return request
+
+    def _event(self, event: Event) -> bytes:
+        """One event whose attributes are plain, without its key and length."""
+        name = event.name.encode()
+        parts = [_TIME.pack(_EVENT_TIME, event.timestamp), _EVENT_NAME, _varint(len(name)), name]
+        for attribute in (event.attributes or {}).items():
+            parts += (_EVENT_ATTRIBUTES, self._known(attribute)[1:])
+        return b"".join(parts)
 
     def _carrying(self, request: bytes) -> Any:
         """Return a message that serialises to these bytes, because unknown fields are preserved."""
@@ -179,21 +208,23 @@ class Encoder(Careful):
             frame = message.SerializeToString()
             _keep(self._frames, key, frame)
         parts = [frame]
-        kept = self._attributes
         for attribute in attributes.items():
-            name, value = attribute
-            kind = type(value)
-            if kind is not str and kind is not int:
-                encoded = self._stock_attribute(span, name) if kind is not bool else _attribute(name, value)
-            elif name == semconv.DB_QUERY_TEXT:  # each differs; recurring ones are cached with their attributes
-                encoded = _attribute(name, value)
-            else:
-                known = kept.get(attribute)
-                encoded = known if known is not None else _attribute(name, value)
-                if known is None:
-                    _keep(kept, attribute, encoded)
-            parts.append(encoded)
+            plain = type(attribute[1]) in _PLAIN
+            parts.append(self._known(attribute) if plain else self._stock_attribute(span, attribute[0]))
         return b"".join(parts)
+
+    def _known(self, attribute: tuple[str, Any]) -> bytes:
+        """One element of ``Span.attributes`` with a plain value, cached if it may recur."""
+        name, value = attribute
+        kind = type(value)
+        # Each text differs; recurring ones are cached with their attributes. A truth value is equal to a number.
+        if (kind is not str and kind is not int) or name == semconv.DB_QUERY_TEXT:
+            return _attribute(name, value)
+        known = self._attributes.get(attribute)
+        if known is None:
+            known = _attribute(name, value)
+            _keep(self._attributes, attribute, known)
+        return known
 
     def _message(self, span: ReadableSpan) -> Any:
         message = self.stock((span,)).resource_spans[0].scope_spans[0].spans[0]
@@ -207,6 +238,25 @@ class Encoder(Careful):
         return b"".join([_ATTRIBUTES + _varint(len(each)) + each for each in found])
 
 
+def _has_findings(span: ReadableSpan) -> bool:
+    """Whether it has events, all of findings with plain values, and none was dropped."""
+    events = span._events
+    return (
+        bool(events)
+        and type(events) is tuple
+        and all(
+            event.name == semconv.FINDING_EVENT and _PLAIN.issuperset(map(type, (event.attributes or {}).values()))
+            for event in events
+        )
+    )
+
+
+def _eventless(span: ReadableSpan) -> ReadableSpan:
+    made = copy(span)
+    made._events = ()
+    return made
+
+
 def _bare(span: ReadableSpan) -> ReadableSpan:
     """A span with the same resource and scope, and nothing else."""
     return ReadableSpan("", span._context, resource=span._resource, instrumentation_scope=span._instrumentation_scope)
@@ -218,17 +268,19 @@ def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes) -> None:
     kept[key] = encoded
 
 
-def _attribute(name: str, value: str | int) -> bytes:
-    """One element of ``Span.attributes``: a text, a truth value, or an integer of 64 bits."""
+def _attribute(name: str, value: str | float) -> bytes:
+    """One element of ``Span.attributes``: a text, a truth value, a number, or an integer of 64 bits."""
     if isinstance(value, str):
         text = value.encode()
         encoded = _STRING + _varint(len(text)) + text
     elif isinstance(value, bool):
         encoded = _BOOL + _varint(value)
-    else:
+    elif isinstance(value, int):
         if not -(2**63) <= value < 2**63:
             raise OverflowError(f"{name} has more than 64 bits")
         encoded = _INT + _varint(value & _UNSIGNED)
+    else:
+        encoded = _NUMBER.pack(_DOUBLE, value)
     key = name.encode()
     pair = _KEY + _varint(len(key)) + key + _VALUE + _varint(len(encoded)) + encoded
     return _ATTRIBUTES + _varint(len(pair)) + pair

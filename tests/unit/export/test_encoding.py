@@ -60,6 +60,7 @@ TEXTLESS = SharedAttributes({"db.system.name": "redis"}, ("db.query.text",))
 TEXTLESS_TWICE = SharedAttributes({"db.system.name": "redis"}, ("db.query.text", "db.statement"))
 REMOTE = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
 STATEFUL = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1), trace_state=TraceState([("k", "v")]))
+FINDING = Event("dbsight.finding", {"n": 1, "none": 0, "share": 0.25, "zero": 0.0, "ü": "ü", "": "", "b": True}, NOW_NS)
 
 KINDS = {
     "shared": lambda: make_span(SHARED),
@@ -71,6 +72,10 @@ KINDS = {
     "remote parent": lambda: make_span(SHARED, parent=REMOTE),
     "trace state": lambda: make_span(SHARED, context=STATEFUL),
     "own attributes": lambda: make_span({"a": 1}),
+    "event of a finding": lambda: make_span({"a": (1, 2)}, events=(FINDING, FINDING)),
+    "event of a finding with a list": lambda: make_span(
+        {"a": 1}, events=(Event("dbsight.finding", {"issues": ("a", "b")}, NOW_NS),)
+    ),
     "event": lambda: make_span(SHARED, events=(Event("dbsight.finding", {"n": 1}, NOW_NS),)),
     "link": lambda: make_span(SHARED, links=(Link(make_span_context(), {"n": 1}),)),
     "error": lambda: make_span({"a": 1}, status=Status(StatusCode.ERROR, "why")),
