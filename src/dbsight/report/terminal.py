@@ -201,11 +201,11 @@ def _first(page: _Page) -> Iterator[Text]:
         return
     yield text((" What to change first", "bold"))
     for number, each in enumerate(chosen, 1):
-        facts = [text(f"{number}.", " ", (one_line(each.title), "bold"))]
+        facts = [text(f"{number}.", " ", (summary_line(each.title), "bold"))]
+        if each.impact > 0:
+            facts.append(text((f"saves ~{seconds(each.impact)}", "green")))
         if "call_site" in each.details:
             facts.append(text((one_line(str(each.details["call_site"])), "cyan")))
-        if each.impact > 0:
-            facts.append(text((f"{seconds(each.impact)} so far", "green")))
         yield from flow(facts, page.width, indent=_INDENT)
 
 
