@@ -32,6 +32,12 @@ FAILED = f'{JOB},error_type!=""'
 HITS = f'{JOB},dbsight_cache_result="hit"'
 REQUESTS = '{__name__=~"http_server_(request_duration_seconds|duration_milliseconds)_count",job=~"$job"}'
 
+
+def _failed(label: str) -> str:
+    """Requests with an answer of 5xx; the label has another name in each version of the semantic conventions."""
+    return REQUESTS.replace("}", f',{label}=~"5.."}}')
+
+
 SYSTEM = ("job", "db_system_name")
 BY_SYSTEM = ", ".join(SYSTEM)
 SUMMARY = of("db_query_summary")
@@ -65,6 +71,24 @@ CLASSES = Panel(
 
 OVERVIEW = (
     Panel("Requests", "reqps", {of("job"): f"sum by (job) (rate({REQUESTS}[$__rate_interval]))"}),
+    Panel(
+        "Duration of a request, p95",
+        "s",
+        {
+            of("job"): f"{quantile(0.95, 'http_server_request_duration_seconds', 'job')}"
+            f" or {quantile(0.95, 'http_server_duration_milliseconds', 'job')} / 1000"
+        },
+    ),
+    Panel(
+        "Failed requests",
+        "percentunit",
+        {
+            of("job"): f"(sum by (job) (rate({_failed('http_response_status_code')}[$__rate_interval]))"
+            f" or sum by (job) (rate({_failed('http_status_code')}[$__rate_interval]))"
+            f" or 0 * sum by (job) (rate({REQUESTS}[$__rate_interval])))"
+            f" / sum by (job) (rate({REQUESTS}[$__rate_interval]))"
+        },
+    ),
     QUERIES_A_SECOND,
     Panel(
         "Queries in a request, p95",

@@ -62,6 +62,7 @@ THEIRS = {
         *("recorded_timestamp", "scalar_value", "metric_name"),
     },
     "newrelic.md": set(),
+    "sentry.md": {"sentry_key"},
     "signoz.md": {
         *("trace_id", "signoz_traces", "distributed_signoz_index_v3", "attributes_number", "start_datetime"),
         *("end_datetime", "ts_bucket_start", "start_timestamp", "end_timestamp"),
