@@ -83,6 +83,32 @@ class NPlusOne:
     call_site: str
 
 
+class _Entered(scope.Block):
+    """One entering of a profile: calls of a decorated function may overlap, and each leaves its own span."""
+
+    def __init__(self, profile: QueryProfiler) -> None:
+        self._profile = profile
+        self._stack = ExitStack()
+        self.began = 0.0
+
+    def __enter__(self) -> Self:
+        _instrument()
+        process_analyzer()
+        self.began = perf_counter()
+        tracer = trace.get_tracer(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
+        self._stack.enter_context(tracer.start_as_current_span(semconv.PROFILE_SPAN))
+        scope.profile(self._profile)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        scope.stop_profiling(self._profile)
+        settle()
+        self._profile.took(perf_counter() - self.began)
+        self._stack.__exit__(kind, error, traceback)
+
+
 class QueryProfiler(scope.Block):
     """Collects the queries that run while it is entered, in this thread or task and in those that it starts.
 
@@ -109,8 +135,7 @@ class QueryProfiler(scope.Block):
         self._lock = threading.RLock()  # re-entrant: a finalizer may run a query
         self._operations: list[Operation] = []
         self._extra: list[Mapping[str, Any] | None] = []
-        self._began = 0.0
-        self._spans: list[ExitStack] = []
+        self._entered: list[_Entered] = []
         self.query_count = 0
         self.total_duration_ms = 0.0
         self.duration_ms = 0.0
@@ -118,23 +143,21 @@ class QueryProfiler(scope.Block):
     # -- Collecting -----------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        _instrument()
-        process_analyzer()
-        self._began = perf_counter()
-        stack = ExitStack()
-        tracer = trace.get_tracer(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
-        stack.enter_context(tracer.start_as_current_span(semconv.PROFILE_SPAN))
-        self._spans.append(stack)
-        scope.profile(self)
+        self._entered.append(_Entered(self).__enter__())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        scope.stop_profiling(self)
-        settle()
-        self.duration_ms += (perf_counter() - self._began) * 1e3
-        self._spans.pop().__exit__(kind, error, traceback)
+        self._entered.pop().__exit__(kind, error, traceback)
+
+    def _again(self) -> _Entered:
+        return _Entered(self)
+
+    def took(self, seconds: float) -> None:
+        """Take in how long it was entered."""
+        with self._lock:
+            self.duration_ms += seconds * 1e3
 
     def add(self, operation: Operation, extra: Mapping[str, Any] | None = None) -> None:
         """Take in one query that ran inside; called in the drain."""
@@ -171,7 +194,9 @@ class QueryProfiler(scope.Block):
         flush()
         with self._lock:
             operations = list(self._operations)
-        seconds = self.duration_ms / 1e3 or perf_counter() - self._began
+        seconds = self.duration_ms / 1e3
+        if not seconds and self._entered:  # it is still open
+            seconds = perf_counter() - self._entered[0].began
         window = OpenWindow(semconv.PROFILE_SPAN, 0, 0, 0)
         RuleRunner(config.current()).complete(window, Window(semconv.PROFILE_SPAN, 0, operations, duration=seconds))
         return sorted(window.findings.values(), key=lambda found: -found.impact)
@@ -340,6 +365,9 @@ class _Measure(scope.Block):
         self._stack.enter_context(tracer.start_as_current_span(self._operation))
         self._began = perf_counter()
         return self
+
+    def _again(self) -> _Measure:
+        return _Measure(self._monitor, self._operation)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

@@ -148,7 +148,7 @@ class Block:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def _again(self) -> Self:
+    def _again(self) -> Block:
         """What one call of a decorated function enters; one that keeps something for its end makes a new one."""
         return self
 

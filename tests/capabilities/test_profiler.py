@@ -227,3 +227,33 @@ def test_a_profile_agrees_with_the_exported_spans(exported, sqlalchemy, monkeypa
     durations = [(span.end_time - span.start_time) / 1e6 for span in queries]
     assert [query.duration_ms for query in profile.queries] == pytest.approx(durations, abs=1)
     assert profile.total_duration_ms == pytest.approx(sum(durations), abs=1)
+
+
+def test_calls_of_a_decorated_function_may_overlap(exported, monkeypatch, caplog):
+    """Each has a span of its own and its own time, also where the first to begin is the first to end."""
+    monkeypatch.setattr(profiler, "instrument_libraries", lambda: None)
+    profile, monitor = dbsight.profile(), dbsight.PerformanceMonitor()
+
+    @profile
+    @monitor.measure("ask")
+    async def ask(begun, goes_on):
+        begun.set()
+        await goes_on.wait()
+        dbsight.record_query("SELECT a FROM t", 0.1)
+
+    async def main():
+        first, second, both = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        one = asyncio.create_task(ask(first, second))
+        await first.wait()
+        two = asyncio.create_task(ask(second, both))
+        await one
+        both.set()
+        await two
+
+    asyncio.run(main())
+    assert profile.query_count == monitor.metrics["ask"].count == 2
+    spans = {span.context.span_id: span for span in exported()}
+    measured = [span for span in spans.values() if span.name == "ask"]
+    assert [spans[span.parent.span_id].name for span in measured] == ["dbsight.profile"] * 2
+    assert len({span.parent.span_id for span in measured}) == 2
+    assert not caplog.records
