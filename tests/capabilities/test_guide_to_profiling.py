@@ -2,7 +2,12 @@
 
 import gc
 import logging
+import os
+import socket
+import subprocess
+import sys
 
+import cachetools
 import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -233,6 +238,53 @@ handler.setLevel(logging.DEBUG)
 logging.getLogger('dbsight').addHandler(handler)
 """
 
+MODEL_METRICS = """
+from dbsight import ModelStats
+
+# Get statistics for a specific model
+stats = ModelStats.get(User)
+print(f"Total loads: {stats.loads}")
+print(f"Total saves: {stats.saves}")
+print(f"Total deletes: {stats.deletes}")
+print(f"Average load time: {stats.average_load_time_ms} ms")
+print(f"Average save time: {stats.average_save_time_ms} ms")
+"""
+
+CACHE_METRICS = """
+from dbsight import CacheStats
+
+# Get cache statistics
+stats = CacheStats.get()
+print(f"Hits: {stats.hits}")
+print(f"Misses: {stats.misses}")
+print(f"Hit ratio: {stats.hit_ratio:.2f}")
+
+# Get model cache statistics
+model_stats = CacheStats.get_model_stats(User)
+print(f"User model cache hit ratio: {model_stats.hit_ratio:.2f}")
+
+# Get query cache statistics
+query_stats = CacheStats.get_query_stats()
+print(f"Query cache hit ratio: {query_stats.hit_ratio:.2f}")
+"""
+
+PROMETHEUS = """
+from dbsight import PrometheusExporter
+
+# Set up Prometheus metrics exporter
+exporter = PrometheusExporter()
+exporter.start(port=8000)
+
+# Metrics will be available at http://localhost:8000/metrics
+"""
+
+APM = """
+from dbsight import APMIntegration
+
+# Set up APM integration (e.g., New Relic, Datadog)
+APMIntegration.setup(service_name='my_application')
+"""
+
 
 MODELS = {"User": hosts.User, "Article": hosts.Article}
 
@@ -374,3 +426,47 @@ def test_logging_for_analysis(database, monkeypatch, tmp_path):
         dbsight.set_log_level(logging.NOTSET)
     (line,) = (tmp_path / "activerecord_queries.log").read_text().splitlines()
     assert "SELECT users" in line
+
+
+def test_model_level_metrics(database, capsys):
+    """Loads, saves, and their mean times."""
+    users = hosts.User.objects.all()
+    users[0].name = "x"
+    hosts.Base.session.flush()
+    run(MODEL_METRICS, **MODELS)
+    printed = capsys.readouterr().out
+    assert printed.startswith("Total loads: 10\nTotal saves: 1\nTotal deletes: 0\nAverage load time: ")
+    assert "Average load time: 0.0 ms" not in printed
+
+
+def test_cache_performance_metrics(database, capsys):
+    """Of all caches, of those of one model, and of compiled statements."""
+    cache = dbsight.watch_cache("users", cachetools.LRUCache(10), model="User")
+    cache[1] = "first"
+    assert (cache.get(1), cache.get(2)) == ("first", None)
+    run(CACHE_METRICS, **MODELS)
+    assert capsys.readouterr().out == (
+        "Hits: 1\nMisses: 1\nHit ratio: 0.50\nUser model cache hit ratio: 0.50\nQuery cache hit ratio: 0.00\n"
+    )
+
+
+def test_prometheus_and_apm_integration():
+    """One process: its service has the name that was given, and its metrics are served at the port."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    prometheus = PROMETHEUS.replace("8000", str(port))
+    seen = """
+import urllib.request
+from opentelemetry import trace
+print(trace.get_tracer_provider().resource.attributes["service.name"])
+print("target_info" in urllib.request.urlopen("http://localhost:%d/metrics").read().decode())
+"""
+    environment = {**os.environ, **dict.fromkeys(("OTEL_TRACES_EXPORTER", "OTEL_LOGS_EXPORTER"), "none")}
+    done = subprocess.run(
+        [sys.executable, "-c", APM + prometheus + seen % port],
+        env={**environment, "OTEL_METRICS_EXPORTER": "none"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "my_application\nTrue\n"
