@@ -1,15 +1,14 @@
 """FastAPI and asyncpg, no ORM: a page that asks PostgreSQL once for each order.
 
-    pip install dbsight fastapi uvicorn asyncpg opentelemetry-instrumentation-{fastapi,asyncpg}
+    pip install dbsight fastapi uvicorn asyncpg opentelemetry-instrumentation-fastapi
     export DATABASE_URL=postgresql://postgres@127.0.0.1:5432/shop OTEL_SERVICE_NAME=shop
     opentelemetry-instrument uvicorn fastapi_asyncpg:app --port 8000
     curl http://127.0.0.1:8000/orders         # 1 + 25 queries
     curl http://127.0.0.1:8000/orders/fixed   # 2 queries, nothing found
 
-In Jaeger: service shop, operation "GET /orders", tag dbsight.findings.rules. On that span: dbsight.db.calls 27 and the
+In Jaeger: service shop, operation "GET /orders", tag dbsight.findings.rules. On that span: dbsight.db.calls 26 and the
 event dbsight.finding with rule n_plus_one, count 25, and the line below that awaits in the loop. The queries are the
-spans "SELECT" of OpenTelemetry's asyncpg instrumentation; the 27th is what asyncpg's pool asks of a connection that it
-takes back.
+spans "SELECT orders" and "SELECT customers".
 
 In Datadog: service shop, resource "GET /orders", @dbsight.findings.rules:*n_plus_one*. Queries are spans of type sql.
 """

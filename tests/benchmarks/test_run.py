@@ -92,8 +92,9 @@ def test_a_part_that_is_left_out_exists(part):
         settings = importlib.import_module("dbsight.config.settings")
         assert all(hasattr(settings.Settings, name.removeprefix("OTEL_DBSIGHT_").lower()) for name in how)
         return
-    module, _, path = how.partition(":")
-    found = importlib.import_module(module)
-    for name in path.split("."):
-        found = getattr(found, name)
-    assert callable(found)
+    for function in how:
+        module, _, path = function.partition(":")
+        found = importlib.import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+        assert callable(found)

@@ -29,10 +29,7 @@ FRAMEWORKS = (
     "pymysql",
     "sqlalchemy >=2",
     "uvicorn",
-    *(
-        f"opentelemetry-instrumentation-{name}"
-        for name in ("asyncpg", "celery", "django", "fastapi", "flask", "psycopg")
-    ),
+    *(f"opentelemetry-instrumentation-{name}" for name in ("celery", "django", "fastapi", "flask")),
 )
 """What the examples ask for, with the instrumentations that ``opentelemetry-bootstrap`` would install."""
 
@@ -72,11 +69,11 @@ PAGES = {
     ),
     "fastapi": Page(
         *("fastapi_asyncpg.py", "fastapi_asyncpg.py", "fetchval(", "postgresql"),
-        *("GET /orders", "SELECT", (27, 3), ""),
+        *("GET /orders", "SELECT customers", (26, 2), ""),
     ),
     "django": Page(
         *("django_psycopg/__init__.py", "django_psycopg/site.py", IN_THE_LOOP, "postgresql"),
-        *("GET orders", "SELECT", (26, 1), ""),
+        *("GET orders", 'SELECT "shop_customer"', (26, 1), ""),
     ),
     "gunicorn": Page(
         *("gunicorn_prefork.py", "flask_pymysql.py", IN_THE_LOOP, "mariadb"),

@@ -63,7 +63,7 @@ PRINTING = ("exit_report", "report.terminal", "report.layout", "formatting")
 
 GUARDS = {
     # What SQLAlchemy calls: each catches what the functions that it calls raise.
-    "instrument.sqlalchemy": {"_Suppressing.returned"},
+    "instrument.sqlalchemy": {"_SetUp.returned"},
     # What they do first is to lift the suppression that lies on the driver call; then all else follows.
     "instrument.sqlalchemy_call": {"StatementCall.returned", "StatementCall.raised", "StatementCall._left_driver"},
     "instrument.results": {

@@ -12,7 +12,7 @@ import threading
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import recording, safety, semconv
+from dbsight import recording, safety, scope, semconv
 from dbsight.model import OrmEvent
 from dbsight.safety import failed
 
@@ -65,18 +65,24 @@ def _counter(table: dict[str, _Counter], name: str) -> _Counter:
 
 def loaded(state: Any, _: Any) -> None:
     """An object was made from a row; one that the session already had is not made again."""
+    if scope.suppressed():
+        return
     name = state.class_.__name__
     next((_loads.get(name) or _counter(_loads, name)).steps)
 
 
 def inserted(mapper: Any, _: Any, __: Any) -> None:
     """A flush has inserted an object."""
+    if scope.suppressed():
+        return
     name = mapper.class_.__name__
     next((_inserts.get(name) or _counter(_inserts, name)).steps)
 
 
 def updated(mapper: Any, _: Any, state: Any) -> None:
     """A flush has come to a changed object; nothing is sent for one whose values are the same again."""
+    if scope.suppressed():
+        return
     if state.session is not None and not state.session.is_modified(state.obj(), include_collections=False):
         return
     name = mapper.class_.__name__
@@ -85,6 +91,8 @@ def updated(mapper: Any, _: Any, state: Any) -> None:
 
 def deleted(mapper: Any, _: Any, __: Any) -> None:
     """A flush has deleted an object."""
+    if scope.suppressed():
+        return
     name = mapper.class_.__name__
     next((_deletes.get(name) or _counter(_deletes, name)).steps)
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from dbsight.model import Finding, Operation
 
 _MOST_GROUPS = 20
@@ -34,6 +36,9 @@ class Expectation(Watch):
         super().__exit__(kind, error, traceback)
         if kind is None:
             self.judge()
+
+    def _again(self) -> Self:
+        return self.anew()  # each call of a decorated function is judged by itself
 
     def judge(self) -> None:
         """Raise AssertionError where the expectation is not met."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from dbsight.config import FailOn
 
 
@@ -34,6 +36,9 @@ class _WatchedTest(Expectation):
             super().__exit__(kind, error, traceback)
         finally:
             self._session.add(TestResult.of(self.name, self, self.findings()))
+
+    def _again(self) -> Self:
+        return self
 
     def judge(self) -> None:
         """Fail on what the runner fails on."""

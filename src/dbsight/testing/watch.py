@@ -120,7 +120,8 @@ class Watch(scope.Block):
         self._began = 0.0
         self._left_out = 0
 
-    def _again(self) -> Self:
+    def anew(self) -> Self:
+        """One like this that has recorded nothing."""
         twin = copy(self)
         twin.units, twin._operations, twin._left_out = [], [], 0
         return twin
