@@ -21,7 +21,7 @@ LAYERS = (
     ("exit_report", "sigterm"),
     ("distro",),
     ("budgets", "facade", "health", "redis_pools", "profiler", "serve"),
-    ("bench", "testing"),
+    ("bench", "notebook", "testing"),
     ("pytest_plugin", "cli"),
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.sqlalchemy import SQLAlchemyInstrumentor
     from dbsight.instrument.sqlite3 import SQLite3Instrumentor
     from dbsight.model import Alert, AlertSeverity, Recommendation
+    from dbsight.notebook import load_ipython_extension
     from dbsight.plans.advice import advise_index
     from dbsight.plans.errors import ExplainError, ExplainRefusedError
     from dbsight.plans.explain import explain
@@ -135,6 +136,7 @@ _HOMES = {
     "health_check": "dbsight.health",
     "index_report": "dbsight.plans.index_report",
     "high_performance_config": "dbsight.facade.pools",
+    "load_ipython_extension": "dbsight.notebook",
     "load_test": "dbsight.bench.load",
     "lock_stats": "dbsight.facade.totals",
     "measure": "dbsight.profiler",
@@ -216,6 +218,7 @@ __all__ = [
     "health_check",
     "high_performance_config",
     "index_report",
+    "load_ipython_extension",
     "load_test",
     "lock_stats",
     "measure",
