@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 _MOST: Final = 1_000_000
-_ALLOWING: Final = frozenset({"budget_exceeded", "all"})
 
 
 class budget(scope.Block):  # noqa: N801 - reads as a statement: @budget(max_queries=5)
@@ -86,13 +85,7 @@ class budget(scope.Block):  # noqa: N801 - reads as a statement: @budget(max_que
 
     def add(self, operation: Operation, _: Mapping[str, Any] | None = None) -> None:
         """Take in one query; called in the drain."""
-        statement = operation.statement
-        if (
-            statement.ping
-            or statement.setup
-            or statement.kind == "transaction"
-            or "budget_exceeded" in operation.allowed
-        ):
+        if not operation.statement.is_work or "budget_exceeded" in operation.allowed:
             return
         self._queries += 1
         self._seconds += operation.duration

@@ -18,6 +18,7 @@ from dbsight.detect.runner import RuleRunner
 from dbsight.detect.window import Window
 from dbsight.distro import instrument_libraries
 from dbsight.formatting import counted
+from dbsight.monitor.quantiles import percentile
 from dbsight.processor import process_analyzer
 from dbsight.recording import OpenWindow
 from dbsight.version import __version__
@@ -226,7 +227,7 @@ class QueryProfiler(scope.Block):
         rows = []
         for fingerprint, group in groups.items():
             durations = sorted(each.duration_ms for each in group)
-            p95 = durations[max(0, -(-95 * len(durations) // 100) - 1)]
+            p95 = percentile(durations, 95)
             returned = sum(each.row_count or 0 for each in group)
             rows.append((group[0].summary, len(group), sum(durations), p95, returned, group[0].call_site, fingerprint))
         return sorted(rows, key=lambda row: -row[2])

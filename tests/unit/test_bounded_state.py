@@ -17,7 +17,7 @@ from dbsight.config import Settings
 from dbsight.model import CacheEvent, CallSite, Database
 from dbsight.monitor import caches, stats
 from dbsight.recording import windows
-from dbsight.report import cache_metrics, event_metrics, metrics
+from dbsight.report import cache_metrics, capped, event_metrics
 from dbsight.statement import cache
 
 BOUND = 20
@@ -48,7 +48,7 @@ def small(monkeypatch):
         (cache_metrics, "CAP"),
     ):
         monkeypatch.setattr(module, name, BOUND)
-    monkeypatch.setattr(metrics.Capped.__init__, "__defaults__", (BOUND,))
+    monkeypatch.setattr(capped.Capped.__init__, "__defaults__", (BOUND,))
     reader = InMemoryMetricReader()
     settings = Settings(process_metrics=False, max_windows=BOUND, max_slow_queries=BOUND, max_alerts=BOUND)
     engine = Analyzer(settings, MeterProvider([reader], shutdown_on_exit=False), LoggerProvider(shutdown_on_exit=False))

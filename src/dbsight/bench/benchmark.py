@@ -13,7 +13,8 @@ from opentelemetry import trace
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import semconv
-from dbsight.bench.observed import Observed, finish, percentile, prepare
+from dbsight.bench.observed import Observed, finish, prepare
+from dbsight.monitor.quantiles import percentile
 from dbsight.version import __version__
 
 if TYPE_CHECKING:

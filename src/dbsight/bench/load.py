@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import semconv
 from dbsight.bench.benchmark import duration_histogram, own_loop, tracer
-from dbsight.bench.observed import Observed, finish, percentile, prepare
+from dbsight.bench.observed import Observed, finish, prepare
 from dbsight.instrument import pools
+from dbsight.monitor.quantiles import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

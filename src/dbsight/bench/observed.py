@@ -11,7 +11,7 @@ from dbsight.processor import process_analyzer
 from dbsight.profiler import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from dbsight.model import Operation
 
@@ -33,8 +33,7 @@ class Observed:
 
     def add(self, operation: Operation, _: Mapping[str, Any] | None = None) -> None:
         """Take in one query; called in the drain."""
-        statement = operation.statement
-        if statement.ping or statement.setup or statement.kind == "transaction":
+        if not operation.statement.is_work:
             return
         with self._lock:
             self.queries += 1
@@ -59,10 +58,3 @@ def prepare() -> None:
 def finish() -> None:
     """Have all queries that are over counted."""
     settle()
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of an ordered sequence do not exceed; 0.0 of an empty one."""
-    if not ordered:
-        return 0.0
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]

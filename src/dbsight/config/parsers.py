@@ -58,6 +58,10 @@ class FailOn(NamedTuple):
     rule: str
     severity: Severity
 
+    def holds(self, rule: str, severity: Severity) -> bool:
+        """Whether a finding of this rule and severity is one of them."""
+        return self.rule in {rule, "all"} and SEVERITIES.index(severity) >= SEVERITIES.index(self.severity)
+
 
 # -- Words and numbers --------------------------------------------------------------------------------------------
 TRUE = frozenset({"true", "1", "yes", "on"})

@@ -13,10 +13,11 @@ from dbsight.config.otel_env import Surroundings, environment
 from dbsight.config.parsers import FailOn, Parser, choice, whole
 from dbsight.config.resolution import ARGUMENT, DEFAULT, Setting
 from dbsight.config.suggest import did_you_mean
-from dbsight.model import SEVERITIES, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from dbsight.model import Severity
 
 logger = logging.getLogger("dbsight")
 
@@ -475,8 +476,7 @@ class Settings:
 
     def fails_on(self, rule: str, severity: Severity) -> bool:
         """Whether a finding of this rule and severity makes the process fail at exit."""
-        rank = SEVERITIES.index(severity)
-        return any(each.rule in {rule, "all"} and rank >= SEVERITIES.index(each.severity) for each in self.fail_on)
+        return any(each.holds(rule, severity) for each in self.fail_on)
 
     def check_rules(self, known: Iterable[str]) -> None:
         """Warn of names in ``rules``, ``fail_on`` and ``ignore`` that are no rule; the list of rules is not known here.

@@ -39,19 +39,7 @@ class AioMySQLInstrumentor(BaseInstrumentor):
 
         def imported(library: Any) -> None:
             driver = _AioMySQL(kwargs.get("tracer_provider"))
-            driver.unbuffered = library.cursors.SSCursor
-            driver.watch()
-            patches.at_undo(driver.forget)
-            cursor = library.cursors.Cursor
-            patches.wrap(cursor, "execute", begin=driver.executing)
-            patches.wrap(cursor, "executemany", begin=driver.executing_many)
-            patches.wrap(cursor, "callproc", begin=driver.calling)
-            patches.wrap(library.cursors.SSCursor, "_read_next", begin=driver.fetching)
-            patches.wrap(library.cursors.SSCursor, "close", before=driver.closing)
-            connection = library.connection.Connection
-            patches.wrap(connection, "commit", begin=driver.ending("commit"))
-            patches.wrap(connection, "rollback", begin=driver.ending("rollback"))
-            patches.wrap(connection, "close", begin=driver.ending("rollback"))
+            driver.install(patches, library.cursors, library.connection.Connection, "_read_next")
 
         patches.when_imported("aiomysql", imported)
 

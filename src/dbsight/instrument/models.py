@@ -63,38 +63,31 @@ def _counter(table: dict[str, _Counter], name: str) -> _Counter:
         return table.setdefault(name, _Counter())
 
 
+def _count(table: dict[str, _Counter], model: type) -> None:
+    if not scope.suppressed():
+        name = model.__name__
+        next((table.get(name) or _counter(table, name)).steps)
+
+
 def loaded(state: Any, _: Any) -> None:
     """An object was made from a row; one that the session already had is not made again."""
-    if scope.suppressed():
-        return
-    name = state.class_.__name__
-    next((_loads.get(name) or _counter(_loads, name)).steps)
+    _count(_loads, state.class_)
 
 
 def inserted(mapper: Any, _: Any, __: Any) -> None:
     """A flush has inserted an object."""
-    if scope.suppressed():
-        return
-    name = mapper.class_.__name__
-    next((_inserts.get(name) or _counter(_inserts, name)).steps)
+    _count(_inserts, mapper.class_)
 
 
 def updated(mapper: Any, _: Any, state: Any) -> None:
     """A flush has come to a changed object; nothing is sent for one whose values are the same again."""
-    if scope.suppressed():
-        return
-    if state.session is not None and not state.session.is_modified(state.obj(), include_collections=False):
-        return
-    name = mapper.class_.__name__
-    next((_updates.get(name) or _counter(_updates, name)).steps)
+    if state.session is None or state.session.is_modified(state.obj(), include_collections=False):
+        _count(_updates, mapper.class_)
 
 
 def deleted(mapper: Any, _: Any, __: Any) -> None:
     """A flush has deleted an object."""
-    if scope.suppressed():
-        return
-    name = mapper.class_.__name__
-    next((_deletes.get(name) or _counter(_deletes, name)).steps)
+    _count(_deletes, mapper.class_)
 
 
 def listen(mapper: Any, patches: Patches) -> None:

@@ -72,6 +72,27 @@ class MySQL(Driver):
         text = f"CALL {procname}({', '.join(['%s'] * len(args))})"
         return self.begin(connection, cursor, text, args, nested=True) if connection is not None else None
 
+    def install(self, patches: Patches, cursors: Any, connection: type, read_next: str) -> None:
+        """Wrap the driver's classes, until the replacements are undone.
+
+        Args:
+            patches: The replacements.
+            cursors: The driver's module with ``Cursor`` and ``SSCursor``.
+            connection: Its class of connections.
+            read_next: Method of ``SSCursor`` through which every fetch goes.
+        """
+        self.unbuffered = cursors.SSCursor
+        self.watch()
+        patches.at_undo(self.forget)
+        patches.wrap(cursors.Cursor, "execute", begin=self.executing)
+        patches.wrap(cursors.Cursor, "executemany", begin=self.executing_many)
+        patches.wrap(cursors.Cursor, "callproc", begin=self.calling)
+        patches.wrap(cursors.SSCursor, read_next, begin=self.fetching)
+        patches.wrap(cursors.SSCursor, "close", before=self.closing)
+        patches.wrap(connection, "commit", begin=self.ending("commit"))
+        patches.wrap(connection, "rollback", begin=self.ending("rollback"))
+        patches.wrap(connection, "close", begin=self.ending("rollback"))
+
 
 class _PyMySQL(MySQL):
     upstream = ("opentelemetry.instrumentation.pymysql", "PyMySQLInstrumentor")
@@ -92,19 +113,7 @@ class PyMySQLInstrumentor(BaseInstrumentor):
 
         def imported(library: ModuleType) -> None:
             driver = _PyMySQL(kwargs.get("tracer_provider"))
-            driver.unbuffered = library.cursors.SSCursor
-            driver.watch()
-            patches.at_undo(driver.forget)
-            cursor = library.cursors.Cursor
-            patches.wrap(cursor, "execute", begin=driver.executing)
-            patches.wrap(cursor, "executemany", begin=driver.executing_many)
-            patches.wrap(cursor, "callproc", begin=driver.calling)
-            patches.wrap(library.cursors.SSCursor, "read_next", begin=driver.fetching)
-            patches.wrap(library.cursors.SSCursor, "close", before=driver.closing)
-            connection = library.connections.Connection
-            patches.wrap(connection, "commit", begin=driver.ending("commit"))
-            patches.wrap(connection, "rollback", begin=driver.ending("rollback"))
-            patches.wrap(connection, "close", begin=driver.ending("rollback"))
+            driver.install(patches, library.cursors, library.connections.Connection, "read_next")
 
         patches.when_imported("pymysql", imported)
 

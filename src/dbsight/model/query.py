@@ -108,6 +108,11 @@ class Statement:
         self.allowed = allowed
         self.prebuilt: dict[Any, Any] = {}
 
+    @property
+    def is_work(self) -> bool:
+        """Whether it counts where queries are limited or measured: no ping, set-up, or statement of a transaction."""
+        return not (self.ping or self.setup or self.kind == "transaction")
+
     def __repr__(self) -> str:
         return f"Statement({self.system!r}, {self.summary!r}, {self.fingerprint})"
 

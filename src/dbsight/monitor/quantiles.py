@@ -99,3 +99,8 @@ def _middle(index: int, maximum: float) -> float:
 def durations(buckets: array[int], maximum: float) -> tuple[tuple[float, int], ...]:
     """The durations that were counted, s, each with its count; within RELATIVE_ERROR of the true ones."""
     return tuple((_middle(index, maximum), count) for index, count in enumerate(buckets) if count)
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """The smallest value that so many percent of an ordered sequence do not exceed, exactly; 0.0 of an empty one."""
+    return ordered[max(0, ceil(percent * len(ordered) / 100) - 1)] if ordered else 0.0

@@ -5,13 +5,14 @@ The cardinality of attributes is limited: after ``CAP`` values, further ones are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import safety, semconv
 from dbsight.report.cache_metrics import CacheMetrics
+from dbsight.report.capped import Capped
 from dbsight.report.event_metrics import EventMetrics
 from dbsight.report.metrics_after_fork import begin_anew
 from dbsight.report.model_metrics import ModelMetrics
@@ -24,28 +25,6 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from dbsight.model import Database, Finding, Operation, QueryClass, WindowSummary
-
-
-CAP: Final = 500
-"""Maximum number of values of an unbounded attribute (summaries, routes); the rest is ``other``."""
-
-
-class Capped:
-    """Keeps the first ``limit`` values; every further one becomes ``other``."""
-
-    def __init__(self, limit: int = CAP) -> None:
-        self._limit = limit
-        self._values: set[str] = set()
-
-    def __call__(self, value: str) -> str:
-        """Return ``value``, or ``other`` if the limit is reached."""
-        if value in self._values:
-            return value
-        if len(self._values) >= self._limit:
-            safety.dropped("metric attribute values")
-            return semconv.OTHER
-        self._values.add(value)
-        return value
 
 
 class OperationSeries(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from dbsight import safety, semconv
+from dbsight import semconv
+from dbsight.report.capped import Capped
 from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
 
 if TYPE_CHECKING:
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Operation, OrmEvent
     from dbsight.report.preaggregation import Series
-
-CAP: Final = 500
-"""Classes that are told apart; the rest is ``other``."""
 
 
 class ModelMetrics:
@@ -42,7 +40,7 @@ class ModelMetrics:
             semconv.DURATION_BUCKETS,
         )
         self.accumulated = (self._objects, self._durations)
-        self._models: set[str] = set()
+        self._capped = Capped()
 
     def objects(self, event: OrmEvent) -> None:
         """Count objects."""
@@ -54,11 +52,3 @@ class ModelMetrics:
         kind = "read" if operation.statement.kind == "select" else "write"
         model = self._capped(operation.model or semconv.OTHER)
         return self._durations.bind({semconv.ORM_MODEL: model, semconv.ORM_OPERATION: kind})
-
-    def _capped(self, model: str) -> str:
-        if model not in self._models:
-            if len(self._models) >= CAP:
-                safety.dropped("metric attribute values")
-                return semconv.OTHER
-            self._models.add(model)
-        return model

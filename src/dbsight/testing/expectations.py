@@ -130,12 +130,7 @@ def conditions(value: str | Iterable[str]) -> tuple[FailOn, ...]:
 
 def failing(findings: Iterable[Finding], on: Sequence[FailOn]) -> list[Finding]:
     """The findings that meet one of the conditions."""
-    rank = SEVERITIES.index
-    return [
-        found
-        for found in findings
-        if any(each.rule in {found.rule, "all"} and rank(found.severity) >= rank(each.severity) for each in on)
-    ]
+    return [found for found in findings if any(each.holds(found.rule, found.severity) for each in on)]
 
 
 def ran(count: int) -> str:

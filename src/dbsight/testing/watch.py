@@ -145,8 +145,7 @@ class Watch(scope.Block):
 
     def add(self, operation: Operation, _: Mapping[str, Any] | None = None) -> None:
         """Take in one query; called in the drain."""
-        statement = operation.statement
-        if statement.ping or statement.setup or statement.kind == "transaction":
+        if not operation.statement.is_work:
             return
         if len(self._operations) < _MOST:
             self._operations.append(operation)
