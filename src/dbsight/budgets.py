@@ -85,7 +85,7 @@ class budget(scope.Block):  # noqa: N801 - reads as a statement: @budget(max_que
 
     def add(self, operation: Operation, _: Mapping[str, Any] | None = None) -> None:
         """Take in one query; called in the drain."""
-        if not operation.statement.is_work or "budget_exceeded" in operation.allowed:
+        if not operation.statement.is_work or operation.allowed & {"budget_exceeded", "all"}:
             return
         self._queries += 1
         self._seconds += operation.duration

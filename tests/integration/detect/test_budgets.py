@@ -58,6 +58,8 @@ def test_what_was_allowed_and_what_is_no_query_costs_nothing(over):
             ask(session, 1)
             with dbsight.allow("budget_exceeded", reason="a test"):
                 ask(session, 3)
+            with dbsight.allow("all", reason="a test"):
+                ask(session, 3)
 
     assert over(work) == []
 
