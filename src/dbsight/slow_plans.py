@@ -135,6 +135,6 @@ class SlowPlans:
             self._worker.stop()
 
     def after_fork(self) -> None:
-        """In a forked child: the thread and what waits for it are the parent's."""
+        """In a forked child: the thread and its pending queries belong to the parent."""
         if self._worker is not None:
             self._worker.after_fork()

@@ -157,7 +157,7 @@ class TotalsReview:
         self.reset()
 
     def reset(self) -> None:
-        """Report everything anew."""
+        """Forget which findings were reported: each is reported again."""
         self._known: dict[str, str] = {}  # rules by ids of findings
 
     def examine(self, snapshot: Snapshot, judge: RuleRunner) -> None:

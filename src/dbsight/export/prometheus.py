@@ -64,7 +64,7 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever scrapes may hang up: no traceback on the application's stderr."""
+        """A client may disconnect: no traceback on the application's stderr."""
 
 
 class _Quiet(WSGIRequestHandler):
@@ -157,7 +157,7 @@ class Endpoint:
         if self._server is not None and self._idle():
             server, self._server = self._server, None
             server.socket.close()  # now: the child waits for the port
-            # Its thread needs half a second to end, and whoever forks has no time.
+            # Its thread needs half a second to end, and a process that forks must not wait for it.
             threading.Thread(target=server.shutdown, name="dbsight-prometheus-end", daemon=True).start()
 
     @guard

@@ -31,7 +31,7 @@ class PoolStats:
 
 
 class ConnectionPoolManager:
-    """The connection pools of this process, whoever made them; every instance shows the same."""
+    """All connection pools of this process; every instance shows the same ones."""
 
     def __repr__(self) -> str:
         return f"<ConnectionPoolManager {self.stats()}>"

@@ -28,7 +28,7 @@ class Callbacks:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what waits, and the thread: in a forked child it does not exist."""
+        """Forget pending calls and the thread, which does not exist in a forked child."""
         self._lock = threading.Lock()
         self._waiting: queue.Queue[Any] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None

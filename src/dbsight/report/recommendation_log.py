@@ -49,5 +49,5 @@ class RecommendationLog:
             self._events.emit(semconv.RECOMMENDATION_EVENT, SeverityNumber.INFO, each.title, attributes)
 
     def reset(self) -> None:
-        """Emit everything anew."""
+        """Forget which recommendations were emitted: each is emitted again."""
         self._told.clear()

@@ -180,7 +180,7 @@ class RotatingFile:
                 os.close(file)
 
     def after_fork(self) -> None:
-        """In a forked child: what waits is the parent's, and so is the open file: it would share the parent's locks."""
+        """In a forked child: pending lines belong to the parent, and the open file would share the parent's locks."""
         self._lock = threading.RLock()
         self._writing = False
         self._waiting.clear()
