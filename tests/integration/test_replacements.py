@@ -35,6 +35,7 @@ MODULES = (
     "dogpile.cache.region",
     "aiocache.base",
     "concurrent.futures.thread",
+    "django.db.backends.base.base",
 )
 """What is loaded before anything is replaced, with all that it imports."""
 
@@ -53,6 +54,7 @@ LIBRARIES = (
     "aiocache",
     "concurrent",
     "threading",
+    "django",
 )
 
 INSTRUMENTORS = (
@@ -88,7 +90,8 @@ def owners():
         if name.partition(".")[0] in LIBRARIES and module is not None:
             yield module
             for value in list(vars(module).values()):
-                if inspect.isclass(value) and value.__module__ == name:
+                # Not isinstance, which asks lazy objects, and Django's have no settings to answer with.
+                if issubclass(type(value), type) and value.__module__ == name:
                     yield value
 
 

@@ -1,6 +1,7 @@
 """The pools that the contract is held against, each on its server."""
 
 import contextlib
+import gc
 import sys
 from pathlib import Path
 
@@ -8,9 +9,18 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from subjects import SUBJECTS, named
+from subjects import SUBJECTS, collect, named
 
 import servers
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_other_tests():
+    """Hide the engines and pools that other tests left alive: existing pools are looked for among all objects."""
+    collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,6 @@ def limits():
 @pytest.fixture
 def watched(make_telemetry, limits):
     """Telemetry with those limits, and ``found(rule)``, which looks at the totals now."""
-    collect()  # engines of earlier tests
     telemetry = make_telemetry(settings=limits)
 
     def found(rule):

@@ -20,12 +20,6 @@ from dbsight.instrument.pools import registry
 from waiting import until
 
 
-@pytest.fixture(autouse=True)
-def before():
-    """Leave no engine of another test that would be found among all objects."""
-    collect()
-
-
 def names():
     """The names of all pools that are alive."""
     collect()

@@ -10,13 +10,6 @@ from dbsight import semconv
 from dbsight.instrument.pools import registry
 
 
-@pytest.fixture
-def telemetry(make_telemetry):
-    """Without what earlier tests have left."""
-    collect()
-    return make_telemetry()
-
-
 def latest(telemetry, metric, attribute=None):
     """The latest value of a metric of the only pool, or its values by an attribute."""
     points = {point.attributes.get(attribute): point for point in telemetry.points(metric)}
