@@ -29,14 +29,39 @@ with dbsight.allow("n_plus_one", reason="three rows at most"):
 `-- dbsight: allow n_plus_one` in the text of a query suppresses the rule for that query. `all` stands for every rule.
 [controls.md](controls.md) describes the ignore list, overrides and baselines.
 
+`dbsight rules` prints this list with the settings in force; `dbsight rules n_plus_one` prints one rule. A finding's
+event has the address of its rule's section as `dbsight.finding.runbook`. [Runbooks](runbooks/README.md) lead from an
+alert to its cause.
+
+The priority is that of a rule's most severe finding: error = high, warning = medium, info = low.
+
 """
+
+RUNS = {
+    "query": "each query",
+    "window": "each window",
+    "process": "totals of the process",
+    "plan": "query plans",
+}
+
+RUNBOOKS = {
+    "query": "slow_queries",
+    "index": "slow_queries",
+    "workload": "slow_queries",
+    "pool": "pool_exhaustion",
+    "cache": "cache_hit_ratio",
+    "memory": "memory",
+    "lock": "locks_and_errors",
+}
+"""The runbook for each category of findings."""
 
 
 def rules() -> str:
     """The whole page."""
-    table = "| rule | reports |\n| --- | --- |\n"
+    table = "| rule | reports | priority | checks |\n| --- | --- | --- | --- |\n"
     for rule in RULES:
-        table += f"| [`{rule.name}`](#{rule.name}) | {_sentence(rule)} |\n"
+        checks = " and ".join(RUNS[each] for each in rule.fires())
+        table += f"| [`{rule.name}`](#{rule.name}) | {_sentence(rule)} | {rule.priority()} | {checks} |\n"
     return INTRODUCTION + table + "".join(map(_section, RULES))
 
 
@@ -55,9 +80,12 @@ def _section(rule: type[Rule]) -> str:
             continue
         text = text.replace("``", "`")
         if heading == "Severity":
-            parts.append(f"{heading}:\n\n" + "".join(f"* {line}\n" for line in _items(text)))
+            lines = (f"* **{severity}**: {condition.replace('``', '`')}\n" for severity, condition in rule.severities())
+            parts.append(f"{heading}:\n\n" + "".join(lines))
         else:
             parts.append(f"{heading}: {' '.join(text.split())}\n")
+    book = RUNBOOKS[rule.category]
+    parts.append(f"Runbook: [{book.replace('_', ' ')}](runbooks/{book}.md)\n")
     if rule.settings:
         parts.append("Settings:\n\n" + "".join(map(_setting, rule.settings)))
     return "\n".join(parts)
@@ -65,18 +93,6 @@ def _section(rule: type[Rule]) -> str:
 
 def _fenced(language: str, text: str) -> str:
     return f"```{language}\n{text}\n```\n"
-
-
-def _items(text: str) -> list[str]:
-    """The severities, each with what follows it on further lines."""
-    items: list[str] = []
-    for line in text.splitlines():
-        severity, colon, condition = line.partition(": ")
-        if colon and severity in ("error", "warning", "info"):
-            items.append(f"**{severity}**: {condition}")
-        else:
-            items[-1] += f" {line}"
-    return items
 
 
 def _setting(name: str) -> str:

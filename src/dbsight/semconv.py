@@ -119,7 +119,9 @@ FINDING_EVENT: Final = "dbsight.finding"
 FINDING_ID: Final = "dbsight.finding.id"
 FINDING_RULE: Final = "dbsight.finding.rule"
 FINDING_SEVERITY: Final = "dbsight.finding.severity"
+FINDING_PRIORITY: Final = "dbsight.finding.priority"  # low | medium | high
 FINDING_CATEGORY: Final = "dbsight.finding.category"
+FINDING_RUNBOOK: Final = "dbsight.finding.runbook"  # address of the rule's page
 FINDING_TITLE: Final = "dbsight.finding.title"
 FINDING_DESCRIPTION: Final = "dbsight.finding.description"
 FINDING_SUGGESTION: Final = "dbsight.finding.suggestion"
@@ -292,6 +294,9 @@ SIZE_BUCKETS: Final = (64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 
 
 ROWS_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 """Boundaries recommended by the semantic conventions for ``db.client.response.returned_rows``."""
+
+RULES_PAGE: Final = "https://github.com/dbsight/dbsight/blob/main/docs/rules.md"
+"""The page about rules; the name of a rule is its anchor."""
 
 OTHER: Final = "other"
 """Replaces further attribute values once the metric has reached its limit."""

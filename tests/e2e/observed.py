@@ -96,8 +96,8 @@ def arrived(run: runner.CompletedRun, receiver: Receiver) -> Observed:
 
 
 def finding_of(record: Event | LogRecord) -> dict[str, Any]:
-    """The attributes of a finding's event but for those that the clock makes, its severity among them."""
-    unsteady = (*MADE_BY_THE_CLOCK, "dbsight.finding.severity")
+    """The attributes of a finding's event but for those that the clock makes, its severity and priority among them."""
+    unsteady = (*MADE_BY_THE_CLOCK, "dbsight.finding.severity", "dbsight.finding.priority")
     return {name: value for name, value in record.attributes.items() if name not in unsteady}
 
 

@@ -216,6 +216,7 @@ class Books:
         assert told == {
             "dbsight.finding.rule": "n_plus_one",
             "dbsight.finding.category": "query",
+            "dbsight.finding.runbook": "https://github.com/dbsight/dbsight/blob/main/docs/rules.md#n_plus_one",
             "dbsight.finding.title": "Book.author is loaded one row at a time",
             "dbsight.finding.suggestion": "select(Book).options(joinedload(Book.author))",
             "dbsight.finding.effort": "low",

@@ -20,6 +20,7 @@ from dbsight.cli.health import health
 from dbsight.cli.load import load
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.redis_presets import redis_presets
+from dbsight.cli.rules import rules
 from dbsight.cli.run import instrumented, run
 from dbsight.cli.runs import read_run
 from dbsight.cli.sql import sql
@@ -97,6 +98,7 @@ bench.add_command(redis_presets, "redis")
 main.add_command(compare)
 main.add_command(explain)
 main.add_command(load)
+main.add_command(rules)
 main.add_command(run)
 main.add_command(health)
 main.add_command(sql)

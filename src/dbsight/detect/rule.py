@@ -7,18 +7,20 @@ generated from it.
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from abc import ABC
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbsight.detect.identity import identity
-from dbsight.model import Finding
+from dbsight.model import PRIORITY_OF, SEVERITIES, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.config import Settings
     from dbsight.detect.window import Window
-    from dbsight.model import Category, ExplainedQuery, Operation, Snapshot
+    from dbsight.model import Category, ExplainedQuery, Operation, Priority, Severity, Snapshot
     from dbsight.recording import OpenWindow
 
 
@@ -37,6 +39,45 @@ class Rule(ABC):
 
     def __init__(self, settings: Settings) -> None:
         self.configuration = settings
+
+    @classmethod
+    def severities(cls) -> list[tuple[Severity, str]]:
+        """The severities of its findings, and when each applies, as its docstring lists them under ``Severity:``."""
+        found: list[tuple[Severity, str]] = []
+        for line in cls._section("Severity"):
+            name, colon, condition = line.partition(": ")
+            severity = next((each for each in SEVERITIES if each == name), None)
+            if colon and severity is not None:
+                found.append((severity, condition))
+            elif found:
+                found[-1] = (found[-1][0], f"{found[-1][1]} {line}")
+        return found
+
+    @classmethod
+    def priority(cls) -> Priority:
+        """How urgent its most severe finding is: ``low``, ``medium`` or ``high``."""
+        severities = [severity for severity, _ in cls.severities()]
+        return PRIORITY_OF[max(severities, key=SEVERITIES.index)] if severities else "medium"  # python -OO
+
+    @classmethod
+    def fires(cls) -> tuple[str, ...]:
+        """Where it is run: ``query``, ``window`` (a request, a task, a part of a script), ``process``, ``plan``."""
+        if issubclass(cls, SnapshotRule):
+            return ("process",)
+        if issubclass(cls, PlanRule):
+            return ("plan",)
+        methods = {"visit": "query", "complete": "window", "conclude": "window"}
+        own = [method for method in methods if getattr(cls, method) is not getattr(WindowRule, method)]
+        return tuple(dict.fromkeys(methods[method] for method in own))
+
+    @classmethod
+    def _section(cls, heading: str) -> list[str]:
+        """The lines below a heading of its docstring."""
+        for paragraph in (inspect.getdoc(cls) or "").split("\n\n"):
+            first, _, body = paragraph.partition("\n")
+            if first == f"{heading}:":
+                return textwrap.dedent(body).splitlines()
+        return []
 
     def finding(self, key: tuple[object, ...], **fields: Any) -> Finding:
         """A finding of this rule.

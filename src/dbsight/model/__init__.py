@@ -22,6 +22,7 @@ from dbsight.model.events import (
     TransactionEvent,
 )
 from dbsight.model.finding import (
+    PRIORITY_OF,
     SEVERITIES,
     Category,
     Effort,
@@ -74,6 +75,7 @@ from dbsight.model.totals import (
 
 __all__ = [
     "PRIORITIES",
+    "PRIORITY_OF",
     "SEVERITIES",
     "Alert",
     "AlertSeverity",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from dbsight import semconv
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dbsight.model.monitoring import Priority
     from dbsight.model.plan import PlanSummary
     from dbsight.model.query import CallSite, Database, Statement
 
@@ -18,6 +21,9 @@ QueryClass = Literal["slow", "very_slow"]
 
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "error")
 """From the least to the most severe."""
+
+PRIORITY_OF: dict[Severity, Priority] = {"info": "low", "warning": "medium", "error": "high"}
+"""How urgent a finding is by itself. A recommendation is raised to ``high`` where it would save much of the total."""
 
 
 @dataclass(slots=True)
@@ -69,6 +75,16 @@ class Finding:
     route: str = ""
     plan: PlanSummary | None = None
     details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def priority(self) -> Priority:
+        """How urgent it is: ``low``, ``medium`` or ``high``."""
+        return PRIORITY_OF[self.severity]
+
+    @property
+    def runbook(self) -> str:
+        """Address of the page that describes its rule and leads to a runbook."""
+        return f"{semconv.RULES_PAGE}#{self.rule}"
 
 
 class Verdict:

@@ -68,12 +68,8 @@ def _of_findings(snapshot: Snapshot) -> Iterator[Recommendation]:
 
 
 def _priority(merged: MergedFinding, snapshot: Snapshot) -> Priority:
-    severity = merged.finding.severity
-    if severity == "error":
-        return "high"
-    if severity == "info":
-        return "low"
-    return "high" if merged.impact >= _HIGH * snapshot.db_time > 0 else "medium"
+    priority = merged.finding.priority
+    return "high" if priority == "medium" and merged.impact >= _HIGH * snapshot.db_time > 0 else priority
 
 
 def _of_workload(snapshot: Snapshot) -> Iterator[Recommendation]:
