@@ -325,6 +325,7 @@ class Analyzer(Consumer):
             window.calls,
             window.db_time,
             request=window.request,
+            concurrency=window.concurrency,
             findings=(*groups, *map(self.plans.with_plan, window.singles.values())),
         )
         self.stats.close(summary)

@@ -52,6 +52,7 @@ DATADOG_TRACE_INJECTED: Final = "_dd.dbm_trace_injected"  # Datadog's: the state
 QUERY_LOCK_TIME: Final = "dbsight.query.lock_time"  # s
 QUERY_FETCH_TIME: Final = "dbsight.query.fetch_time"  # s
 QUERY_TYPE: Final = "dbsight.query.type"  # select | insert | update | delete | ddl | transaction | ping | other
+QUERY_SLOWLOG_LEVEL: Final = "dbsight.query.slowlog_level"  # trace | debug | info | warn: step of a ladder of limits
 QUERY_RETRIES: Final = "dbsight.query.retries"  # attempts that failed before
 QUERY_ROWS_AFFECTED: Final = "dbsight.query.rows_affected"
 BLOCKER_SESSION: Final = "dbsight.blocker.session"  # its process or connection id on the server
@@ -79,6 +80,7 @@ ORM_OPERATION: Final = "dbsight.orm.operation"  # load | insert | update | delet
 METRIC_ORM_OPERATIONS: Final = "dbsight.orm.operations"  # counter, {object}
 METRIC_ORM_DURATION: Final = "dbsight.orm.duration"  # histogram, s
 ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"
+ORM_COMPILED_CACHE: Final = "dbsight.orm.compiled_cache"  # miss: SQLAlchemy compiled the statement; else absent
 ORM_LOAD: Final = "dbsight.orm.load"  # lazy | eager | deferred | expired | inherited | generated
 FINDING_IDS: Final = "dbsight.finding.ids"  # string[]
 PLAN_EVENT: Final = "dbsight.plan"  # a log event; its body is the plan as a tree
@@ -96,6 +98,7 @@ ROUTE: Final = "dbsight.route"  # name of the request or task: GET /orders
 DB_CALLS: Final = "dbsight.db.calls"
 DB_TIME: Final = "dbsight.db.time"  # s
 DB_TIME_RATIO: Final = "dbsight.db.time_ratio"
+DB_CONCURRENCY: Final = "dbsight.db.concurrency"  # most queries that ran at once, where that is more than one
 FINDINGS_COUNT: Final = "dbsight.findings.count"
 FINDINGS_RULES: Final = "dbsight.findings.rules"  # string[]
 FINDINGS_MAX_SEVERITY: Final = "dbsight.findings.max_severity"
@@ -110,6 +113,13 @@ BENCH_SPAN: Final = "dbsight.bench"
 BENCH_NAME: Final = "dbsight.bench.name"  # of the function or scenario
 METRIC_BENCH: Final = "dbsight.bench.duration"  # histogram, s
 METRIC_MEASURED: Final = "dbsight.operation.duration"  # histogram, s
+
+TRANSACTION_SPAN: Final = "transaction"
+"""Name of the INTERNAL span of a transaction, where ``transaction_spans`` is set."""
+
+TRANSACTION_QUERIES: Final = "dbsight.transaction.queries"
+TRANSACTION_WRITES: Final = "dbsight.transaction.writes"
+TRANSACTION_IDLE: Final = "dbsight.transaction.idle"  # s without a running statement
 
 WINDOW_SPAN: Final = "dbsight.window"
 """Name of the INTERNAL span that is the root of queries outside any span."""
@@ -161,6 +171,7 @@ RECOMMENDATION_EFFORT: Final = "dbsight.recommendation.effort"  # low | medium |
 METRIC_ALERTS: Final = "dbsight.alerts"  # counter, {alert}
 METRIC_QUERIES: Final = "dbsight.queries"  # counter, {query}
 METRIC_REQUEST_QUERIES: Final = "dbsight.request.queries"  # histogram, {query}
+METRIC_CONCURRENCY: Final = "dbsight.db.concurrency"  # histogram, {query}
 METRIC_CONNECTION_COUNT: Final = "db.client.connection.count"  # observable up-down counter, {connection}
 METRIC_CONNECTION_MAX: Final = "db.client.connection.max"  # observable up-down counter, {connection}
 METRIC_CONNECTION_IDLE_MAX: Final = "db.client.connection.idle.max"  # observable up-down counter, {connection}
@@ -229,6 +240,7 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_HEALTH: (COMPONENT,),
     METRIC_ALERTS: (ALERT_METRIC, ALERT_SEVERITY),
     METRIC_REQUEST_QUERIES: (HTTP_ROUTE,),
+    METRIC_CONCURRENCY: (HTTP_ROUTE,),
     METRIC_CONNECTION_COUNT: (POOL_NAME, CONNECTION_STATE, POOL_ROLE),
     METRIC_CONNECTION_MAX: (POOL_NAME, POOL_ROLE),
     METRIC_CONNECTION_IDLE_MAX: (POOL_NAME, POOL_ROLE),
@@ -241,7 +253,7 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_POOL_USAGE: (POOL_NAME, POOL_ROLE),
     METRIC_POOL_OVERFLOW: (POOL_NAME, POOL_ROLE),
     METRIC_POOL_CREATED: (POOL_NAME, POOL_ROLE),
-    METRIC_POOL_CLOSED: (POOL_NAME, POOL_ROLE),
+    METRIC_POOL_CLOSED: (POOL_NAME, POOL_REASON, POOL_ROLE),
     METRIC_POOL_IDLE_TIME: (POOL_NAME, POOL_ROLE),
     METRIC_POOL_CLIENTS: (POOL_NAME, POOL_ROLE),
     METRIC_POOL_CLEANUP_FAILURES: (POOL_NAME, POOL_ROLE),
@@ -291,6 +303,9 @@ HOLD_BUCKETS: Final = (0.001, 0.01, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0,
 
 SIZE_BUCKETS: Final = (64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 16_777_216)
 """Bytes; boundaries for the size of cached values."""
+
+CONCURRENCY_BUCKETS: Final = (1, 2, 3, 5, 10, 20, 50, 100)
+"""Boundaries for the number of queries that run at once."""
 
 ROWS_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 """Boundaries recommended by the semantic conventions for ``db.client.response.returned_rows``."""

@@ -48,6 +48,10 @@ _COMMENT_FORMAT: Parser[CommentFormat] = choice(("sqlcommenter", "datadog"))
 _COMMENT_TRACE: Parser[CommentTrace] = choice(("auto", "always", "off"))
 
 
+SLOWLOG_LEVELS: tuple[str, ...] = ("trace", "debug", "info", "warn")
+"""The steps of a ladder of four limits, as in Elasticsearch's slow log."""
+
+
 @overload
 def setting(default: T, sentence: str, parser: Parser[T], **more: Any) -> T: ...
 @overload
@@ -280,6 +284,12 @@ class Settings:
     suppress_driver_spans: bool = setting(
         True, "Suppress spans of the driver's instrumentation for queries that already have a span.", parsers.boolean
     )
+    transaction_spans: bool = setting(
+        False,
+        "Create an INTERNAL span `transaction` from the begin of each transaction to its end; the spans of its queries"
+        " stay beside it.",
+        parsers.boolean,
+    )
     process_metrics: bool = setting(
         True, "Export metrics about the memory and the garbage collector of the process.", parsers.boolean
     )
@@ -449,6 +459,23 @@ class Settings:
         if ladder is None:
             return self.slow_query_threshold, self.very_slow_query_threshold
         return ladder[-2], ladder[-1]
+
+    def slowlog_level(self, system: str, duration: float) -> str | None:
+        """The step of a ladder of four limits that an operation reached.
+
+        Args:
+            system: ``db.system.name``.
+            duration: s.
+
+        Returns:
+            ``trace``, ``debug``, ``info`` or ``warn``, as Elasticsearch names them; None below all of them, and for a
+            system without a ladder.
+        """
+        ladder = self.slow_query_thresholds.get(system, ())
+        if len(ladder) < len(SLOWLOG_LEVELS):
+            return None
+        reached = sum(duration >= limit for limit in ladder)
+        return SLOWLOG_LEVELS[reached - 1] if reached else None
 
     def redis_pool_size(self, role: str) -> int:
         """Connections that a Redis pool of a role may hold.

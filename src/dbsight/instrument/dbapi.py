@@ -576,6 +576,7 @@ class Driver:
         drivers.append(self)
         recording.on_root_ending(self.root_ending)
         transactions.sources.append(self.links)
+        transactions.emit_with(self.factory)
         django.follow(self)
 
     def forget(self) -> None:
@@ -584,6 +585,7 @@ class Driver:
         if self in drivers:
             drivers.remove(self)
             transactions.sources.remove(self.links)
+            transactions.emit_with(None)
             django.unfollow(self)
         self.root_ending(None)
         self.links.clear()

@@ -224,6 +224,8 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
     def _instrument(self, **kwargs: Any) -> None:
         watcher = self._watcher = Watcher(kwargs.get("tracer_provider"))
         patches = self._patches = Patches()
+        transactions.emit_with(watcher.factory)
+        patches.at_undo(lambda: transactions.emit_with(None))
         carry_windows(patches)
         dbapi.above.add("sqlalchemy")
         recording.on_root_ending(watcher.root_ending)

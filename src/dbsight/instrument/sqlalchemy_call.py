@@ -281,6 +281,8 @@ class StatementCall(PendingQuery):
 
     def operation(self) -> Operation:
         """As a record of ``dbsight.model``."""
+        if getattr(self.cache_hit, "name", "") == "CACHE_MISS":
+            self.extra = {**(self.extra or {}), semconv.ORM_COMPILED_CACHE: "miss"}
         operation = super().operation()
         operation.fetch_time = self.duration - self.executed
         operation.affected = self.affected

@@ -12,11 +12,15 @@ from threading import get_ident
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import config, recording, scope
+from opentelemetry.trace import NonRecordingSpan, set_span_in_context
+
+from dbsight import config, recording, scope, semconv
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import held_by_connection, open_connections
 from dbsight.instrument.pools.pool import current_parent
 from dbsight.model import OpenTransaction, TransactionEvent
+from dbsight.safety import guard
+from dbsight.span import SpanFactory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,22 +118,58 @@ def end(held: Checkout | Link, result: Any) -> None:
     transaction: Transaction = held.transaction
     held.transaction = None
     seconds = perf_counter() - transaction.began
-    recording.record(
-        TransactionEvent(
-            transaction.database,
-            result,
-            time_ns(),
-            seconds,
-            idle=max(0.0, seconds - (held.busy - transaction.busy)),
-            queries=held.queries - transaction.queries,
-            writes=held.writes - transaction.writes,
-            failed=held.failures > transaction.failures,
-            thread=get_ident(),
-            allowed=transaction.allowed,
-            call_site=transaction.site,
-            parent=current_parent() if seconds >= _TOLD else None,
-        )
+    shown = config.current().transaction_spans
+    event = TransactionEvent(
+        transaction.database,
+        result,
+        time_ns(),
+        seconds,
+        idle=max(0.0, seconds - (held.busy - transaction.busy)),
+        queries=held.queries - transaction.queries,
+        writes=held.writes - transaction.writes,
+        failed=held.failures > transaction.failures,
+        thread=get_ident(),
+        allowed=transaction.allowed,
+        call_site=transaction.site,
+        parent=current_parent() if shown or seconds >= _TOLD else None,
     )
+    if shown:
+        _emit(event)
+    recording.record(event)
+
+
+_spans = SpanFactory()
+
+
+def emit_with(factory: SpanFactory | None) -> None:
+    """Emit the spans of transactions with an instrumentor's factory from now on; None follows the global provider."""
+    global _spans  # noqa: PLW0603 - one per process, as the instrumentors
+    _spans = factory or SpanFactory()
+
+
+@guard
+def _emit(event: TransactionEvent) -> None:
+    """Make the span of a transaction; outside a trace there is none."""
+    if event.parent is None:
+        return
+    database, site = event.database, event.call_site
+    attributes: dict[str, Any] = {
+        semconv.DB_SYSTEM_NAME: database.system,
+        semconv.TRANSACTION_RESULT: event.result,
+        semconv.TRANSACTION_QUERIES: event.queries,
+        semconv.TRANSACTION_WRITES: event.writes,
+        semconv.TRANSACTION_IDLE: event.idle,
+    }
+    if database.namespace is not None:
+        attributes[semconv.DB_NAMESPACE] = database.namespace
+    if site is not None:
+        attributes[semconv.CODE_FILE_PATH] = site.file
+        attributes[semconv.CODE_LINE_NUMBER] = site.line
+        attributes[semconv.CODE_FUNCTION_NAME] = site.function
+    began = event.at_ns - int(event.seconds * 1e9)
+    context = set_span_in_context(NonRecordingSpan(event.parent))
+    span = _spans.tracer().start_span(semconv.TRANSACTION_SPAN, context, attributes=attributes, start_time=began)
+    span.end(event.at_ns)
 
 
 def session_began(session: Any, transaction: Any, connection: Any) -> None:

@@ -129,6 +129,7 @@ class WindowSummary:
         db_time: s; the sum of their durations.
         findings: All of them: groups' and single queries'.
         request: Whether its root is a SERVER or CONSUMER span.
+        concurrency: The most operations that ran at once.
     """
 
     name: str
@@ -142,6 +143,7 @@ class WindowSummary:
     db_time: float
     findings: Sequence[Finding] = ()
     request: bool = False
+    concurrency: int = 0
 
 
 @dataclass(slots=True)

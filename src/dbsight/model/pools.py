@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dbsight.model.events import PoolUse
     from dbsight.model.query import CallSite
@@ -54,7 +54,7 @@ class PoolState:
         same: The most pools with one and the same configuration, now.
         clients: Engines or clients that share them.
         created: Connections made by this process, or inherited when it was forked.
-        closed: Of these, those that are gone.
+        closed_by: Of these, those that are gone, by reason: ``recycle``, ``invalid``, ``idle``, ``dispose`` …
         idle_time: s since a connection was taken or given back; 0 while one is out.
         asynchronous: Tasks use it.
         blocks_loop: An asynchronous engine has a pool for threads, which stops the event loop when it waits.
@@ -83,7 +83,7 @@ class PoolState:
     same: int = 1
     clients: int = 1
     created: int = 0
-    closed: int = 0
+    closed_by: Mapping[str, int] = field(default_factory=dict)
     idle_time: float = 0.0
     wrong_loop: int = 0
     role: str = ""
@@ -94,6 +94,11 @@ class PoolState:
     holders: Sequence[Holder] = ()
     most: int = 0
     open: Sequence[PoolUse] = ()
+
+    @property
+    def closed(self) -> int:
+        """Connections that are gone, for whatever reason."""
+        return sum(self.closed_by.values())
 
     @property
     def usage(self) -> float | None:

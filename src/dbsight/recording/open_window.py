@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from operator import le
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbsight.recording.queue import Queue
@@ -44,6 +45,7 @@ class OpenWindow(Queue):
         request: The root is a SERVER or CONSUMER span.
         sampled: The root is exported.
         exported: The root is handed to the processors that were there before ours.
+        concurrency: The most operations that ran at once, in the parts that were taken out.
         rootless: No processor will see the root end.
         calls: All operations, remembered or not.
         db_time: s; the sum of all their durations.
@@ -64,6 +66,7 @@ class OpenWindow(Queue):
         "allowed_time",
         "calls",
         "closed",
+        "concurrency",
         "db_time",
         "duration",
         "emptied_ns",
@@ -110,6 +113,7 @@ class OpenWindow(Queue):
         self.operations: list[Operation] = []
         self.events: list[Event] = []
         self.calls = 0
+        self.concurrency = 0
         self.db_time = 0.0
         self.last_ns = start_ns
         self.emptied_ns = start_ns
@@ -168,6 +172,8 @@ class OpenWindow(Queue):
             events, self.events = self.events, []
             began, self.emptied_ns = self.emptied_ns, now_ns
         operations.sort(key=_end_of)
+        if operations:
+            self.concurrency = max(self.concurrency, peak(operations))
         return Part(operations, events, began, max(0.0, (now_ns - began) / 1e9))
 
     def abandon(self) -> None:
@@ -181,3 +187,23 @@ class OpenWindow(Queue):
 
 def _end_of(operation: Operation) -> int:
     return operation.end_ns
+
+
+def peak(operations: Sequence[Operation]) -> int:
+    """The most operations that ran at once.
+
+    Args:
+        operations: In the order of their ends. One ran from its start to its end, the application's own time between
+            fetches included.
+    """
+    ends = [operation.end_ns for operation in operations]
+    starts = [operation.start_ns for operation in operations]
+    if all(map(le, ends, starts[1:])):  # one after the other, as nearly always
+        return min(1, len(operations))
+    starts.sort()
+    most = over = 0
+    for started, start in enumerate(starts, 1):
+        while ends[over] <= start:
+            over += 1
+        most = max(most, started - over)
+    return most

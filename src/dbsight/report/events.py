@@ -30,6 +30,8 @@ def root_attributes(summary: WindowSummary) -> dict[str, Any]:
     }
     if summary.duration > 0:
         attributes[semconv.DB_TIME_RATIO] = round(summary.db_time / summary.duration, 4)
+    if summary.concurrency > 1:
+        attributes[semconv.DB_CONCURRENCY] = summary.concurrency
     if summary.findings:
         attributes[semconv.FINDINGS_COUNT] = len(summary.findings)
         attributes[semconv.FINDINGS_RULES] = tuple(sorted({found.rule for found in summary.findings}))

@@ -118,6 +118,15 @@ class Metrics:
             ),
             semconv.ROWS_BUCKETS,
         )
+        self._concurrency = AccumulatedHistogram(
+            meter.create_histogram(
+                semconv.METRIC_CONCURRENCY,
+                unit="{query}",
+                description="The most queries that ran at once, per request.",
+                explicit_bucket_boundaries_advisory=semconv.CONCURRENCY_BUCKETS,
+            ),
+            semconv.CONCURRENCY_BUCKETS,
+        )
         self.events = EventMetrics(meter)
         self.caches = CacheMetrics(meter)
         self.models = ModelMetrics(meter)
@@ -135,6 +144,7 @@ class Metrics:
             self._rows,
             self._queries,
             self._request_queries,
+            self._concurrency,
             self._blocked,
             *self.events.accumulated,
             *self.caches.accumulated,
@@ -147,7 +157,7 @@ class Metrics:
         self._addresses = Capped()
         self._errors = Capped()
         self._codes = Capped()
-        self._requests: dict[str, Series] = {}
+        self._requests: dict[str, tuple[Series, Series]] = {}
 
     def series_of(self, operation: Operation, query_class: QueryClass | None = None) -> OperationSeries:
         """Return the series of operations with this statement, database, error and duration class."""
@@ -185,9 +195,13 @@ class Metrics:
             route = self._routes(summary.route)
             requests = self._requests.get(route)
             if requests is None:
-                requests = self._request_queries.bind({semconv.HTTP_ROUTE: route})
+                attributes = {semconv.HTTP_ROUTE: route}
+                requests = self._request_queries.bind(attributes), self._concurrency.bind(attributes)
                 self._requests[route] = requests
-            requests.record(summary.calls, None, 0)
+            queries, concurrency = requests
+            queries.record(summary.calls, None, 0)
+            if summary.concurrency:
+                concurrency.record(summary.concurrency, None, 0)
         for found in summary.findings:
             self._findings.add(
                 found.count if found.rule == "slow_query" else 1,

@@ -127,6 +127,9 @@ def enriched(
         added[semconv.DB_QUERY_SUMMARY] = operation.statement.summary
     if operation.call_site is not None and semconv.CODE_FILE_PATH not in present:
         added.update(code_attributes(operation.call_site))
+    level = settings.slowlog_level(operation.database.system, operation.duration)
+    if level is not None:
+        added[semconv.QUERY_SLOWLOG_LEVEL] = level
     removed: tuple[str, ...] = ()
     text = operation.statement.text
     shown = text if settings.query_text == "sanitized" else text.partition(" ")[0]

@@ -28,10 +28,10 @@ def test_use_and_overflow_are_those_of_the_pool(telemetry, postgresql):
     usage, overflow, idle = (latest(telemetry, metric) for metric in metrics)
     assert (usage, overflow) == (0.0, 0)
     assert idle > 0
-    counted = {name: latest(telemetry, name) for name in (semconv.METRIC_POOL_CREATED, semconv.METRIC_POOL_CLOSED)}
-    assert counted == {semconv.METRIC_POOL_CREATED: 3, semconv.METRIC_POOL_CLOSED: 1}
+    assert latest(telemetry, semconv.METRIC_POOL_CREATED) == 3
+    assert latest(telemetry, semconv.METRIC_POOL_CLOSED, semconv.POOL_REASON) == {"overflow": 1}
     engine.dispose()
-    assert latest(telemetry, semconv.METRIC_POOL_CLOSED) == 3
+    assert latest(telemetry, semconv.METRIC_POOL_CLOSED, semconv.POOL_REASON) == {"overflow": 1, "dispose": 2}
     ages = {
         point.attributes[semconv.POOL_REASON]: point.count for point in telemetry.points(semconv.METRIC_CONNECTION_AGE)
     }

@@ -17,13 +17,13 @@ from dbsight.instrument.pools import registry
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider
 
     from dbsight.model import PoolState
 
-    Read = Callable[[PoolState], int | float | None]
+    Read = Callable[[PoolState], int | float | Mapping[str, int] | None]
 
 
 class State(NamedTuple):
@@ -33,7 +33,7 @@ class State(NamedTuple):
         name: Of the metric.
         unit: Of it.
         description: One sentence; of the semantic conventions where the metric is theirs.
-        read: Gives its value, None for no measurement.
+        read: Gives its value, None for no measurement, or a value per ``dbsight.pool.reason``.
         state: ``db.client.connection.state``, empty where there is none.
         instrument: Name of the meter's method that creates it.
     """
@@ -98,8 +98,8 @@ STATES: Final = (
     State(
         semconv.METRIC_POOL_CLOSED,
         "{connection}",
-        "Connections closed, or garbage collected with their pool.",
-        lambda state: state.closed,
+        "Connections closed, or garbage collected with their pool, by reason.",
+        lambda state: state.closed_by,
         instrument="create_observable_counter",
     ),
     State(
@@ -150,13 +150,18 @@ class _Observer:
                     continue
                 for state in states:
                     value = state.read(pool)
-                    if value is not None:
-                        attributes: dict[str, Any] = {semconv.POOL_NAME: pool.name}
-                        if state.state:
-                            attributes[semconv.CONNECTION_STATE] = state.state
-                        if pool.role:
-                            attributes[semconv.POOL_ROLE] = pool.role
+                    attributes: dict[str, Any] = {semconv.POOL_NAME: pool.name}
+                    if state.state:
+                        attributes[semconv.CONNECTION_STATE] = state.state
+                    if pool.role:
+                        attributes[semconv.POOL_ROLE] = pool.role
+                    if isinstance(value, (int, float)):
                         measurements.append(Measurement(value, attributes))
+                    elif value is not None:
+                        measurements += [
+                            Measurement(number, {**attributes, semconv.POOL_REASON: reason})
+                            for reason, number in value.items()
+                        ]
             return measurements
 
         return measure

@@ -370,14 +370,14 @@ class Pool:
             self._tell_here("failure", seconds, None, error_type=error_type(error))
         elif not cancelled:
             registry.opened(self.counts)
-            if self.asynchronous and self.counts.opened - self.counts.gone == 1:
+            if self.asynchronous and self.counts.left() == 1:
                 loop = asyncio._get_running_loop()
                 self._loop = ref(loop) if loop is not None else None
             self._tell_here("create", seconds, None)
 
     def closed(self, reason: str, age: float = 0.0) -> None:
         """A connection is gone; ``age`` in s."""
-        registry.gone(self.counts)
+        registry.gone(self.counts, reason=reason)
         self._tell_here("close", age, None, reason=reason)
 
     def _tell_here(self, kind: Any, seconds: float, site: CallSite | None, **more: Any) -> None:

@@ -34,7 +34,7 @@ class Counts:
     Attributes:
         name: Of the pool.
         opened: Made by this process, or inherited when it was forked.
-        gone: Of these, those that are closed.
+        gone: Of these, those that are closed, by reason: ``recycle``, ``invalid``, ``collected`` …
     """
 
     __slots__ = ("gone", "name", "opened")
@@ -42,8 +42,12 @@ class Counts:
     def __init__(self, name: str, opened: int) -> None:
         self.name = name
         self.opened = 0
-        self.gone = 0
+        self.gone: Counter[str] = Counter()
         _opened(self, opened)
+
+    def left(self) -> int:
+        """Connections that are open."""
+        return self.opened - self.gone.total()
 
 
 class Totals:
@@ -53,7 +57,7 @@ class Totals:
 
     def __init__(self) -> None:
         self.opened = 0
-        self.gone = 0
+        self.gone: Counter[str] = Counter()
         self.made = 0
         self.library = self.kind = self.system = ""
         self.site: CallSite | None = None
@@ -104,7 +108,8 @@ def rename(pool: Pool, name: str) -> None:
         for each, sign in ((left, -1), (totals, 1)):
             each.made += sign
             each.opened += sign * counts.opened
-            each.gone += sign * counts.gone
+            for reason, number in counts.gone.items():
+                each.gone[reason] += sign * number
         totals.library, totals.kind, totals.system, totals.site = pool.library, pool.kind, pool.system, pool.site
         pool.name = counts.name = name
         if left.made <= 0:
@@ -115,7 +120,7 @@ def recount(pool: Pool, number: int) -> None:
     """A pool has so many open connections: it was in use while its library's functions were wrapped."""
     with _lock:
         counts = pool.counts
-        more = number - (counts.opened - counts.gone)
+        more = number - counts.left()
         if more < 0:
             gone(counts, -more)
         else:
@@ -143,20 +148,22 @@ def _opened(counts: Counts, number: int = 1) -> None:
 opened = _opened
 
 
-def gone(counts: Counts, number: int = 1) -> None:
+def gone(counts: Counts, number: int = 1, reason: str = "unknown") -> None:
     """Connections of a pool are closed; more than were opened cannot be."""
     with _lock:
-        number = min(number, counts.opened - counts.gone)
-        counts.gone += number
+        number = min(number, counts.left())
+        if number <= 0:
+            return
+        counts.gone[reason] += number
         totals = _totals.get(counts.name)
         if totals is not None:  # forgotten when its library is no longer watched
-            totals.gone += number
+            totals.gone[reason] += number
 
 
 @guard  # at the end of the interpreter there may be nothing left to count with
 def collected(counts: Counts) -> None:
     """A pool was collected, and with it the connections that it still had."""
-    gone(counts, counts.opened - counts.gone)
+    gone(counts, counts.left(), "collected")
 
 
 def engines() -> WeakSet[Any]:
@@ -228,7 +235,7 @@ def snapshots(library: str = "", *, gone: bool = False) -> list[PoolState]:
             left = [(name, totals) for name, totals in _totals.items() if name not in names and totals.made]
         for name, totals in left:
             state = PoolState(name, totals.library, totals.kind, totals.system, pools=0, same=0, clients=0)
-            state.made, state.created, state.closed = totals.made, totals.opened, totals.gone
+            state.made, state.created, state.closed_by = totals.made, totals.opened, _by_reason(totals)
             state.call_site = totals.site
             states.append(state)
     return states
@@ -281,7 +288,7 @@ def _state(name: str, group: list[Pool], totals: Totals, now: float) -> PoolStat
         same=len(alike),
         clients=sum(pool.clients() for pool in live),
         created=totals.opened,
-        closed=totals.gone,
+        closed_by=_by_reason(totals),
         idle_time=0.0 if used else min(now - pool.touched for pool in group),
         wrong_loop=sum(pool.wrong_loop for pool in group),
         # Marks that a pool of redis_pools carries itself.
@@ -294,6 +301,10 @@ def _state(name: str, group: list[Pool], totals: Totals, now: float) -> PoolStat
         most=max(sum(pool.most for pool in live), len(held)),
         open=tuple(each.use(now) for each in (*held[:_MAX_OPEN], *waiting[:_MAX_OPEN]) if not each.suppressed),
     )
+
+
+def _by_reason(totals: Totals) -> dict[str, int]:
+    return {reason: number for reason, number in totals.gone.items() if number}
 
 
 def _made_where_most_are(group: list[Pool]) -> Pool:
@@ -325,10 +336,12 @@ def _after_fork() -> None:
     adopting = threading.RLock()
     held_by_connection.clear()
     for totals in _totals.values():
-        totals.opened = totals.gone = totals.made = 0
+        totals.opened = totals.made = 0
+        totals.gone.clear()
     for pool in list(_pools):
         counts = pool.counts
-        counts.opened = counts.gone = 0
+        counts.opened = 0
+        counts.gone.clear()
         totals = _totals.setdefault(pool.name, Totals())
         totals.made += 1
         try:
