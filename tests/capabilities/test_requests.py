@@ -118,7 +118,7 @@ def test_a_transaction_is_a_span_where_that_is_asked_for(telemetry, engine, monk
     spans = telemetry.spans()
     (root,) = [span for span in spans if span.name == "GET /shown"]
     (shown,) = [span for span in spans if span.name == semconv.TRANSACTION_SPAN]
-    assert (shown.kind, shown.trace_id, shown.parent) == ("INTERNAL", root.trace_id, root.span_id)
+    assert (shown.kind, shown.trace_id, shown.parent_span_id) == ("INTERNAL", root.trace_id, root.span_id)
     about = {name: shown.attributes[name] for name in shown.attributes if name.startswith("dbsight.transaction.")}
     idle = about.pop(semconv.TRANSACTION_IDLE)
     assert 0 <= idle <= shown.duration
@@ -129,7 +129,7 @@ def test_a_transaction_is_a_span_where_that_is_asked_for(telemetry, engine, monk
     }
     assert shown.attributes["code.function.name"].endswith("test_a_transaction_is_a_span_where_that_is_asked_for")
     queries = [span for span in spans if span.kind == "CLIENT" and span.trace_id == root.trace_id]
-    assert {span.parent for span in queries} == {root.span_id}
+    assert {span.parent_span_id for span in queries} == {root.span_id}
 
 
 @pytest.mark.parametrize(
