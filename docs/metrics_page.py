@@ -9,7 +9,7 @@ from opentelemetry.metrics import Meter, MeterProvider, NoOpMeter
 
 from dbsight import health, semconv
 from dbsight.bench.benchmark import duration_histogram
-from dbsight.instrument import pools, process, redis_server
+from dbsight.instrument import cache_states, pools, process, redis_server
 from dbsight.profiler import PerformanceMonitor
 from dbsight.report.alert_log import AlertLog
 from dbsight.report.metrics import Metrics
@@ -93,6 +93,7 @@ def instruments() -> list[Instrument]:
     pools.observe("docs", provider)
     pools.stop_observing("docs")
     process.observe(provider)
+    cache_states.observe(provider)
     redis_server.observe(provider)
     health.observe(provider)
     AlertLog(meter_provider=provider)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from weakref import WeakKeyDictionary
 
 from dbsight import config
+from dbsight.instrument.pools import registry
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -109,6 +110,24 @@ class SharedPoolRegistry:
                 name, number = f"{pool.dbsight_name} #{number}", number + 1
             described[name] = pool.dbsight_describe()
         return {"total_pools": len(pools), "pools": described}
+
+    @classmethod
+    def register(cls, pool: Any, role: Role) -> None:
+        """Give a role to a pool that ``redis_pool`` did not make: metrics have it, and the pool's size is checked.
+
+        Args:
+            pool: A pool of redis-py or valkey-py, before clients use it.
+            role: As for ``redis_pool``.
+
+        Raises:
+            ValueError: There is no such role.
+        """
+        if role not in ROLES:
+            raise ValueError(f"{role!r} is not a role: use one of {', '.join(ROLES)}")
+        pool.dbsight_role = role
+        watched = pool.__dict__.get("_dbsight")
+        if watched is not None:
+            registry.rename(watched, f"{watched.name} {role}")
 
     @classmethod
     def cleanup(cls, idle_after: float = IDLE_AFTER) -> int:

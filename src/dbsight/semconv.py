@@ -202,6 +202,8 @@ METRIC_GC_COLLECTED: Final = "cpython.gc.collected_objects"  # observable counte
 METRIC_GC_UNCOLLECTABLE: Final = "cpython.gc.uncollectable_objects"  # observable counter, {object}
 METRIC_CACHE_REQUESTS: Final = "dbsight.cache.requests"  # counter, {request}
 METRIC_CACHE_EVICTIONS: Final = "dbsight.cache.evictions"  # counter, {item}
+METRIC_CACHE_ITEMS: Final = "dbsight.cache.items"  # observable gauge, {item}
+METRIC_CACHE_TTL: Final = "dbsight.cache.ttl"  # observable gauge, s
 METRIC_CACHE_SIZE: Final = "dbsight.cache.payload.size"  # histogram, By
 METRIC_LOCK_ACQUIRE: Final = "dbsight.lock.acquire.duration"  # histogram, s
 METRIC_LOCK_ATTEMPTS: Final = "dbsight.lock.attempts"  # counter, {attempt}
@@ -266,6 +268,8 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_EVENTLOOP_BLOCKED: (DB_SYSTEM_NAME,),
     METRIC_CACHE_REQUESTS: (CACHE_NAME, CACHE_RESULT, CACHE_LAYER, CACHE_KEY_PREFIX, CACHE_MODEL),
     METRIC_CACHE_EVICTIONS: (CACHE_NAME,),
+    METRIC_CACHE_ITEMS: (CACHE_NAME, CACHE_LAYER),
+    METRIC_CACHE_TTL: (CACHE_NAME, CACHE_LAYER),
     METRIC_CACHE_SIZE: (CACHE_NAME,),
     METRIC_ORM_OPERATIONS: (ORM_MODEL, ORM_OPERATION),
     METRIC_ORM_DURATION: (ORM_MODEL, ORM_OPERATION),

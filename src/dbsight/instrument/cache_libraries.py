@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+from dbsight.instrument import cache_states
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,7 +27,9 @@ def dogpile(counter: Counting, patches: Patches, module: Any) -> None:
     missing = module.NO_VALUE
 
     def named(region: Any) -> Any:
-        return counter(region.name or "dogpile.cache")
+        name = region.name or "dogpile.cache"
+        cache_states.know(name, region, ttl=lambda region: region.expiration_time)
+        return counter(name)
 
     def got(value: Any, region: Any) -> None:
         _count(named(region), int(value is not missing), int(value is missing))
@@ -101,7 +105,9 @@ def aiocache(counter: Counting, patches: Patches, module: Any) -> None:
     """``BaseCache``: ``get``, ``multi_get``, ``set``, ``delete``, and the decorators that use them."""
 
     def named(cache: Any) -> Any:
-        return counter(getattr(cache, "namespace", "") or f"aiocache.{type(cache).__name__}")
+        name = getattr(cache, "namespace", "") or f"aiocache.{type(cache).__name__}"
+        cache_states.know(name, cache, ttl=lambda cache: cache.ttl)
+        return counter(name)
 
     def got(value: Any, cache: Any, key: Any, default: Any) -> None:
         # It takes None for nothing, too.
@@ -129,7 +135,7 @@ def sqlalchemy(counter: Counting, patches: Patches, module: Any) -> None:
     """The cache of compiled statements: a miss is a statement that was compiled. The statement instrumentor counts."""
     from dbsight.instrument import sqlalchemy_call
 
-    counting = counter("sqlalchemy.compiled")
+    counting = counter(cache_states.COMPILED)
 
     def count(hits: int, misses: int) -> None:
         _count(counting, hits, misses)

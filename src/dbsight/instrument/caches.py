@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import recording, safety, scope
-from dbsight.instrument import callsite, mappings
+from dbsight.instrument import cache_states, callsite, mappings
 from dbsight.instrument.cache_libraries import LIBRARIES
 from dbsight.instrument.wrap import Patches
 from dbsight.model import CacheEvent
@@ -230,6 +230,7 @@ def watch_cache(name: str, cache: Any, *, layer: str = "", model: str = "") -> A
     information = getattr(cache, "cache_info", None)
     if callable(information):
         _poll(cache, counting)
+        cache_states.know(name, cache, items=lambda function: function.cache_info().currsize, layer=layer)
         return cache
     inner = getattr(cache, "cache", None)
     target = inner if callable(cache) and inner is not None else cache
@@ -239,7 +240,13 @@ def watch_cache(name: str, cache: Any, *, layer: str = "", model: str = "") -> A
             " is written in Python"
         )
     mappings.watch(target, counting)
+    cache_states.know(name, target, items=len, ttl=_time_to_live, layer=layer)
     return cache
+
+
+def _time_to_live(cache: Any) -> Any:
+    """That of ``cachetools.TTLCache``."""
+    return getattr(cache, "ttl", None)
 
 
 def _poll(cache: Any, counting: Counter) -> None:
@@ -277,6 +284,7 @@ class CacheInstrumentor(BaseInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         patches = self._patches = Patches()
+        cache_states.observe(kwargs.get("meter_provider"))
         for module, wrap in LIBRARIES:
             patches.when_imported(module, functools.partial(wrap, counter, patches))
 
