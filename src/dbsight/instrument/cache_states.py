@@ -130,8 +130,7 @@ def observe(provider: MeterProvider | None = None) -> None:
             return
         _observed[:] = [*(known for known in _observed if known() is not None), ref(provider)]
     meter = provider.get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
-    # A gauge, not a sum: the SDK repeats the last value of a sum that is no longer observed.
-    meter.create_observable_gauge(
+    meter.create_observable_up_down_counter(
         semconv.METRIC_CACHE_ITEMS, [_measuring(items)], unit="{item}", description="Items that a cache holds."
     )
     meter.create_observable_gauge(
