@@ -22,6 +22,7 @@ from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.query_log import QueryLog
 from dbsight.report.recommendation_log import RecommendationLog
 from dbsight.safety import failed, guard
+from dbsight.serve import Service
 from dbsight.slow_plans import SlowPlans
 from dbsight.totals import Totals, TotalsReview
 
@@ -79,6 +80,7 @@ class Analyzer(Consumer):
         self.stats, self.pools, self.caches, self.locks = totals.stats, totals.pools, totals.caches, totals.locks
         self.metrics = totals.metrics
         self.query_log = QueryLog(logger_provider)
+        self.service = Service(self.snapshot)
         self.use(settings)
         self.log = FindingLog(logger_provider)
         self._recommended = RecommendationLog(logger_provider)
@@ -105,6 +107,7 @@ class Analyzer(Consumer):
         self._max_age_ns = int(settings.max_window_age * _SECOND)
         if self._users:
             self.plans.use(settings, self.judge, self._limits.lowest)
+            self.service.use(settings)
 
     def subscribe(self) -> None:
         """Consume records on behalf of one more processor."""
@@ -113,6 +116,7 @@ class Analyzer(Consumer):
             if self._users == 1:
                 self.sweeper.resume()
                 self.plans.use(self.settings, self.judge, self._limits.lowest)
+                self.service.use(self.settings)
                 recording.subscribe(self)
                 atexit.register(self.finish)
                 _alive.append(self)
@@ -127,6 +131,7 @@ class Analyzer(Consumer):
             self.finish()
             self.plans.stop()
             self.query_log.close()
+            self.service.stop()
             recording.unsubscribe(self)
             atexit.unregister(self.finish)
             if self in _alive:
@@ -158,6 +163,7 @@ class Analyzer(Consumer):
         self._recommended.reset()
         self.plans.after_fork()
         self.query_log.after_fork()
+        self.service.after_fork()
         self.totals.reset()
         self.alerts.reset()
 
@@ -330,6 +336,7 @@ class Analyzer(Consumer):
         )
         self.stats.close(summary)
         self.metrics.close(summary)
+        self.service.closed(summary, part.operations)
         self._report(window, summary, end_ns)
         return summary
 

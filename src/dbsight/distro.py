@@ -27,6 +27,7 @@ from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import failed, guard
+from dbsight.serve import service_name
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -281,9 +282,7 @@ def _at_exit() -> None:
 
 
 def _snapshot(processor: DbsightSpanProcessor, *, exporting: bool) -> Snapshot:
-    resource = getattr(trace.get_tracer_provider(), "resource", None)
-    service = str(resource.attributes.get("service.name", "")) if resource is not None else ""
-    return processor.analyzer.snapshot(service=service, exporting=exporting)
+    return processor.analyzer.snapshot(service=service_name(), exporting=exporting)
 
 
 def pre_instrument() -> None:

@@ -325,6 +325,15 @@ class Settings:
         unset="not served",
     )
 
+    serve: int | None = setting(
+        None,
+        "Serve totals and the latest requests, on this port of the loopback interface, to those who know the token of"
+        " the process: `dbsight load` finds it for the same user. Further processes take the next free ports.",
+        whole(1, 65535),
+        theme="Endpoint of the process",
+        unset="not served",
+    )
+
     redis_preset: RedisPreset = setting(
         "balanced", "Default sizes of the Redis pools.", _REDIS_PRESET, theme="Redis pools"
     )

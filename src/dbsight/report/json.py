@@ -171,12 +171,12 @@ def _call_site(site: CallSite | None) -> dict[str, Any] | None:
     return {"file": site.file, "line": site.line, "function": site.function, "caller": _call_site(site.caller)}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Replace numbers that JSON cannot represent by null."""
     if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
+        return {name: finite(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [_finite(each) for each in value]
+        return [finite(each) for each in value]
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
@@ -195,7 +195,7 @@ def write(snapshot: Snapshot, path: str | os.PathLike[str] = DEFAULT_FILE) -> Pa
     try:
         # A lone surrogate, as in a file name that is not UTF-8, becomes an escape sequence, which is valid JSON.
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            json.dump(_finite(document(snapshot)), file, ensure_ascii=False, indent=1, allow_nan=False)
+            json.dump(finite(document(snapshot)), file, ensure_ascii=False, indent=1, allow_nan=False)
             file.write("\n")
         os.replace(name, target)  # noqa: PTH105 - atomic on every system, and the name is a string here
     except BaseException:
