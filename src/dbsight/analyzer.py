@@ -335,6 +335,7 @@ class Analyzer(Consumer):
             findings=(*groups, *map(self.plans.with_plan, window.singles.values())),
         )
         self.stats.close(summary)
+        self.totals.examples.offer(summary, part.operations)
         self.metrics.close(summary)
         self.service.closed(summary, part.operations)
         self._report(window, summary, end_ns)
@@ -434,6 +435,7 @@ class Analyzer(Consumer):
         self.collect()
         self.stats.reset()
         self.totals.models.reset()
+        self.totals.examples.reset()
 
     def finish(self) -> None:
         """Close every window, now, and look at the totals: at exit, and before a report."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dbsight.instrument import pools, process, transactions
 from dbsight.model import CacheEvent, LockEvent, OrmEvent, PoolEvent, PoolUses, TransactionEvent
 from dbsight.monitor.caches import Caches
+from dbsight.monitor.examples import Examples
 from dbsight.monitor.locks import Locks
 from dbsight.monitor.models import Models
 from dbsight.monitor.pools import Pools
@@ -45,6 +46,7 @@ class Totals:
         caches: Caches.
         locks: Distributed locks.
         models: Classes of the ORM.
+        examples: The slowest window of each route.
         metrics: Of all of them.
     """
 
@@ -54,6 +56,7 @@ class Totals:
         self.caches = Caches()
         self.locks = Locks()
         self.models = Models()
+        self.examples = Examples()
         self.metrics = Metrics(provider, collect)
         if settings.process_metrics:
             process.observe(provider)
@@ -74,6 +77,7 @@ class Totals:
         self.caches.reset()
         self.locks.reset()
         self.models.reset()
+        self.examples.reset()
         self.metrics.forget()
 
     def add_all(self, operations: Sequence[Operation]) -> None:
@@ -139,6 +143,7 @@ class Totals:
         snapshot.caches = self.caches.totals()
         snapshot.locks = self.locks.totals()
         snapshot.models = self.models.totals()
+        snapshot.examples = self.examples.all()
         snapshot.recommendations = recommendations(snapshot)
         return snapshot
 

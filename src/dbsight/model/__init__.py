@@ -21,6 +21,7 @@ from dbsight.model.events import (
     PoolUses,
     TransactionEvent,
 )
+from dbsight.model.examples import Step, WindowExample
 from dbsight.model.finding import (
     PRIORITY_OF,
     SEVERITIES,
@@ -46,6 +47,7 @@ from dbsight.model.plan import (
     SuperfluousIndex,
 )
 from dbsight.model.pools import (
+    Borrowing,
     Holder,
     Leak,
     PoolSample,
@@ -80,6 +82,7 @@ __all__ = [
     "Alert",
     "AlertSeverity",
     "Blocker",
+    "Borrowing",
     "BudgetEvent",
     "CacheEvent",
     "CacheTotals",
@@ -129,10 +132,12 @@ __all__ = [
     "Snapshot",
     "Statement",
     "StatementTotals",
+    "Step",
     "SuperfluousIndex",
     "TextAttributes",
     "TransactionEvent",
     "TransactionTotals",
     "Verdict",
+    "WindowExample",
     "WindowSummary",
 ]

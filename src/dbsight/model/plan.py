@@ -152,12 +152,14 @@ class PlanSummary:
         cost: As ``Plan.cost``.
         issues: Names of the plan's issues, sorted.
         tree: The plan drawn with lines.
+        costly: Which line of the tree is the step that costs most, from 0; -1 if unknown.
     """
 
     hash: str
     cost: float | None
     issues: tuple[str, ...]
     tree: str = field(default="", repr=False)
+    costly: int = field(default=-1, compare=False, repr=False)
 
 
 @dataclass(slots=True)

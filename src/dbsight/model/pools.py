@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -183,6 +183,24 @@ class PoolSample:
     timeouts: int
 
 
+class Borrowing(NamedTuple):
+    """One request for a connection, remembered for a while.
+
+    Attributes:
+        asked: When, s since the epoch.
+        waited: s until it was served, or given up.
+        used: s that the connection was out; 0 when none was given.
+        requester: Thread or task; 0 when unknown.
+        site: Line of the application.
+    """
+
+    asked: float
+    waited: float
+    used: float
+    requester: int
+    site: CallSite | None
+
+
 @dataclass(slots=True)
 class PoolSnapshot:
     """The pools of one target: what they are, what happened, and how it went.
@@ -191,8 +209,10 @@ class PoolSnapshot:
         state: Now.
         totals: Over the life of the process.
         series: The latest points, oldest first.
+        uses: The latest requests for a connection, in the order of their ends; those that are open come last.
     """
 
     state: PoolState
     totals: PoolTotals = field(default_factory=PoolTotals)
     series: Sequence[PoolSample] = ()
+    uses: Sequence[Borrowing] = ()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbsight.model.examples import WindowExample
     from dbsight.model.finding import MergedFinding, QueryClass
     from dbsight.model.monitoring import Recommendation, RouteTotals
     from dbsight.model.plan import PlanSummary
@@ -305,6 +306,7 @@ class Snapshot:
         findings: Merged by id over all windows, counts and impacts added, most time saved first.
         statements: Totals by fingerprint, most total time first.
         routes: Totals by route, most time in the database first.
+        examples: The slowest window of each route, those that took longest first; bounded.
         dropped: What was not remembered because a bound was reached, by reason.
         exporting: Whether spans leave the process.
         unused: A sentence for each entry of the ignore list that is expired or ignored nothing.
@@ -338,6 +340,7 @@ class Snapshot:
     request_db_time: float = 0.0
     unused: Sequence[str] = ()
     routes: Sequence[RouteTotals] = ()
+    examples: Sequence[WindowExample] = ()
     p50: float = 0.0
     p95: float = 0.0
 

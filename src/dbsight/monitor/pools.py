@@ -9,10 +9,10 @@ from collections import deque
 from dataclasses import replace
 from threading import RLock
 from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dbsight import safety, semconv
-from dbsight.model import Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, PoolUse, TransactionTotals
+from dbsight.model import Borrowing, Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, PoolUse, TransactionTotals
 from dbsight.monitor.quantiles import bucket, count_all, empty, quantiles
 
 if TYPE_CHECKING:
@@ -25,24 +25,6 @@ _MAX_DATABASES = 200
 _REMEMBERED = 2000  # requests of one pool
 _MAX_LEAKS = 100  # lines of one pool
 _POINTS = 360  # an hour at one in ten seconds
-
-
-class Borrowing(NamedTuple):
-    """One request for a connection, remembered for a while.
-
-    Attributes:
-        asked: When, s.
-        waited: s until it was served, or given up.
-        used: s that the connection was out; 0 when none was given.
-        requester: Thread or task; 0 when unknown.
-        site: Line of the application.
-    """
-
-    asked: float
-    waited: float
-    used: float
-    requester: int
-    site: CallSite | None
 
 
 class _Record:
@@ -149,12 +131,14 @@ class Pools:
         """Each pool with what happened in it."""
         return [PoolSnapshot(state, *self._known(state.name, state.open)) for state in states]
 
-    def _known(self, name: str, still_open: Sequence[PoolUse]) -> tuple[PoolTotals, Sequence[PoolSample]]:
+    def _known(
+        self, name: str, still_open: Sequence[PoolUse]
+    ) -> tuple[PoolTotals, Sequence[PoolSample], Sequence[Borrowing]]:
         """What happened, the uses that are still open included."""
         record = self._records.get(name)
         if record is None:
             if not still_open:
-                return PoolTotals(), ()
+                return PoolTotals(), (), ()
             record = _Record()
         with record.lock:
             totals, series = record.totals, tuple(record.series)
@@ -193,6 +177,7 @@ class Pools:
                 refused=totals.refused,
             ),
             series,
+            recent,
         )
 
     def _record(self, name: str) -> _Record:

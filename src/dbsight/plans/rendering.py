@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import formatting, statement
 
@@ -43,6 +43,44 @@ def _branches(node: PlanNode, system: str, first: str, rest: str) -> Iterator[st
     for place, child in enumerate(node.children, 1):
         last = place == len(node.children)
         yield from _branches(child, system, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
+
+
+_WITHOUT_COSTS: Final = ("seq_scan", "automatic_index", "temp_table", "sort")
+"""Steps that cost most where the database reports neither times nor costs, the worst first."""
+
+
+def costly_line(plan: Plan) -> int:
+    """Which line of ``as_tree`` is the step that costs most by itself, without its children.
+
+    Measured times count where the statement was executed, else estimated costs, else what the step does.
+
+    Returns:
+        The line from 0; -1 if unknown.
+    """
+    worst = _costliest(plan)
+    line = 0
+    for node in plan.nodes():
+        if node is worst:
+            return line
+        line += 1 + sum(1 for _ in _expressions(node, plan.system))
+    return -1
+
+
+def _costliest(plan: Plan) -> PlanNode | None:
+    nodes = list(plan.nodes())
+    for share in (_time, _cost):
+        if share(plan.root):
+            return max(nodes, key=lambda node: share(node) - sum(map(share, node.children)))
+    ranked = [node for node in nodes if node.kind in _WITHOUT_COSTS]
+    return min(ranked, key=lambda node: _WITHOUT_COSTS.index(node.kind), default=None)
+
+
+def _time(node: PlanNode) -> float:
+    return (node.time or 0.0) * (node.loops or 1.0)
+
+
+def _cost(node: PlanNode) -> float:
+    return node.cost or 0.0
 
 
 def _line(node: PlanNode, system: str) -> str:

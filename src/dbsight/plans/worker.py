@@ -14,7 +14,7 @@ from dbsight.model import ExplainedQuery, PlanSummary
 from dbsight.plans.advice import advise_slow
 from dbsight.plans.explain import explain
 from dbsight.plans.issues import ExplainAnalyzer
-from dbsight.plans.rendering import as_tree
+from dbsight.plans.rendering import as_tree, costly_line
 from dbsight.plans.smells import smells
 from dbsight.safety import dropped, failed
 
@@ -279,12 +279,13 @@ class PlanWorker:
         if job.query_class is not None:
             issues += smells(plan, replay.text, replay.parameters, connection.dialect.paramstyle)
         advice = advise_slow(plan, connection, replay.text, replay.parameters, proof=self._proof)
+        names = tuple(sorted({issue.name for issue in issues}))
         return ExplainedQuery(
             operation,
             job.route,
             job.query_class,
             plan,
-            PlanSummary(plan.hash, plan.cost, tuple(sorted({issue.name for issue in issues})), as_tree(plan)),
+            PlanSummary(plan.hash, plan.cost, names, as_tree(plan), costly_line(plan)),
             issues,
             advice,
             self.summary(operation.database.key, operation.statement.fingerprint),

@@ -16,18 +16,35 @@ from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import config
 from dbsight.model import (
-    CallSite,
+    CacheTotals,
     Database,
     Finding,
+    KindTotals,
+    LockTotals,
+    MemorySample,
     MergedFinding,
-    PlanSummary,
+    ModelTotals,
     Recommendation,
     RouteTotals,
     Snapshot,
-    Statement,
     StatementTotals,
+)
+from dbsight.report.json_records import (
+    plain,
+    plain_call_site,
+    plain_database,
+    plain_example,
+    plain_plan,
+    plain_pool,
+    plain_statement,
+    read_call_site,
+    read_example,
+    read_plan,
+    read_pool,
+    read_statement,
+    record,
+    records,
 )
 from dbsight.version import __version__
 
@@ -45,8 +62,9 @@ MAX_FINDINGS: Final = 1000
 MAX_STATEMENTS: Final = 1000
 MAX_UNUSED: Final = 1000
 MAX_ROUTES: Final = 1000
-MAX_TEXT: Final = 4000
-"""Maximum characters of a statement's text; with the two limits above, a file stays below about 8 MB."""
+MAX_POOLS: Final = 20
+MAX_TOTALS: Final = 200
+"""Caches, locks and models, each; with the limits above and those of ``json_records``, a file stays below 12 MB."""
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:
@@ -68,11 +86,20 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
             "slow": snapshot.slow,
             "very_slow": snapshot.very_slow,
             "failed": snapshot.failed,
+            "p50": snapshot.p50,
+            "p95": snapshot.p95,
         },
         "recommendations": [asdict(each) for each in snapshot.recommendations],
         "findings": [_finding(merged) for merged in snapshot.findings[:MAX_FINDINGS]],
         "statements": [_totals(totals) for totals in snapshot.statements[:MAX_STATEMENTS]],
         "routes": [_route(totals) for totals in snapshot.routes[:MAX_ROUTES]],
+        "examples": [plain_example(example) for example in snapshot.examples],
+        "pools": [plain_pool(pool) for pool in snapshot.pools[:MAX_POOLS]],
+        "memory": plain(snapshot.memory),
+        "caches": plain(snapshot.caches[:MAX_TOTALS]),
+        "locks": plain(snapshot.locks[:MAX_TOTALS]),
+        "models": plain(snapshot.models[:MAX_TOTALS]),
+        "kinds": {kind: plain(totals) for kind, totals in snapshot.kinds.items()},
         "dropped": dict(snapshot.dropped),
         "unused": list(snapshot.unused[:MAX_UNUSED]),
         "left_out": {
@@ -99,11 +126,11 @@ def _finding(merged: MergedFinding) -> dict[str, Any]:
         "route": found.route,
         "trace": found.trace,
         "relationship": found.relationship,
-        "plan": _plan(found.plan),
+        "plan": plain_plan(found.plan),
         "details": {name: value for name, value in found.details.items() if isinstance(value, _PLAIN)},
-        "statement": _statement(found.statement) if found.statement is not None else None,
-        "database": _database(found.database) if found.database is not None else None,
-        "call_site": _call_site(found.call_site),
+        "statement": plain_statement(found.statement) if found.statement is not None else None,
+        "database": plain_database(found.database) if found.database is not None else None,
+        "call_site": plain_call_site(found.call_site),
         "windows": merged.windows,
         "requests": merged.requests,
         "count": merged.count,
@@ -113,9 +140,9 @@ def _finding(merged: MergedFinding) -> dict[str, Any]:
 
 def _totals(totals: StatementTotals) -> dict[str, Any]:
     return {
-        "statement": _statement(totals.statement),
-        "database": _database(totals.database),
-        "call_site": _call_site(totals.call_site),
+        "statement": plain_statement(totals.statement),
+        "database": plain_database(totals.database),
+        "call_site": plain_call_site(totals.call_site),
         "count": totals.count,
         "errors": totals.errors,
         "total": totals.total,
@@ -123,7 +150,7 @@ def _totals(totals: StatementTotals) -> dict[str, Any]:
         "p95": totals.p95,
         "max": totals.max,
         "rows": totals.rows,
-        "plan": _plan(totals.plan),
+        "plan": plain_plan(totals.plan),
         "durations": [[round(each, 9), count] for each, count in totals.durations],
     }
 
@@ -138,37 +165,6 @@ def _route(totals: RouteTotals) -> dict[str, Any]:
         "max_calls": totals.max_calls,
         "findings": totals.findings,
     }
-
-
-def _plan(plan: PlanSummary | None) -> dict[str, Any] | None:
-    if plan is None:
-        return None
-    return {"hash": plan.hash, "cost": plan.cost, "issues": list(plan.issues), "tree": plan.tree[:MAX_TEXT]}
-
-
-def _statement(statement: Statement) -> dict[str, Any]:
-    return {
-        "system": statement.system,
-        "fingerprint": statement.fingerprint,
-        "summary": statement.summary,
-        "kind": statement.kind,
-        "text": "" if config.current().query_text == "off" else statement.text[:MAX_TEXT],
-    }
-
-
-def _database(database: Database) -> dict[str, Any]:
-    return {
-        "system": database.system,
-        "namespace": database.namespace,
-        "address": database.address,
-        "port": database.port,
-    }
-
-
-def _call_site(site: CallSite | None) -> dict[str, Any] | None:
-    if site is None:
-        return None
-    return {"file": site.file, "line": site.line, "function": site.function, "caller": _call_site(site.caller)}
 
 
 def finite(value: Any) -> Any:
@@ -230,6 +226,13 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         statements=[_read_totals(each) for each in saved["statements"]],
         recommendations=[Recommendation(**each) for each in saved.get("recommendations", ())],
         routes=[RouteTotals(**each) for each in saved.get("routes", ())],
+        examples=[read_example(each) for each in saved.get("examples", ())],
+        pools=[read_pool(each) for each in saved.get("pools", ())],
+        memory=records(MemorySample, saved.get("memory", ())),
+        caches=records(CacheTotals, saved.get("caches", ())),
+        locks=records(LockTotals, saved.get("locks", ())),
+        models=records(ModelTotals, saved.get("models", ())),
+        kinds={kind: record(KindTotals, each) for kind, each in saved.get("kinds", {}).items()},
         dropped=saved["dropped"],
         unused=tuple(saved.get("unused", ())),
         exporting=True,  # a failure no longer matters
@@ -252,13 +255,13 @@ def _read_finding(saved: Mapping[str, Any]) -> MergedFinding:
         metric=saved["metric"],
         current_value=saved["current_value"],
         threshold=saved["threshold"],
-        statement=_read_statement(saved["statement"]) if saved["statement"] else None,
+        statement=read_statement(saved["statement"]) if saved["statement"] else None,
         database=Database(**saved["database"]) if saved["database"] else None,
-        call_site=_read_call_site(saved["call_site"]),
+        call_site=read_call_site(saved["call_site"]),
         relationship=saved["relationship"],
         trace=saved["trace"],
         route=saved["route"],
-        plan=_read_plan(saved.get("plan")),
+        plan=read_plan(saved.get("plan")),
         details=dict(saved.get("details") or {}),
     )
     return MergedFinding(found, saved["windows"], saved["count"], saved["impact"], saved["requests"])
@@ -266,7 +269,7 @@ def _read_finding(saved: Mapping[str, Any]) -> MergedFinding:
 
 def _read_totals(saved: Mapping[str, Any]) -> StatementTotals:
     return StatementTotals(
-        _read_statement(saved["statement"]),
+        read_statement(saved["statement"]),
         Database(**saved["database"]),
         saved["count"],
         saved["errors"],
@@ -275,21 +278,7 @@ def _read_totals(saved: Mapping[str, Any]) -> StatementTotals:
         saved["p95"],
         saved["max"],
         saved["rows"],
-        _read_call_site(saved["call_site"]),
-        _read_plan(saved.get("plan")),
+        read_call_site(saved["call_site"]),
+        read_plan(saved.get("plan")),
         tuple((each, count) for each, count in saved.get("durations", ())),
     )
-
-
-def _read_plan(saved: Mapping[str, Any] | None) -> PlanSummary | None:
-    return PlanSummary(saved["hash"], saved["cost"], tuple(saved["issues"]), saved["tree"]) if saved else None
-
-
-def _read_statement(saved: Mapping[str, Any]) -> Statement:
-    return Statement(saved["system"], saved["text"], saved["summary"], saved["fingerprint"], kind=saved["kind"])
-
-
-def _read_call_site(saved: Mapping[str, Any] | None) -> CallSite | None:
-    if saved is None:
-        return None
-    return CallSite(saved["file"], saved["line"], saved["function"], _read_call_site(saved["caller"]))

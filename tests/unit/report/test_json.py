@@ -4,9 +4,30 @@ import json
 
 import pytest
 
-from builders import make_operation
+from builders import NOW_NS, make_operation
 from dbsight import config
-from dbsight.model import CallSite, Database, Finding, MergedFinding, Snapshot, StatementTotals
+from dbsight.model import (
+    Borrowing,
+    CacheTotals,
+    CallSite,
+    Database,
+    Finding,
+    Holder,
+    KindTotals,
+    Leak,
+    LockTotals,
+    MemorySample,
+    MergedFinding,
+    ModelTotals,
+    PoolSample,
+    PoolSnapshot,
+    PoolState,
+    PoolTotals,
+    Snapshot,
+    StatementTotals,
+    Step,
+    WindowExample,
+)
 from dbsight.report import json as report
 
 
@@ -116,3 +137,43 @@ def test_what_is_no_report_is_refused_with_one_sentence(content, tmp_path):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=r"is not a dbsight report|upgrade dbsight"):
         report.read(path)
+
+
+def test_requests_pools_and_caches_are_read_back(tmp_path):
+    """What the page draws is in the file: a window's queries, uses of connections, memory, caches, locks, models."""
+    first, second = make_operation(at=0.1, duration=0.2, rows=3), make_operation("SELECT 1 FROM orders", at=0.4)
+    site = CallSite("app.py", 10, "list_orders")
+    steps = (
+        Step(0.1, 0.2, 0.3, first.statement, wait=0.05, fetch=0.01, rows=3, call_site=site),
+        Step(0.4, 0.001, 0.401, second.statement, error="ValueError"),
+        Step(0.5, 0.001, 0.501, first.statement),
+    )
+    pool = PoolSnapshot(
+        PoolState("shop.db", "sqlalchemy", "QueuePool", "sqlite", used=1, max=15, holders=[Holder(site, 3.0)]),
+        PoolTotals(checkouts=2, timeouts=1, hog=(site, 0.7), leaked=[Leak(site, count=1)]),
+        [PoolSample(NOW_NS, 1, 2, 0, 1)],
+        [Borrowing(1_700_000_000.5, 0.0, 0.2, 0, site), Borrowing(1_700_000_001.5, 30.0, 0.0, 0, None)],
+    )
+    snapshot = Snapshot(
+        calls=3,
+        p50=0.001,
+        p95=0.2,
+        examples=[WindowExample("GET /orders", "4b" * 16, NOW_NS, 0.6, True, 3, 0.202, ("n1-1",), steps)],
+        pools=[pool],
+        memory=[MemorySample(NOW_NS, 100, 200)],
+        caches=[CacheTotals("prices", hits=3, misses=1, call_site=site)],
+        locks=[LockTotals("redis", "basket:{}", acquired=3, leak_site=site)],
+        models=[ModelTotals("Order", loads=3)],
+        kinds={"select": KindTotals(3, 0, 0.2, 0.2)},
+    )
+    again = report.read(report.write(snapshot, tmp_path / "run.json"))
+    assert [(step.start, step.rows, step.error, step.statement.summary) for step in again.examples[0].steps] == [
+        (0.1, 3, "", "SELECT customers"),
+        (0.4, None, "ValueError", "SELECT orders"),
+        (0.5, None, "", "SELECT customers"),
+    ]
+    assert str(again.pools[0].totals.hog[0]) == "app.py:10"
+    assert (again.pools[0].uses[1].waited, again.pools[0].uses[1].site) == (30.0, None)
+    assert (again.memory, again.models) == (snapshot.memory, snapshot.models)
+    before, after = report.document(snapshot), report.document(again)
+    assert {**before, "written": 0} == {**after, "written": 0}
