@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from cli_page import cli
 from configuration_page import configuration
 from doctor_page import doctor
 from metrics_page import metrics
@@ -17,6 +18,7 @@ from tested_with_page import tested_with
 HERE = Path(__file__).parent
 
 PAGES = (
+    ("cli.md", cli),
     ("configuration.md", configuration),
     ("rules.md", rules),
     ("doctor.md", doctor),

@@ -6,6 +6,8 @@ import atexit
 import logging
 import os
 import sys
+from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config
@@ -28,20 +30,29 @@ def report(snapshot: Snapshot) -> None:
     if wanted is None:
         at_terminal = sys.stderr is not None and sys.stderr.isatty()
         wanted = ("terminal",) if at_terminal or not snapshot.exporting else ()
-    if "json" in wanted:
-        _write_json(snapshot, settings)
+    for form in ("json", "html"):
+        if form in wanted:
+            _write(snapshot, form, _path(form, settings, several={"json", "html"} <= {*wanted}))
     if "terminal" in wanted:
         from dbsight.report.terminal import print_report
 
-        print_report(snapshot)
+        page = _path("html", settings, several="json" in wanted) if "html" in wanted else ""
+        print_report(snapshot, details=page if Path(page).is_file() else "")
 
 
-def _write_json(snapshot: Snapshot, settings: Settings) -> None:
-    from dbsight.report import json
+def _path(form: str, settings: Settings, *, several: bool) -> str:
+    """The file of a report; where there are several, each has the suffix of its format."""
+    if settings.report_file is None:
+        return f"dbsight-report.{form}"
+    return str(Path(settings.report_file).with_suffix(f".{form}")) if several else settings.report_file
 
-    path = settings.report_file or json.DEFAULT_FILE
+
+@guard
+def _write(snapshot: Snapshot, form: str, path: str) -> None:
     try:
-        json.write(snapshot, path)
+        import_module(f"dbsight.report.{form}").write(snapshot, path)
+    except ImportError:
+        logger.warning("dbsight: no HTML report, which needs Jinja2: pip install 'dbsight[html]'")
     except OSError as error:
         logger.warning("dbsight: cannot write the report to %s: %s", path, error.strerror)
 

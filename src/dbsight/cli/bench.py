@@ -19,6 +19,7 @@ from rich.table import Table
 from dbsight.bench.benchmark import benchmark
 from dbsight.bench.compared import write_benchmark
 from dbsight.bench.records import measure_records
+from dbsight.cli.exit_codes import UsageFault
 from dbsight.formatting import seconds
 
 _WIDEST = 200
@@ -58,11 +59,13 @@ def print_table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None
 )
 @click.option("--warm-up", type=click.IntRange(0), default=5, show_default=True, help="Executions before.")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the results to a file, for `dbsight compare`.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 def queries(what: str, iterations: int, warm_up: int, save: Path | None, as_json: bool) -> None:
     """Measure functions that send queries.
 
     MODULE:NAME is a function or coroutine function without arguments, or a dict of them by name.
+
+    Example: dbsight bench queries app:list_orders --iterations 5
     """
     found = target(what)
     if not callable(found) and not (isinstance(found, Mapping) and found and all(map(callable, found.values()))):
@@ -72,7 +75,7 @@ def queries(what: str, iterations: int, warm_up: int, save: Path | None, as_json
         try:
             write_benchmark(results, save)
         except OSError as error:
-            raise click.ClickException(f"{save} cannot be written: {error.strerror}") from error
+            raise UsageFault(f"{save} cannot be written: {error.strerror}") from error
     if as_json:
         click.echo(json.dumps({name: result.plain() for name, result in results.items()}, indent=1))
         return
@@ -98,18 +101,20 @@ def queries(what: str, iterations: int, warm_up: int, save: Path | None, as_json
 @click.option("--url", required=True, help="Of SQLAlchemy, or redis://…")
 @click.option("--records", type=click.IntRange(1), default=1000, show_default=True, help="Records written by each way.")
 @click.option("--keyspace", type=click.IntRange(1), default=100, show_default=True, help="Records that are read.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 def records(url: str, records: int, keyspace: int, as_json: bool) -> None:
     """Compare ways to write, read and search records on a database.
 
     A table, or keys, named dbsight_bench… are created and removed.
+
+    Example: dbsight bench records --url sqlite:///shop.db --records 20 --keyspace 5
     """
     try:
         results = measure_records(url, records, keyspace)
     except ImportError as error:
-        raise click.ClickException(f"{error.name} is not installed: pip install {error.name}") from error
+        raise UsageFault(f"{error.name} is not installed: pip install {error.name}") from error
     except Exception as error:
-        raise click.ClickException(f"the database cannot be used ({type(error).__name__})") from error
+        raise UsageFault(f"the database cannot be used ({type(error).__name__})") from error
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], indent=1))
         return

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dbsight.bench.compared import compare_files, more_queries, told
+from dbsight.cli.exit_codes import CLEAN, FINDINGS
 from dbsight.formatting import seconds
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ _SIGNS = {"faster": "✔ faster", "slower": "✘ slower", "no difference": "no d
     show_default=True,
     help="Output.",
 )
-def compare(base: Path, head: Path, threshold: float, everything: bool, form: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Output JSON; short for --format json.")
+def compare(base: Path, head: Path, threshold: float, everything: bool, form: str, as_json: bool) -> None:
     """Compare two saved runs (OTEL_DBSIGHT_REPORT=json) or two benchmarks (dbsight bench queries --save).
 
     A query is faster or slower if its mean changed by more than the threshold, and by more than noise: zero must lie
     outside the bootstrap interval (95 %) of the difference. The exit code is 1 if a query is slower, a route sends more
     queries, or a finding at warning or above is new; 2 if a file cannot be compared.
+
+    Example: dbsight compare before.json run.json
     """
     try:
         found = compare_files(base, head, threshold)
@@ -50,11 +54,11 @@ def compare(base: Path, head: Path, threshold: float, everything: bool, form: st
         raise click.UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    if form == "json":
+    if as_json or form == "json":
         click.echo(json.dumps(_plain(found), ensure_ascii=False, indent=1))
     else:
         _print(found, everything=everything, markdown=form == "markdown")
-    raise SystemExit(1 if found.regressed else 0)
+    raise SystemExit(FINDINGS if found.regressed else CLEAN)
 
 
 def _plain(found: Comparison) -> dict[str, object]:
@@ -95,10 +99,11 @@ def _print(found: Comparison, *, everything: bool, markdown: bool) -> None:
         for line in told(findings):
             click.echo(f"{mark}{sign} {word}: {line}")
     same = sum(change.verdict == "no difference" for change in found.changes)
-    click.echo(f"{'**' if markdown else ''}{_verdict(found)}{'**' if markdown else ''}; {same} without a difference")
+    click.echo(f"{'**' if markdown else ''}{verdict(found)}{'**' if markdown else ''}; {same} without a difference")
 
 
-def _verdict(found: Comparison) -> str:
+def verdict(found: Comparison) -> str:
+    """``worse``, ``better`` or ``no difference``."""
     if found.regressed:
         return "worse"
     better = found.gone or any(change.verdict == "faster" for change in found.changes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dbsight.cli.exit_codes import UsageFault
 from dbsight.cli.runs import read_run
 from dbsight.formatting import count, seconds
 from dbsight.plans.errors import ExplainError
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
     from dbsight.model import Plan, StatementTotals
 
 _MAX_LISTED = 20
-
-
-class Refused(click.ClickException):
-    """There is no plan, for a reason of one sentence."""
-
-    exit_code = 2
 
 
 @click.command()
@@ -54,9 +49,11 @@ def explain(
     the beginning of the statement's fingerprint; without one, the statements are listed. Without --url, the plan that
     the run saw is printed. The values of a saved statement are unknown: SQLite and PostgreSQL plan without them; give
     others by name, or by position (-p 1=open).
+
+    Example: dbsight explain "SELECT 1" --url sqlite:///shop.db
     """
     if rollback and not analyze:
-        raise Refused("--rollback needs --analyze")
+        raise UsageFault("--rollback needs --analyze")
     values = _values(param)
     if len(query) == 1 and not query[0].endswith(".json"):
         plan = _plan(
@@ -68,9 +65,9 @@ def explain(
         _print(plan, form)
         return
     if len(query) > 2:
-        raise Refused("quote the SQL: it must be one argument")
+        raise UsageFault("quote the SQL: it must be one argument")
     if analyze:
-        raise Refused("--analyze needs SQL with its values: those of a saved statement are unknown")
+        raise UsageFault("--analyze needs SQL with its values: those of a saved statement are unknown")
     statements = _statements(Path(query[0]))
     if len(query) == 1:
         _list(statements)
@@ -80,7 +77,7 @@ def explain(
 
 def _required(url: str | None) -> str:
     if not url:
-        raise Refused("which database? Pass --url, or set DATABASE_URL")
+        raise UsageFault("which database? Pass --url, or set DATABASE_URL")
     return url
 
 
@@ -90,7 +87,7 @@ def _values(pairs: tuple[str, ...]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise Refused(f"--param must be NAME=VALUE, not {pair}")
+            raise UsageFault(f"--param must be NAME=VALUE, not {pair}")
         try:
             parsed = json.loads(value)
         except ValueError:
@@ -106,12 +103,12 @@ def _statements(file: Path) -> list[StatementTotals]:
     try:
         return list(read_run(file).statements)
     except click.ClickException as error:
-        raise Refused(error.message) from error
+        raise UsageFault(error.message) from error
 
 
 def _list(statements: list[StatementTotals]) -> None:
     if not statements:
-        raise Refused("the run has no statements")
+        raise UsageFault("the run has no statements")
     for totals in statements[:_MAX_LISTED]:
         times = f"{count(totals.count):>8} × p95 {seconds(totals.p95):>8}"
         click.echo(f"{totals.statement.fingerprint}  {times}  {totals.statement.summary}")
@@ -124,9 +121,9 @@ def _find(statements: list[StatementTotals], fingerprint: str) -> StatementTotal
     found = [each for each in statements if fingerprint and each.statement.fingerprint.startswith(fingerprint)]
     different = {each.statement.fingerprint for each in found}
     if len(different) > 1:
-        raise Refused(f"{len(different)} statements have fingerprints that begin with {fingerprint}")
+        raise UsageFault(f"{len(different)} statements have fingerprints that begin with {fingerprint}")
     if not found:
-        raise Refused(f"the run has no statement with the fingerprint {fingerprint}")
+        raise UsageFault(f"the run has no statement with the fingerprint {fingerprint}")
     return found[0]
 
 
@@ -134,14 +131,14 @@ def _explain_saved(totals: StatementTotals, url: str | None, values: dict[str, A
     statement, before = totals.statement, totals.plan
     if not url:
         if before is None:
-            raise Refused("the run has no plan of this statement: pass --url to ask the database for one")
+            raise UsageFault("the run has no plan of this statement: pass --url to ask the database for one")
         if form == "json":
             click.echo(json.dumps({"statement": statement.text, "hash": before.hash, "cost": before.cost}, indent=1))
         else:
             click.echo(f"{before.tree}\n\nthe plan {before.hash} of the run; --url asks the database again")
         return
     if not statement.text:
-        raise Refused("the run was saved without query texts (OTEL_DBSIGHT_QUERY_TEXT=off)")
+        raise UsageFault("the run was saved without query texts (OTEL_DBSIGHT_QUERY_TEXT=off)")
     plan = _plan(url, lambda engine: explain_saved(statement.text, engine, values, timeout=timeout))
     _print(plan, form)
     if before is not None and form != "json":
@@ -158,7 +155,7 @@ def _plan(url: str, get: Callable[[Any], Any]) -> Plan:
         from sqlalchemy.engine import make_url
         from sqlalchemy.pool import NullPool
     except ImportError as error:
-        raise Refused("dbsight explain needs SQLAlchemy: pip install sqlalchemy") from error
+        raise UsageFault("dbsight explain needs SQLAlchemy: pip install sqlalchemy") from error
     try:
         parsed = make_url(url)
         asynchronous = bool(getattr(parsed.get_dialect(), "is_async", False))
@@ -169,13 +166,13 @@ def _plan(url: str, get: Callable[[Any], Any]) -> Plan:
             engine = AsyncEngine(engine)
     except Exception as error:
         # SQLAlchemy's message quotes the URL, and with it a password.
-        raise Refused(f"invalid --url: {type(error).__name__}") from error
+        raise UsageFault(f"invalid --url: {type(error).__name__}") from error
     try:
         plan: Plan = asyncio.run(_awaited(get(engine))) if asynchronous else get(engine)
     except ExplainError as error:
-        raise Refused(str(error)) from error
+        raise UsageFault(str(error)) from error
     except Exception as error:
-        raise Refused(f"the statement cannot be explained: {type(error).__name__}") from error
+        raise UsageFault(f"the statement cannot be explained: {type(error).__name__}") from error
     return plan
 
 

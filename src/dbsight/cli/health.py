@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dbsight import config
+from dbsight.cli.exit_codes import FINDINGS
 from dbsight.formatting import seconds
 from dbsight.health import Health, Healthz, health_check
 
@@ -18,12 +19,14 @@ from dbsight.health import Health, Healthz, health_check
 @click.command()
 @click.argument("url", nargs=-1)
 @click.option("--timeout", default=5.0, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Seconds.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 def health(url: tuple[str, ...], timeout: float, as_json: bool) -> None:
     """Ask each database at a URL of SQLAlchemy or Redis for a sign of life: SELECT 1, or PING.
 
     Without URLs, those of the environment variables DATABASE_URL and REDIS_URL. The exit code is 0 if every database
     answers within the timeout, 1 if one does not, 2 if there is none to ask. Passwords are not shown.
+
+    Example: dbsight health sqlite:///shop.db
     """
     environment = config.environment()
     urls = url or tuple(environment[name] for name in ("DATABASE_URL", "REDIS_URL") if environment.get(name))
@@ -38,7 +41,7 @@ def health(url: tuple[str, ...], timeout: float, as_json: bool) -> None:
             told = f"answered in {seconds(each.duration)}" if each.healthy else f"did not answer: {each.error}"
             click.echo(f"{mark} {each.component}  {told}")
     if not all(results):
-        raise SystemExit(1)
+        raise SystemExit(FINDINGS)
 
 
 def _check(url: str, timeout: float) -> Health:

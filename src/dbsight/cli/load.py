@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dbsight.bench.load import load_test
 from dbsight.cli.bench import print_table, target
+from dbsight.cli.exit_codes import UsageFault
 from dbsight.formatting import seconds
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--warm-up", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds before, not measured."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 def load(
     what: str | None,
     url: str | None,
@@ -44,6 +45,8 @@ def load(
     MODULE:NAME is a coroutine function, or a function, without arguments. Without --rate each user begins again when
     the execution before has ended, and a system that stalls is asked less: its stalls look smaller than users would
     find them. With --rate the response time counts from the moment at which an execution was due.
+
+    Example: dbsight load app:list_orders --concurrency 2 --duration 0.2
     """
     if (what is None) == (url is None):
         raise click.UsageError("MODULE:NAME or --url is needed, and only one of them")
@@ -78,7 +81,7 @@ def _requests(url: str, concurrency: int) -> Callable[[], Any]:
     try:
         import httpx
     except ImportError:
-        raise click.ClickException("httpx is not installed: pip install httpx") from None
+        raise UsageFault("httpx is not installed: pip install httpx") from None
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     client = httpx.AsyncClient(limits=limits, timeout=30.0)
 

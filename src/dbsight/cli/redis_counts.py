@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import click
 
 from dbsight import config
+from dbsight.cli.exit_codes import FINDINGS, UsageFault
 from dbsight.formatting import count, counted, seconds
 
 if TYPE_CHECKING:
@@ -73,18 +74,20 @@ class Counts(NamedTuple):
     processes: list[Process]
 
 
-@click.command(name="dbsight doctor redis")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 @click.argument("url", default="")
 def redis_counts(url: str, as_json: bool) -> None:
     """Show the clients, memory and slow log of a Redis server (REDIS_URL, or redis://localhost:6379/0).
 
     The exit code is 1 when something is wrong.
+
+    Example: dbsight doctor redis
     """
     try:
         counts = look(url or config.environment().get("REDIS_URL") or DEFAULT_URL)
     except LookupError as error:
-        raise click.ClickException(str(error)) from error
+        raise UsageFault(str(error)) from error
     if as_json:
         plain = {
             "answers": [answer._asdict() for answer in counts.answers],
@@ -94,7 +97,7 @@ def redis_counts(url: str, as_json: bool) -> None:
     else:
         show(counts)
     if any(answer.mark == "✘" for answer in counts.answers):
-        raise SystemExit(1)
+        raise SystemExit(FINDINGS)
 
 
 def show(counts: Counts) -> None:

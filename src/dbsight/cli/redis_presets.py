@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dbsight import config
+from dbsight.cli.exit_codes import UsageFault
 from dbsight.cli.redis_counts import DEFAULT_URL
 from dbsight.config.settings import RedisPreset
 from dbsight.formatting import count, seconds
@@ -41,7 +42,7 @@ _THINK: Final = 2
 @click.option(
     "--hold", type=click.FloatRange(0), default=0.002, show_default=True, help="Seconds that a connection is held."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 def redis_presets(
     url: str | None, preset: str, role: str, threads: int, duration: float, hold: float, as_json: bool
 ) -> None:
@@ -50,9 +51,11 @@ def redis_presets(
     Each thread takes a connection from one shared pool, sends a GET, holds the connection for a while, and then
     idles for twice as long. Each preset runs in its own process. URL defaults to REDIS_URL, or
     redis://localhost:6379/0.
+
+    Example: dbsight bench redis --preset balanced --threads 2 --seconds 0.2
     """
     if importlib.util.find_spec("redis") is None:
-        raise click.ClickException("redis-py is not installed: pip install redis")
+        raise UsageFault("redis-py is not installed: pip install redis")
     where = url or config.environment().get("REDIS_URL") or DEFAULT_URL
     task = {"url": where, "role": role, "threads": threads, "seconds": duration, "hold": hold}
     rows = [_run(name, task) for name in (PRESETS if preset == "all" else [preset])]
@@ -88,7 +91,7 @@ def _run(preset: str, task: dict[str, Any]) -> dict[str, Any]:
     if done.returncode:
         host = urlsplit(task["url"])
         lines = done.stderr.strip().splitlines() or ["no error message"]
-        raise click.ClickException(f"{host.hostname}:{host.port or 6379}: {lines[-1]}")
+        raise UsageFault(f"{host.hostname}:{host.port or 6379}: {lines[-1]}")
     measured: dict[str, Any] = json.loads(done.stdout)
     return {"preset": preset, **measured}
 

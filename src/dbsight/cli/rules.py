@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from dbsight import config, semconv
+from dbsight.cli.exit_codes import UsageFault
 from dbsight.config import SETTINGS
 from dbsight.config.suggest import did_you_mean
 from dbsight.detect.rules import RULES
@@ -26,16 +27,18 @@ _RUNS: Final = {
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Output JSON.")
 @click.argument("name", required=False)
 def rules(as_json: bool, name: str | None) -> None:
     """Print every rule with its priority, or all about the rule NAME.
 
     A rule is followed by what it checks, its settings, and the value of each in this environment.
+
+    Example: dbsight rules n_plus_one
     """
     chosen = [rule for rule in RULES if name in (None, rule.name)]
     if not chosen:
-        raise click.ClickException(f"unknown rule {name}{did_you_mean(str(name), [rule.name for rule in RULES])}")
+        raise UsageFault(f"unknown rule {name}{did_you_mean(str(name), [rule.name for rule in RULES])}")
     settings = config.Settings.load()
     if as_json:
         click.echo(json.dumps([_plain(rule, settings) for rule in chosen], ensure_ascii=False, indent=1))

@@ -48,6 +48,8 @@ def run(report: str, save: Path | None, command: tuple[str, ...]) -> None:
 
     `dbsight run -- python app.py` is `opentelemetry-instrument python app.py` that exports nothing unless an exporter
     is configured. The exit code is the command's.
+
+    Example: dbsight run --report terminal,html -- python app.py
     """
     environ = dict(config.environment())
     reports = [report, *(["json"] if save is not None and "json" not in report else [])]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
+from dbsight.cli.exit_codes import UsageFault
 from dbsight.report import json as saved
 
 if TYPE_CHECKING:
@@ -18,13 +17,13 @@ def read_run(file: Path) -> Snapshot:
     """Read a saved report.
 
     Raises:
-        click.ClickException: It cannot be read, or is none.
+        UsageFault: It cannot be read, or is none.
     """
     try:
         return saved.read(file)
     except OSError as error:
-        raise click.ClickException(f"{file} cannot be read: {error.strerror}") from error
+        raise UsageFault(f"{file} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, AttributeError) as error:
-        raise click.ClickException(f"{file} is not a dbsight report: {type(error).__name__}") from error
+        raise UsageFault(f"{file} is not a dbsight report: {type(error).__name__}") from error
     except ValueError as error:
-        raise click.ClickException(str(error)) from error
+        raise UsageFault(str(error)) from error

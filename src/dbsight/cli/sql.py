@@ -47,7 +47,10 @@ def sql() -> None:
 @click.option("--database", default="postgres", show_default=True, help="Name in the example command.")
 @click.option("--statements/--no-statements", default=True, help="Include pg_stat_statements, which needs a restart.")
 def pg_setup(slow: float, database: str, statements: bool) -> None:
-    """Print the settings that log slow statements and their plans on PostgreSQL 14 and newer."""
+    """Print the settings that log slow statements and their plans on PostgreSQL 14 and newer.
+
+    Example: dbsight sql pg-setup --slow 0.2
+    """
     lines = _LINES.format(milliseconds=round(slow * 1000), database=database)
     click.echo(lines + (_STATEMENTS if statements else "") + _END, nl=False)
 
@@ -60,6 +63,8 @@ def fingerprint(text: tuple[str, ...], system: str) -> None:
 
     It is what spans have as dbsight.query.fingerprint: the same for other literals, placeholders and comments. "-"
     reads one statement from standard input.
+
+    Example: dbsight sql fingerprint "SELECT name FROM customers WHERE id = 42"
     """
     for each in text:
         statement = read(sys.stdin.read() if each == "-" else each, system)

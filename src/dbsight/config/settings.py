@@ -207,12 +207,15 @@ class Settings:
     )
     report: tuple[str, ...] | None = setting(
         None,
-        "Reports written when the process exits; `html` has no effect in this version.",
+        "Reports written when the process exits; `html` needs `pip install 'dbsight[html]'`.",
         parsers.reports,
         unset="terminal if stderr is a terminal or nothing is exported",
     )
     report_file: str | None = setting(
-        None, "Path of the report file.", parsers.path, unset="dbsight-report.html, .json"
+        None,
+        "Path of the report file; with `html,json`, each has its own suffix.",
+        parsers.path,
+        unset="dbsight-report.html, .json",
     )
     fail_on: tuple[FailOn, ...] = setting(
         (),

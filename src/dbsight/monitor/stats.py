@@ -224,7 +224,7 @@ class Stats:
             calls=sum(record.count for record in counted),
             db_time=sum(record.total for record in counted),
             window_time=window_time,
-            findings=sorted(findings, key=_rank, reverse=True),
+            findings=sorted(findings, key=rank, reverse=True),
             statements=sorted(statements, key=lambda totals: totals.total, reverse=True),
             dropped=safety.drops() if dropped is None else dict(dropped),
             exporting=exporting,
@@ -262,7 +262,7 @@ class Stats:
     def _forget_findings(self, state: _State) -> None:
         if len(state.findings) <= self._max_findings + self._max_findings // 4:
             return
-        kept = sorted(state.findings.items(), key=lambda item: _rank(item[1]), reverse=True)[: self._max_findings]
+        kept = sorted(state.findings.items(), key=lambda item: rank(item[1]), reverse=True)[: self._max_findings]
         safety.dropped("findings", len(state.findings) - len(kept))
         state.findings = dict(kept)
 
@@ -360,7 +360,7 @@ def _kinds(records: Iterable[StatementRecord]) -> dict[str, KindTotals]:
     return kinds
 
 
-def _rank(merged: MergedFinding) -> tuple[float, int, int, str]:
+def rank(merged: MergedFinding) -> tuple[float, int, int, str]:
     """Most time saved is greatest; then the more severe, the more often seen, and the id so that order is stable."""
     finding = merged.finding
     return (merged.impact, SEVERITIES.index(finding.severity), merged.count, finding.id)

@@ -7,10 +7,8 @@ the target and renamed, so that readers never see an incomplete file.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict
+from io import StringIO
 from math import isfinite
 from pathlib import Path
 from time import time
@@ -30,6 +28,7 @@ from dbsight.model import (
     Snapshot,
     StatementTotals,
 )
+from dbsight.report.files import replace_file
 from dbsight.report.json_records import (
     plain,
     plain_call_site,
@@ -49,7 +48,9 @@ from dbsight.report.json_records import (
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping
+    from typing import TextIO
 
 SCHEMA: Final = 1
 """Version of the file's schema: incremented if a field changes its meaning or is removed, not if one is added."""
@@ -186,19 +187,19 @@ def write(snapshot: Snapshot, path: str | os.PathLike[str] = DEFAULT_FILE) -> Pa
     Raises:
         OSError: The directory does not exist, is not writable, or is full.
     """
-    target = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        # A lone surrogate, as in a file name that is not UTF-8, becomes an escape sequence, which is valid JSON.
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            json.dump(finite(document(snapshot)), file, ensure_ascii=False, indent=1, allow_nan=False)
-            file.write("\n")
-        os.replace(name, target)  # noqa: PTH105 - atomic on every system, and the name is a string here
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)  # noqa: PTH108 - as above
-        raise
-    return target
+    return replace_file(path, lambda file: _dump(snapshot, file))
+
+
+def text(snapshot: Snapshot) -> str:
+    """The file's content."""
+    file = StringIO()
+    _dump(snapshot, file)
+    return file.getvalue()
+
+
+def _dump(snapshot: Snapshot, file: TextIO) -> None:
+    json.dump(finite(document(snapshot)), file, ensure_ascii=False, indent=1, allow_nan=False)
+    file.write("\n")
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:

@@ -72,10 +72,10 @@ def test_a_file_that_is_no_report_is_one_sentence(tmp_path, command, content):
     path = tmp_path / "other.json"
     path.write_text(content)
     done = CliRunner().invoke(main, [*command, str(path)])
-    assert (done.exit_code, len(done.stderr.splitlines())) == (1, 1)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert done.stderr.startswith("Error: ")
     missing = CliRunner().invoke(main, [*command, str(tmp_path / "none.json")])
-    assert (missing.exit_code, "No such file" in missing.stderr) == (1, True)
+    assert (missing.exit_code, "No such file" in missing.stderr) == (2, True)
 
 
 def test_baseline_save_writes_the_ids(run, tmp_path):

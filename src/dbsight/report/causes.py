@@ -1,0 +1,169 @@
+"""Findings that one change mends, together: what reports list, with what to change for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from dbsight.formatting import counted, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from dbsight.model import Finding, MergedFinding, Snapshot
+
+_ABOUT_PLANS: Final = frozenset(("missing_index", "bad_plan", "regression"))
+_LARGE: Final = 0.5
+"""Share of a slow query's time from which on one part of it is the cause."""
+
+LABELS: Final = {
+    "n_plus_one": "N+1",
+    "slow_query": "SLOW",
+    "redundant_query": "REDUNDANT",
+    "row_by_row_write": "ROW BY ROW",
+    "redis_chatter": "REDIS N+1",
+    "connection_leak": "LEAK",
+    "session_leak": "LEAK",
+    "blocking_call": "BLOCKED LOOP",
+}
+"""Labels that differ from the name of the rule."""
+
+
+@dataclass(slots=True)
+class Cause:
+    """Findings with one cause.
+
+    Attributes:
+        main: The finding that is shown first.
+        others: What the same change mends.
+        impact: s that the change would have saved so far; of findings about one query, the largest counts.
+        fix: Code to paste, or what to do to find out more; empty if unknown.
+        proof: What is known about the effect of the fix, such as a plan that uses the new index; may be empty.
+    """
+
+    main: MergedFinding
+    others: list[MergedFinding]
+    impact: float
+    fix: str
+    proof: str = ""
+
+    @property
+    def all(self) -> list[MergedFinding]:
+        """The main finding and the others."""
+        return [self.main, *self.others]
+
+
+def causes(findings: Sequence[MergedFinding]) -> list[Cause]:
+    """Group findings by cause.
+
+    A slow query, its plan and its missing index are one cause; so are N+1 queries of one request whose fixes are
+    contained in each other, and what a pool reports of one line of code.
+
+    Args:
+        findings: In the order of their importance.
+
+    Returns:
+        Causes in the order of their first findings.
+    """
+    fixes: dict[str, list[str]] = {}
+    for each in findings:
+        if each.finding.rule == "n_plus_one":
+            fixes.setdefault(each.finding.route, []).append(each.finding.suggestion)
+    groups: dict[Hashable, list[MergedFinding]] = {}
+    for each in findings:
+        groups.setdefault(_key(each.finding, fixes.get(each.finding.route, ())), []).append(each)
+    found = [_cause(group) for group in groups.values()]
+    return sorted(found, key=lambda cause: -cause.impact)
+
+
+def headline(snapshot: Snapshot, found: Iterable[Cause]) -> str:
+    """One sentence that says what the most important changes would save; empty if nothing is known to be saved."""
+    saving = [cause for cause in found if cause.impact > 0][:3]
+    saved = sum(cause.impact for cause in saving)
+    if not saving or not snapshot.calls:
+        return ""
+    changes = counted(len(saving), "change")
+    verb = "would save" if len(saving) > 1 else "saves"
+    text = f"{changes} {verb} about {seconds(saved)}"
+    worst = max(snapshot.routes, key=lambda route: route.db_time, default=None)
+    whole = max(snapshot.db_time, snapshot.window_time)
+    if saved < whole:
+        text += f" of {seconds(whole)} spent in requests" if snapshot.requests else f" of {seconds(whole)}"
+    if worst is not None and worst.db_time > _LARGE * snapshot.db_time > 0 and worst.route:
+        text += f"; most database time goes to {worst.route}"
+    return text
+
+
+def label(finding: Finding) -> str:
+    """A short name of the rule for people: ``N+1``, ``VERY SLOW``."""
+    name = LABELS.get(finding.rule) or finding.rule.replace("_", " ").upper()
+    return f"VERY {name}" if finding.rule == "slow_query" and finding.severity == "error" else name
+
+
+def _key(finding: Finding, fixes: Sequence[str]) -> Hashable:
+    """What findings with one cause have in common; ``fixes`` are those of the N+1 queries of the same route."""
+    if finding.statement is not None and finding.database is not None:
+        if finding.rule == "slow_query" or finding.rule in _ABOUT_PLANS:
+            return ("query", finding.statement.fingerprint, finding.database.key)
+        if finding.rule == "n_plus_one" and finding.suggestion:
+            longest = max((fix for fix in fixes if _contains(fix, finding.suggestion)), key=len)
+            return ("fix", finding.route, longest)
+    if finding.category == "pool" and finding.call_site is not None:
+        return ("pool", str(finding.call_site))
+    return finding.id
+
+
+def _contains(longer: str, shorter: str) -> bool:
+    """Whether the options of one query include those of another one."""
+    return longer.startswith(shorter.rstrip(")")) if "options(" in shorter else longer == shorter
+
+
+def _cause(group: list[MergedFinding]) -> Cause:
+    main = next((each for each in group if each.finding.rule == "slow_query"), group[0])
+    if main.finding.rule == "n_plus_one":
+        main = max(group, key=lambda each: len(each.finding.suggestion))
+    others = [each for each in group if each is not main]
+    impacts = [each.impact for each in group]
+    impact = sum(impacts) if main.finding.rule == "n_plus_one" else max(impacts)
+    index = next((each.finding for each in group if each.finding.rule == "missing_index"), None)
+    if index is not None:
+        return Cause(main, others, impact, index.suggestion, _proof(index))
+    fix = next((each.finding.suggestion for each in [main, *others] if each.finding.suggestion.strip()), "")
+    return Cause(main, others, impact, fix or way_forward(main.finding))
+
+
+def _proof(index: Finding) -> str:
+    costs = ""
+    if index.current_value is not None and index.threshold is not None:
+        costs = f": cost {index.current_value:.4g} → {index.threshold:.4g}"
+    if index.details.get("proof") == "proved":
+        return f"proved: the planner uses the index{costs}"
+    return f"likely: not tried on the database{costs}"
+
+
+def way_forward(finding: Finding) -> str:
+    """What to do about a slow query without a known fix, from where its time went; empty for other rules."""
+    if finding.rule != "slow_query":
+        return ""
+    details = finding.details
+    parts = {name: float(details.get(name) or 0.0) for name in ("lock", "wait", "connect", "execute", "fetch")}
+    whole = sum(parts.values()) - parts["lock"]  # a part of ``execute``
+    rows = details.get("rows") or 0
+    largest = next((name for name, value in parts.items() if whole and value > _LARGE * whole), "")
+    if largest == "fetch" and rows > 1:
+        return f".limit(100)  # returns {counted(rows, 'row')}; or load_only(…) for fewer columns"
+    if largest in _BY_PART:
+        return _BY_PART[largest]
+    if finding.plan is not None:
+        return "# the plan has no known fault: read fewer rows, or cache the result"
+    if finding.statement is not None and finding.statement.system in _WITHOUT_PLANS:
+        return "# read less per command, or cache the result in the process"
+    return "OTEL_DBSIGHT_EXPLAIN=slow  # shows the plan and the missing index"
+
+
+_BY_PART: Final = {
+    "lock": "# commit the transaction that holds the lock earlier",
+    "wait": "# give connections back earlier, or raise pool_size",
+    "connect": "# keep connections open: create the engine once, without NullPool",
+}
+_WITHOUT_PLANS: Final = ("redis", "valkey", "elasticsearch", "mongodb")
