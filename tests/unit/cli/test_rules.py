@@ -63,7 +63,7 @@ def test_one_rule_is_printed_with_its_documentation():
 def test_an_unknown_rule_is_an_error_that_suggests_one():
     """As unknown settings are."""
     outcome = CliRunner().invoke(main, ["rules", "n_plus_on"])
-    assert (outcome.exit_code, outcome.output) == (1, "Error: unknown rule n_plus_on (did you mean n_plus_one?)\n")
+    assert (outcome.exit_code, outcome.output) == (2, "Error: unknown rule n_plus_on (did you mean n_plus_one?)\n")
 
 
 @pytest.mark.parametrize(("severity", "priority"), [("info", "low"), ("warning", "medium"), ("error", "high")])
