@@ -22,9 +22,11 @@ is ✘. The command runs as usual; its standard output goes to standard error. E
 exits: stop a server with Ctrl-C. `dbsight config` prints every setting, its value and its source.
 [troubleshooting.md](troubleshooting.md) leads from symptoms to checks.
 
-The last fifteen lines, printed when a command was run, are a checklist of good practice: five lines about the database,
-five about the application, five about caches. They are based on what the command did; `?` = not exercised by this run.
-A ✘ there does not change the exit code.
+The lines from `pooling` on, printed when a command was run, are a checklist of good practice about the database, the
+application, caches, pools, Redis pools, and habits. They are based on what the command did, on its pools, on the limits
+of its servers, and on the project's configuration files; `?` = not exercised by this run, or not visible from here. A ✘
+there does not change the exit code. `--workload read|write|mixed` and `--template high-performance|memory-optimized`
+choose what [`workload`](#workload) compares with.
 
 `dbsight doctor redis [URL]` queries a Redis server (`REDIS_URL`, else `redis://localhost:6379/0`) for clients, memory,
 hit ratio and slow log, and lists the connections of each process of this machine with the memory of the process.

@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,12 @@ from dbsight import config
 from dbsight.cli import diagnosis
 from dbsight.cli.doctor_probe import VARIABLE
 from dbsight.cli.exit_codes import FINDINGS
+from dbsight.cli.expectations import TEMPLATES
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.run import instrumented
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PLANS = {"OTEL_DBSIGHT_EXPLAIN": "always_once", "OTEL_DBSIGHT_EXPLAIN_PER_MINUTE": "200"}
 
@@ -35,8 +39,10 @@ class _Doctor(click.Group):
     cls=_Doctor, invoke_without_command=True, subcommand_metavar="[-- COMMAND …] | redis", no_args_is_help=False
 )
 @click.option("--json", "as_json", is_flag=True, help="Output JSON.")
+@click.option("--workload", type=click.Choice(["read", "write", "mixed"]), help="Compare pools with this profile.")
+@click.option("--template", type=click.Choice([*TEMPLATES]), help="Compare pools with this set of expected values.")
 @click.pass_context
-def doctor(context: click.Context, as_json: bool) -> None:
+def doctor(context: click.Context, as_json: bool, workload: str | None, template: str | None) -> None:
     """Check the setup; with `-- COMMAND`, run the command instrumented and check it from inside.
 
     The exit code is 1 if a check fails; the checklist of good practice at the end does not count.
@@ -44,7 +50,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     Example: dbsight doctor -- python app.py
     """
     if context.invoked_subcommand is None:
-        _check((), as_json=as_json)
+        _check((), context.params)
 
 
 @click.command(
@@ -54,17 +60,18 @@ def doctor(context: click.Context, as_json: bool) -> None:
 @click.pass_context
 def _command(context: click.Context, command: tuple[str, ...]) -> None:
     """Check a command from inside."""
-    parent = context.parent
-    _check(command, as_json=parent is not None and bool(parent.params["as_json"]))
+    assert context.parent is not None  # the group
+    _check(command, context.parent.params)
 
 
 doctor.add_command(redis_counts, "redis")
 
 
-def _check(command: tuple[str, ...], *, as_json: bool) -> None:
+def _check(command: tuple[str, ...], options: Mapping[str, Any]) -> None:
     evidence = diagnosis.examine(_run(command) if command else None)
+    evidence.workload, evidence.template = options["workload"] or "", options["template"] or ""
     answers = diagnosis.answers(evidence)
-    if as_json:
+    if options["as_json"]:
         click.echo(json.dumps([answer._asdict() for answer in answers], ensure_ascii=False, indent=1))
     else:
         for answer in answers:

@@ -10,7 +10,8 @@ import platform
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, distributions, entry_points, version
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from opentelemetry import trace
@@ -19,7 +20,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import config
 from dbsight.catalog import CLIENTS, INSTRUMENTORS, REPLACED, is_disabled
-from dbsight.cli import practice
+from dbsight.cli import habits, practice
 from dbsight.cli.practice import Practice
 from dbsight.config.resolution import resolve
 from dbsight.export.endpoint import GRPC_PORT, HTTP_PORT
@@ -28,6 +29,8 @@ from dbsight.safety import errors
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+
+    from dbsight.cli.expectations import Template, Workload
 
 _PACKAGES: Final = (
     "dbsight",
@@ -114,6 +117,9 @@ class Evidence:
         configured: Whether that endpoint is configured.
         inside: What the process saw, None where none was run.
         told: Whether a command was run at all.
+        habits: Files that show how the project uses dbsight, as ``habits.of_project`` gives them.
+        workload: ``--workload``, empty if it was not given.
+        template: ``--template``, the same.
     """
 
     pid: int = 0
@@ -135,6 +141,9 @@ class Evidence:
     configured: bool = False
     inside: Inside | None = None
     told: bool = False
+    habits: dict[str, str] = field(default_factory=dict)
+    workload: Workload | Literal[""] = ""
+    template: Template | Literal[""] = ""
 
     def plain(self) -> dict[str, Any]:
         """As JSON can hold it."""
@@ -179,6 +188,7 @@ def gather(environ: Mapping[str, str] | None = None) -> Evidence:
         exporters=list(surroundings.traces_exporters or ()),
         endpoint=endpoint,
         configured=configured,
+        habits=habits.of_project(Path.cwd()),
     )
 
 

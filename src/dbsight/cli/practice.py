@@ -14,13 +14,16 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import recording
+from dbsight.cli import pool_facts, store_facts
 from dbsight.instrument.caches import publish_at_once
+from dbsight.instrument.pools import registry
+from dbsight.instrument.pools.drivers import pool_name
 from dbsight.model import CacheEvent, Operation
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
-    from dbsight.model import MergedFinding, Observation, PoolState, Snapshot
+    from dbsight.model import MergedFinding, Observation, PoolSnapshot, Snapshot
 
 _MAX: Final = 200
 """Maximum number of engines, caches and statements recorded."""
@@ -28,9 +31,12 @@ _STORES: Final = frozenset({"redis", "valkey"})
 _SHOWN: Final = 3
 """Findings shown per rule."""
 _TIMEOUTS: Final = frozenset(
-    {"command_timeout", "read_timeout", "statement_timeout", "max_execution_time", "call_timeout"}
+    {"command_timeout", "read_timeout", "statement_timeout", "max_execution_time", "max_statement_time", "call_timeout"}
 )
-"""Driver options that set a query timeout: asyncpg, PyMySQL, PostgreSQL, MariaDB, Oracle."""
+"""Driver options that set a query timeout: asyncpg, PyMySQL, PostgreSQL, MySQL, MariaDB, Oracle."""
+IDLE_LIMITS: Final = frozenset({"idle_in_transaction_session_timeout", "idle_transaction_timeout"})
+"""Options that end a transaction in which nothing happens: PostgreSQL, MariaDB."""
+_WRITES: Final = ("insert", "update", "delete")
 _EXPIRING: Final = frozenset({"SETEX", "PSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"})
 _EXPIRY: Final = ("ex", "px", "exat", "pxat")
 _COLD: Final = 5
@@ -49,7 +55,25 @@ class Engine:
         size: Maximum number of connections, 0 without a limit.
         made: Number of pools created so far.
         pre_ping: Whether connections are tested at checkout; None if unknown.
-        limits: Driver options that set a query timeout; None if unknown.
+        limits: Driver options that set a timeout of queries or idle transactions; None if unknown.
+        server: Limits that the server says it has, s, and its ``max_connections``; None if it was not asked.
+        timeout: s that a request waits for a connection; negative for ever; None if unknown.
+        recycle: s after which a connection is replaced; negative for never; None if unknown.
+        idle_after: s after which an idle connection is closed; negative for never; None if unknown.
+        max_queries: Queries after which a connection is replaced; None if unknown.
+        kept: Connections that are kept open.
+        most: The most connections that were in use at once.
+        idle: Open connections that wait in the pool.
+        created: Connections that were made.
+        same: Pools with one and the same configuration.
+        clients: Engines or clients that use them.
+        waits: Requests that waited for a connection.
+        timeouts: Requests that got none.
+        needed: Connections with which no request would have waited, 0 if unknown.
+        cleanup_failures: How often idle connections could not be closed.
+        asynchronous: Tasks use it.
+        shared: It comes from ``dbsight.redis_pool``.
+        tested: A Redis connection that was idle is tested before use.
     """
 
     name: str
@@ -60,6 +84,41 @@ class Engine:
     made: int = 1
     pre_ping: bool | None = None
     limits: list[str] | None = None
+    server: dict[str, float] | None = None
+    timeout: float | None = None
+    recycle: float | None = None
+    idle_after: float | None = None
+    max_queries: int | None = None
+    kept: int = 0
+    most: int = 0
+    idle: int = 0
+    created: int = 0
+    same: int = 1
+    clients: int = 1
+    waits: int = 0
+    timeouts: int = 0
+    needed: int = 0
+    cleanup_failures: int = 0
+    asynchronous: bool = False
+    shared: bool = False
+    tested: bool | None = None
+
+
+@dataclass
+class Store:
+    """Connections to a store that is no database: Elasticsearch, S3.
+
+    Attributes:
+        kind: ``elasticsearch`` or ``s3``.
+        size: Connections per node.
+        timeout: s; None without a limit, or if unknown.
+        clients: How many were made with these values.
+    """
+
+    kind: str
+    size: int
+    timeout: float | None = None
+    clients: int = 1
 
 
 @dataclass
@@ -96,6 +155,12 @@ class Practice:
         explain: The setting ``explain``: ``off``, ``slow`` …
         plans: Statements whose query plan was read.
         unexplained: Slow queries whose plan was not read.
+        reads: SELECT statements.
+        writes: INSERT, UPDATE and DELETE statements.
+        stores: Clients of Elasticsearch and S3.
+        budgets: Routes with a budget.
+        baseline: Path of the baseline of known findings and durations.
+        log_level: Level of the query log.
     """
 
     engines: list[Engine] = field(default_factory=list)
@@ -114,6 +179,12 @@ class Practice:
     explain: str = ""
     plans: int = 0
     unexplained: list[str] = field(default_factory=list)
+    reads: int = 0
+    writes: int = 0
+    stores: list[Store] = field(default_factory=list)
+    budgets: int = 0
+    baseline: str = ""
+    log_level: str = "off"
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Practice:
@@ -121,11 +192,16 @@ class Practice:
         known = {name: value for name, value in plain.items() if name in cls.__dataclass_fields__}
         known["engines"] = [Engine(**each) for each in known.get("engines", ())]
         known["caches"] = [Cache(**each) for each in known.get("caches", ())]
+        known["stores"] = [Store(**each) for each in known.get("stores", ())]
         return cls(**known)
 
     def servers(self) -> list[Engine]:
         """Return the engines that connect to an SQL server."""
         return [each for each in self.engines if each.system not in {"sqlite", "duckdb", *_STORES}]
+
+    def redis(self) -> list[Engine]:
+        """Return the pools that connect to a Redis or Valkey server."""
+        return [each for each in self.engines if each.system in _STORES]
 
     def found(self, *rules: str) -> list[str]:
         """Return the findings of these rules."""
@@ -160,6 +236,8 @@ class Watcher(recording.Consumer):
             from sqlalchemy.engine import Engine as Engines
 
             event.listen(Engines, "do_connect", self.connecting)
+            event.listen(Engines, "engine_connect", self.connected)
+        store_facts.watch(self._seen.stores)
         for package in ("redis", "valkey"):
             if find_spec(package) is not None:
                 commands = import_module(f"{package}.commands.core").BasicKeyCommands
@@ -220,15 +298,26 @@ class Watcher(recording.Consumer):
             engine = target.engine() if target is not None else None
             if engine is None or len(self._engines) >= _MAX:
                 return
-            from dbsight.instrument.pools.drivers import pool_name
-
             told = {name for name, value in options.items() if value is not None}
             for value in (options.get("options"), options.get("init_command"), options.get("server_settings")):
-                told.update(limit for limit in _TIMEOUTS if value is not None and limit in str(value))
+                told.update(limit for limit in _TIMEOUTS | IDLE_LIMITS if value is not None and limit in str(value))
             name = pool_name(target.database)
-            self._engines[target] = Engine(name, pre_ping=bool(engine.pool._pre_ping), limits=sorted(told & _TIMEOUTS))
+            self._engines[target] = Engine(
+                name, pre_ping=bool(engine.pool._pre_ping), limits=sorted(told & (_TIMEOUTS | IDLE_LIMITS))
+            )
         except Exception:
             failed("doctor.connecting")
+
+    def connected(self, connection: Any, *_: Any) -> None:
+        """Ask the server for its limits, once per engine, on the first connection that is checked out."""
+        try:
+            target = connection.dialect.__dict__.get("_dbsight_target")
+            engine = self._engines.get(target)
+            if engine is not None and engine.server is None:
+                engine.server = {}  # before it is asked: the question may connect, too
+                engine.server = pool_facts.server_limits(connection)
+        except Exception:
+            failed("doctor.connected")
 
     def practice(self, snapshot: Snapshot, settings: Settings) -> Practice:
         """Return what was recorded so far.
@@ -238,7 +327,13 @@ class Watcher(recording.Consumer):
             settings: The settings of the process.
         """
         seen = self._seen
-        seen.engines = [self._engine(each.state) for each in snapshot.pools[:_MAX]]
+        pools = {pool.name: pool_facts.facts_of(pool) for pool in registry.pools()}
+        seen.engines = [self._engine(each, pools.get(each.state.name, {})) for each in snapshot.pools[:_MAX]]
+        seen.reads = snapshot.kinds["select"].count if "select" in snapshot.kinds else 0
+        seen.writes = sum(snapshot.kinds[kind].count for kind in _WRITES if kind in snapshot.kinds)
+        seen.budgets = len(settings.budgets)
+        seen.baseline = settings.baseline or ""
+        seen.log_level = settings.log_level or "off"
         seen.caches = [
             Cache(
                 each.key_prefix or each.cache,
@@ -271,11 +366,18 @@ class Watcher(recording.Consumer):
         del seen.unexplained[_SHOWN:]
         return seen
 
-    def _engine(self, state: PoolState) -> Engine:
-        from dbsight.instrument.pools.drivers import pool_name
-
+    def _engine(self, pool: PoolSnapshot, facts: dict[str, Any]) -> Engine:
+        state, totals = pool.state, pool.totals
         engines = (engine for target, engine in self._engines.items() if pool_name(target.database) == state.name)
-        known = next(engines, None)
+        known = next(engines, None) or Engine(state.name)
+        made = {
+            "pre_ping": known.pre_ping,
+            **pool_facts.state_of(state),
+            **facts,
+            "waits": totals.waits,
+            "timeouts": totals.timeouts,
+            "needed": totals.needed,
+        }
         return Engine(
             state.name,
             state.system,
@@ -283,8 +385,9 @@ class Watcher(recording.Consumer):
             f"{state.call_site.file}:{state.call_site.line}" if state.call_site is not None else "",
             state.max or 0,
             state.made,
-            known.pre_ping if known is not None else None,
-            known.limits if known is not None else None,
+            limits=known.limits,
+            server=known.server,
+            **made,
         )
 
 

@@ -169,11 +169,19 @@ for number in range(10):
 @pytest.mark.parametrize(
     ("options", "kept", "expected"),
     [
-        ({}, False, {"timeouts": "✘", "health": "✘", "ttl": "✘"}),
         (
-            {"connect_args": {"options": "-c statement_timeout=5000"}, "pool_pre_ping": True},
+            {},
+            False,
+            {"timeouts": "✘", "health": "✘", "ttl": "✘", "recycle": "✘", "idle-limits": "✘", "pool-timeout": "✔"},
+        ),
+        (
+            {
+                "connect_args": {"options": "-c statement_timeout=5000 -c idle_in_transaction_session_timeout=9000"},
+                "pool_pre_ping": True,
+                "pool_timeout": 60,
+            },
             True,
-            {"timeouts": "✔", "health": "✔", "ttl": "✔"},
+            {"timeouts": "✔", "health": "✔", "ttl": "✔", "recycle": "✔", "idle-limits": "✔", "pool-timeout": "✘"},
         ),
     ],
     ids=["bare", "limited"],
@@ -187,4 +195,10 @@ def test_doctor_goes_through_the_checklist(options, kept, expected, postgresql, 
     assert {check: mark for check, mark in said if check in expected} == expected
     assert [mark for check, mark in said if check == "pooling"] == ["✔"]
     assert [mark for check, mark in said if check == "warming"] == ["✘"]
+    assert {check: mark for check, mark in said if check in {"sizing", "redis-lazy", "redis-health", "budgets"}} == {
+        "sizing": "✔",
+        "redis-lazy": "✔",
+        "redis-health": "✘",
+        "budgets": "?",
+    }
     assert said["hit-rate", "✘"] == ["0% of 10 lookups were hits; user:{} missed 10 times"]

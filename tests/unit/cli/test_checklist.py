@@ -1,16 +1,31 @@
-"""The fifteen lines of the checklist, each right, wrong and unknown."""
+"""The lines of the checklist, each right, wrong and unknown."""
+
+from dataclasses import replace
 
 import pytest
 
+from dbsight.cli import habits
 from dbsight.cli.checks import CHECKS
 from dbsight.cli.evidence import Evidence, Inside
-from dbsight.cli.practice import Cache, Engine, Practice
+from dbsight.cli.practice import Cache, Engine, Practice, Store
 
 CHECKLIST = {check.name: check for check in CHECKS if check.advisory}
 
 QUEUE = Engine("db/shop", "postgresql", "QueuePool", size=15, pre_ping=True, limits=["statement_timeout"])
 BARE = Engine("db/shop", "postgresql", "NullPool", pre_ping=False, limits=[])
 FILE = Engine("shop.db", "sqlite", "QueuePool", size=15, pre_ping=False, limits=[])
+
+
+PATIENT = Engine("db/shop", "postgresql", "QueuePool", size=15, timeout=-1.0, recycle=-1.0, pre_ping=False)
+USED = Engine("db/shop", "postgresql", "QueuePool", size=15, created=3, most=3, idle=3, timeout=30.0, recycle=3600.0)
+LARGE = Engine("db/shop", "postgresql", "QueuePool", size=50, kept=20, timeout=10.0, created=1)
+KEPT = Engine("localhost:6379/0", "redis", "ConnectionPool", size=50, created=9, most=9, idle=9, tested=False)
+SHARED = Engine("localhost:6379/0", "redis", "SharedPool", size=10, created=2, most=2, idle=2, tested=True, shared=True)
+
+
+def limited(**limits):
+    """An engine whose server was asked for its limits."""
+    return Engine("db/shop", "postgresql", "QueuePool", size=15, limits=[], server=limits)
 
 
 def found(rule):
@@ -31,9 +46,11 @@ def judge(name, *, calls=9, evidence=None, **practice):
     return line.mark, line.text
 
 
-def test_it_has_fifteen_lines():
-    """Five about the database, five about the application, five about caches."""
-    assert len(CHECKLIST) == 15
+def test_each_line_is_tested_right_and_wrong_or_unknown():
+    """A new line of the checklist has its cases below."""
+    assert set(RIGHT) == set(CHECKLIST)
+    assert set(CHECKLIST) - set(WRONG) - {"profiling", "benchmarks", "query-log"} == set()
+    assert set(CHECKLIST) - set(UNKNOWN) == {"slow-log"}
 
 
 @pytest.mark.parametrize("name", CHECKLIST)
@@ -58,6 +75,20 @@ RIGHT = {
     "invalidation": caches(stores=3, removals=2),
     "layers": {"caches": [Cache("user:{}", "l1", hits=200), Cache("user:{}", "l2", hits=9)]},
     "warming": {"warmed": ["user:{}"]},
+    "sizing": {"engines": [USED, FILE]},
+    "pool-timeout": {"engines": [USED]},
+    "recycle": {"engines": [USED]},
+    "idle-limits": {"engines": [limited(idle_in_transaction_session_timeout=60.0)]},
+    "workload": {"engines": [LARGE], "reads": 100},
+    "redis-sharing": {"engines": [SHARED]},
+    "redis-lazy": {"engines": [SHARED]},
+    "redis-cleanup": {"engines": [SHARED]},
+    "redis-health": {"engines": [SHARED]},
+    "profiling": {"evidence": {"habits": {"profiling": "tox.ini"}}},
+    "benchmarks": {"evidence": {"habits": {"benchmarks": "Makefile"}}},
+    "budgets": {"budgets": 2},
+    "regressions": {"baseline": "dbsight-baseline.json"},
+    "query-log": {"log_level": "warning"},
 }
 WRONG = {
     "pooling": {"engines": [QUEUE, BARE]},
@@ -75,6 +106,17 @@ WRONG = {
     "invalidation": caches(stores=3),
     "layers": {"caches": [Cache("user:{}", "l2", hits=200)]},
     "warming": {"cold": ["user:{}"]},
+    "sizing": {"engines": [replace(USED, waits=4, timeouts=1, needed=20)]},
+    "pool-timeout": {"engines": [USED, PATIENT]},
+    "recycle": {"engines": [PATIENT]},
+    "idle-limits": {"engines": [limited(idle_in_transaction_session_timeout=0.0)]},
+    "workload": {"engines": [LARGE], "reads": 100, "evidence": {"workload": "write"}},
+    "redis-sharing": {"engines": [replace(KEPT, same=3)]},
+    "redis-lazy": {"engines": [replace(KEPT, most=2)]},
+    "redis-cleanup": {"engines": [KEPT]},
+    "redis-health": {"engines": [KEPT]},
+    "budgets": {"budgets": 2, **found("budget_exceeded")},
+    "regressions": found("regression"),
 }
 UNKNOWN = {
     "pooling": {"engines": [FILE]},
@@ -91,6 +133,20 @@ UNKNOWN = {
     "invalidation": {},
     "layers": {},
     "warming": {"cold": ["sqlalchemy.compiled"]},
+    "sizing": {"engines": [FILE]},
+    "pool-timeout": {"engines": [FILE, QUEUE]},
+    "recycle": {"engines": [QUEUE]},
+    "idle-limits": {"engines": [QUEUE]},
+    "workload": {"engines": [LARGE], "reads": 7},
+    "redis-sharing": {},
+    "redis-lazy": {},
+    "redis-cleanup": {"engines": [replace(KEPT, idle=1)]},
+    "redis-health": {},
+    "profiling": {},
+    "benchmarks": {},
+    "budgets": {},
+    "regressions": {},
+    "query-log": {},
 }
 
 
@@ -135,3 +191,67 @@ def test_a_line_says_what_it_was_judged_by():
         "✘",
         "25% of 4 lookups were hits; user:{} missed 3 times",
     )
+
+
+@pytest.mark.parametrize(
+    ("evidence", "practice", "mark", "text"),
+    [
+        (
+            {"template": "high-performance"},
+            {"engines": [LARGE]},
+            "✔",
+            "as expected for high-performance (no query ran)",
+        ),
+        ({"template": "high-performance"}, {"engines": [USED]}, "✘", "keeps 0 connections, not 20"),
+        ({"template": "memory-optimized"}, {"engines": [LARGE]}, "✘", "has 50 connections, not 15"),
+        (
+            {"template": "high-performance"},
+            {"stores": [Store("s3", 10)]},
+            "✘",
+            "s3 has 10 connections per client, not 100",
+        ),
+        ({"workload": "read"}, {"stores": [Store("elasticsearch", 10, 10.0)]}, "✘", "elasticsearch has 10 connections"),
+        ({"workload": "write"}, {"stores": [Store("elasticsearch", 10, 60.0)]}, "✔", "as expected for write"),
+        ({"workload": "read"}, {"engines": [LARGE], "writes": 100}, "✘", "100% of 100 queries write: that is write"),
+        ({}, {"engines": [USED], "reads": 100}, "?", "db/shop keeps 0 connections, not 20"),
+    ],
+)
+def test_pools_are_compared_with_the_profile_that_was_asked_for(evidence, practice, mark, text):
+    """Or with that of the measured share of writes, about which nothing is wrong for sure."""
+    judged = judge("workload", evidence=evidence, **practice)
+    assert judged[0] == mark
+    assert text in judged[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "engine", "mark", "text"),
+    [
+        (
+            "sizing",
+            replace(USED, size=200, server={"max_connections": 100.0}),
+            "✘",
+            "200 connections, the server allows 100",
+        ),
+        ("sizing", replace(USED, idle=20, most=2), "✘", "keeps 20 idle connections, 2 were in use at most"),
+        ("recycle", replace(PATIENT, pre_ping=True), "✔", "replaced when a test at checkout fails"),
+        ("recycle", replace(USED, server={"wait_timeout": 600.0}), "✘", "closes idle connections after 10 min"),
+        ("timeouts", limited(statement_timeout=5.0), "✔", "statement_timeout of the server (5 s)"),
+        ("timeouts", limited(statement_timeout=0.0), "✘", "queries have no timeout"),
+        ("redis-cleanup", replace(SHARED, cleanup_failures=2), "✘", "2 clean-ups failed"),
+    ],
+)
+def test_a_line_about_pools_says_what_it_saw(name, engine, mark, text):
+    """Sizes against the server's, ages against the server's, limits of the server."""
+    judged = judge(name, engines=[engine])
+    assert judged[0] == mark
+    assert text in judged[1]
+
+
+def test_habits_are_read_from_the_files_of_the_project(tmp_path):
+    """The first file that shows one; files that are too large, or of other kinds, are not read."""
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "--dbsight"\n')
+    (tmp_path / ".github" / "workflows").mkdir(parents=True)
+    (tmp_path / ".github" / "workflows" / "build.yml").write_text("- run: dbsight compare before.json after.json\n")
+    (tmp_path / "Makefile").write_text("bench:\n\tdbsight bench queries hot.sql\n" + "#" * 300_000)
+    (tmp_path / "notes.txt").write_text("dbsight bench")
+    assert habits.of_project(tmp_path) == {"profiling": "pyproject.toml", "regressions": ".github/workflows/build.yml"}

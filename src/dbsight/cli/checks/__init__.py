@@ -1,4 +1,4 @@
-"""The list of checks: a new one is a file in this folder and a line here; the checklist has five a file."""
+"""The list of checks: a new one is a file in this folder and a line here; the checklist has a file per subject."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from dbsight.cli.checks.database import Health, Indexes, Pooling, SlowLog, Timeo
 from dbsight.cli.checks.distribution import Distribution
 from dbsight.cli.checks.engines import Engines
 from dbsight.cli.checks.exporter import Exporter
+from dbsight.cli.checks.habits import Benchmarks, Budgets, Profiling, QueryLogging, Regressions
 from dbsight.cli.checks.ignored import Ignored
 from dbsight.cli.checks.instrumented import Instrumented
+from dbsight.cli.checks.pools import IdleTransactions, PoolTimeout, Recycling, Sizing, Workload
+from dbsight.cli.checks.redis_pools import RedisCleanup, RedisHealth, RedisLazy, RedisSharing
 from dbsight.cli.checks.sampler import SamplerCheck
 from dbsight.cli.checks.settings import SettingsCheck
 from dbsight.cli.checks.spans import Spans
@@ -37,4 +40,7 @@ CHECKS: tuple[type[Check], ...] = (
     *(Pooling, Indexes, Timeouts, Health, SlowLog),
     *(Caching, Batches, Awaits, Leaks, Monitoring),
     *(HitRate, Expiry, Invalidation, Layers, Warming),
+    *(Sizing, PoolTimeout, Recycling, IdleTransactions, Workload),
+    *(RedisSharing, RedisLazy, RedisCleanup, RedisHealth),
+    *(Profiling, Benchmarks, Budgets, Regressions, QueryLogging),
 )

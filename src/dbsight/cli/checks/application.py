@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.cli.check import Line
-from dbsight.cli.checks.database import Advice
+from dbsight.cli.checks.database import Advice, names
 
 if TYPE_CHECKING:
     from dbsight.cli.evidence import Evidence
@@ -78,6 +78,9 @@ class Awaits(Advice):
             return Line("✘", blocked[0], "use an asynchronous driver, or asyncio.to_thread")
         if practice.asynchronous:
             return Line("✔", f"{practice.asynchronous} queries on an event loop, none of which blocked it")
+        pools = [each for each in practice.engines if each.asynchronous and each.created]
+        if pools:
+            return Line("✔", f"asynchronous pools were used: {names(pools)}")
         return Line("?", "no query ran on an event loop", "relevant to asynchronous services only")
 
 

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.cli.check import Check, Line
-from dbsight.formatting import counted
+from dbsight.cli.practice import IDLE_LIMITS
+from dbsight.formatting import counted, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -103,11 +104,12 @@ class Timeouts(Advice):
     """Checklist: do long queries time out?
 
     Good:
-        Every engine that connects to a server sets a timeout, or the application sets one with a statement.
+        Every engine that connects to a server sets a timeout, the server has one (it is asked on the first connection
+        of SQLAlchemy), or the application sets one with a statement.
 
     What to do:
         psycopg: ``connect_args={"options": "-c statement_timeout=5000"}``; asyncpg: ``{"command_timeout": 5}``;
-        PyMySQL: ``{"read_timeout": 5}``. A limit in the server's configuration is not detected.
+        PyMySQL: ``{"read_timeout": 5}``; for all clients ``ALTER ROLE shop SET statement_timeout = '5s'``.
     """
 
     name: ClassVar[str] = "timeouts"
@@ -117,15 +119,25 @@ class Timeouts(Advice):
         if practice.limited:
             return Line("✔", "the application sets a timeout with a statement")
         known = [each for each in practice.servers() if each.limits is not None]
-        without = [each for each in known if not each.limits]
+        without = [each for each in known if not self._limits(each)]
         if without:
             advice = 'connect_args={"options": "-c statement_timeout=5000"} for psycopg; see docs/doctor.md'
             return Line("✘", f"queries have no timeout: {names(without)}", advice)
         if known:
             return Line(
-                "✔", f"queries time out: {', '.join(sorted({each for one in known for each in one.limits or ()}))}"
+                "✔", f"queries time out: {', '.join(sorted({each for one in known for each in self._limits(one)}))}"
             )
         return Line("?", "SQLAlchemy did not connect to a server", "run a command that connects to one")
+
+    @staticmethod
+    def _limits(engine: Engine) -> list[str]:
+        """Names of the limits of queries, those of the server with their values."""
+        limits = [each for each in engine.limits or () if each not in IDLE_LIMITS]
+        server = engine.server or {}
+        names_ = ("statement_timeout", "max_statement_time", "max_execution_time")
+        return limits + [
+            f"{name} of the server ({seconds(server[name], exact=True)})" for name in names_ if server.get(name)
+        ]
 
 
 class Health(Advice):
