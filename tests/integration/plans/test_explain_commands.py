@@ -16,7 +16,7 @@ from dbsight.model import Database, PlanSummary, Snapshot, StatementTotals
 from dbsight.plans.explain import explain
 from dbsight.report.json import write
 from dbsight.statement import read
-from integration.plans.conftest import shop_on
+from integration.conftest import shop_on
 
 SQL = "SELECT * FROM orders WHERE status = :status"
 

@@ -17,6 +17,7 @@ import dbsight
 import servers
 from dbsight import ExplainError, ExplainRefusedError
 from dbsight.plans.explain import explain
+from integration.plans.hostile import LOCKS_OR_WAITS, NOT_ONE_QUERY, mixture
 
 
 def content(shop):
@@ -72,49 +73,7 @@ def test_a_write_that_is_wanted_is_rolled_back(shop, name):
     assert content(shop) == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "SELECT 1; DELETE FROM orders",
-        "SELECT 1;DELETE FROM orders;",
-        "SELECT ';' ; DELETE FROM orders",
-        "SELECT 1 /* ; */; COMMIT; DELETE FROM orders",
-        "SELECT 1 -- ;\n; DELETE FROM orders",
-        "SELECT 1 --; DELETE FROM orders",
-        "SELECT 1 # 2; DELETE FROM orders",
-        "SELECT 1 /* /* */ ; DELETE FROM orders /* */ */",
-        "SELECT 1 /* */ /* ' */ ; DELETE FROM orders -- '",
-        "SELECT (ARRAY[1; DELETE FROM orders; --])",
-        "SELECT E'\\'; DELETE FROM orders; --'",
-        "SELECT U&'\\0027; DELETE FROM orders; --'",
-        'SELECT 1 AS "a"; DELETE FROM orders; --"',
-        r"SELECT '\' , ' ; DELETE FROM orders -- '",
-        r"SELECT '\'' ; DELETE FROM orders -- '",
-        "SELECT $a$ $a$; DELETE FROM orders",
-        "SELECT 1 /*! ; DELETE FROM orders */",
-        "DROP TABLE orders",
-        "TRUNCATE orders",
-        "COMMIT",
-        "CALL gone()",
-        "DO $$ BEGIN DELETE FROM orders; END $$",
-        "COPY orders TO PROGRAM 'cat'",
-        "EXPLAIN ANALYZE DELETE FROM orders",
-        "ANALYZE DELETE FROM orders",
-        "(ANALYZE) DELETE FROM orders",
-        "EXECUTE gone",
-        "PREPARE gone AS DELETE FROM orders",
-        "CREATE TABLE copy AS SELECT * FROM orders",
-        "SET GLOBAL max_connections = 1",
-        "PRAGMA writable_schema = ON",
-        "ATTACH 'x' AS y",
-        "VACUUM",
-        "",
-        ";",
-        "-- nothing",
-        "SELECT 1\0; DELETE FROM orders",
-        "SELECT 'open",
-    ],
-)
+@pytest.mark.parametrize("text", NOT_ONE_QUERY)
 @pytest.mark.parametrize("options", [{}, {"analyze": True}, {"analyze": True, "rollback": True}])
 def test_more_or_other_than_one_query_is_never_sent(shop, text, options):
     """Several statements, commands, and texts that can be read in two ways are refused or fail; nothing changes."""
@@ -129,27 +88,7 @@ def test_more_or_other_than_one_query_is_never_sent(shop, text, options):
     assert content(shop) == before
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "SELECT * FROM orders FOR UPDATE",
-        "SELECT * FROM orders FOR/**/UPDATE",
-        "SELECT * FROM orders FOR NO KEY UPDATE SKIP LOCKED",
-        "SELECT * FROM orders FOR SHARE",
-        "SELECT * FROM orders LOCK IN SHARE MODE",
-        "SELECT * INTO copied FROM orders",
-        "SELECT id INTO OUTFILE '/tmp/copied' FROM orders",
-        "SELECT @a := id FROM orders",
-        "SELECT pg_advisory_lock(1)",
-        "SELECT pg_catalog . pg_advisory_lock (1)",
-        'SELECT "pg_terminate_backend"(1)',
-        "SELECT nextval/* */('s')",
-        "SELECT pg_sleep(10)",
-        "SELECT GET_LOCK('a', 10)",
-        "SELECT SLEEP(10)",
-        "SELECT load_extension('x')",
-    ],
-)
+@pytest.mark.parametrize("text", LOCKS_OR_WAITS)
 def test_what_locks_or_waits_is_never_executed(shop, text):
     """Row locks, user locks, files, variables and sleeping."""
     began = time.monotonic()
@@ -413,55 +352,14 @@ def test_a_read_only_sqlite_file_is_explained(tmp_path):
     engine.dispose()
 
 
-PIECES = (
-    *(
-        "'",
-        '"',
-        "`",
-        ";",
-        "--",
-        "/*",
-        "*/",
-        "/*!",
-        "\n",
-        "$$",
-        "$a$",
-        "\\",
-        "E'",
-        "U&'",
-        "B'",
-        "N'",
-        "[",
-        "]",
-        "#",
-        "(",
-        ")",
-    ),
-    *(
-        "COMMIT;",
-        "; DELETE FROM customers",
-        "; DELETE FROM customers --",
-        "SELECT",
-        "1",
-        ",",
-        "''",
-        '""',
-        "FROM customers",
-    ),
-)
-
-
 def test_no_mixture_of_quotes_comments_and_semicolons_runs_a_second_statement(shop):
     """Texts that a reader of SQL and a server may take apart in different ways."""
     chance = random.Random(4)
     before = content(shop)
     refused = 0
     for _ in range(600):
-        text = "SELECT 1 " + "".join(
-            chance.choice(PIECES) + chance.choice(("", " ")) for _ in range(chance.randint(2, 9))
-        )
         with contextlib.suppress(ExplainError):
-            explain(text, shop, analyze=chance.random() < 0.5, timeout=1)
+            explain(mixture(chance), shop, analyze=chance.random() < 0.5, timeout=1)
             refused -= 1
         refused += 1
     assert 0 < refused < 600

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from dbsight import config, semconv
 from dbsight.cli.main import main
 from dbsight.config import Settings
-from integration.plans.conftest import fill
+from integration.conftest import fill
 from integration.plans.test_pg_setup import printed
 
 QUERY = "SELECT * FROM orders WHERE status = :status AND total > 1234567 - :less"

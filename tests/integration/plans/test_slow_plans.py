@@ -18,7 +18,7 @@ from dbsight import semconv
 from dbsight.config import Settings
 from dbsight.instrument import replays
 from dbsight.instrument.sqlalchemy_replay import Replay
-from integration.plans.conftest import shop_on
+from integration.conftest import shop_on
 
 QUERY = "SELECT * FROM orders WHERE customer_id = :customer"
 SLOW = {"slow_query_threshold": 0.0, "very_slow_query_threshold": 1000.0, "process_metrics": False}
