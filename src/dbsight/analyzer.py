@@ -427,12 +427,14 @@ class Analyzer(Consumer):
     @guard
     def _tell(self, alert: Alert) -> None:
         self.alert_log.emit(alert)
-        on_alert.call(alert)
+        if alert.state == "raised":
+            on_alert.call(alert)
 
     def reset(self) -> None:
         """Set the totals that the API shows back to zero; exported metrics are cumulative and go on."""
         self.collect()
-        self.totals.clear()
+        self.stats.reset()
+        self.totals.models.reset()
         self.totals.examples.reset()
 
     def finish(self) -> None:

@@ -117,7 +117,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     from dbsight.testing.watch import Watch
 
     allow = limits.get("allow", ())
-    watch = Watch(item.nodeid, [allow] if isinstance(allow, str) else allow)
+    watch = Watch(item.nodeid, [allow] if isinstance(allow, str) else allow, calls=True)
     item.stash[_watching] = watch
     around = _around_method(item, watch) if isinstance(getattr(item, "instance", None), TestCase) else watch
     try:

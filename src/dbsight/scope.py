@@ -66,14 +66,30 @@ profiling = 0
 """How many profiles are open in the process; without any, no query asks for ``profiles``."""
 
 
+_finders: tuple[tuple[Any, Callable[[], Any]], ...] = ()
+
+
 def profiles() -> tuple[Any, ...]:
     """The profiles that a query that begins here is reported to: those of the whole process come first."""
-    return (*_everywhere, *_profiles.get())
+    found = (*_everywhere, *_profiles.get())
+    for _, find in _finders:
+        also = find()
+        if also is not None:
+            found = (*found, also)
+    return found
 
 
-def profile(profile: Any, *, everywhere: bool = False) -> None:
-    """Have queries reported to ``profile``: those that begin here, or everywhere in the process."""
-    global profiling, _everywhere  # noqa: PLW0603 - read for every query, without a call
+def profile(profile: Any, *, everywhere: bool = False, find: Callable[[], Any] | None = None) -> None:
+    """Have queries reported to ``profile``: those that begin here, or everywhere in the process.
+
+    Args:
+        profile: What ``stop_profiling`` takes, too.
+        everywhere: In any context and thread.
+        find: Asked for one more profile where a query begins, anywhere in the process; it must not raise.
+    """
+    global profiling, _everywhere, _finders  # noqa: PLW0603 - read for every query, without a call
+    if find is not None:
+        _finders = (*_finders, (profile, find))
     if everywhere:
         _everywhere = (*_everywhere, profile)
     else:
@@ -83,8 +99,9 @@ def profile(profile: Any, *, everywhere: bool = False) -> None:
 
 def stop_profiling(profile: Any) -> None:
     """Undo ``profile``, also in another context than it was entered in."""
-    global profiling, _everywhere  # noqa: PLW0603 - as above
+    global profiling, _everywhere, _finders  # noqa: PLW0603 - as above
     _everywhere = tuple(each for each in _everywhere if each is not profile)
+    _finders = tuple(each for each in _finders if each[0] is not profile)
     open_here = list(_profiles.get())
     if profile in open_here:
         open_here.reverse()
@@ -171,17 +188,11 @@ class Block:
         return cast("_F", plain)
 
 
-allowed_names: set[str] = set()
-"""Names that were passed to ``allow``, to be compared with those of the rules, which are loaded later."""
-
-_MAX_NAMES = 1000
-
-
 class allow(Block):  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")
     """Say that a finding is known and wanted here: a context manager and a decorator, for sync and async code.
 
     Args:
-        rules: Names of rules; ``all`` stands for every rule. A name that no rule has is logged once.
+        rules: Names of rules; ``all`` stands for every rule.
         reason: Why; required, because the next reader will ask.
 
     Raises:
@@ -198,8 +209,6 @@ class allow(Block):  # noqa: N801 - reads as a statement: with allow("n_plus_one
         if not reason:
             raise ValueError("allow() needs a reason")
         self.rules = frozenset(rules)
-        if not self.rules <= allowed_names and len(allowed_names) < _MAX_NAMES:
-            allowed_names.update(rules)
         self.reason = reason
 
     def __enter__(self) -> Self:

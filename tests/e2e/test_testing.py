@@ -67,7 +67,7 @@ def test_what_a_marker_or_the_fixture_expects_fails_where_it_is_not_so(watched):
     printed, code = watched
     found = outcomes(printed)
     assert (found["FAILED"], code) == (FAILING, 1)
-    assert len(found["PASSED"]) == 10
+    assert len(found["PASSED"]) == 11
 
 
 def test_a_failure_names_the_queries_their_line_and_the_fix(watched):
@@ -88,6 +88,13 @@ def test_the_summary_has_each_finding_once(watched):
     assert re.search(r"in test_shop\.py::test_\w+ and 2 more tests", summary)
     assert "1 finding" in summary
     assert "row_by_row_write" not in printed
+
+
+def test_each_call_of_a_test_is_looked_at_by_itself(watched):
+    """Six customers that six calls load are no N+1, nor are ten questions of the test itself redundant."""
+    printed, _ = watched
+    assert "in name\n" not in printed
+    assert "count(*)" not in printed.partition("most queries")[2]
 
 
 def test_other_tools_read_the_results(watched, shop):

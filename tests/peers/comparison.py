@@ -31,6 +31,7 @@ class Run:
         swallowed: How often each place of dbsight failed.
         said: What dbsight logged as warnings.
         operations: How many operations dbsight saw.
+        findings: What dbsight's own plugin found, as plain values.
     """
 
     results: dict[str, str]
@@ -38,6 +39,7 @@ class Run:
     swallowed: dict[str, int] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     operations: int = 0
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
 
 def kept(python: Path, described: object, run: Callable[[], dict[str, Any]], *, again: bool = False) -> dict[str, Any]:

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from embedded import Unavailable
 from matrix.environments import RUNNING, Environment, Missing
-from peers import comparison, sources
+from peers import comparison, findings, sources
 from peers.applications import table
 from peers.comparison import RECORD, Run
+from peers.plugged import PLUGGED
 from peers.suites import SUITES, Suite, selected
 from servers import Database, Server, embedded_postgresql, fresh, mariadb_says, postgresql_says, serving
 
@@ -65,6 +66,8 @@ class Verdict:
         stale: Known differences that are none any more.
         swallowed: Places of dbsight that failed, and how often.
         said: What dbsight logged about them.
+        findings: What dbsight's plugin found, as plain values.
+        unreviewed: What of them nobody has looked at, and what was reviewed and is not found any more.
     """
 
     suite: Suite
@@ -78,11 +81,13 @@ class Verdict:
     stale: list[str] = field(default_factory=list)
     swallowed: dict[str, int] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
+    unreviewed: list[str] = field(default_factory=list)
 
     @property
     def bad(self) -> bool:
         """Whether ``make peers`` fails by it."""
-        return bool(self.trouble or self.broken or self.swallowed)
+        return bool(self.trouble or self.broken or self.swallowed or self.unreviewed)
 
 
 @contextlib.contextmanager
@@ -161,8 +166,10 @@ def compiled(python: Path) -> Path:
     return python
 
 
-def run_once(suite: Suite, python: Path, chosen: tuple[str, ...], *, endpoint: str, seconds: int) -> Run:
-    """Run a suite on a server of its own; with dbsight when there is an ``endpoint``.
+def run_once(
+    suite: Suite, python: Path, chosen: tuple[str, ...], *, endpoint: str, seconds: int, plugin: bool = False
+) -> Run:
+    """Run a suite on a server of its own; with dbsight when there is an ``endpoint``, or with its ``plugin``.
 
     Raises:
         Missing: It did not get to its end; the message ends as its output does.
@@ -175,11 +182,14 @@ def run_once(suite: Suite, python: Path, chosen: tuple[str, ...], *, endpoint: s
         foreign = ("OTEL_", "PYTHON", "PYTEST", "DBSIGHT", "PG")
         env = {name: value for name, value in os.environ.items() if not name.startswith(foreign) and name != "CI"}
         env |= {name: value.format(**values) for name, value in suite.environment.items()}
-        env |= {"PYTHONPATH": str(HERE / "plugin"), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": directory}
+        path = os.pathsep.join([str(HERE / "plugin"), *(str(source / name) for name in suite.sources)])
+        env |= {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": directory}
         env["DBSIGHT_PEERS_RESULTS"] = str(results)
         if endpoint:
             env |= {**EVERYTHING, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "DBSIGHT_PEERS_WATCH": "1"}
         command = [str(python), "-m", "pytest", "-p", "dbsight_peers", "-p", "no:cacheprovider", "-q", "--tb=short"]
+        if plugin:
+            command.append("--dbsight")
         try:
             done = subprocess.run(
                 [*command, *(word.format(**values) for word in (*suite.arguments, *chosen))],
@@ -217,7 +227,7 @@ def plain_run(suite: Suite, python: Path, chosen: tuple[str, ...], *, again: boo
     return Run(**comparison.kept(python, described, run, again=again))
 
 
-def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
+def judge(suite: Suite, *, endpoint: str, full: bool, again: bool, plugin: bool = False) -> Verdict:
     """Run a suite twice and compare; where they differ, run both again, since some tests pass by luck alone.
 
     Again the whole of it is run: a test may fail only because of one that ran before it.
@@ -230,11 +240,11 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
         interpreter = compiled(python.build())
         plain = plain_run(suite, interpreter, chosen, again=again, seconds=seconds)
         began = time.monotonic()
-        watched = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds)
+        watched = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds, plugin=plugin)
         verdict.seconds = time.monotonic() - began
         broken = comparison.broken(plain, watched)
         if broken:
-            second = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds)
+            second = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds, plugin=plugin)
             still = set(comparison.broken(plain, second)).intersection(broken)
             lucky = run_once(suite, interpreter, chosen, endpoint="", seconds=seconds) if still else plain
             steady = [node for node in broken if node in still and lucky.results.get(node) == "passed"]
@@ -246,6 +256,7 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool) -> Verdict:
     verdict.compared = comparison.compared(plain)
     verdict.operations = watched.operations
     verdict.swallowed = watched.swallowed
+    verdict.findings = watched.findings
     verdict.said = watched.said if watched.swallowed else []
     if suite.calls and not watched.operations:
         verdict.trouble = "dbsight saw no operation"
@@ -288,6 +299,8 @@ def tell(verdict: Verdict) -> None:
         print(f"  swallowed in {place}: {count} times")
     for line in verdict.said:
         print(f"  {line}")
+    for line in verdict.unreviewed:
+        print("  " + "\n  ".join(line.splitlines()))
     for what, nodes in (("only with dbsight", verdict.broken), ("failed once with dbsight", verdict.unsteady)):
         for node, tail in list(nodes.items())[:MOST]:
             print(f"  {what}: {node}\n    " + "\n    ".join(tail.splitlines()[-25:]))
@@ -300,7 +313,7 @@ def tell(verdict: Verdict) -> None:
 def record(verdict: Verdict, *, full: bool) -> None:
     """Write down how many tests of a suite were compared, for the documentation."""
     kept = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-    names = {suite.name for suite in SUITES}
+    names = {suite.name for suite in (*SUITES, *PLUGGED)}
     kept = {name: counted for name, counted in kept.items() if name in names}
     if not verdict.trouble:
         kept[verdict.suite.name] = {
@@ -317,6 +330,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make peers", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"suites by the beginnings of their names, or {APPLICATIONS}")
     parser.add_argument("--ci", action="store_true", help="the selection of continuous integration")
+    parser.add_argument("--plugin", action="store_true", help="with pytest --dbsight; each finding must be reviewed")
     parser.add_argument("--full", action="store_true", help="all of each suite, not a part that takes a minute")
     parser.add_argument("--again", action="store_true", help="run what is kept of runs without dbsight anew")
     parser.add_argument("--record", action="store_true", help=f"write the numbers into {RECORD.name}")
@@ -331,16 +345,19 @@ def main() -> int:
     names = [name for name in given.names if name != APPLICATIONS]
     if names or not given.names:
         try:
-            suites = selected(names, ci=given.ci)
+            suites = selected(names, ci=given.ci, among=PLUGGED if given.plugin else SUITES)
         except LookupError as error:
             sys.exit(str(error))
         verdicts = []
         with sink() as endpoint, ThreadPoolExecutor(given.jobs) as pool:
             running = [
-                pool.submit(judge, suite, endpoint=endpoint, full=given.full, again=given.again) for suite in suites
+                pool.submit(judge, suite, endpoint=endpoint, full=given.full, again=given.again, plugin=given.plugin)
+                for suite in suites
             ]
             for future in as_completed(running):
                 verdict = future.result()
+                if given.plugin and not verdict.trouble:
+                    verdict.unreviewed = findings.differences(verdict.suite.name, verdict.findings)
                 verdicts.append(verdict)
                 tell(verdict)
                 if given.record:
@@ -349,7 +366,7 @@ def main() -> int:
         total = sum(verdict.compared for verdict in verdicts)
         print(f"{total} tests of {len(suites)} suites on Python {RUNNING}; failed: {', '.join(bad) or 'none'}")
         failed |= bool(bad)
-    if APPLICATIONS in given.names or not given.names:
+    if not given.plugin and (APPLICATIONS in given.names or not given.names):
         # A finding that depends on the clock may come on a busy machine, and not again.
         command = [sys.executable, "-m", "pytest", "-q", "--reruns=1", str(HERE / APPLICATIONS)]
         if given.ci:

@@ -36,6 +36,7 @@ class Suite:
         debian: Source package of Debian's, where the source distribution comes without tests: ``name=1.0-1``, and the
             release that has it.
         shadows: Directories of the source distribution that would be imported instead of the installed package.
+        sources: Directories of the source distribution that are imported instead of the installed package.
         calls: Whether it talks to a database or Redis in the test's process, so that operations must be seen.
         ci: Whether continuous integration runs it.
         what: What of the library that is, for the documentation.
@@ -56,6 +57,7 @@ class Suite:
     files: Mapping[str, str] = field(default_factory=dict)
     debian: tuple[str, str] | None = None
     shadows: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
     calls: bool = True
     ci: bool = False
     what: str = "everything"
@@ -304,17 +306,17 @@ UNTESTED = {
 """Libraries whose suites are not run, and why."""
 
 
-def selected(names: list[str], *, ci: bool) -> list[Suite]:
+def selected(names: list[str], *, ci: bool, among: tuple[Suite, ...] = SUITES) -> list[Suite]:
     """Suites of these names, or whose names begin so; all, or those of continuous integration, without names.
 
     Raises:
         LookupError: There is none of one of the names.
     """
     for name in names:
-        if not any(suite.name.startswith(name) for suite in SUITES):
-            raise LookupError(f"no suite {name}: {', '.join(suite.name for suite in SUITES)}")
+        if not any(suite.name.startswith(name) for suite in among):
+            raise LookupError(f"no suite {name}: {', '.join(suite.name for suite in among)}")
     return [
         suite
-        for suite in SUITES
+        for suite in among
         if (suite.ci or not ci) and (not names or any(suite.name.startswith(name) for name in names))
     ]

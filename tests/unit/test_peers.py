@@ -3,8 +3,10 @@
 import pytest
 
 from matrix.environments import Environment, tomllib
-from peers import run
+from peers import findings, run
+from peers.applications import reviewed
 from peers.comparison import DIFFERENCES, Run, broken, compared, kept, matches
+from peers.plugged import PLUGGED
 from peers.suites import SUITES, selected
 
 
@@ -31,10 +33,36 @@ def test_each_known_difference_has_a_reason():
         assert selected([name.rstrip("*") for name in entry["suites"]], ci=False)
 
 
-def test_suites_have_names_of_their_own():
+@pytest.mark.parametrize("table", [SUITES, PLUGGED], ids=["distribution", "plugin"])
+def test_suites_have_names_of_their_own(table):
     """Results are kept by name."""
-    names = [suite.name for suite in SUITES]
+    names = [suite.name for suite in table]
     assert len(set(names)) == len(names)
+
+
+def test_each_finding_of_the_plugin_was_judged():
+    """With a reason, in a suite that is run."""
+    assert reviewed.applications(findings.FILE) <= {suite.name for suite in PLUGGED}
+    for suite in reviewed.applications(findings.FILE):
+        for place, review in reviewed.reviews(suite, findings.FILE).items():
+            assert review.reason, place
+            assert review.severity <= {"warning", "error"}
+
+
+def test_a_finding_of_the_plugin_that_nobody_judged_is_told():
+    """Once, with the table to fill in; what is below warning is not."""
+    found = {
+        "rule": "n_plus_one",
+        "severity": "warning",
+        "file": "shop.py",
+        "function": "names",
+        "query": "SELECT customers",
+        "description": "10 queries",
+        "tests": ["test_shop.py::test_loop"],
+    }
+    (told,) = findings.differences("none", [found, found, {**found, "severity": "info", "function": "other"}])
+    assert 'place = "shop.py:names"' in told
+    assert 'test = "test_shop.py::test_loop"' in told
 
 
 def test_a_name_selects_every_suite_that_begins_so():
@@ -59,7 +87,7 @@ def test_a_test_that_fails_by_chance_is_told_but_is_no_failure(
     outcomes = {"": ["passed", plain_again], "http://sink": [watched, again]}
     ran = []
 
-    def run_once(suite, python, chosen, *, endpoint, seconds):
+    def run_once(suite, python, chosen, *, endpoint, seconds, plugin=False):
         ran.append(chosen)
         return Run({"test_a": "passed", "test_b": outcomes[endpoint].pop(0)})
 

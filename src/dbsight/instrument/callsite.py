@@ -156,8 +156,7 @@ def find(frame: FrameType | None = None) -> CallSite | None:
         back = at.f_back
         if back is None:
             # The bottom of a greenlet: go on in the one that will receive its result.
-            current = _parent_greenlet(current)
-            back = getattr(current, "gr_frame", None)
+            current, back = parent(current)
             if back is None:
                 break
         at = back
@@ -208,13 +207,19 @@ def _learn(asking: Repeating, site: CallSite, frame: FrameType) -> None:
         asking.depth = depth
 
 
-def _parent_greenlet(current: Any) -> Any:
+def parent(current: Any) -> tuple[Any, Any]:
+    """The greenlet that will receive the result of another one, and its frame; None for what is not there.
+
+    Args:
+        current: None takes the running one.
+    """
     greenlet = sys.modules.get("greenlet")
     if greenlet is None:
-        return None
+        return None, None
     if current is None:
         current = greenlet.getcurrent()
-    return current.parent
+    above = current.parent
+    return above, getattr(above, "gr_frame", None)
 
 
 def _site(frame: FrameType) -> CallSite:
@@ -282,7 +287,11 @@ def _caller(frame: FrameType) -> FrameType | None:
 
 
 def _file(code: CodeType) -> str:
-    name = code.co_filename
+    return relative(code.co_filename)
+
+
+def relative(name: str) -> str:
+    """The path of a file as call sites show it: relative to the working directory, if it is below that."""
     try:
         relative = os.path.relpath(name)
     except ValueError:  # another drive

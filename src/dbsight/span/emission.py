@@ -17,7 +17,8 @@ from dbsight.span.attributes import (
     PART_SHOWN,
     changing_attributes,
     error_status,
-    span_events,
+    exception_event,
+    finding_event,
 )
 
 try:
@@ -134,6 +135,7 @@ def emit(
     attributes: Mapping[str, Any]
     if operation.error_type is not None:
         status = error_status(operation)
+        events = (exception_event(operation),)
     if (
         pending.extra
         or verdict is not None
@@ -144,7 +146,8 @@ def emit(
     ):
         known = template.known(operation.statement)
         attributes = {**known, **pending.extra, **changing_attributes(operation, verdict)}
-        events = span_events(operation, verdict)
+        if verdict is not None and verdict.events:
+            events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.events))
     else:
         shared = template.shared(operation)
         text = operation.statement.text
@@ -184,8 +187,12 @@ def _put_all(receiver: SpanProcessor, spans: Sequence[ReadableSpan]) -> bool:
 
 def _end_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:
     span.set_attributes({**extra, **changing_attributes(operation, verdict)})
-    for event in span_events(operation, verdict):
-        span.add_event(event.name, event.attributes, event.timestamp)
     if operation.error_type is not None:
+        event = exception_event(operation)
+        span.add_event(event.name, event.attributes, event.timestamp)
         span.set_status(error_status(operation))
+    if verdict is not None:
+        for found in verdict.events:
+            event = finding_event(found, operation.end_ns)
+            span.add_event(event.name, event.attributes, event.timestamp)
     span.end(operation.end_ns)

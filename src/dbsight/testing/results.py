@@ -42,6 +42,8 @@ class Found:
         tests: Names of the tests that showed it, the first ones.
         count: In how many tests it was seen.
         route: The request in which it was seen first.
+        function: Of the line of code, empty when unknown.
+        query: ``SELECT orders``, empty when it is about no query.
     """
 
     id: str
@@ -57,6 +59,8 @@ class Found:
     tests: list[str] = field(default_factory=list)
     count: int = 1
     route: str = ""
+    function: str = ""
+    query: str = ""
 
     @classmethod
     def of(cls, found: Finding, test: str) -> Found:
@@ -75,6 +79,8 @@ class Found:
             found.impact,
             [test],
             route=found.route,
+            function=site.function if site is not None else "",
+            query=found.statement.summary if found.statement is not None else "",
         )
 
 

@@ -25,7 +25,7 @@ class _WatchedTest(Expectation):
     """The method of one test, without ``setUp``: what is found in it may be a failure."""
 
     def __init__(self, name: str, session: Session, on: tuple[FailOn, ...]) -> None:
-        super().__init__(name)
+        super().__init__(name, calls=True)
         self._session = session
         self._on = on
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from copy import copy
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +16,9 @@ from dbsight.distro import instrument_libraries
 from dbsight.processor import process_analyzer
 from dbsight.profiler import settle
 from dbsight.recording import OpenWindow
+from dbsight.safety import guard
+from dbsight.testing import calls as test_calls
+from dbsight.testing.calls import is_test_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +34,8 @@ _MOST: Final = 10_000
 SEEDING: Final = frozenset({"row_by_row_write", "serial_writes", "write_heavy", "unprepared_repeat"})
 """Rules about writes: what a test writes by itself are rows for the test, not a fault of the application."""
 
-_TEST_FILES: Final = ("test_*.py", "*_test.py", "tests.py", "conftest.py", "factories.py", "fixtures.py")
+CHECKING: Final = frozenset({"redundant_query"})
+"""Rules about repetition: a test asks the same again to see what changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +107,18 @@ class Watch(scope.Block):
     Args:
         name: Of the test, for the findings.
         allow: Rules whose findings are known and wanted; ``all`` stands for every rule.
+        calls: Whether rules look at each call that a test makes by itself, and not at the whole block.
 
     Attributes:
         units: The requests that test clients sent meanwhile.
         duration: s; from entering to leaving.
     """
 
-    def __init__(self, name: str = "test", allow: Iterable[str] = ()) -> None:
+    def __init__(self, name: str = "test", allow: Iterable[str] = (), *, calls: bool = False) -> None:
         self.name = name
         self.units: list[Unit] = []
         self.duration = 0.0
+        self._calls: dict[test_calls.Key, Unit] | None = {} if calls else None
         self._allowed = frozenset(allow)
         self._operations: list[Operation] = []
         self._began = 0.0
@@ -124,6 +128,7 @@ class Watch(scope.Block):
         """One like this that has recorded nothing."""
         twin = copy(self)
         twin.units, twin._operations, twin._left_out = [], [], 0
+        twin._calls = None if self._calls is None else {}
         return twin
 
     def __enter__(self) -> Self:
@@ -131,8 +136,17 @@ class Watch(scope.Block):
         settle()  # what ran before is not ours
         self._began = perf_counter()
         _open.append(self)
-        scope.profile(self, everywhere=True)
+        scope.profile(self, everywhere=True, find=None if self._calls is None else self._call)
         return self
+
+    @guard
+    def _call(self) -> Unit | None:
+        """The call of the test in which a query begins here."""
+        key = test_calls.current()
+        if key is None or self._calls is None:
+            return None
+        unit = self._calls.get(key)
+        return unit if unit is not None else self._calls.setdefault(key, Unit(self.name))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -178,29 +192,31 @@ class Watch(scope.Block):
     def findings(self) -> list[Finding]:
         """What the enabled rules find, most time saved first.
 
-        Each request is looked at by itself, and so is the rest of the test. Rows that a test file itself writes are
-        its set-up and no finding.
+        Each request is looked at by itself, each call of a test where calls are told apart, and the rest. Rows that
+        a test file itself writes are its set-up and no finding.
         """
         settle()
-        operations = tuple(self._operations)
-        in_units = {id(each) for unit in self.units for each in unit.operations}
-        rest = [each for each in operations if id(each) not in in_units]
+        left = {id(each): each for each in tuple(self._operations)}
         duration = self.duration or perf_counter() - self._began
         found: dict[str, Finding] = {}
-        for name, its, seconds in (
-            *((unit.name, unit.operations, unit.duration) for unit in tuple(self.units)),
-            (self.name, rest, duration),
-        ):
-            for each in _judged(name, its, seconds):
-                if not self._excused(each):
-                    merge(found, each)
+        for unit in (*self.units, *(self._calls or {}).values()):
+            its = [each for each in tuple(unit.operations) if left.pop(id(each), None) is not None]
+            self._judge(found, unit.name, its, unit.duration or duration)
+        self._judge(found, self.name, list(left.values()), duration)
         return sorted(found.values(), key=lambda each: -each.impact)
+
+    def _judge(self, found: dict[str, Finding], name: str, operations: Sequence[Operation], seconds: float) -> None:
+        for each in _judged(name, operations, seconds) if operations else ():
+            if not self._excused(each):
+                merge(found, each)
 
     def _excused(self, found: Finding) -> bool:
         return (
             "all" in self._allowed
             or found.rule in self._allowed
-            or (found.rule in SEEDING and is_test_code(found.call_site))
+            or (
+                found.rule in (SEEDING if self._calls is None else SEEDING | CHECKING) and is_test_code(found.call_site)
+            )
         )
 
 
@@ -246,14 +262,6 @@ def grouped(operations: Iterable[Operation]) -> list[Group]:
 def place(site: CallSite | None) -> str:
     """``shop/orders.py:12 in list_orders``; empty when unknown."""
     return f"{site} in {site.function}" if site is not None else ""
-
-
-def is_test_code(site: CallSite | None) -> bool:
-    """Whether a line is a test's, or that of what tests are made with."""
-    if site is None:
-        return False
-    path = Path(site.file)
-    return any(fnmatchcase(path.name, pattern) for pattern in _TEST_FILES) or "tests" in path.parts[:-1]
 
 
 def _is_of(operation: Operation, system: str | None) -> bool:

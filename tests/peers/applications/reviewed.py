@@ -17,8 +17,9 @@ A finding whose verdict is ``false`` may vanish: that is what the rules are impr
 
 from __future__ import annotations
 
+import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from otlp.records import Event, LogRecord
 
@@ -55,6 +56,23 @@ class Place:
     rule: str
     place: str
     query: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One finding of a run.
+
+    Attributes:
+        place: Where.
+        severity: ``info``, ``warning`` or ``error``.
+        description: What the finding says.
+        more: Further lines of the table that is to be written.
+    """
+
+    place: Place
+    severity: str
+    description: str
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,19 +105,19 @@ def place_of(record: Event | LogRecord) -> Place:
     )
 
 
-def applications() -> set[str]:
+def applications(file: Path = FILE) -> set[str]:
     """Those that something is written about."""
-    return {entry["application"] for entry in _entries()}
+    return {entry["application"] for entry in _entries(file)}
 
 
-def _entries() -> list[dict[str, Any]]:
-    return tomllib.loads(FILE.read_text(encoding="utf-8")).get("finding", [])
+def _entries(file: Path) -> list[dict[str, Any]]:
+    return tomllib.loads(file.read_text(encoding="utf-8")).get("finding", [])
 
 
-def reviews(application: str) -> dict[Place, Review]:
+def reviews(application: str, file: Path = FILE) -> dict[Place, Review]:
     """What is written about one application."""
     found = {}
-    for entry in _entries():
+    for entry in _entries(file):
         if entry["application"] != application:
             continue
         place = Place(entry["rule"], entry["place"], entry["query"])
@@ -115,26 +133,42 @@ def reviews(application: str) -> dict[Place, Review]:
     return found
 
 
-def table(application: str, place: Place, severity: str) -> str:
+def table(application: str, seen: Seen) -> str:
     """What to write into the file, but for the verdict and its reason."""
+    place = seen.place
     values = {"application": application, "rule": place.rule, "place": place.place, "query": place.query}
-    lines = [f'{name} = "{value}"' for name, value in {**values, "severity": severity}.items()]
+    # JSON's strings are TOML's.
+    lines = [
+        f"{name} = {json.dumps(value)}" for name, value in {**values, **seen.more, "severity": seen.severity}.items()
+    ]
     return "\n".join(["[[finding]]", *lines, 'verdict = ""', 'reason = ""', ""])
 
 
 def differences(application: str, records: Iterable[Event | LogRecord]) -> list[str]:
     """What was found and is not written down, or the other way round; one line each."""
-    known = reviews(application)
+    seen = [
+        Seen(
+            place_of(record),
+            record.attributes["dbsight.finding.severity"],
+            record.attributes["dbsight.finding.description"],
+        )
+        for record in records
+    ]
+    return compared(application, seen, FILE)
+
+
+def compared(application: str, found: Iterable[Seen], file: Path) -> list[str]:
+    """As ``differences``, with what is written in ``file``."""
+    known = reviews(application, file)
     seen: set[Place] = set()
     told = []
-    for record in records:
-        place, severity = place_of(record), record.attributes["dbsight.finding.severity"]
+    for each in found:
+        place = each.place
+        if place not in known and place not in seen:
+            told.append(f"not reviewed; {each.description}\n{table(application, each)}")
+        elif place in known and each.severity not in known[place].severity:
+            told.append(f"{each.severity} instead of {'/'.join(sorted(known[place].severity))}: {place}")
         seen.add(place)
-        if place not in known:
-            description = record.attributes["dbsight.finding.description"]
-            told.append(f"not reviewed; {description}\n{table(application, place, severity)}")
-        elif severity not in known[place].severity:
-            told.append(f"{severity} instead of {'/'.join(sorted(known[place].severity))}: {place}")
     told += [
         f"not found any more: {place}"
         for place, review in known.items()

@@ -7,6 +7,7 @@ that it writes; with ``DBSIGHT_PEERS_WATCH`` set it does first what ``openteleme
 import json
 import logging
 import os
+import sys
 from pathlib import Path
 
 TAIL = 3000
@@ -44,6 +45,8 @@ class Recorder:
     def __init__(self):
         self.results = {}
         self.tails = {}
+        self.findings = {}
+        self.queries = 0
 
     def _note(self, node, outcome, text):
         known = self.results.get(node)
@@ -54,12 +57,21 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report):
         """Setup, call and teardown of a test each have one; that of a call alone says that it passed."""
+        self._look(report)
         if report.outcome == "passed":
             if report.when == "call":
                 self._note(report.nodeid, "passed", "")
         else:
             outcome = "xfailed" if report.skipped and hasattr(report, "wasxfail") else report.outcome
             self._note(report.nodeid, outcome, report.longrepr)
+
+    def _look(self, report):
+        """What dbsight's own plugin found in a test, if it is on: once by rule, place, query and severity."""
+        watched = getattr(report, "dbsight", None) or {"queries": 0, "findings": []}
+        self.queries += watched["queries"]
+        for found in watched["findings"]:
+            key = tuple(found[name] for name in ("rule", "file", "function", "query", "severity"))
+            self.findings.setdefault(key, {**found, "tests": []})["tests"].append(report.nodeid)
 
     def pytest_collectreport(self, report):
         """A module that cannot be imported counts as a test that failed."""
@@ -68,12 +80,17 @@ class Recorder:
 
     def pytest_sessionfinish(self):
         """Write the file."""
-        written = {"results": self.results, "tails": self.tails, **watching()}
+        found = {"findings": list(self.findings.values()), "operations": self.queries}
+        written = {"results": self.results, "tails": self.tails, **found, **watching()}
         Path(os.environ["DBSIGHT_PEERS_RESULTS"]).write_text(json.dumps(written), encoding="utf-8")
 
 
 def watching():
     """What dbsight did in this process: exceptions that it swallowed, operations that it saw."""
+    if "dbsight.safety" in sys.modules and not os.environ.get("DBSIGHT_PEERS_WATCH"):  # its own plugin is on
+        from dbsight import safety
+
+        return {"swallowed": safety.errors(), "said": warnings.said}
     if not os.environ.get("DBSIGHT_PEERS_WATCH"):
         return {}
     from dbsight import distro, safety

@@ -31,6 +31,11 @@ def names(session):
     return [order.customer.name for order in session.scalars(select(Order))]
 
 
+def name(session, number):
+    """Of the customer of one order."""
+    return session.get_one(Order, number).customer.name
+
+
 def names_joined(session):
     """Its fix."""
     return [order.customer.name for order in session.scalars(select(Order).options(joinedload(Order.customer)))]

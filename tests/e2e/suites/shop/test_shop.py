@@ -125,3 +125,15 @@ class TestUnitAsync(unittest.IsolatedAsyncioTestCase):
     async def test_other(self):
         """One query."""
         shop.names_joined(self.session)
+
+
+def test_calls_of_their_own(session):
+    """What is repeated between two calls is the test's doing, and what a test asks itself, too."""
+    assert shop.name(session, 1) == "customer 1"
+    assert shop.name(session, 2) == "customer 2"
+    assert shop.name(session, 3) == "customer 3"
+    assert shop.name(session, 4) == "customer 4"
+    assert shop.name(session, 5) == "customer 5"
+    assert shop.name(session, 6) == "customer 6"
+    for _ in range(10):
+        session.execute(text("SELECT count(*) FROM orders"))
