@@ -24,7 +24,7 @@ def explain(session: Session, text: str, parameters: Any, options: Options, plan
         f"innodb_lock_wait_timeout = {math.ceil(options.lock_timeout)} FOR"
     )
     verb = "ANALYZE" if options.analyze else "EXPLAIN"
-    with read_only_transaction(session, plan, options):
+    with read_only_transaction(session, text, plan, options):
         rows = session.rows(f"{limits} {verb} FORMAT=JSON {text}", parameters)
     if not rows:
         raise ExplainError("the database returned no plan")

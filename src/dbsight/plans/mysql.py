@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.model import PlanNode
 from dbsight.plans.errors import ExplainError, ExplainRefusedError
+from dbsight.plans.mysql_functions import check_functions
 from dbsight.plans.mysql_json import read_block
 from dbsight.plans.options import quoted
 from dbsight.plans.predicates import aliases, resolve
@@ -40,7 +41,7 @@ _KINDS: Final[tuple[tuple[str, PlanKind], ...]] = (
 
 
 @contextmanager
-def read_only_transaction(session: Session, plan: Plan, options: Options) -> Iterator[None]:
+def read_only_transaction(session: Session, text: str, plan: Plan, options: Options) -> Iterator[None]:
     """A transaction that is rolled back, and read only where something is executed that should only read.
 
     MySQL and MariaDB explain no writes in a read-only transaction. And they begin none inside another: what should run
@@ -54,6 +55,7 @@ def read_only_transaction(session: Session, plan: Plan, options: Options) -> Ite
     if options.analyze and writes:
         _check_engines(session, plan)
     with session.transaction():
+        check_functions(session, text, options)
         if not writes and not session.in_transaction:
             session.rows("START TRANSACTION READ ONLY")
         yield
@@ -88,7 +90,7 @@ def explain(session: Session, text: str, parameters: Any, options: Options, plan
     wait = math.ceil(options.lock_timeout)
     try:
         _set(session, (options.timeout_ms, wait, wait))
-        with read_only_transaction(session, plan, options):
+        with read_only_transaction(session, text, plan, options):
             if options.analyze:
                 rows = session.rows(f"EXPLAIN ANALYZE {text}", parameters)
             else:

@@ -27,13 +27,16 @@ _DOUBTFUL: Final = re.compile(r"--|/\*|[#\\$\[]")
 
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`")
 _EXECUTABLE_COMMENT: Final = re.compile(r"/\*M?!")
-_CALLS: Final = re.compile(r"([^\W\d][\w$]*|\"(?:[^\"]|\"\")+\"|`[^`]+`)\s*\(")
+_NAME: Final = r"[^\W\d][\w$]*|\"(?:[^\"]|\"\")+\"|`(?:[^`]|``)+`|\[[^\]]+\]"
+_CALLS: Final = re.compile(rf"({_NAME})\s*\(")
+_NAMES: Final = re.compile(_NAME)
 _COMMENT: Final = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
 
 LASTING: Final = re.compile(
     r"dblink\w*|pg_(?:try_)?advisory_\w+|pg_(?:terminate|cancel)_backend|pg_sleep\w*|lo_(?:import|export)|pg_file_\w+"
     r"|pg_(?:reload_conf|rotate_logfile|promote|switch_wal|create_restore_point|wal_replay_\w+|stat_reset\w*|logical_\w+"
-    r"|replication_\w+|create_\w*replication_slot|drop_replication_slot|backup_\w+|export_snapshot)|setval"
+    r"|replication_\w+|(?:create|copy)_\w*replication_slot|drop_replication_slot|sync_replication_slots|backup_\w+"
+    r"|start_backup|stop_backup|export_snapshot|log_\w+|stat_\w*reset|prewarm)|setval|ts_stat|ts_rewrite"
     r"|set_config|query_to_xml\w*|get_lock|release_(?:all_)?locks?|sleep|benchmark|load_file|load_extension|sys_exec"
     r"|sys_eval|lastval|writefile|edit|fts3_tokenizer",
     re.IGNORECASE,
@@ -108,5 +111,17 @@ def called(text: str) -> set[str]:
     """Names in front of a parenthesis, without quotes: all functions that a text calls, and more."""
     names: set[str] = set()
     for candidate in (text, _COMMENT.sub(" ", text)):
-        names.update(name.strip('"`').replace('""', '"') for name in _CALLS.findall(candidate))
+        names.update(map(_bare, _CALLS.findall(candidate)))
     return names
+
+
+def mentioned(text: str) -> set[str]:
+    """All names in a text, without quotes: of tables and views, and more."""
+    return {*map(_bare, _NAMES.findall(text))}
+
+
+def _bare(name: str) -> str:
+    mark = name[0]
+    if mark in '"`':
+        return name[1:-1].replace(mark * 2, mark)
+    return name[1:-1] if mark == "[" else name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dbsight.model import PlanNode
 from dbsight.plans.errors import ExplainError, ExplainRefusedError
 from dbsight.plans.options import quoted
-from dbsight.plans.permission import LASTING, called
+from dbsight.plans.permission import LASTING, called, mentioned
 
 if TYPE_CHECKING:
     from dbsight.model import Plan, PlanKind
@@ -91,24 +91,45 @@ def _generic(session: Session, text: str, options: Options) -> dict[str, Any]:
             session.rows(f"DEALLOCATE {_PREPARED}")
 
 
+_SUSPECTS: Final = """
+SELECT DISTINCT '()', proname FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_language AS l ON l.oid = p.prolang
+WHERE provolatile = 'v' AND proname IN ({names}) AND NOT (proname IN ({harmless}) AND lanname IN ('internal', 'c'))
+UNION SELECT DISTINCT '()', a.proname FROM pg_catalog.pg_aggregate AS g
+JOIN pg_catalog.pg_proc AS a ON a.oid = g.aggfnoid
+JOIN pg_catalog.pg_proc AS p ON p.oid IN (g.aggtransfn, g.aggfinalfn, g.aggcombinefn, g.aggmtransfn, g.aggmfinalfn)
+WHERE p.provolatile = 'v' AND a.proname IN ({names})
+UNION SELECT 'operator', o.oprname FROM pg_catalog.pg_operator AS o JOIN pg_catalog.pg_proc AS p ON p.oid = o.oprcode
+WHERE p.provolatile = 'v'
+UNION SELECT CASE c.castcontext WHEN 'i' THEN 'implicit' ELSE 'type' END, t.typname FROM pg_catalog.pg_cast AS c
+JOIN pg_catalog.pg_proc AS p ON p.oid = c.castfunc JOIN pg_catalog.pg_type AS t ON t.oid = c.casttarget
+WHERE p.provolatile = 'v'
+UNION SELECT 'type', t.typname FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_type AS t ON t.oid = c.contypid
+JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_constraint'::regclass AND d.objid = c.oid
+JOIN pg_catalog.pg_proc AS p ON d.refclassid = 'pg_catalog.pg_proc'::regclass AND p.oid = d.refobjid
+WHERE p.provolatile = 'v'
+"""
+"""Volatile functions of these names, and what calls one without a name: aggregates, operators, casts and domains."""
+
+
 def _check_functions(session: Session, text: str, answer: dict[str, Any], *, rollback: bool) -> None:
     """Refuse functions that may have side effects: those of the text, and those that views and rules brought in."""
-    names = called(text) | {name for value in _texts(answer) for name in called(value)}
+    texts = [text, *_texts(answer)]
+    names = {name for value in texts for name in called(value)}
     lasting = next((name for name in names if LASTING.fullmatch(name)), None)
     if lasting:
         raise ExplainRefusedError(f"{lasting}() has effects that a rollback does not undo: explain without analyze")
-    if rollback or not names:
+    if rollback:
         return
-    listed = ", ".join(quoted(name) for name in sorted({*names, *map(str.lower, names)}))
-    volatile = session.rows(
-        f"SELECT DISTINCT proname FROM pg_catalog.pg_proc WHERE provolatile = 'v' AND proname IN ({listed})"  # noqa: S608 - quoted above
-    )
-    suspects = sorted({str(name) for (name,) in volatile} - _HARMLESS)
-    if suspects:
-        raise ExplainRefusedError(
-            f"analyze executes the statement, and {suspects[0]}() is volatile: it may have side effects."
-            " Explain without analyze, or pass rollback=True"
-        )
+    listed = ", ".join(quoted(name) for name in sorted({*names, *map(str.lower, names), ""}))
+    found = session.rows(_SUSPECTS.format(names=listed, harmless=", ".join(map(quoted, sorted(_HARMLESS)))))
+    words = {word.lower() for value in texts for word in mentioned(value)}
+    for kind, name in found:
+        if kind in ("()", "implicit") or (any(name in each for each in texts) if kind == "operator" else name in words):
+            what = f"{name}()" if kind == "()" else f"the {kind.replace('implicit', 'type')} {name}"
+            raise ExplainRefusedError(
+                f"analyze executes the statement, and {what} is volatile: it may have side effects."
+                " Explain without analyze, or pass rollback=True"
+            )
 
 
 def _texts(value: Any) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.model import PlanNode
 from dbsight.plans.errors import ExplainRefusedError
-from dbsight.plans.permission import called
+from dbsight.plans.permission import called, mentioned
 from dbsight.plans.predicates import aliases
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ _STEP: Final = re.compile(
     r"(?: \((?P<condition>.*)\))?(?: LEFT-JOIN)?"
 )
 _DETERMINISTIC: Final = 0x800
+_OPERATORS: Final = re.compile(r"\b(?:REGEXP|MATCH|LIKE|GLOB)\b|->>?", re.IGNORECASE)
+"""Operators that call a function of their name, which an application may have replaced."""
+
 _SAVEPOINT: Final = "dbsight_explain"
 
 
@@ -86,7 +89,9 @@ def _execute(session: Session, text: str, parameters: Any, plan: Plan) -> None:
 
 def _check_functions(session: Session, text: str) -> None:
     """Refuse functions of the application's that are not deterministic: they may do anything."""
-    names = {name.lower() for name in called(text)}
+    texts = _with_views(session, text)
+    names = {name.lower() for each in texts for name in called(each)}
+    names.update(found.lower() for each in texts for found in _OPERATORS.findall(each))
     own = session.rows("SELECT name, flags FROM pragma_function_list WHERE NOT builtin")
     suspects = sorted({name for name, flags in own if name.lower() in names and not flags & _DETERMINISTIC})
     if suspects:
@@ -94,6 +99,20 @@ def _check_functions(session: Session, text: str) -> None:
             f"analyze executes the statement, and {suspects[0]}() is a function of the application that is not"
             " deterministic: it may have side effects. Explain without analyze, or pass rollback=True"
         )
+
+
+def _with_views(session: Session, text: str) -> list[str]:
+    """A text, and the definitions of all views that it names, directly or by others, in whichever database they are."""
+    views: dict[str, list[str]] = {}
+    for (schema,) in session.rows("SELECT name FROM pragma_database_list"):
+        quotes = str(schema).replace('"', '""')
+        for name, sql in session.rows(f"SELECT name, sql FROM \"{quotes}\".sqlite_master WHERE type = 'view'"):  # noqa: S608 - quoted
+            views.setdefault(str(name).lower(), []).append(str(sql))
+    texts = [text]
+    for each in texts:  # which grows
+        for name in {name.lower() for name in mentioned(each)} & set(views):
+            texts += views.pop(name)
+    return texts
 
 
 def read(rows: Sequence[Row], names: dict[str, str] | None = None) -> PlanNode:

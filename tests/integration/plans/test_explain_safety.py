@@ -97,47 +97,6 @@ def test_what_locks_or_waits_is_never_executed(shop, text):
     assert time.monotonic() - began < 5
 
 
-def test_functions_with_side_effects_are_refused(postgresql_shop):
-    """In the text, behind a view, and where the planner itself runs a function that lies about being immutable."""
-    with postgresql_shop.begin() as connection:
-        for statement in (
-            "CREATE TABLE audit (note text)",
-            "CREATE FUNCTION noted() RETURNS int LANGUAGE sql AS $$ INSERT INTO audit VALUES ('called') RETURNING 1 $$",
-            "CREATE FUNCTION lying() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN noted(); END $$",
-            'CREATE FUNCTION "Odd ""Name"() RETURNS int LANGUAGE sql AS $$ DELETE FROM orders RETURNING 1 $$',
-            "CREATE VIEW innocent AS SELECT noted() AS value",
-        ):
-            connection.exec_driver_sql(statement)
-    before = content(postgresql_shop)
-    for text in ("SELECT noted()", "SELECT * FROM innocent", 'SELECT "Odd ""Name"()', "SELECT NOTED ()"):
-        explain(text, postgresql_shop)
-        with pytest.raises(ExplainRefusedError, match="volatile"):
-            explain(text, postgresql_shop, analyze=True)
-    with pytest.raises(ExplainError, match="25006"):  # read_only_sql_transaction: the planner evaluates it
-        explain("SELECT * FROM orders WHERE id = lying()", postgresql_shop)
-    assert explain("SELECT * FROM innocent", postgresql_shop, analyze=True, rollback=True).root.actual_rows == 1
-    with postgresql_shop.connect() as connection:
-        assert connection.exec_driver_sql("SELECT count(*) FROM audit").scalar() == 0
-    assert content(postgresql_shop) == before
-    assert explain("SELECT random(), now(), lower('A')", postgresql_shop, analyze=True).analyzed
-
-
-def test_a_stored_function_cannot_write_on_mariadb(mariadb_shop):
-    """The transaction is read only; inside the caller's own, analyze is refused."""
-    with mariadb_shop.begin() as connection:
-        connection.exec_driver_sql(
-            "CREATE FUNCTION noted() RETURNS INT MODIFIES SQL DATA BEGIN DELETE FROM orders; RETURN 1; END"
-        )
-    before = content(mariadb_shop)
-    with pytest.raises(ExplainError, match=r"25006|1792"):
-        explain("SELECT noted()", mariadb_shop, analyze=True)
-    with mariadb_shop.begin() as connection:
-        connection.exec_driver_sql("SELECT 1")
-        with pytest.raises(ExplainRefusedError, match="pass the engine"):
-            explain("SELECT noted()", connection, analyze=True)
-    assert content(mariadb_shop) == before
-
-
 @pytest.mark.parametrize("engine", ["MyISAM", "Aria"])
 def test_a_table_without_transactions_is_not_written_to(mariadb_shop, engine):
     """Its rows would be gone: there is nothing to roll back."""
@@ -154,20 +113,6 @@ def test_a_table_without_transactions_is_not_written_to(mariadb_shop, engine):
     finally:
         with mariadb_shop.begin() as connection:
             connection.exec_driver_sql("DROP TABLE plain")
-
-
-def test_functions_of_the_application_are_not_called_on_sqlite(sqlite_shop):
-    """One that is not declared deterministic may do anything."""
-    calls = []
-    with sqlite_shop.connect() as connection:
-        driver = connection.connection.driver_connection
-        driver.create_function("noted", 0, lambda: calls.append(1))
-        driver.create_function("doubled", 1, lambda value: value * 2, deterministic=True)
-        explain("SELECT noted()", connection)
-        with pytest.raises(ExplainRefusedError, match="noted"):
-            explain("SELECT NOTED()", connection, analyze=True)
-        assert explain("SELECT doubled(2)", connection, analyze=True).root.actual_rows == 1
-    assert calls == []
 
 
 def test_a_locked_table_costs_no_more_than_the_lock_timeout(shop):
