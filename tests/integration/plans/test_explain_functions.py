@@ -72,7 +72,7 @@ def test_what_calls_a_volatile_function_without_its_name_is_refused(postgresql_s
     with postgresql_shop.connect() as connection:
         held = connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'").scalar()
     assert held == 0
-    harmless = "SELECT clock_timestamp(), count(*), sum(total), array_agg(id), string_agg(status, ','), avg(total) FROM orders"
+    harmless = "SELECT clock_timestamp(), count(*), sum(total), array_agg(id), string_agg(status, ',') FROM orders"
     assert explain(harmless, postgresql_shop, analyze=True).analyzed
 
 
