@@ -42,10 +42,10 @@ def to_slack(alert: dbsight.Alert) -> None:
 
 
 def to_pagerduty(alert: dbsight.Alert) -> None:
-    """Events API v2: an event with a key that is known is added to the incident that is open."""
+    """Events API v2: an event with a key that is known is added to the incident that is open, or resolves it."""
     event = {
         "routing_key": os.environ["PAGERDUTY_ROUTING_KEY"],
-        "event_action": "trigger",
+        "event_action": "trigger" if alert.state == "raised" else "resolve",
         "dedup_key": f"dbsight {alert.metric_name} {alert.subject}",
         "payload": {
             "summary": alert.message,
@@ -88,7 +88,7 @@ RECEIVERS = {
 monitor = dbsight.create_performance_monitor()
 for variable, receiver in RECEIVERS.items():
     if variable in os.environ:
-        monitor.register_alert_callback(receiver)
+        dbsight.on_alert(receiver, cleared=receiver is to_pagerduty)
 
 engine = create_engine("sqlite://")
 with engine.connect() as connection:

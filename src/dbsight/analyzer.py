@@ -427,14 +427,12 @@ class Analyzer(Consumer):
     @guard
     def _tell(self, alert: Alert) -> None:
         self.alert_log.emit(alert)
-        if alert.state == "raised":
-            on_alert.call(alert)
+        on_alert.call(alert)
 
     def reset(self) -> None:
         """Set the totals that the API shows back to zero; exported metrics are cumulative and go on."""
         self.collect()
-        self.stats.reset()
-        self.totals.models.reset()
+        self.totals.clear()
         self.totals.examples.reset()
 
     def finish(self) -> None:

@@ -188,11 +188,17 @@ class Block:
         return cast("_F", plain)
 
 
+allowed_names: set[str] = set()
+"""Names that were passed to ``allow``, to be compared with those of the rules, which are loaded later."""
+
+_MAX_NAMES = 1000
+
+
 class allow(Block):  # noqa: N801 - reads as a statement: with allow("n_plus_one", reason="…")
     """Say that a finding is known and wanted here: a context manager and a decorator, for sync and async code.
 
     Args:
-        rules: Names of rules; ``all`` stands for every rule.
+        rules: Names of rules; ``all`` stands for every rule. A name that no rule has is logged once.
         reason: Why; required, because the next reader will ask.
 
     Raises:
@@ -209,6 +215,8 @@ class allow(Block):  # noqa: N801 - reads as a statement: with allow("n_plus_one
         if not reason:
             raise ValueError("allow() needs a reason")
         self.rules = frozenset(rules)
+        if not self.rules <= allowed_names and len(allowed_names) < _MAX_NAMES:
+            allowed_names.update(rules)
         self.reason = reason
 
     def __enter__(self) -> Self:

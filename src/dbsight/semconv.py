@@ -151,6 +151,7 @@ ALERT_CURRENT_VALUE: Final = "dbsight.alert.current_value"
 ALERT_THRESHOLD: Final = "dbsight.alert.threshold"
 ALERT_SUBJECT: Final = "dbsight.alert.subject"  # name of a pool, fingerprint of a query
 
+POOL_CHECKOUT_EVENT: Final = "pool.checkout"  # on the first query of a connection that was waited for
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"

@@ -70,14 +70,18 @@ class Totals:
             OrmEvent: (self.models.take, self.metrics.models.objects),
         }
 
-    def reset(self) -> None:
-        """In a forked child: what was counted is the parent's."""
+    def clear(self) -> None:
+        """Set everything back to zero but the metrics, which are cumulative."""
         self.stats.reset()
         self.pools.reset()
         self.caches.reset()
         self.locks.reset()
         self.models.reset()
         self.examples.reset()
+
+    def reset(self) -> None:
+        """In a forked child: what was counted is the parent's."""
+        self.clear()
         self.metrics.forget()
 
     def add_all(self, operations: Sequence[Operation]) -> None:

@@ -120,3 +120,18 @@ def test_thresholds_of_the_program_beat_the_environment_and_that_beats_the_prese
     assert (found.slow_query_threshold, found.error_rate_threshold) == (0.1, 0.2)
     sources = {row.setting.name: row.source for row in found.describe()}
     assert (sources["slow_query_threshold"], sources["error_rate_threshold"]) == ("argument", "environment")
+
+
+def test_a_receiver_that_asks_for_it_hears_that_an_alert_is_over(monitor, clock):
+    """Once, in order; others hear of what was raised alone."""
+    heard, raised = [], []
+    dbsight.on_alert(lambda alert: heard.append((alert.metric_name, alert.state)), cleared=True)
+    dbsight.on_alert(lambda alert: raised.append((alert.metric_name, alert.state)))
+    record(monitor, 100, failed=10)
+    assert told(monitor) == [("error_rate", "error")]
+    for _ in range(3):  # the window has to leave it behind
+        clock(200)
+        monitor.get_alerts()
+    assert analyzer.on_alert.wait(10)
+    assert heard == [("error_rate", "raised"), ("error_rate", "cleared")]
+    assert raised == heard[:1]

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import threading
 import time
+from functools import lru_cache
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -229,6 +230,18 @@ def test_statistics_are_reset_and_everything_begins_from_zero(monitor):
     assert dbsight.stats().average_duration_ms == 500
     dbsight.QueryStats.reset()
     assert monitor.get_query_stats_by_type() == {}
+
+
+def test_pools_caches_and_locks_begin_from_zero_as_well(monitor):
+    """What they hold stays; what was counted is forgotten."""
+    double = dbsight.watch_cache("double", lru_cache(lambda number: 2 * number))
+    double(1), double(1)
+    monitor.record_connection_event("create", "first")
+    monitor.record_connection_event("checkout", "first")
+    assert dbsight.cache_stats()["double"]["hits"] == 1
+    monitor.reset_stats()
+    assert dbsight.cache_stats().get("double", {"hits": 0})["hits"] == 0
+    assert monitor.get_stats().active_connections == 1
 
 
 def test_instrumented_queries_are_in_the_statistics_without_being_reported(sqlalchemy, monitor):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from collector import services
 from embedded import free_port
@@ -179,6 +180,20 @@ def test_what_is_scraped_has_the_names_and_labels_of_what_is_told(both):
     )
     assert told == scraped
     assert len(told) > 20
+
+
+def test_the_rules_fire_on_what_was_scraped(both):
+    """Those that the script gives a reason for, and that fire at once."""
+    rules = yaml.safe_load((COLLECTOR / "alerts.yml").read_text())["groups"][0]["rules"]
+    at_once = {rule["alert"]: rule["expr"] for rule in rules if rule["for"] == "0m"}
+
+    def firing():
+        jobs = {name: {each["metric"].get("job") for each in both["scraping"].query(at_once[name])} for name in at_once}
+        return {name for name, found in jobs.items() if found & {"script", "served shop"}}
+
+    expected = {"DbErrorRateHigh", "DbConnectionFailures", "DbSlowQuery"}
+    assert services.eventually(firing, expected.__le__) >= expected
+    assert "DbVerySlowQuery" not in firing()
 
 
 def test_measurements_lead_to_their_traces(told):

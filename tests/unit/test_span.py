@@ -217,7 +217,8 @@ def test_an_operation_says_on_its_span_what_it_knows(pipelines, processors, fiel
     code = f" ({fields['error_code']})" if failed and "error_code" in fields else ""
     wanted = (StatusCode.ERROR, f"{failed}{code}") if failed else (StatusCode.UNSET, None)
     assert (made.status.status_code, made.status.description) == wanted
-    assert [event.name for event in made.events] == (["exception"] if failed else [])
+    waited = ["pool.checkout"] if "pool_wait" in fields else []
+    assert [event.name for event in made.events] == [*waited, *(["exception"] if failed else [])]
 
 
 @each_path

@@ -517,16 +517,18 @@ class Settings:
         """Whether a finding of this rule and severity makes the process fail at exit."""
         return any(each.holds(rule, severity) for each in self.fail_on)
 
-    def check_rules(self, known: Iterable[str]) -> None:
+    def check_rules(self, known: Iterable[str], allowed: Iterable[str] = ()) -> None:
         """Warn of names in ``rules``, ``fail_on`` and ``ignore`` that are no rule; the list of rules is not known here.
 
         Args:
             known: Names of all rules.
+            allowed: Names that the application passed to ``allow()``.
         """
         names = {*known, "all"}
         asked = [("rules", word.lstrip("-")) for word in self.rules]
         asked += [("fail_on", condition.rule) for condition in self.fail_on]
         asked += [("ignore", entry["rule"]) for entry in self.ignore]
+        asked += [("allow()", rule) for rule in sorted(allowed)]
         for name, rule in asked:
             if rule not in names:
                 _warn(f"unknown rule {rule} in {name}{did_you_mean(rule, names)}; ignored")

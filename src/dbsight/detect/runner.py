@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from dbsight import scope
 from dbsight.detect.rule import PlanRule, SnapshotRule, WindowRule
 from dbsight.detect.rules import RULES, make_rules
 from dbsight.detect.suppressions import Suppressions
@@ -42,7 +43,9 @@ class RuleRunner:
     """
 
     def __init__(self, settings: Settings) -> None:
-        settings.check_rules(rule.name for rule in RULES)
+        self._settings = settings
+        self._checked = -1
+        self._check_names()
         every = make_rules(settings)
         rules = [rule for rule in every if isinstance(rule, WindowRule)]
         self.examiners = [rule for rule in every if isinstance(rule, SnapshotRule)]
@@ -51,6 +54,12 @@ class RuleRunner:
         self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
         self.suppressions = Suppressions(settings)
+
+    def _check_names(self) -> None:
+        """Warn of rules that do not exist, in the settings and in ``allow()``."""
+        if len(scope.allowed_names) != self._checked:
+            self._checked = len(scope.allowed_names)
+            self._settings.check_rules((rule.name for rule in RULES), tuple(scope.allowed_names))
 
     def visit(self, operation: Operation, window: OpenWindow | None) -> tuple[Finding, ...]:
         """Return the findings about one operation that may be slow."""
@@ -95,6 +104,7 @@ class RuleRunner:
 
     def examine(self, snapshot: Snapshot) -> Iterator[Finding]:
         """Return the findings about the totals of the process."""
+        self._check_names()
         return self._passing(self.examiners, lambda rule: rule.examine(snapshot))
 
     def judge_plan(self, explained: ExplainedQuery) -> Iterator[Finding]:

@@ -224,16 +224,17 @@ def metrics() -> dict[str, Any]:
     }
 
 
-def on_alert(callback: Callable[[Alert], object]) -> None:
+def on_alert(callback: Callable[[Alert], object], *, cleared: bool = False) -> None:
     """Have ``callback`` called with each alert that is raised, in a thread of its own.
 
     Args:
         callback: One that is slow delays later alerts, never a query; what it raises is logged once and counted.
+        cleared: Whether it is called once more when the alert is over: its ``state`` is then ``cleared``.
 
     Raises:
         TypeError: It cannot be called.
     """
-    analyzer.on_alert.add(callback)
+    analyzer.on_alert.add(callback, cleared=cleared)
 
 
 def _snapshot() -> Snapshot:

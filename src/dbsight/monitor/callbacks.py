@@ -12,6 +12,8 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dbsight.model import Alert
+
 _WAITING: Final = 1000
 """Calls that wait for a slow callback; more are dropped and counted."""
 
@@ -24,7 +26,7 @@ class Callbacks:
     """
 
     def __init__(self) -> None:
-        self._functions: tuple[Callable[[Any], object], ...] = ()
+        self._functions: tuple[tuple[Callable[[Alert], object], bool], ...] = ()
         self.reset()
 
     def reset(self) -> None:
@@ -35,10 +37,14 @@ class Callbacks:
 
     def functions(self) -> tuple[Callable[[Any], object], ...]:
         """Those that are called."""
-        return self._functions
+        return tuple(function for function, _ in self._functions)
 
-    def add(self, function: Callable[[Any], object]) -> None:
+    def add(self, function: Callable[[Any], object], *, cleared: bool = False) -> None:
         """Call ``function`` from now on; adding it twice is once.
+
+        Args:
+            function: Takes an ``Alert``.
+            cleared: Whether it is called for alerts that were cleared, too.
 
         Raises:
             TypeError: It cannot be called.
@@ -46,17 +52,17 @@ class Callbacks:
         if not callable(function):
             raise TypeError(f"a callback is a function that takes an alert, not {function!r}")
         with self._lock:
-            if function not in self._functions:
-                self._functions = (*self._functions, function)
+            others = tuple(known for known in self._functions if known[0] != function)
+            self._functions = (*others, (function, cleared))
 
     def remove(self, function: Callable[[Any], object]) -> None:
         """Undo ``add``; unknown functions are ignored."""
         with self._lock:
-            self._functions = tuple(known for known in self._functions if known != function)
+            self._functions = tuple(known for known in self._functions if known[0] != function)
 
-    def call(self, happened: Any) -> None:
-        """Have every function called with ``happened``, soon."""
-        if not self._functions:
+    def call(self, happened: Alert) -> None:
+        """Have every function called that wants to know, soon."""
+        if not any(cleared or happened.state == "raised" for _, cleared in self._functions):
             return
         try:
             self._waiting.put_nowait(happened)
@@ -88,9 +94,10 @@ class Callbacks:
         waiting = self._waiting
         while True:
             happened = waiting.get()
-            for function in self._functions:
+            for function, cleared in self._functions:
                 try:
-                    function(happened)
+                    if cleared or happened.state == "raised":
+                        function(happened)
                 except Exception:  # noqa: PERF203 - the others are called all the same
                     failed("monitor.callbacks")
             waiting.task_done()

@@ -166,6 +166,25 @@ def finding_event(finding: Finding, timestamp_ns: int) -> Event:
     return Event(semconv.FINDING_EVENT, finding_attributes(finding), timestamp_ns)
 
 
+def span_events(operation: Operation, verdict: Verdict | None) -> tuple[Event, ...]:
+    """The events of an operation's own span, in the order in which they happened."""
+    checkout = (checkout_event(operation),) if operation.pool_wait > 0 else ()
+    error = (exception_event(operation),) if operation.error_type is not None else ()
+    if verdict is None or not verdict.events:
+        return (*checkout, *error)
+    return (*checkout, *error, *(finding_event(found, operation.end_ns) for found in verdict.events))
+
+
+def checkout_event(operation: Operation) -> Event:
+    """The span event of a connection that the operation waited for, at the moment it was had."""
+    from opentelemetry.sdk.trace import Event
+
+    attributes: Attributes = {semconv.POOL_WAIT: operation.pool_wait}
+    if operation.pool is not None:
+        attributes[semconv.POOL_NAME] = operation.pool
+    return Event(semconv.POOL_CHECKOUT_EVENT, attributes, operation.start_ns)
+
+
 def error_status(operation: Operation) -> Status:
     """The class and the database's code, never the driver's message: it quotes values."""
     code = f" ({operation.error_code})" if operation.error_code else ""

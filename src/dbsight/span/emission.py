@@ -17,8 +17,7 @@ from dbsight.span.attributes import (
     PART_SHOWN,
     changing_attributes,
     error_status,
-    exception_event,
-    finding_event,
+    span_events,
 )
 
 try:
@@ -135,7 +134,6 @@ def emit(
     attributes: Mapping[str, Any]
     if operation.error_type is not None:
         status = error_status(operation)
-        events = (exception_event(operation),)
     if (
         pending.extra
         or verdict is not None
@@ -146,8 +144,7 @@ def emit(
     ):
         known = template.known(operation.statement)
         attributes = {**known, **pending.extra, **changing_attributes(operation, verdict)}
-        if verdict is not None and verdict.events:
-            events = (*events, *(finding_event(found, operation.end_ns) for found in verdict.events))
+        events = span_events(operation, verdict)
     else:
         shared = template.shared(operation)
         text = operation.statement.text
@@ -187,12 +184,8 @@ def _put_all(receiver: SpanProcessor, spans: Sequence[ReadableSpan]) -> bool:
 
 def _end_ordinary(span: Span, extra: Mapping[str, Any], operation: Operation, verdict: Verdict | None) -> None:
     span.set_attributes({**extra, **changing_attributes(operation, verdict)})
-    if operation.error_type is not None:
-        event = exception_event(operation)
+    for event in span_events(operation, verdict):
         span.add_event(event.name, event.attributes, event.timestamp)
+    if operation.error_type is not None:
         span.set_status(error_status(operation))
-    if verdict is not None:
-        for found in verdict.events:
-            event = finding_event(found, operation.end_ns)
-            span.add_event(event.name, event.attributes, event.timestamp)
     span.end(operation.end_ns)

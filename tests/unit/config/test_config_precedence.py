@@ -239,8 +239,9 @@ def test_fail_on_means_a_rule_from_a_severity_upward():
 def test_names_that_are_no_rule_are_said_once_the_rules_are_known(said):
     """The list of rules belongs to another room."""
     settings = load(rules="all,-slow_querry", fail_on="n_plus_one,error", ignore=[{"rule": "xyz", "reason": "why not"}])
-    settings.check_rules(["slow_query", "n_plus_one"])
+    settings.check_rules(["slow_query", "n_plus_one"], allowed=["slow_query", "n_plus_two", "all"])
     assert said() == [
         "unknown rule slow_querry in rules (did you mean slow_query?); ignored",
         "unknown rule xyz in ignore; ignored",
+        "unknown rule n_plus_two in allow() (did you mean n_plus_one?); ignored",
     ]
