@@ -12,7 +12,7 @@ from dbsight import config, recording, scope
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
-from dbsight.instrument import caches, locks, models, pools, process
+from dbsight.instrument import caches, full_pools, locks, models, pools, process
 from dbsight.model import CacheEvent, Operation, Verdict, WindowSummary
 from dbsight.monitor.alerts import Alerts
 from dbsight.monitor.callbacks import Callbacks
@@ -118,6 +118,7 @@ class Analyzer(Consumer):
                 self.plans.use(self.settings, self.judge, self._limits.lowest)
                 self.service.use(self.settings)
                 recording.subscribe(self)
+                full_pools.watch()
                 atexit.register(self.finish)
                 _alive.append(self)
 
@@ -136,6 +137,8 @@ class Analyzer(Consumer):
             atexit.unregister(self.finish)
             if self in _alive:
                 _alive.remove(self)
+            if not _alive:
+                full_pools.stop()
 
     def add_origin(self, origin: object) -> None:
         """Operations of this span pipeline are ours; with none known, all are."""

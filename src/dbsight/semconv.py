@@ -19,6 +19,9 @@ DB_OPERATION_NAME: Final = "db.operation.name"
 DB_QUERY_TEXT: Final = "db.query.text"
 DB_QUERY_SUMMARY: Final = "db.query.summary"
 DB_QUERY_PARAMETER: Final = "db.query.parameter."  # prefix, followed by the parameter's name or index
+DB_OPERATION_PARAMETER: Final = "db.operation.parameter."  # prefix, followed by the parameter's name
+DB_OPERATION_INDEX: Final = "db.operation.parameter.index"  # of Elasticsearch
+URL_FULL: Final = "url.full"
 DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
 DB_RESPONSE_RETURNED_ROWS: Final = "db.response.returned_rows"
 DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
@@ -192,6 +195,7 @@ METRIC_POOL_CLEANUP_FAILURES: Final = "dbsight.pool.cleanup_failures"  # observa
 METRIC_POOLS: Final = "dbsight.pools"  # observable up-down counter, {pool}
 METRIC_ENGINES: Final = "dbsight.engines"  # observable up-down counter, {engine}
 METRIC_CONNECTION_FAILURES: Final = "dbsight.connection.failures"  # counter, {failure}
+METRIC_POOL_DISCARDED: Final = "dbsight.pool.discarded"  # counter, {connection}
 METRIC_CONNECTION_LEAKS: Final = "dbsight.connection.leaks"  # counter, {connection}
 METRIC_CONNECTION_AGE: Final = "dbsight.connection.age"  # histogram, s
 METRIC_TRANSACTION_DURATION: Final = "dbsight.transaction.duration"  # histogram, s
@@ -263,6 +267,7 @@ METRIC_ATTRIBUTES: Final = {
     METRIC_POOLS: (POOL_NAME, POOL_ROLE),
     METRIC_ENGINES: (),
     METRIC_CONNECTION_FAILURES: (POOL_NAME, ERROR_TYPE),
+    METRIC_POOL_DISCARDED: (POOL_NAME,),
     METRIC_CONNECTION_LEAKS: (POOL_NAME, POOL_REASON),
     METRIC_CONNECTION_AGE: (POOL_NAME, POOL_REASON),
     METRIC_TRANSACTION_DURATION: (DB_SYSTEM_NAME, SERVER_ADDRESS, SERVER_PORT, TRANSACTION_RESULT),

@@ -1,4 +1,4 @@
-"""The programs that ``collector/`` is made for, built from their published modules with Go.
+"""The programs that ``collector/`` is made for, and FerretDB, built from their published modules with Go.
 
 ``python tests/collector/programs.py`` builds those that are missing, one at a time, into the user's cache directory;
 the tests take them from there and build nothing, since all of them take ten minutes. With names it builds those alone.
@@ -156,7 +156,16 @@ def build_compose(go: Go, sources: Path, into: Path) -> None:
     go(*BUILD, "-o", into / "compose", "./cmd", cwd=copy)
 
 
+def build_ferretdb(go: Go, sources: Path, into: Path) -> None:
+    """A server that speaks MongoDB's protocol and keeps its documents in SQLite."""
+    copy = go.sources("github.com/FerretDB/FerretDB", FERRETDB, sources)
+    for name, said in (("version", FERRETDB), ("branch", "main"), ("commit", "unknown"), ("package", "unknown")):
+        (copy / "build" / "version" / f"{name}.txt").write_text(f"{said}\n")
+    go(*BUILD, "-o", into / "ferretdb", "./cmd/ferretdb", cwd=copy)
+
+
 PROMETHEUS = "v0.306.0"  # 3.6
+FERRETDB = "v1.24.2"
 JAEGER = "v1.76.0"  # 2.13
 COMPOSE = "v2.9.1"
 
@@ -164,6 +173,7 @@ PROGRAMS = (
     Program("otelcol", components(), ("otelcol",), build_otelcol),
     Program("prometheus", PROMETHEUS, ("prometheus", "promtool"), build_prometheus),
     Program("compose", COMPOSE, ("compose",), build_compose),
+    Program("ferretdb", FERRETDB, ("ferretdb",), build_ferretdb),
     Program("jaeger", JAEGER, ("jaeger",), build_jaeger),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dbsight import config
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from dbsight.detect.history import History
     from dbsight.detect.repetition import Repetition
-    from dbsight.model import Effort, Operation
+    from dbsight.model import Effort, Operation, Statement
 
 _MAX_PATH = 6
 _AT_ONCE: Final = "Ask for all keys in one query: WHERE … IN (…)"
@@ -148,9 +149,30 @@ def _loads_of(model: str, history: History) -> Iterator[Operation]:
 # -- Without it ---------------------------------------------------------------------------------------------------
 def _without_orm(repetition: Repetition) -> Advice:
     statement = repetition.statement
+    if statement.system in _STORES:
+        fix = _of_a_store(statement)
+    else:
+        fix = all_at_once(statement.text) if config.current().query_text != "off" else _AT_ONCE
     return Advice(
         f"{statement.summary} runs once per item",
         f"ran {statement.summary} with {DIFFERENT} from one place",
-        all_at_once(statement.text) if config.current().query_text != "off" else _AT_ONCE,
+        fix,
         "medium",
     )
+
+
+_STORES: Final = frozenset(("elasticsearch", "opensearch", "mongodb", "s3"))
+_KEY_OF_FILTER: Final = re.compile(r"""\{\s*["']([\w.]+)["']\s*:""")
+
+
+def _of_a_store(statement: Statement) -> str:
+    """How a store answers for many keys at once; S3 cannot."""
+    target = statement.targets[0] if statement.targets else ""
+    if statement.system == "s3":
+        return "with ThreadPoolExecutor(10) as pool: list(pool.map(get, keys))  # max_pool_connections=10 or more"
+    if statement.system == "mongodb":
+        key = _KEY_OF_FILTER.search(statement.text)
+        return f'db.{target or "collection"}.find({{"{key[1] if key else "_id"}": {{"$in": […]}}}})'
+    if statement.operation in {"get", "exists", "get_source"}:
+        return f'client.mget(index="{target}", ids=[…])'
+    return "client.msearch(searches=[…])"

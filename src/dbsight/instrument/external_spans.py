@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.trace import SpanKind
 
 from dbsight import config, recording, scope, semconv
-from dbsight.instrument import callsite
+from dbsight.instrument import callsite, store_spans
 from dbsight.model import CallSite, Database, Operation
 from dbsight.safety import failed
 from dbsight.span.rebuild import enriched
@@ -113,13 +113,15 @@ class ExternalSpan:
 
 def is_database_span(span: ReadableSpan) -> bool:
     """Whether this is the client span of a database call that another instrumentation made."""
-    if span.kind is not SpanKind.CLIENT:
+    if span.kind is not SpanKind.CLIENT and span.kind is not SpanKind.INTERNAL:
         return False
     scope_ = span.instrumentation_scope
     if scope_ is not None and scope_.name == semconv.SCOPE:
         return False
     attributes = span.attributes or {}
-    return semconv.DB_SYSTEM_NAME in attributes or semconv.DB_SYSTEM in attributes
+    if span.kind is SpanKind.CLIENT and (semconv.DB_SYSTEM_NAME in attributes or semconv.DB_SYSTEM in attributes):
+        return True
+    return store_spans.is_store_span(span, attributes)
 
 
 def read_span(span: ReadableSpan) -> Operation | None:
@@ -135,6 +137,9 @@ def read_span(span: ReadableSpan) -> Operation | None:
         return None
     system = str(attributes.get(semconv.DB_SYSTEM_NAME) or attributes.get(semconv.DB_SYSTEM))
     system = _OLD_SYSTEMS.get(system, system)
+    store = store_spans.read_store(span, system, attributes)
+    if store is not None:
+        return _store_operation(span, store, attributes)
     place = (system, span.context.trace_id if span.context is not None else 0)
     connected, connect_time = _connected.get()
     if connected != place:
@@ -170,6 +175,29 @@ def read_span(span: ReadableSpan) -> Operation | None:
         allowed=scope.allowed(),
         foreign=True,
         cursor=span.name.partition(":")[0].rpartition(".")[2].lower() in _FETCHES,
+    )
+
+
+def _store_operation(span: ReadableSpan, call: store_spans.StoreCall, attributes: Mapping[str, Any]) -> Operation:
+    start_ns, end_ns = span.start_time or 0, span.end_time or 0
+    error = error_type(span)
+    code = attributes.get(semconv.DB_RESPONSE_STATUS_CODE)
+    return Operation(
+        call.statement,
+        _database(call.system, attributes),
+        start_ns,
+        (end_ns - start_ns) / 1e9,
+        end_ns=end_ns,
+        error_type=error,
+        error_code=str(code) if error is not None and code is not None else None,
+        call_site=_call_site(attributes),
+        context=span.context,
+        parent=span.parent,
+        parameters=call.parameters,
+        thread=threading.get_ident(),
+        allowed=scope.allowed(),
+        foreign=True,
+        cursor=call.cursor,
     )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from dbsight.model.query import CallSite, Database
 
-PoolEventKind = Literal["checkout", "create", "close", "timeout", "failure", "leak", "returned"]
+PoolEventKind = Literal["checkout", "create", "close", "timeout", "failure", "leak", "returned", "discarded"]
 
 
 class Event:
@@ -49,8 +49,8 @@ class PoolEvent(Event):
 
     Attributes:
         kind: ``checkout`` (got a connection after it waited), ``create``, ``close``, ``timeout`` (got none in time),
-             ``failure`` (a connection could not be made), ``leak`` (not returned), or ``returned`` (after all, when it
-             had been reported as a leak).
+             ``failure`` (a connection could not be made), ``leak`` (not returned), ``returned`` (after all, when it
+             had been reported as a leak), or ``discarded`` (thrown away because its pool was full).
         pool: ``db.client.connection.pool.name``.
         seconds: Waited for a checkout or until a timeout; taken to create; out when a leak was found or it was
                 returned; age at a close.

@@ -46,6 +46,10 @@ COUNTERS: dict[str, tuple[str, str]] = {
         "The number of connection timeouts that have occurred trying to obtain a connection from the pool.",
     ),
     semconv.METRIC_CONNECTION_FAILURES: ("{failure}", "Connections that could not be opened."),
+    semconv.METRIC_POOL_DISCARDED: (
+        "{connection}",
+        "Connections of HTTP clients (S3, Elasticsearch) that were thrown away because their pool was full.",
+    ),
     semconv.METRIC_CONNECTION_LEAKS: (
         "{connection}",
         "Connections closed by the garbage collector, or checked out and idle for too long.",
@@ -93,6 +97,8 @@ class EventMetrics:
             self._record(semconv.METRIC_CONNECTION_AGE, event)
         elif kind == "timeout":
             self._count(semconv.METRIC_CONNECTION_TIMEOUTS, {semconv.POOL_NAME: event.pool})
+        elif kind == "discarded":
+            self._count(semconv.METRIC_POOL_DISCARDED, {semconv.POOL_NAME: event.pool})
         elif kind == "failure":
             self._count(
                 semconv.METRIC_CONNECTION_FAILURES,

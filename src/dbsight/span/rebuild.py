@@ -9,6 +9,7 @@ names of the SDK that are used here, known to be right for opentelemetry-sdk 1.4
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.model import Operation, Verdict
 
-_PARAMETER_NAMES = (semconv.DB_QUERY_PARAMETER, "db.statement.parameters")
+_PARAMETER_NAMES = (semconv.DB_QUERY_PARAMETER, semconv.DB_OPERATION_PARAMETER, "db.statement.parameters")
 
 
 def rebuilt(
@@ -146,7 +147,8 @@ def enriched(
     elif settings.query_text == "off":
         removed = (*removed, semconv.DB_QUERY_TEXT, semconv.DB_STATEMENT)
     if settings.parameters != "full":
-        removed = (*removed, *(name for name in present if name.startswith(_PARAMETER_NAMES)))
+        removed = (*removed, *_values_among(present))
+        added.update(_address_without_ids(present))
     events: tuple[Event, ...] = ()
     if verdict is not None:
         added.update(verdict_attributes(verdict))
@@ -167,7 +169,7 @@ def without_values(span: ReadableSpan, error_type: str | None, settings: Setting
         error_type: The class of what it failed with.
         settings: Of the analyser.
     """
-    parameters = [name for name in span.attributes or {} if name.startswith(_PARAMETER_NAMES)]
+    parameters = _values_among(span.attributes or {})
     removed = parameters if settings.parameters != "full" else []
     hides = settings.query_text != "raw" and (span.status.description or span.events)
     if not (removed or hides):
@@ -176,6 +178,22 @@ def without_values(span: ReadableSpan, error_type: str | None, settings: Setting
     if hides:
         _hide_messages(made, error_type)
     return made
+
+
+def _values_among(present: Mapping[str, Any]) -> list[str]:
+    """Names of the attributes that hold values of a call."""
+    return [name for name in present if name.startswith(_PARAMETER_NAMES) and name != semconv.DB_OPERATION_INDEX]
+
+
+def _address_without_ids(present: Mapping[str, Any]) -> dict[str, str]:
+    """The address of a call of Elasticsearch without ids of documents: its index and the names of endpoints stay."""
+    if semconv.DB_OPERATION_NAME not in present or semconv.URL_FULL not in present:
+        return {}
+    parts = urlsplit(str(present[semconv.URL_FULL]))
+    index = str(present.get(semconv.DB_OPERATION_INDEX) or "")
+    kept = [each if each in {"", index} or each.startswith("_") else "?" for each in parts.path.split("/")]
+    address = (parts.scheme, parts.netloc.rpartition("@")[2], "/".join(kept), "", "")
+    return {semconv.URL_FULL: urlunsplit(address)}
 
 
 def _shows_more(name: str, present: Mapping[str, Any], shown: str) -> bool:

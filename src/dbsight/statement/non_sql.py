@@ -15,7 +15,11 @@ DOCUMENTS: Final = frozenset(
 
 _OPERATION = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]{0,31})(?=\s|\Z)(\s+\S)?")
 # A key stays, every value goes; a string that is not closed is taken to the end.
-_KEY_OR_VALUE = re.compile(r'("(?:[^"\\]|\\.)*"(?=\s*:))|"(?:[^"\\]|\\.)*(?:"|\Z)|(?:[^\s\[\]{}:,"]+)', re.DOTALL)
+_KEY_OR_VALUE = re.compile(
+    r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')(?=\s*:))"""
+    r"""|"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|(?:[^\s\[\]{}:,"']+)""",
+    re.DOTALL,
+)
 _KEEP = 8_192  # characters
 
 
@@ -32,8 +36,13 @@ def read_document(text: str, system: str) -> Statement:
     """JSON keeps its keys and loses its values; anything else is read as a command."""
     if not text.lstrip().startswith(("{", "[")):
         return read_command(text, system)
-    hidden = _KEY_OR_VALUE.sub(lambda found: found[1] or "?", text)
-    return _statement(system, " ".join(hidden.split())[:_KEEP], "")
+    return _statement(system, hide_values(text), "")
+
+
+def hide_values(text: str) -> str:
+    """JSON, or the literal of a Python dictionary, with ``?`` for each value; keys and nesting stay."""
+    hidden = _KEY_OR_VALUE.sub(lambda found: found[1] or "?", text[: 4 * _KEEP])
+    return " ".join(hidden.split())[:_KEEP]
 
 
 def _statement(system: str, text: str, summary: str) -> Statement:
