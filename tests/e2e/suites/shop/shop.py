@@ -33,7 +33,7 @@ def names(session):
 
 def name(session, number):
     """Of the customer of one order."""
-    return session.get_one(Order, number).customer.name
+    return session.get(Order, number).customer.name
 
 
 def names_joined(session):

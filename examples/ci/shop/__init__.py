@@ -1,0 +1,1 @@
+"""A shop that lists its orders; it knows nothing of dbsight."""
