@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import fastapi
 from sqlalchemy import make_url
 
-from dbsight.demo.faults import CACHE_FAULTS, CONNECTION_FAULTS, FAULTS
-from dbsight.demo.store import is_shared
+from dbsight.demo.faults import CACHE_FAULTS, CONNECTION_FAULTS, FAULTS, WORKLOAD_FAULTS
+from dbsight.demo.store import asynchronous, is_shared
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -71,6 +71,11 @@ def served_faults(database_url: str | URL | None, cache: Redis | None) -> tuple[
         on_loop = url.get_dialect().is_async
         faults += tuple(
             fault for fault in CONNECTION_FAULTS if not (on_loop and inspect.iscoroutinefunction(fault.handler))
+        )
+        faults += tuple(
+            fault
+            for fault in WORKLOAD_FAULTS
+            if asynchronous(url) is not None or not inspect.iscoroutinefunction(fault.handler)
         )
     return faults if cache is None else faults + CACHE_FAULTS
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbsight.demo import cache, cached, connections, handlers, lookups
+from dbsight.demo import cache, cached, connections, handlers, lookups, workload
 from dbsight.demo.models import CardPayment, InvoicePayment
 
 if TYPE_CHECKING:
@@ -282,6 +282,61 @@ CONNECTION_FAULTS: tuple[Fault, ...] = (
     ),
 )
 """The same of connections, where several reach the database; what blocks a loop where the driver is synchronous."""
+
+WORKLOAD_FAULTS: tuple[Fault, ...] = (
+    Fault(
+        name="unbounded fetch",
+        path="/ledger",
+        handler=workload.show_ledger,
+        fixed=workload.show_ledger_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(),
+        explanation="All 20 000 rows are kept in memory at once; streamed, a thousand are.",
+    ),
+    Fault(
+        name="serial awaits",
+        path="/dashboard",
+        handler=workload.show_dashboard,
+        fixed=workload.show_dashboard_fixed,
+        statements=4,
+        fixed_statements=4,
+        expected=(),
+        explanation="Four independent queries are awaited one after the other; gathered, they take as long as one.",
+    ),
+    Fault(
+        name="retry storm",
+        path="/register",
+        handler=workload.register_customer,
+        fixed=workload.register_customer_fixed,
+        statements=13,
+        fixed_statements=2,
+        expected=(),
+        explanation="An insert that cannot succeed is tried again without a pause; its twin looks first.",
+        method="POST",
+    ),
+    Fault(
+        name="client-side filter",
+        path="/mine",
+        handler=workload.list_first_orders,
+        fixed=workload.list_first_orders_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(),
+        explanation="All orders are loaded to find those of one customer; a condition in the query finds them.",
+    ),
+    Fault(
+        name="over-eager join",
+        path="/menu",
+        handler=workload.list_names,
+        fixed=workload.list_names_fixed,
+        statements=1,
+        fixed_statements=1,
+        expected=(),
+        explanation="A join loads orders and lines that the page never reads; without it, 60 rows are enough.",
+    ),
+)
+"""Faults of how much is asked for, and when; where several connections reach the database."""
 
 CACHE_FAULTS: tuple[Fault, ...] = (
     Fault(

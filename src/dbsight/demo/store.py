@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import StaticPool, create_engine, make_url
@@ -39,7 +40,9 @@ class SyncStore:
         self.url = url
         self.engine = create_engine(url, **_engine_options(url))
         self.reports = create_engine(url, **_REPORTS) if is_shared(url) else self.engine
-        self._session = sessionmaker(self.engine, info={"reports": self.reports})
+        beside = asynchronous(url) if is_shared(url) else None
+        self.concurrent = create_async_engine(beside) if beside is not None else None
+        self._session = sessionmaker(self.engine, info={"reports": self.reports, "concurrent": self.concurrent})
 
     async def open(self) -> None:
         """Create and fill the tables, unless they are there.
@@ -58,6 +61,8 @@ class SyncStore:
         """Close the connections; the tables stay."""
         await asyncio.to_thread(self.engine.dispose)
         await asyncio.to_thread(self.reports.dispose)
+        if self.concurrent is not None:
+            await self.concurrent.dispose()
 
     def call(self, handler: Handler) -> Any:
         """What the handler answers; of a coroutine function, a coroutine."""
@@ -96,7 +101,7 @@ class AsyncStore:
         self.url = url
         self.engine = create_async_engine(url, **_engine_options(url))
         self.reports = create_async_engine(url, **_REPORTS) if is_shared(url) else self.engine
-        info = {"reports": self.reports.sync_engine}
+        info = {"reports": self.reports.sync_engine, "concurrent": self.engine}
         self._session: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, info=info)
 
     async def open(self) -> None:
@@ -118,6 +123,8 @@ class AsyncStore:
     async def call(self, handler: Handler) -> Any:
         """What the handler answers."""
         async with self._session() as session:
+            if inspect.iscoroutinefunction(handler):
+                return await handler(session.sync_session)
             return await session.run_sync(handler)
 
     def endpoint(self, handler: Handler) -> Callable[..., Any]:
@@ -147,6 +154,19 @@ def store_for(database_url: str) -> Store:
 def is_shared(url: URL) -> bool:
     """Whether several connections reach the same database: not one of SQLite in memory."""
     return url.get_backend_name() != "sqlite" or url.database not in {None, "", ":memory:"}
+
+
+_ASYNCHRONOUS = {"sqlite": "aiosqlite", "postgresql": "asyncpg", "mysql": "aiomysql", "mariadb": "aiomysql"}
+
+
+def asynchronous(url: URL) -> URL | None:
+    """The URL of the same database with an asynchronous driver; None where none is installed."""
+    if url.get_dialect().is_async:
+        return url
+    driver = _ASYNCHRONOUS.get(url.get_backend_name())
+    if driver is None or find_spec(driver) is None:
+        return None
+    return url.set(drivername=f"{url.get_backend_name()}+{driver}")
 
 
 def _engine_options(url: URL) -> dict[str, Any]:
