@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,9 @@ MISESTIMATED: Final = 10.0
 """How many times more or fewer rows than estimated; from there on planners choose other joins."""
 
 MANY_LOOPS: Final = 10_000
+
+_IN_MEMORY: Final = 3
+"""How many times more memory a sort or a hash table takes than what it writes to disk."""
 
 _LABELS: Final = {
     "seq_scan": "reads the whole table",
@@ -107,7 +111,7 @@ class ExplainAnalyzer:
             yield PlanIssue(
                 "missing_join_index",
                 "warning",
-                f"reads all {counted(round(size), 'row')} of {node.table} once per row of the other table",
+                f"compares all {counted(round(size), 'row')} of {node.table} with each row of the other table",
                 self._create_index(node, condition) or f"Index the columns that {node.table} is joined by",
                 node,
             )
@@ -159,6 +163,8 @@ class ExplainAnalyzer:
         if outer is None:
             return
         rows = outer.actual_rows if outer.actual_rows is not None else outer.estimated_rows
+        for between in node.children[1:-1]:  # MySQL and MariaDB have all tables of a join side by side
+            rows = None if rows is None else rows * (between.estimated_rows or 1)
         inner = max((each.loops or 0 for each in node.children[1:]), default=0) or rows
         if inner is not None and inner >= MANY_LOOPS:
             yield PlanIssue(
@@ -191,12 +197,15 @@ class ExplainAnalyzer:
         if not node.spill:
             return
         sorts = node.kind == "sort"
+        memory = "work_mem" if self.plan.system == "postgresql" else "sort_buffer_size"
+        written = count(node.spill / 1024)
+        megabytes = math.ceil(node.spill * _IN_MEMORY / 2**20)
+        needed = f"'{megabytes}MB'" if memory == "work_mem" else str(megabytes * 2**20)
         yield PlanIssue(
             "sort_spill" if sorts else "hash_spill",
             "warning",
-            f"{node.operation} wrote {count(node.spill / 1024)} KiB to disk because work_mem was too small",
-            f"SET work_mem to more than {count(node.spill / 1024 / 1024 + 1)} MB for this query"
-            + (", or index the columns that it sorts by" if sorts else ""),
+            f"{node.operation} wrote {written} KiB to disk because {memory} was too small",
+            f"SET {memory} = {needed} for this query" + (", or index the columns that it sorts by" if sorts else ""),
             node,
         )
 

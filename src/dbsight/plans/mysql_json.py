@@ -43,6 +43,7 @@ _PROPERTIES: Final = frozenset(("cost_info", "r_engine_stats", "r_limit", "index
 
 
 _MERGE: Final = re.compile(r"(?:sort_union|union|intersect)\((.*)\)")
+_SIZE: Final = re.compile(r"([\d.]+)([KMG]?)(?:i?[Bb])?")
 _MERGED: Final = re.compile(r"(?!(?:sort_union|union|intersect)\()[^,()]+")
 
 
@@ -113,6 +114,7 @@ def _wrapper(name: str, block: dict[str, Any]) -> PlanNode:
         loops=block.get("r_loops"),
         actual_rows=block.get("r_output_rows"),
         time=block["r_total_time_ms"] / 1e3 if block.get("r_total_time_ms") is not None else None,
+        spill=_spilled(block),
     )
     node.children = list(_children(block))
     if "filesort" in operation and "temporary table" in operation:
@@ -120,6 +122,13 @@ def _wrapper(name: str, block: dict[str, Any]) -> PlanNode:
         node.operation = operation.replace(" (temporary table)", "")
         node.children = [PlanNode("TEMPORARY TABLE", "temp_table", children=node.children)]
     return node
+
+
+def _spilled(block: dict[str, Any]) -> int | None:
+    """Bytes that a sort of MariaDB wrote to disk, about: it fills its buffer as often as it says, once in memory."""
+    size = _SIZE.fullmatch(str(block.get("r_buffer_size")))
+    passes = float(block.get("r_sort_passes") or 0)
+    return int(float(size[1]) * 1024 ** " KMG".index(size[2] or " ") * passes) if size and passes > 1 else None
 
 
 def _table(table: dict[str, Any]) -> PlanNode:
