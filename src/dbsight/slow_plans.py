@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dbsight.detect.rules.missing_index import superseded
 from dbsight.instrument import replays
 from dbsight.instrument.replays import Policy
 from dbsight.safety import guard
@@ -121,6 +122,10 @@ class SlowPlans:
             self._metrics.finding(found)
             trace, span = (context.trace_id, context.span_id) if context is not None else (0, 0)
             self._log.emit(found, trace, span, sampled=context is not None and context.trace_flags.sampled)
+        for advice in explained.advice or ():
+            identity, others = superseded(advice)
+            for other in others:
+                self._stats.replace(other, identity)
 
     def wait(self, timeout: float = _AT_EXIT) -> None:
         """Wait for the plans that were asked for, at most so many seconds; at exit, a little."""

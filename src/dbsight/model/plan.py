@@ -205,6 +205,8 @@ class IndexAdvice:
         django: The same for ``Meta.indexes`` of a Django model; empty where Django has no words for it.
         serves: Positions of the statements that it serves, where advice was asked for several.
         write_cost: What it costs, where statistics tell that the table is written often; empty elsewhere.
+        also_serves: Other statements that were slow in this process, and that it serves as well.
+        instead_of: Columns and conditions of indexes that were advised for those, and that it takes the place of.
     """
 
     table: str
@@ -220,6 +222,8 @@ class IndexAdvice:
     django: str
     serves: tuple[int, ...] = (0,)
     write_cost: str = ""
+    also_serves: tuple[str, ...] = ()
+    instead_of: tuple[tuple[tuple[str, ...], str], ...] = ()
 
 
 @dataclass(slots=True, frozen=True)

@@ -173,6 +173,17 @@ class Stats:
             if known is not None:
                 known.finding, known.count, known.impact = finding, finding.count, finding.impact
 
+    def replace(self, identity: str, by: str) -> None:
+        """One finding says what another one said, too: it takes that one's place and its counts."""
+        findings = self._state.findings
+        with self._state.lock:
+            if identity in findings and by in findings:
+                old, new = findings.pop(identity), findings[by]
+                new.count += old.count
+                new.windows += old.windows
+                new.requests += old.requests
+                new.impact += old.impact
+
     def withdraw(self, identity: str) -> None:
         """A finding, by its id, is not true any more."""
         state = self._state

@@ -18,6 +18,7 @@ from dbsight.plans.sessions import check_pool, opened, system_of
 
 if TYPE_CHECKING:
     from dbsight.model import IndexAdvice, Plan
+    from dbsight.plans.merging import Advised
 
 
 def advise_index(
@@ -91,7 +92,7 @@ async def _advise_async(engine: Any, statement: Any, params: Any, **options: Any
 
 
 def advise_slow(
-    plan: Plan, connection: Any, text: str, parameters: Any, *, proof: str = "safe"
+    plan: Plan, connection: Any, text: str, parameters: Any, *, proof: str, advised: Advised, database: str
 ) -> list[IndexAdvice] | None:
     """Index advice for a query that was explained already, given as its driver got it.
 
@@ -101,6 +102,8 @@ def advise_slow(
         text: The statement.
         parameters: Its values.
         proof: As for ``advise_index``.
+        advised: What was advised before.
+        database: Which one of those of the process.
 
     Returns:
         As ``advise_index``; None if unknown, because the parser is not installed or a value has no literal.
@@ -112,7 +115,9 @@ def advise_slow(
         literal = with_literals(text, parameters, style, plan.system)
         template = with_literals(text, parameters, style, plan.system, hidden=True)
         with described():
-            return Advisor(connection, literal, plan, Options(timeout=5.0, lock_timeout=0.5), template).advise(proof)
+            advisor = Advisor(connection, literal, plan, Options(timeout=5.0, lock_timeout=0.5), template)
+            statement = plan.statement
+            return advised.advise(database, statement.fingerprint, statement.summary, advisor, proof)
     except ExplainError:
         return None
 

@@ -274,6 +274,10 @@ class Advisor:
         names = {each.removesuffix(" DESC") for each in candidate.columns}
         return not (candidate.where or candidate.using) and names <= self._keys[candidate.table]
 
+    def lacks(self, candidate: Candidate) -> bool:
+        """Whether an index does not exist, and can."""
+        return candidate.table in self._existing and self._can_be(candidate) and not self._exists(candidate)
+
     def _named(self, candidate: Candidate) -> Candidate:
         """The candidate with a name that no index of the table has."""
         return candidate if wording.name_of(candidate) not in self._taken else replace(candidate, suffix="_new")

@@ -1,14 +1,18 @@
-"""Several statements: one index that serves several of them instead of one index each."""
+"""Several statements: one index that serves several of them instead of one index each.
+
+``merged`` knows all of them at once, ``Advised`` sees one after the other, whose values are forgotten meanwhile.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from dbsight.plans.wording import name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dbsight.model import IndexAdvice
     from dbsight.plans.advisor import Advisor, Found
@@ -35,17 +39,16 @@ def merged(advisors: Sequence[Advisor], proof: str) -> list[IndexAdvice]:
     for table in tables:
         own = {place: next((e for e in one if e.candidates[0].table == table), None) for place, one in enumerate(found)}
         needs = {place: each for place, each in own.items() if each is not None}
-        costs = {
-            place: _costs(advisors[place], proof, found[place], need, _pool(needs)) for place, need in needs.items()
-        }
+        pool = _pool(each for need in needs.values() for each in need.candidates)
+        costs = {place: _costs(advisors[place], proof, found[place], need, pool) for place, need in needs.items()}
         for candidate, places in _cover(needs, costs):
             served.setdefault(candidate, []).extend(places)
     return list(_told(advisors, found, served))
 
 
-def _pool(needs: dict[int, Found]) -> list[Candidate]:
-    """All indexes that were found for one table, and the longer ones with their first columns in another order."""
-    own = list(dict.fromkeys(each for need in needs.values() for each in need.candidates))
+def _pool(own: Iterable[Candidate]) -> list[Candidate]:
+    """Indexes of one table, and the longer ones of them with their first columns in another order."""
+    own = list(dict.fromkeys(own))
     turned = []
     for long in own:
         for short in own:
@@ -121,3 +124,64 @@ def _told(
         told = replace(candidate, suffix=f"{candidate.suffix}_{number}") if number > 1 else candidate
         after = need.after if candidate in need.candidates else None
         yield from advisors[place].advice(replace(need, candidates=(told,), after=after), serves=sorted(places))
+
+
+_MAX_TABLES: Final = 500
+_MAX_PER_TABLE: Final = 20
+
+
+class Advised:
+    """Indexes that were advised for statements that ran before: a later one gets one of them where that serves it, too.
+
+    Where an index of the later statement begins with the columns of an earlier one, it takes that one's place.
+    """
+
+    def __init__(self) -> None:
+        self._tables: OrderedDict[tuple[str, str], dict[Candidate, dict[str, str]]] = OrderedDict()
+
+    def advise(self, database: str, fingerprint: str, summary: str, advisor: Advisor, proof: str) -> list[IndexAdvice]:
+        """Advice for one statement.
+
+        Args:
+            database: Which one, of those of the process.
+            fingerprint: The statement's.
+            summary: How others are told of it.
+            advisor: Of the statement, with its values.
+            proof: As for ``advise_index``.
+
+        Returns:
+            As ``advise_index``; ``also_serves`` names the statements before, ``instead_of`` their indexes.
+        """
+        found = advisor.find(proof)
+        told = []
+        for need in found:
+            (own, *others) = need.candidates
+            key = (database, own.table)
+            known = {each: by for each, by in self._tables.get(key, {}).items() if advisor.lacks(each)}
+            best, after = own, need.after
+            if known and not others:
+                costs = _costs(advisor, proof, found, need, _pool((own, *filter(advisor.lacks, _pool((own, *known))))))
+                best = max(
+                    costs, key=lambda each: (_served(each, known), each == own, -len(each.columns), -costs[each])
+                )
+                after = costs[best] if need.proved else None
+            replaced = [each for each in known if _begins(best, each)]
+            served = {name: text for each in replaced for name, text in known.pop(each).items()}
+            served.pop(fingerprint, None)
+            if not others:
+                self._remember(key, {**known, best: {**served, fingerprint: summary}})
+            for advice in advisor.advice(need if others else replace(need, candidates=(best,), after=after)):
+                instead = tuple((each.columns, each.where) for each in replaced if each.columns != best.columns)
+                also = tuple(dict.fromkeys(served.values()))
+                told.append(replace(advice, also_serves=also, instead_of=instead) if not others else advice)
+        return told
+
+    def _remember(self, key: tuple[str, str], known: dict[Candidate, dict[str, str]]) -> None:
+        self._tables[key] = dict(list(known.items())[-_MAX_PER_TABLE:])
+        self._tables.move_to_end(key)
+        if len(self._tables) > _MAX_TABLES:
+            self._tables.popitem(last=False)
+
+
+def _served(candidate: Candidate, known: dict[Candidate, dict[str, str]]) -> int:
+    return sum(len(by) for each, by in known.items() if _begins(candidate, each))

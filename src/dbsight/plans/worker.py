@@ -14,6 +14,7 @@ from dbsight.model import ExplainedQuery, PlanSummary
 from dbsight.plans.advice import advise_slow
 from dbsight.plans.explain import explain
 from dbsight.plans.issues import ExplainAnalyzer
+from dbsight.plans.merging import Advised
 from dbsight.plans.rendering import as_tree, costly_line
 from dbsight.plans.smells import smells
 from dbsight.safety import dropped, failed
@@ -109,6 +110,7 @@ class PlanWorker:
         self._asked: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._known: OrderedDict[tuple[str, str], PlanSummary] = OrderedDict()
         self._away: dict[str, float] = {}
+        self._advised = Advised()
         self._forget()
 
     def _forget(self) -> None:
@@ -278,7 +280,15 @@ class PlanWorker:
         issues = ExplainAnalyzer(plan).issues
         if job.query_class is not None:
             issues += smells(plan, replay.text, replay.parameters, connection.dialect.paramstyle)
-        advice = advise_slow(plan, connection, replay.text, replay.parameters, proof=self._proof)
+        advice = advise_slow(
+            plan,
+            connection,
+            replay.text,
+            replay.parameters,
+            proof=self._proof,
+            advised=self._advised,
+            database=operation.database.key,
+        )
         names = tuple(sorted({issue.name for issue in issues}))
         return ExplainedQuery(
             operation,

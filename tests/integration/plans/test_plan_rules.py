@@ -53,6 +53,60 @@ def test_reports_a_missing_index_with_the_proof(shop, watched):  # noqa: F811
     assert merged(telemetry, "bad_plan") == []
 
 
+ALSO_BY_TOTAL = "SELECT id FROM orders WHERE customer_id = :customer AND total > 10"
+ALSO_BY_STATUS = "SELECT id FROM orders WHERE status = :status AND customer_id = :customer"
+
+
+@pytest.mark.parametrize("longer", [ALSO_BY_TOTAL, ALSO_BY_STATUS], ids=["a longer index", "in another order"])
+def test_statements_that_one_index_serves_share_a_finding(shop, watched, longer):  # noqa: F811
+    """The later one needs a longer index: it takes the place of the one that was advised before, and names who else."""
+    telemetry = watched(index_proof="transaction")
+    values = {"status": "open"} if longer is ALSO_BY_STATUS else {}
+    ask(shop, telemetry, BY_CUSTOMER, customer=77)
+    (before,) = merged(telemetry, "missing_index")
+    ask(shop, telemetry, longer, customer=77, **values)
+    if shop.name == "mysql" and longer is ALSO_BY_STATUS:  # nobody was asked whether another order serves as well
+        assert len(merged(telemetry, "missing_index")) == 2
+        return
+    (found,) = merged(telemetry, "missing_index")
+    if found.id == before.id:  # the planner gains too little by a longer one
+        assert found.suggestion == before.suggestion
+        assert "customer_id, " not in found.suggestion
+    else:
+        assert "(customer_id, " in found.suggestion
+        assert "It also serves SELECT orders" in found.description
+    (counted,) = [e for e in telemetry.processor.analyzer.snapshot().findings if e.finding.rule == "missing_index"]
+    assert counted.count == 2
+
+
+def test_a_later_statement_gets_the_index_that_was_advised_before(sqlite_shop, watched):  # noqa: F811
+    """The longer one serves it; one of another table or column is another finding."""
+    telemetry = watched(explain_per_minute=100)
+    ask(sqlite_shop, telemetry, ALSO_BY_TOTAL, customer=77)
+    (before,) = merged(telemetry, "missing_index")
+    assert before.suggestion.endswith("(customer_id, total)")
+    ask(sqlite_shop, telemetry, BY_CUSTOMER, customer=77)
+    assert [each.suggestion for each in merged(telemetry, "missing_index")] == [before.suggestion]
+    ask(sqlite_shop, telemetry, "SELECT id FROM orders WHERE total = :total", total=7)
+    assert len(merged(telemetry, "missing_index")) == 2
+
+
+def test_an_index_that_was_created_meanwhile_is_not_advised_again(sqlite_shop, watched):  # noqa: F811
+    """What was advised before is compared with the catalogue of now."""
+    telemetry = watched(explain_per_minute=100)
+    ask(sqlite_shop, telemetry, ALSO_BY_TOTAL, customer=77)
+    run(sqlite_shop, "CREATE INDEX ix_orders_customer_id_total ON orders (customer_id, total)")
+    try:
+        ask(sqlite_shop, telemetry, BY_CUSTOMER, customer=77)
+        ask(sqlite_shop, telemetry, "SELECT id FROM orders WHERE total = :total", total=7)
+    finally:
+        run(sqlite_shop, "DROP INDEX ix_orders_customer_id_total")
+    assert sorted(each.suggestion.rpartition(" ON ")[2] for each in merged(telemetry, "missing_index")) == [
+        "orders (customer_id, total)",
+        "orders (total)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("sql", "values"),
     [

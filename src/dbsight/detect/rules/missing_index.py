@@ -13,6 +13,22 @@ if TYPE_CHECKING:
     from dbsight.model import Category, ExplainedQuery, Finding, IndexAdvice
 
 
+def _columns(columns: tuple[str, ...], where: str) -> str:
+    return ", ".join(columns) + (f" WHERE {where}" if where else "")
+
+
+def _identity(table: str, columns: str) -> str:
+    """The same for all statements that the index serves."""
+    return identity("mi", MissingIndex.name, table, columns)
+
+
+def superseded(advice: IndexAdvice) -> tuple[str, list[str]]:
+    """The id of what is found of an advised index, and those of the indexes that it takes the place of."""
+    return _identity(advice.table, _columns(advice.columns, advice.where)), [
+        _identity(advice.table, _columns(*each)) for each in advice.instead_of
+    ]
+
+
 class MissingIndex(PlanRule):
     """A slow query reads or sorts a whole table because an index is missing.
 
@@ -47,7 +63,7 @@ class MissingIndex(PlanRule):
     def _finding(self, explained: ExplainedQuery, advice: IndexAdvice) -> Finding:
         operation = explained.operation
         statement = operation.statement
-        columns = ", ".join(advice.columns) + (f" WHERE {advice.where}" if advice.where else "")
+        columns = _columns(advice.columns, advice.where)
         proved = advice.proof == "proved"
         text = f"{statement.summary} has no index on {advice.table} ({columns})"
         if proved:
@@ -56,12 +72,14 @@ class MissingIndex(PlanRule):
                 text += f", cost {advice.cost_before:.6g} → {advice.cost_after:.6g}"
         else:
             text += "; likely: the planner was not asked"
+        if advice.also_serves:
+            text += f". It also serves {', '.join(advice.also_serves)}"
         if advice.replaces:
             text += f". It makes {advice.replaces} superfluous"
         if advice.write_cost:
             text += f". {advice.write_cost}"
         severity = "error" if proved and explained.query_class == "very_slow" else "warning"
-        finding = self.about(explained, identity("mi", self.name, statement.fingerprint, advice.table, columns))
+        finding = self.about(explained, _identity(advice.table, columns))
         finding.severity = severity if explained.query_class else "info"  # type: ignore[assignment]
         finding.title = f"{advice.table} has no index on ({columns})"
         finding.description = f"{text}."
@@ -76,5 +94,6 @@ class MissingIndex(PlanRule):
             "sqlalchemy": advice.sqlalchemy,
             "alembic": advice.alembic,
             "django": advice.django,
+            "also_serves": list(advice.also_serves),
         }
         return finding
