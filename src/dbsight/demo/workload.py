@@ -69,7 +69,7 @@ async def _sold_with(engine: AsyncEngine, status: str) -> dict[str, Any]:
         select(func.count()).select_from(OrderLine).join(Product, named).join(Order, OrderLine.order_id == Order.id)
     )
     async with engine.connect() as connection:
-        lines = await connection.scalar(statement.where(Product.id <= 8, Order.status == status))
+        lines = await connection.scalar(statement.where(Product.id <= 40, Order.status == status))
     return {"status": status, "lines_with_the_first_products": lines}
 
 
