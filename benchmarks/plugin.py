@@ -40,7 +40,7 @@ def timed(python: Path, suite: Suite, source: Path, arguments: tuple[str, ...]) 
     """
     foreign = ("OTEL_", "PYTHON", "PYTEST", "DBSIGHT")
     env = {name: value for name, value in os.environ.items() if not name.startswith(foreign) and name != "CI"}
-    env |= {**suite.environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    env |= suite.environment
     env["PYTHONPATH"] = os.pathsep.join(str(source / name) for name in suite.sources)
     command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-q", "--tb=no", *suite.arguments, *arguments]
     began = time.perf_counter()

@@ -111,6 +111,7 @@ class Analyzer(Consumer):
 
     def subscribe(self) -> None:
         """Consume records on behalf of one more processor."""
+        recording.sleep(asleep=False)
         with self._lock:
             self._users += 1
             if self._users == 1:

@@ -55,12 +55,19 @@ def _shared_analyzer(meter_provider: MeterProvider | None, logger_provider: Logg
         return analyzer
 
 
-def process_analyzer() -> Analyzer:
-    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one."""
+def process_analyzer(*, asleep: bool = False) -> Analyzer:
+    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one.
+
+    Args:
+        asleep: The caller needs it only while a profile is open: one that is made for this records nothing else.
+    """
     analyzer = engines.engine()
     if analyzer is None:
         analyzer = _shared_analyzer(None, None)
         analyzer.subscribe()
+        recording.sleep(asleep=asleep)
+    elif not asleep:
+        recording.sleep(asleep=False)
     return analyzer
 
 

@@ -19,6 +19,7 @@ from dbsight.recording.consumers import (
     publish,
     publish_all,
     root_ending,
+    sleep,
     subscribe,
     unsubscribe,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "publish_all",
     "record",
     "root_ending",
+    "sleep",
     "subscribe",
     "unsubscribe",
 ]

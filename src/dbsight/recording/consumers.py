@@ -6,6 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from dbsight import scope
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
@@ -70,9 +71,18 @@ def all_consumers() -> Sequence[Consumer]:
     return _consumers
 
 
+_asleep = False
+
+
 def listening() -> bool:
-    """Return whether observations have a consumer."""
-    return bool(_consumers)
+    """Return whether observations have a consumer that is awake, or a profile is open."""
+    return bool(_consumers) and (not _asleep or scope.profiling > 0)
+
+
+def sleep(*, asleep: bool) -> None:
+    """Have queries recorded only while a profile is open, or always again: between tests nobody reads anything."""
+    global _asleep  # noqa: PLW0603 - the state belongs to this module
+    _asleep = asleep
 
 
 def _all(place: str, functions: Sequence[Callable[[Any], Any]], argument: Any) -> list[Any]:

@@ -229,7 +229,7 @@ def prepare() -> None:
         instrument_libraries()
         clients.install()
         _prepared = True
-    process_analyzer()
+    process_analyzer(asleep=True)  # fixtures cost a suite nothing
 
 
 def grouped(operations: Iterable[Operation]) -> list[Group]:
