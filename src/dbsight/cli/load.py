@@ -10,20 +10,28 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dbsight import config
 from dbsight.bench.load import load_test
 from dbsight.cli.bench import print_table, target
 from dbsight.cli.exit_codes import UsageFault
+from dbsight.cli.served import Served
 from dbsight.formatting import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dbsight.bench.load import LoadTestResult
+    from dbsight.cli.served import Route
 
 
 @click.command()
 @click.argument("what", metavar="[MODULE:NAME]", required=False)
 @click.option("--url", help="Send GET requests to this URL instead; needs httpx.")
+@click.option(
+    "--service",
+    type=click.IntRange(1, 65535),
+    help="Port in OTEL_DBSIGHT_SERVE of the service: show what it did to its database.  [default: the variable here]",
+)
 @click.option("--concurrency", type=click.IntRange(1), default=50, show_default=True, help="Users at the same time.")
 @click.option("--duration", type=click.FloatRange(0.05), default=60.0, show_default=True, help="Seconds.")
 @click.option("--rate", type=click.FloatRange(0.01), help="Begin so many executions per second, whatever they take.")
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
 def load(
     what: str | None,
     url: str | None,
+    service: int | None,
     concurrency: int,
     duration: float,
     rate: float | None,
@@ -53,6 +62,7 @@ def load(
     scenario = _requests(url, concurrency) if url is not None else target(str(what))
     if not callable(scenario):
         raise click.UsageError(f"{what} is not a function")
+    served = _watched(service, given=url is not None)
     with Progress(
         TextColumn("{task.completed:.0f} s"),
         BarColumn(),
@@ -71,10 +81,31 @@ def load(
             warm_up=warm_up,
             progress=lambda passed, count: progress.update(task, completed=passed, count=count),
         )
+    routes = served.stop() if served is not None else ()
     if as_json:
-        click.echo(json.dumps(result.plain(), indent=1))
+        plain = result.plain()
+        if served is not None:
+            plain["service"] = {"routes": [route.plain() for route in routes], "missed": served.missed}
+        click.echo(json.dumps(plain, indent=1))
     else:
         _print(result)
+        if served is not None:
+            _print_service(result, routes, served.missed)
+
+
+def _watched(service: int | None, *, given: bool) -> Served | None:
+    """What watches the service, None where nobody asked for it."""
+    port = service if service is not None else config.current().serve
+    if port is None or not given:
+        if service is not None:
+            raise click.UsageError("--service belongs to --url")
+        return None
+    served = Served(port)
+    if not served.start():
+        if service is not None:
+            raise UsageFault(f"no process of this user serves with OTEL_DBSIGHT_SERVE={port}")
+        return None
+    return served
 
 
 def _requests(url: str, concurrency: int) -> Callable[[], Any]:
@@ -89,6 +120,30 @@ def _requests(url: str, concurrency: int) -> Callable[[], Any]:
         (await client.get(url)).raise_for_status()
 
     return request
+
+
+def _print_service(result: LoadTestResult, routes: Sequence[Route], missed: int) -> None:
+    """What the service did to its database, route by route, and its worst request."""
+    click.echo("\nin the service:")
+    rows = [
+        (
+            route.route,
+            str(route.requests),
+            f"{route.queries / route.requests:.4g}",
+            str(route.most_queries),
+            seconds(route.database / route.requests),
+            ", ".join(f"{rule} × {count}" for rule, count in route.findings.most_common()),
+        )
+        for route in routes
+    ]
+    print_table(("route", "requests", "queries each", "most", "in the database each", "findings"), rows)
+    worst = max((route.worst for route in routes), key=lambda request: request["db_time"], default=None)
+    if worst is not None:
+        click.echo(f"longest in the database: {worst['route']}, {seconds(worst['db_time'])}, trace {worst['trace']}")
+        for query in worst["queries"][:5]:
+            click.echo(f"  {query['count']} × {query['summary'] or query['system']}  {seconds(query['time'])}")
+    if missed:
+        click.echo(f"{missed} requests were not seen: more ended between two looks than the service keeps")
 
 
 def _print(result: LoadTestResult) -> None:
