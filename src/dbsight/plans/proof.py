@@ -97,7 +97,7 @@ class CloneProof:
 
 
 @contextmanager
-def in_clone(session: Session, text: str, sizes: dict[str, float]) -> Iterator[CloneProof]:
+def clone(session: Session) -> Iterator[sqlite3.Connection]:
     """The schema of a SQLite database in memory, without its rows.
 
     Raises:
@@ -105,11 +105,15 @@ def in_clone(session: Session, text: str, sizes: dict[str, float]) -> Iterator[C
     """
     with closing(sqlite3.connect(":memory:")) as clone:
         rows = session.rows(
-            "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-            " AND type IN ('table', 'index', 'view') ORDER BY type = 'view', type = 'index'"
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+            " AND type IN ('table', 'index', 'view')"
+            " ORDER BY type = 'view', type = 'index', sql NOT LIKE 'CREATE VIRTUAL TABLE %'"
         )
-        for (definition,) in rows:
-            clone.execute(definition)
+        virtual = tuple(f"{name}_" for name, definition in rows if definition.upper().startswith("CREATE VIRTUAL"))
+        for name, definition in rows:
+            # A virtual table makes the tables that it keeps its rows in.
+            if not (str(name).startswith(virtual) and _exists(clone, str(name))):
+                clone.execute(definition)
         if session.rows("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'"):
             clone.execute("ANALYZE")
             clone.execute("DELETE FROM sqlite_stat1")
@@ -117,7 +121,22 @@ def in_clone(session: Session, text: str, sizes: dict[str, float]) -> Iterator[C
                 "INSERT INTO sqlite_stat1 VALUES (?, ?, ?)", session.rows("SELECT tbl, idx, stat FROM sqlite_stat1")
             )
             clone.execute("ANALYZE sqlite_master")  # reads the statistics again
-        yield CloneProof(clone, text, sizes)
+        yield clone
+
+
+def _exists(clone: sqlite3.Connection, name: str) -> bool:
+    return clone.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
+
+
+@contextmanager
+def in_clone(session: Session, text: str, sizes: dict[str, float]) -> Iterator[CloneProof]:
+    """Plans of one statement in a clone of the schema.
+
+    Raises:
+        sqlite3.Error: As ``clone`` does.
+    """
+    with clone(session) as made:
+        yield CloneProof(made, text, sizes)
 
 
 class TransactionProof:

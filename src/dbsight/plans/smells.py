@@ -11,6 +11,8 @@ from dbsight.model import PlanIssue, PlanNode
 from dbsight.plans.errors import ExplainError
 from dbsight.plans.issues import LARGE_TABLE
 from dbsight.plans.literals import with_literals
+from dbsight.plans.sessions import SQLAlchemySession
+from dbsight.plans.text_search import advice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,31 +20,25 @@ if TYPE_CHECKING:
     from dbsight.model import Plan
 
 _OFFSET: Final = re.compile(r"\bOFFSET\s+(?P<rows>\d+)|\bLIMIT\s+(?P<first>\d+)\s*,\s*\d", re.IGNORECASE)
-_WILDCARD: Final = re.compile(r"(?<!\bNOT )\bI?LIKE\s*(?:\(\s*)?(?:CONCAT\s*\(\s*)?'[%_]", re.IGNORECASE)
+_WILDCARD: Final = re.compile(
+    r"(?<!\bNOT )\bI?LIKE\s*(?:\(\s*)?(?:(?:CONCAT|LOWER|UPPER)\s*\(\s*)?'[%_]", re.IGNORECASE
+)
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
 
-_ADVICE: Final = {
-    "postgresql": "An index of trigrams (CREATE EXTENSION pg_trgm; … USING gin (column gin_trgm_ops)), or a comparison"
-    " of whole values",
-    "mysql": "A FULLTEXT index and MATCH … AGAINST, or a comparison of whole values",
-    "mariadb": "A FULLTEXT index and MATCH … AGAINST, or a comparison of whole values",
-    "sqlite": "A full-text table (FTS5), or a comparison of whole values",
-}
 
-
-def smells(plan: Plan, text: str, parameters: Any, paramstyle: str) -> Iterator[PlanIssue]:
+def smells(plan: Plan, text: str, parameters: Any, connection: Any) -> Iterator[PlanIssue]:
     """Issues of the statement that its plan does not name.
 
     Args:
         plan: Its plan.
         text: The statement as the driver takes it.
         parameters: Its values.
-        paramstyle: The driver's.
+        connection: SQLAlchemy's, where it runs; one of our own.
     """
     if not any(node.kind in ("seq_scan", "index_scan") and _is_large(node) for node in plan.nodes()):
         return
     with suppress(ExplainError):  # for a value that cannot be written: what is in the text can be seen all the same
-        text = with_literals(text, parameters, paramstyle, plan.system)
+        text = with_literals(text, parameters, connection.dialect.paramstyle, plan.system)
     skipped = max(
         (int(match["rows"] or match["first"]) for match in _OFFSET.finditer(_QUOTED.sub("''", text))), default=0
     )
@@ -55,12 +51,14 @@ def smells(plan: Plan, text: str, parameters: Any, paramstyle: str) -> Iterator[
             PlanNode("OFFSET"),
         )
     if _WILDCARD.search(text):
-        advice = _ADVICE.get(plan.system, "Compare whole values")
+        statements, proof = advice(plan, text, SQLAlchemySession(connection))
+        how = "proved: SQLite's planner uses the full-text table" if proof == "proved" else f"{proof}: it was not tried"
         yield PlanIssue(
             "leading_wildcard",
             "warning",
-            "compares with a pattern that begins with a wildcard, which an ordinary index cannot serve",
-            advice,
+            "compares with a pattern that begins with a wildcard, which an ordinary index cannot serve; what does,"
+            f" {how}",
+            statements,
             PlanNode("LIKE"),
         )
 

@@ -279,7 +279,7 @@ class PlanWorker:
         plan = explain(replay.text, connection, params=replay.parameters, timeout=TIMEOUT, lock_timeout=LOCK_TIMEOUT)
         issues = ExplainAnalyzer(plan).issues
         if job.query_class is not None:
-            issues += smells(plan, replay.text, replay.parameters, connection.dialect.paramstyle)
+            issues += smells(plan, replay.text, replay.parameters, connection)
         advice = advise_slow(
             plan,
             connection,
