@@ -35,7 +35,9 @@ MODULES = (
     "dogpile.cache.region",
     "aiocache.base",
     "concurrent.futures.thread",
+    "asgiref.sync",
     "django.db.backends.base.base",
+    "django.db.models",
 )
 """What is loaded before anything is replaced, with all that it imports."""
 
@@ -55,6 +57,7 @@ LIBRARIES = (
     "concurrent",
     "threading",
     "django",
+    "asgiref",
 )
 
 INSTRUMENTORS = (

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dbsight import config
+from dbsight.detect import django_advice
 from dbsight.detect.rewriting import all_at_once
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def advise(repetition: Repetition, history: History, siblings: Sequence[str] = (
         history: The window, to find what loaded the parents.
         siblings: The classes with columns of their own that were loaded row by row for the same base class.
     """
+    first = repetition.operations[0]
+    if first.django is not None:
+        return Advice(*django_advice.advise(repetition, first.django, _loads_above(first, history)))
     name = repetition.relationship
     if name is None:
         return _without_orm(repetition)
@@ -106,7 +110,13 @@ def _path(operation: Operation, history: History) -> list[tuple[str, str]]:
 
     The root is what a query of the application loaded. Empty when that is the parents themselves.
     """
-    path: list[tuple[str, str]] = []
+    loads = _loads_above(operation, history)
+    return [("selectinload" if each.to_many else "joinedload", each.relationship or "") for each in loads]
+
+
+def _loads_above(operation: Operation, history: History) -> list[Operation]:
+    """The loads of relationships that loaded its parents, from the root down."""
+    path: list[Operation] = []
     seen: set[str] = set()
     current: Operation | None = operation
     for _ in range(_MAX_PATH):
@@ -118,7 +128,7 @@ def _path(operation: Operation, history: History) -> list[tuple[str, str]]:
         seen.add(model)
         current = _parent(current, model, history)
         if current is not None and current.relationship is not None:
-            path.append(("selectinload" if current.to_many else "joinedload", current.relationship))
+            path.append(current)
     return path[::-1]
 
 

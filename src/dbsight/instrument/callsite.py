@@ -13,8 +13,10 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from weakref import WeakKeyDictionary
 
 from dbsight.catalog import CLIENTS
 from dbsight.model import CallSite
@@ -39,6 +41,8 @@ _APPLICATION: Final = 1
 _PACKAGE: Final = 2  # installed, but no client library: an application may live there too
 _LIBRARY: Final = 3  # the standard library, the client library and its add-ons, drivers, dbsight itself
 _LOOP: Final = 4  # the event loop or a worker's: frames above it did not run the query
+_TEMPLATE: Final = 5  # renders a node of a template, which is the application's
+_OWNER: Final = 6  # a method that an application's class inherits, and which no other line of it calls
 
 _MAX_DEPTH = 150
 _CALLER_DEPTH = 4
@@ -66,12 +70,27 @@ _WORKERS: Final = {
     "apscheduler": frozenset({"start", "_main_loop"}),
 }
 
+# Functions of packages that say more than the line of the application that called them, perhaps a server's main().
+_ROLES: Final = {
+    ("django/template/base.py", "render_annotated"): _TEMPLATE,
+    ("django/views/generic/base.py", "dispatch"): _OWNER,
+    ("django/contrib/admin/options.py", "changelist_view"): _OWNER,
+    ("django/contrib/admin/options.py", "changeform_view"): _OWNER,
+    ("rest_framework/views.py", "dispatch"): _OWNER,
+    ("rest_framework/serializers.py", "to_representation"): _OWNER,
+}
+
+submitted: ContextVar[CallSite | None] = ContextVar("dbsight_submitted", default=None)
+"""Where a coroutine hands work to a thread, on whose stack no line of the application is."""
+
 # By identity, because hashing a code object is expensive; entries keep their code object alive.
 _kinds: dict[int, int] = {}
 _kept: list[CodeType] = []
 _sites: dict[tuple[int, int, int, int], CallSite] = {}
 _direct: dict[tuple[int, int, int, int], CallSite] = {}
 _near: dict[tuple[int, tuple[int, int, int, int]], CallSite] = {}
+_templates: dict[tuple[str, int], CallSite] = {}
+_owners: WeakKeyDictionary[type, CallSite | None] = WeakKeyDictionary()
 
 
 def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -106,6 +125,7 @@ def _kind_of(frame: FrameType) -> int:
         top = package.partition(os.sep)[0]
         client = top in _LIBRARIES or package.startswith(_PARTS)
         kind = _LIBRARY if client else _LOOP if code.co_name in _WORKERS.get(top, ()) else _PACKAGE
+        kind = _ROLES.get((package.replace(os.sep, "/"), code.co_name), kind)
     elif _inside(name, _STANDARD) is not None:
         kind = _LOOP if name.endswith(_LOOP_FILES) else _LIBRARY
     else:
@@ -151,6 +171,10 @@ def find(frame: FrameType | None = None) -> CallSite | None:
                 return _site(at)
             if kind == _LOOP:
                 break
+            if kind != _PACKAGE:
+                site = _of_template(at) if kind == _TEMPLATE else _of_owner(at)
+                if site is not None:
+                    return site
             if fallback is None:
                 fallback = at
         back = at.f_back
@@ -160,7 +184,7 @@ def find(frame: FrameType | None = None) -> CallSite | None:
             if back is None:
                 break
         at = back
-    return _site(fallback) if fallback is not None else None
+    return submitted.get() or (_site(fallback) if fallback is not None else None)
 
 
 def find_near(asking: Repeating) -> CallSite | None:
@@ -241,6 +265,47 @@ def _site(frame: FrameType) -> CallSite:
     return site
 
 
+def _of_template(frame: FrameType) -> CallSite | None:
+    """The line of the node that is being rendered, unless the template belongs to a package."""
+    node = frame.f_locals["self"]
+    origin, token = getattr(node, "origin", None), getattr(node, "token", None)
+    name, line = getattr(origin, "name", ""), getattr(token, "lineno", 0)
+    if not name or not line or _inside(name, _PACKAGES) is not None:
+        return None
+    key = (name, line)
+    site = _templates.get(key)
+    if site is None:
+        if len(_templates) >= _MAX_CACHED:
+            _templates.clear()
+        site = _templates[key] = CallSite(relative(name), line, "template", None)
+    return site
+
+
+def _of_owner(frame: FrameType) -> CallSite | None:
+    """The class of the application whose inherited method runs."""
+    owner = type(frame.f_locals["self"])
+    try:
+        return _owners[owner]
+    except KeyError:
+        _owners[owner] = site = _class(owner)
+        return site
+
+
+def _class(owner: type) -> CallSite | None:
+    name = getattr(sys.modules.get(owner.__module__), "__file__", None) or ""
+    if not name or _inside(name, _PACKAGES) is not None or _inside(name, _STANDARD) is not None:
+        return None
+    line = getattr(owner, "__firstlineno__", 0)  # new in Python 3.13
+    if not line:
+        import inspect
+
+        try:
+            line = inspect.findsource(owner)[1] + 1
+        except (OSError, TypeError):
+            return None
+    return CallSite(relative(name), line, owner.__qualname__, None)
+
+
 def _place(frame: FrameType) -> CallSite:
     line = frame.f_lineno
     frame = _function_frame(frame)
@@ -310,4 +375,6 @@ def clear() -> None:
     _sites.clear()
     _direct.clear()
     _near.clear()
+    _templates.clear()
+    _owners.clear()
     _kept.clear()

@@ -29,6 +29,7 @@ from opentelemetry.trace import get_current_span
 from dbsight import config, recording, scope, semconv, span
 from dbsight.instrument import callsite, django, transactions, upstream_spans
 from dbsight.instrument.dialects import error_of
+from dbsight.instrument.django_orm import asked
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_by_connection
 from dbsight.instrument.pools.drivers import database_behind
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, TracerProvider
 
     from dbsight.instrument.pools import Checkout
-    from dbsight.model import Operation, Statement, Verdict
+    from dbsight.model import DjangoQuery, Operation, Statement, Verdict
     from dbsight.span import PendingSpan
 
 _MAX_OPEN: Final = 10_000
@@ -99,12 +100,14 @@ class DriverCall(PendingQuery):
         many: Whether it has several sets of parameters.
         key: Identity of the cursor whose fetches belong to it.
         claim: The span of another instrumentation for the same statement, if any.
+        django: What Django's ORM was doing, if it sends the statement.
     """
 
     driver: Driver
     link: Link
     affected: int | None
     claim: upstream_spans.Claim | None
+    django: DjangoQuery | None
     held: Checkout | None
     key: int
     _dropped: ref[Any] | None
@@ -117,6 +120,7 @@ class DriverCall(PendingQuery):
         "blocked_loop",
         "claim",
         "covering",
+        "django",
         "driver",
         "executed",
         "fetching",
@@ -129,7 +133,7 @@ class DriverCall(PendingQuery):
 
     def __init__(self) -> None:
         PendingQuery.__init__(self)  # not by super(): that costs as much again
-        self.affected = self.claim = self.held = self._cursor = self._connection = self._dropped = None
+        self.affected = self.claim = self.held = self.django = self._cursor = self._connection = self._dropped = None
         self.last = self.executed = 0.0
         self.key = 0
         self.blocked_loop = self.fetching = self.many = self.covering = False
@@ -250,6 +254,12 @@ class DriverCall(PendingQuery):
         operation = PendingQuery.operation(self)
         operation.fetch_time = self.duration - self.executed
         operation.affected = self.affected
+        django = self.django
+        if django is not None:
+            operation.django = django
+            operation.model = django.model
+            operation.relationship, operation.load = django.relationship, django.load
+            operation.entity, operation.to_many = django.entity, django.to_many
         if self.blocked_loop:
             operation.blocked_loop = True
         return operation
@@ -437,6 +447,7 @@ class Driver:
     def _note(self, call: DriverCall, text: Any, parameters: Any, cursor: Any, many: bool) -> None:
         """Record what only this moment knows."""
         call.thread = get_ident()
+        call.django = asked()
         allowed = scope.allowed()
         if allowed:
             call.allowed = allowed

@@ -1,10 +1,14 @@
-"""What Django sends as it opens a connection is set-up, and no query of the request that needed the connection."""
+"""Django above the drivers: what it sends as it opens a connection is set-up, and no query of the request.
+
+``django_orm.py`` knows what the queries are for.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import scope
+from dbsight.instrument import django_orm
 from dbsight.instrument.wrap import Patches
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ def follow(user: object) -> None:
     """Tell set-up from queries, as long as a driver is watched."""
     if not _users:
         _patches.when_imported("django.db.backends.base.base", _patch)
+        django_orm.patch(_patches)
     _users.append(user)
 
 

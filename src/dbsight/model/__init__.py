@@ -58,6 +58,7 @@ from dbsight.model.pools import (
 from dbsight.model.query import (
     CallSite,
     Database,
+    DjangoQuery,
     Kind,
     Operation,
     Statement,
@@ -89,6 +90,7 @@ __all__ = [
     "CallSite",
     "Category",
     "Database",
+    "DjangoQuery",
     "Effort",
     "Event",
     "ExplainedQuery",

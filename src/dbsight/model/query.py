@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -183,6 +183,34 @@ class CallSite:
         return f"CallSite({self.file}:{self.line} in {self.function})"
 
 
+class DjangoQuery(NamedTuple):
+    """What Django's ORM was doing when it sent a query.
+
+    Attributes:
+        model: Name of the class that is read or written.
+        key: Column of its primary key.
+        relationship: As in ``Operation``.
+        load: As in ``Operation``.
+        to_many: As in ``Operation``.
+        entity: As in ``Operation``.
+        lookup: Name of the relation in ``filter()`` and ``annotate()``.
+        back: Name of the way back from its objects in ``filter()``.
+        joinable: Whether ``select_related()`` can follow it.
+        narrowed: Whether the application has added conditions, or a limit, to those of the relation.
+    """
+
+    model: str | None
+    key: str = ""
+    relationship: str | None = None
+    load: str | None = None
+    to_many: bool | None = None
+    entity: str | None = None
+    lookup: str = ""
+    back: str = ""
+    joinable: bool = False
+    narrowed: bool = False
+
+
 class Operation:
     """One execution of a statement, filled by an instrumentor (or from a foreign span) when it is over.
 
@@ -217,6 +245,7 @@ class Operation:
             the ORM, the class that is written.
         model: Name of the class that the ORM reads or writes with it, None for a statement that is not the ORM's.
         to_many: Whether the relationship is a collection; None when there is none.
+        django: What Django's ORM knew of it, None for a query of others.
         flush: Identity of the ORM flush, or of the statement with many rows, that it belongs to; 0 outside of these.
         autoflush: Whether the flush was triggered by a read: the line is innocent.
         pool: Name of the connection pool.
@@ -243,6 +272,7 @@ class Operation:
         "context",
         "cursor",
         "database",
+        "django",
         "duration",
         "end_ns",
         "entity",
@@ -340,6 +370,7 @@ class Operation:
         self.cursor = cursor
         self.measured = False
         self.model: str | None = None
+        self.django: DjangoQuery | None = None
         self.replay = replay
         self.blocker: Blocker | None = None
 
@@ -372,7 +403,7 @@ class Operation:
         made.flush = 0
         made.autoflush = made.asynchronous = made.blocked_loop = made.foreign = made.cursor = made.measured = False
         made.affected = made.context = made.origin = made.parameters = made.values = made.replay = made.blocker = None
-        made.relationship = made.load = made.entity = made.model = made.to_many = None
+        made.relationship = made.load = made.entity = made.model = made.to_many = made.django = None
         return made
 
     def __repr__(self) -> str:

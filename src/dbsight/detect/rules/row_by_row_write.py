@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import fsum
 from typing import TYPE_CHECKING, ClassVar
 
-from dbsight.detect import exempt
+from dbsight.detect import django_advice, exempt
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
@@ -178,6 +178,8 @@ def _suggestion(operation: Operation) -> str:
     statement = operation.statement
     if operation.foreign:
         return "cursor.executemany(statement, rows)  # 500 rows at a time"
+    if operation.django is not None:
+        return django_advice.of_write(operation, operation.django)
     table = operation.entity or statement.written[0].rpartition(".")[2].strip('"`[]')
     columns = table if operation.entity else f"{table}.c"
     key = key_of(statement.text) or "id"

@@ -1,0 +1,284 @@
+"""What Django's ORM was doing when it asked for a query: which model, which relation, which deferred field.
+
+Querysets of a relation are marked where its descriptor makes them. The mark lies in ``Query.__dict__``, which Django
+copies with every step of a chain, so that ``author.book_set.filter(…).count()`` is still known as ``Author.book_set``;
+it is a plain tuple, because querysets are pickled. Where a query is sent (``SQLCompiler.execute_sql``), it is read and
+put where the driver's instrumentation finds it. What Django loads without a queryset of its own (deferred fields,
+generic foreign keys, prefetches) is said for as long as that takes.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from dbsight.instrument import callsite
+from dbsight.model import DjangoQuery
+
+if TYPE_CHECKING:
+    from contextvars import Token
+    from types import ModuleType
+
+    from dbsight.instrument.wrap import Patches
+    from dbsight.model import CallSite
+
+_asked: ContextVar[DjangoQuery | None] = ContextVar("dbsight_django", default=None)
+asked = _asked.get
+"""What Django's ORM is sending, None outside of it."""
+
+_ambient: ContextVar[_Mark | None] = ContextVar("dbsight_django_load", default=None)
+
+_MARK: Final = "_dbsight_relation"
+_MAX_KNOWN: Final = 5000
+_known: dict[tuple[Any, ...], DjangoQuery] = {}
+_relations: dict[tuple[Any, Any], tuple[Any, ...]] = {}
+
+
+class _Mark(NamedTuple):
+    """The relation of a queryset; kept as a plain tuple.
+
+    Attributes:
+        relationship: ``Author.book_set``: the class of the object that was asked, and the attribute.
+        load: As ``Operation.load``.
+        to_many: Whether it leads to several objects; None for fields.
+        entity: Name of the class that it leads to, None where any can be.
+        lookup: Its name in ``filter()`` and ``annotate()``.
+        back: The name of the way back in ``filter()``.
+        joinable: Whether ``select_related()`` can follow it.
+        conditions: Parts of WHERE that it needs itself.
+    """
+
+    relationship: str
+    load: str
+    to_many: bool | None = None
+    entity: str | None = None
+    lookup: str = ""
+    back: str = ""
+    joinable: bool = False
+    conditions: int = 0
+
+
+def patch(patches: Patches) -> None:
+    """Follow the ORM from now on, or from when it is imported."""
+    patches.when_imported("django.db.models.fields.related_descriptors", lambda module: _descriptors(patches, module))
+    patches.when_imported("django.contrib.contenttypes.fields", lambda module: _generic(patches, module))
+    patches.when_imported("django.db.models.base", lambda module: _models(patches, module))
+    patches.when_imported("django.db.models.query", lambda module: _prefetches(patches, module))
+    patches.when_imported("django.db.models.sql.compiler", lambda module: _compilers(patches, module))
+    patches.when_imported("asgiref.sync", lambda module: _threads(patches, module))
+
+
+# -- Where queries are sent -------------------------------------------------------------------------------------------
+class _Sending:
+    """One query of the ORM, while it is sent."""
+
+    __slots__ = ("_token",)
+
+    def __init__(self, compiler: Any) -> None:
+        query = compiler.query
+        mark = query.__dict__.get(_MARK)
+        narrowed = False
+        if mark is None:
+            inner = getattr(query, "inner_query", None)  # of a count over a slice, or over distinct rows
+            mark = inner.__dict__.get(_MARK) if inner is not None else None
+        if mark is None:
+            mark = _ambient.get()
+        elif mark[_CONDITIONS]:
+            narrowed = len(query.where.children) != mark[_CONDITIONS] or query.is_sliced
+        key = (query.model, mark, narrowed)
+        self._token: Token[DjangoQuery | None] = _asked.set(_known.get(key) or _learn(*key))
+
+    def returned(self, _: Any) -> None:
+        """It was sent, or could not be."""
+        _asked.reset(self._token)
+
+    raised = returned
+
+
+_CONDITIONS: Final = _Mark._fields.index("conditions")
+
+
+def _learn(model: Any, mark: tuple[Any, ...] | None, narrowed: bool) -> DjangoQuery:
+    relation = _Mark(*mark) if mark is not None else _Mark("", "")
+    meta = getattr(model, "_meta", None)
+    key = getattr(meta, "pk", None)
+    found = DjangoQuery(
+        model=getattr(model, "__name__", None),
+        key=getattr(key, "column", None) or "",
+        relationship=relation.relationship or None,
+        load=relation.load or None,
+        to_many=relation.to_many,
+        entity=relation.entity or (getattr(model, "__name__", None) if relation.load == "eager" else None),
+        lookup=relation.lookup,
+        back=relation.back,
+        joinable=relation.joinable,
+        narrowed=narrowed,
+    )
+    if len(_known) >= _MAX_KNOWN:
+        _known.clear()
+    _known[model, mark, narrowed] = found
+    return found
+
+
+def _compilers(patches: Patches, module: ModuleType) -> None:
+    patches.wrap(module.SQLCompiler, "execute_sql", begin=_Sending)
+    patches.wrap(module.SQLInsertCompiler, "execute_sql", begin=_Sending)
+
+
+# -- Querysets of relations -------------------------------------------------------------------------------------------
+def _descriptors(patches: Patches, module: ModuleType) -> None:
+    patches.wrap(module.ForwardManyToOneDescriptor, "get_queryset", after=_forward)
+    patches.wrap(module.ReverseOneToOneDescriptor, "get_queryset", after=_reverse_one)
+    for name in ("create_reverse_many_to_one_manager", "create_forward_many_to_many_manager"):
+        _managers(patches, module, name)
+    apps = sys.modules["django.apps"].apps
+    if apps.models_ready:  # what was made before
+        for model in apps.get_models(include_auto_created=True):
+            for descriptor in list(vars(model).values()):
+                made = getattr(descriptor, "__dict__", {}).get("related_manager_cls")
+                if made is not None:
+                    _manager(patches, made)
+
+
+def _managers(patches: Patches, module: ModuleType, name: str) -> None:
+    """Classes of related managers are made for each relation when it is first asked."""
+    patches.wrap(module, name, after=lambda manager: _manager(patches, manager))
+
+
+def _manager(patches: Patches, made: Any) -> None:
+    patches.wrap(made, "_apply_rel_filters", after=_of_manager)
+    for name in ("count", "exists"):
+        if name in vars(made):  # of many to many, where it asks the table between alone
+            patches.wrap(made, name, begin=_between)
+
+
+def _generic(patches: Patches, module: ModuleType) -> None:
+    _managers(patches, module, "create_generic_related_manager")
+    patches.wrap(getattr(module, "GenericForeignKeyDescriptor", module.GenericForeignKey), "__get__", begin=_to_any)
+
+
+def _forward(queryset: Any, descriptor: Any, hints: dict[str, Any]) -> None:
+    """``book.author``."""
+    instance = hints.get("instance")
+    if instance is not None:
+        field = descriptor.field
+        name = f"{type(instance).__name__}.{field.name}"
+        entity = field.remote_field.model.__name__
+        queryset._query.__dict__[_MARK] = (name, "lazy", False, entity, field.name, "", True, 0)
+
+
+def _reverse_one(queryset: Any, descriptor: Any, hints: dict[str, Any]) -> None:
+    """``author.profile``, where the profile has the key."""
+    instance = hints.get("instance")
+    if instance is not None:
+        related = descriptor.related
+        accessor = related.get_accessor_name()
+        name = f"{type(instance).__name__}.{accessor}"
+        entity = related.related_model.__name__
+        queryset._query.__dict__[_MARK] = (name, "lazy", False, entity, accessor, related.field.name, True, 0)
+
+
+def _of_manager(queryset: Any, manager: Any) -> None:
+    """``author.book_set`` and ``book.tags``, and what is chained to them."""
+    # Not ``query``: to read that applies the condition of the relation, which Django puts off.
+    query = queryset._query
+    own = len(query.where.children) + (queryset._deferred_filter is not None)
+    query.__dict__[_MARK] = (*_relation_of(manager), own)
+
+
+def _between(manager: Any) -> _During:
+    """``book.tags.count()``."""
+    return _During(_Mark(*_relation_of(manager)))
+
+
+def _relation_of(manager: Any) -> tuple[Any, ...]:
+    """A mark but for its conditions; found once for each relation."""
+    key = (type(manager), type(manager.instance))
+    found = _relations.get(key)
+    if found is None:
+        if len(_relations) >= _MAX_KNOWN:
+            _relations.clear()
+        found = _relations[key] = _relation(manager, key[1])
+    return found
+
+
+def _relation(manager: Any, owner: Any) -> tuple[Any, ...]:
+    if hasattr(manager, "source_field_name"):
+        accessor = lookup = manager.prefetch_cache_name
+        back = manager.query_field_name
+        if manager.reverse:
+            for each in owner._meta.related_objects:
+                if each.many_to_many and each.field.name == back and each.related_model is manager.model:
+                    accessor, lookup = each.get_accessor_name(), each.field.related_query_name()
+    elif hasattr(manager, "content_type_field_name"):
+        accessor = lookup = manager.prefetch_cache_name
+        back = manager.object_id_field_name
+    else:
+        accessor, lookup = manager.field.remote_field.get_accessor_name(), manager.field.related_query_name()
+        back = manager.field.name
+    return (f"{owner.__name__}.{accessor}", "lazy", True, manager.model.__name__, lookup, back, False)
+
+
+# -- What is loaded without a queryset of its own -----------------------------------------------------------------
+class _During:
+    """A load that is going on."""
+
+    __slots__ = ("_token",)
+
+    def __init__(self, mark: _Mark) -> None:
+        self._token: Token[_Mark | None] = _ambient.set(mark)
+
+    def returned(self, _: Any) -> None:
+        """It is over."""
+        _ambient.reset(self._token)
+
+    raised = returned
+
+
+def _to_any(descriptor: Any, instance: Any) -> _During | None:
+    """``tag.content_object``."""
+    if instance is None:
+        return None
+    field = getattr(descriptor, "field", descriptor)
+    return _During(_Mark(f"{type(instance).__name__}.{field.name}", "lazy", to_many=False, lookup=field.name))
+
+
+def _models(patches: Patches, module: ModuleType) -> None:
+    patches.wrap(module.Model, "refresh_from_db", begin=_refresh)
+
+
+def _refresh(instance: Any, using: Any, fields: Any) -> _During | None:
+    """A field that was deferred; a refresh that the application asks for is a query as any other."""
+    if not fields or any(name in instance.__dict__ for name in fields):
+        return None
+    return _During(_Mark(f"{type(instance).__name__}.{min(fields)}", "deferred"))
+
+
+def _prefetches(patches: Patches, module: ModuleType) -> None:
+    patches.wrap(module, "prefetch_one_level", begin=_prefetch)
+
+
+def _prefetch(instances: Any, prefetcher: Any, lookup: Any, level: int) -> _During:
+    name = lookup.prefetch_through.split("__")[level]
+    return _During(_Mark(f"{type(instances[0]).__name__}.{name}", "eager", to_many=None, lookup=name))
+
+
+# -- Asynchronous views -----------------------------------------------------------------------------------------------
+class _Submitting:
+    """A coroutine hands a query to a thread: the line that awaits it is on the stack now, and not there."""
+
+    __slots__ = ("_token",)
+
+    def __init__(self, _: Any) -> None:
+        self._token: Token[CallSite | None] = callsite.submitted.set(callsite.find())
+
+    def returned(self, _: Any) -> None:
+        """The thread is done."""
+        callsite.submitted.reset(self._token)
+
+    raised = returned
+
+
+def _threads(patches: Patches, module: ModuleType) -> None:
+    patches.wrap(module.SyncToAsync, "__call__", begin=_Submitting)

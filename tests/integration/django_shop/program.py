@@ -1,0 +1,154 @@
+"""Runs every case on one database, and prints what was found, as JSON.
+
+python -m integration.django_shop.program sqlite3 shop.db
+python -m integration.django_shop.program postgresql name host port user password
+"""
+
+import asyncio
+import importlib
+import inspect
+import json
+import linecache
+import sys
+from pathlib import Path
+
+import django
+from django.conf import settings
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import dbsight
+from dbsight import semconv
+
+ITEMS = 12
+"""Rows of each table."""
+
+
+def configure(engine, name, host="", port="", user="", password=""):
+    """As a ``settings.py`` would."""
+    database = {"ENGINE": f"django.db.backends.{engine}", "NAME": name, "HOST": host, "PORT": port}
+    settings.configure(
+        DATABASES={"default": {**database, "USER": user, "PASSWORD": password}},
+        INSTALLED_APPS=[
+            "django.contrib.contenttypes",
+            "django.contrib.auth",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+            "django.contrib.admin",
+            "rest_framework",
+            "integration.django_shop",
+        ],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "DIRS": [str(Path(__file__).parent / "templates")],
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+        ROOT_URLCONF="integration.django_shop.urls",
+        DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+        SECRET_KEY="of a test",
+        ALLOWED_HOSTS=["*"],
+        USE_TZ=True,
+    )
+    django.setup()
+
+
+def fill():
+    """Make the tables and their rows."""
+    from django.apps import apps
+    from django.contrib.contenttypes.models import ContentType
+    from django.core.management import call_command
+    from django.db import connection
+
+    from integration.django_shop import models
+
+    call_command("migrate", verbosity=0)
+    with connection.schema_editor() as editor:
+        for model in apps.get_app_config("django_shop").get_models():
+            if not model._meta.proxy:
+                editor.create_model(model)
+    for number in range(ITEMS):
+        country = models.Country.objects.create(name=f"country {number}")
+        publisher = models.Publisher.objects.create(name=f"publisher {number}", country=country)
+        author = models.Author.objects.create(name=f"author {number}", publisher=publisher)
+        models.Profile.objects.create(author=author, text="…")
+        tag = models.Tag.objects.create(name=f"tag {number}")
+        novel = models.Novel.objects.create(title=f"novel {number}", author=author, editor=author, genre="crime")
+        novel.tags.add(tag)
+        models.Review.objects.create(book=novel, stars=number % 5)
+        above = models.Category.objects.create(name=f"above {number}")
+        models.Category.objects.create(name=f"below {number}", parent=above)
+        kind = ContentType.objects.get_for_model(models.Book)
+        models.Comment.objects.create(content_type=kind, object_id=novel.pk, text="…")
+
+
+def main(arguments):
+    """Run, and print."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(dbsight.DbsightSpanProcessor(SimpleSpanProcessor(exporter)))
+    for name in ("SQLite3Instrumentor", "PsycopgInstrumentor"):
+        getattr(dbsight, name)().instrument(tracer_provider=provider)
+    tracer = provider.get_tracer("program")
+    configure(*arguments)
+    with tracer.start_as_current_span("fill"):
+        fill()
+    cases = importlib.import_module("integration.django_shop.cases")
+
+    def found(work, *values):
+        """The findings of one request, and its queries."""
+        exporter.clear()
+        with tracer.start_as_current_span("GET /"):
+            if inspect.iscoroutinefunction(work):
+                asyncio.run(work(*values))
+            else:
+                work(*values)
+        spans = exporter.get_finished_spans()
+        events = [event.attributes for span in spans for event in span.events if event.name == semconv.FINDING_EVENT]
+        findings = [
+            {
+                "rule": event[semconv.FINDING_RULE],
+                "severity": event[semconv.FINDING_SEVERITY],
+                "relationship": event.get(semconv.ORM_RELATIONSHIP),
+                "suggestion": event.get(semconv.FINDING_SUGGESTION),
+                "title": event[semconv.FINDING_TITLE],
+                "file": Path(event.get(semconv.CODE_FILE_PATH, "")).name,
+                "line": linecache.getline(
+                    event.get(semconv.CODE_FILE_PATH, ""), event.get(semconv.CODE_LINE_NUMBER, 0)
+                ).strip(),
+            }
+            for event in events
+        ]
+        return {"findings": findings, "queries": [s.name for s in spans if s.kind.name == "CLIENT"]}
+
+    results = {}
+    for name, case in cases.CASES.items():
+        results[name] = {
+            "fault": found(case.fault),
+            "expected": case.fixed and [case.rule, case.relationship, case.suggestion],
+            "place": case.place,
+            "also": case.also,
+        }
+        if case.fixed is not None:
+            pasted = case.pasted or case.suggestion.partition("  #")[0]
+            value = eval(pasted, {**vars(cases), "keys": cases.keys()}) if not case.writes else None
+            results[name]["fixed"] = found(case.fixed, *([value] if not case.writes else []))
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,91 @@
+"""Django's ORM: each fault is found with its relation, line and fix, and the fix makes it go away."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import servers
+from embedded import environment
+
+pytest.importorskip("django")
+
+
+def run(tmp_path_factory, *arguments):
+    """What ``django_shop/program.py`` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "integration.django_shop.program", *arguments],
+        env={**environment(), "PYTHONPATH": str(Path(__file__).parents[1])},
+        cwd=tmp_path_factory.mktemp("django"),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def on_sqlite(tmp_path_factory):
+    """On a file."""
+    return run(tmp_path_factory, "sqlite3", "shop.db")
+
+
+@pytest.fixture(scope="module")
+def on_postgresql(tmp_path_factory, postgresql_server):
+    """On psycopg."""
+    with servers.fresh(postgresql_server) as at:
+        return run(tmp_path_factory, "postgresql", at.name, at.host, str(at.port), at.user, at.password)
+
+
+@pytest.fixture(params=["on_sqlite", "on_postgresql"])
+def results(request):
+    """By the name of the case."""
+    return request.getfixturevalue(request.param)
+
+
+def test_each_fault_is_found_with_its_relation_and_fix(results):
+    """Of 46, and nothing beside what is expected."""
+    faults = {name: case for name, case in results.items() if case["expected"]}
+    assert len(faults) >= 40
+    wrong = {}
+    for name, case in faults.items():
+        found = [[each["rule"], each["relationship"], each["suggestion"]] for each in case["fault"]["findings"]]
+        others = {each[1] or "write" for each in found if each != case["expected"]}
+        if case["expected"] not in found or others != set(case["also"]):
+            wrong[name] = (case["expected"], found)
+    assert wrong == {}
+
+
+def test_the_line_is_that_of_the_application(results):
+    """Of the view, the model's method, the serializer, or the template."""
+    for name, case in results.items():
+        for found in case["fault"]["findings"]:
+            file, line = case["place"] or ("cases.py", None)
+            assert found["file"] == file or case["also"], name
+            assert line in {None, found["line"]} or case["also"], name
+            assert found["line"], name
+
+
+def test_the_fix_makes_the_finding_go_away(results):
+    """The suggestion was evaluated as it stands, or with what it leaves open filled in."""
+    assert {
+        name: case["fixed"]["findings"] for name, case in results.items() if case.get("fixed", {}).get("findings")
+    } == {}
+
+
+def test_what_is_no_fault_is_left_alone(results):
+    """Pages, iterators, prefetches, a session and its user."""
+    alone = {name: case["fault"]["findings"] for name, case in results.items() if not case["expected"]}
+    assert len(alone) >= 6
+    assert {name: found for name, found in alone.items() if found} == {}
+
+
+def test_there_is_one_span_for_each_statement(results):
+    """Whatever lies above the driver."""
+    queries = results["foreign key"]["fault"]["queries"]
+    assert len(queries) == 13
+    assert len(results["foreign key"]["fixed"]["queries"]) == 1
