@@ -119,6 +119,20 @@ def test_documents_that_are_read_one_by_one_are_an_n_plus_one(search):
     assert len(findings(telemetry, "n_plus_one")) == 1
 
 
+def test_a_condition_that_is_scored_without_need_is_found_until_it_is_a_filter(search):
+    """With the body as the client records it."""
+    telemetry, client, _ = search
+    with telemetry.root("GET /active"):
+        client.search(index="orders", query={"match": {"status": "active"}})
+    (found,) = findings(telemetry, "es_query_context")
+    assert found.suggestion == 'query={"bool": {"filter": [{"term": {"status.keyword": …}}]}}'
+    fixed = json.loads(found.suggestion.removeprefix("query=").replace("…", '"active"'))
+    with telemetry.root("GET /fixed"):
+        client.search(index="orders", query=fixed)
+    (merged,) = [each for each in telemetry.processor.analyzer.snapshot().findings if each.finding.id == found.id]
+    assert merged.windows == 1
+
+
 @pytest.fixture
 def bucket(make_telemetry, monkeypatch):
     """Telemetry, and a client of S3 with a pool of two and a bucket."""

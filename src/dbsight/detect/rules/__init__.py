@@ -12,6 +12,7 @@ from dbsight.detect.rules.cache_miss import CacheMiss
 from dbsight.detect.rules.connection_growth import ConnectionGrowth
 from dbsight.detect.rules.connection_leak import ConnectionLeak
 from dbsight.detect.rules.duplicate_pools import DuplicatePools
+from dbsight.detect.rules.es_query_context import EsQueryContext
 from dbsight.detect.rules.invalidation_storm import InvalidationStorm
 from dbsight.detect.rules.lock_contention import LockContention
 from dbsight.detect.rules.lock_fixed_retry import LockFixedRetry
@@ -45,6 +46,7 @@ RULES: tuple[type[Rule], ...] = (
     RowByRowWrite,
     BudgetExceeded,
     RedisChatter,
+    EsQueryContext,
     CacheMiss,
     InvalidationStorm,
     ConnectionGrowth,
