@@ -185,6 +185,13 @@ def _verdict(item: pytest.Item, watch: Watch, findings: list[Finding], limits: d
     return failure(found_in_test(wrong), (), wrong) if wrong else ""
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Forget the queries of a test that is over: they keep alive what it used."""
+    if _watching in item.stash:
+        del item.stash[_watching]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     """Hand on what a test did with its report: pytest-xdist carries it to the main process."""

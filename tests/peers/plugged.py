@@ -40,12 +40,6 @@ PLUGGED: tuple[Suite, ...] = (
         what="everything, on SQLite",
     ),
     Suite(
-        *("django-oauth-toolkit", "django-oauth-toolkit", "3.4.1"),
-        needs=(*_DJANGO, "djangorestframework", "django-ninja", "pytest-mock", "jwcrypto", "oauthlib", "requests"),
-        arguments=("-o", "addopts=", "--continue-on-collection-errors"),
-        what="everything, on SQLite",
-    ),
-    Suite(
         *("django-allauth", "django-allauth", "65.21.1"),
         paths=("tests/apps/account", "tests/apps/usersessions"),
         full=("tests/apps",),
