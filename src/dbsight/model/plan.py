@@ -27,7 +27,7 @@ class PlanNode:
     Attributes:
         operation: The database's own name for the step: ``Seq Scan``, ``SEARCH``, ``ref``.
         kind: What the step is in the vocabulary of all databases.
-        table: The table that is read.
+        table: The table that is read, or the partition of one.
         alias: The name of the table in the statement.
         index: The index that is used.
         condition: What the index or the join is searched by.
@@ -44,6 +44,7 @@ class PlanNode:
         spill: Bytes written to disk because memory was too small.
         table_rows: Rows in the table, from the database's statistics.
         children: The steps that this one reads from.
+        partition_of: The partitioned table, where a partition is read.
     """
 
     operation: str
@@ -65,6 +66,12 @@ class PlanNode:
     spill: int | None = None
     table_rows: float | None = None
     children: list[PlanNode] = field(default_factory=list)
+    partition_of: str | None = None
+
+    @property
+    def relation(self) -> str | None:
+        """The table that the statement names: not a partition of it."""
+        return self.partition_of or self.table
 
     def walk(self) -> Iterator[PlanNode]:
         """This node and all below it, from the top down."""

@@ -13,7 +13,7 @@ from dbsight.model import IndexAdvice
 from dbsight.plans import wording
 from dbsight.plans.activity import write_cost
 from dbsight.plans.candidates import Candidate, Use, uses
-from dbsight.plans.catalogue import columns_of, indexes_of
+from dbsight.plans.catalogue import columns_of, indexes_of, partitions_of
 from dbsight.plans.errors import ExplainError
 from dbsight.plans.explain import explain
 from dbsight.plans.issues import LARGE_TABLE, SELECTIVE, ExplainAnalyzer
@@ -97,7 +97,7 @@ class Advisor:
         self._text = text = readable(text, self._session)
         self._plan = plan
         self._options = options
-        self._sizes = {node.table: node.table_rows or 0.0 for node in plan.nodes() if node.table}
+        self._sizes = {node.relation: node.table_rows or 0.0 for node in plan.nodes() if node.relation}
         columns = {name: each for name, each in columns_of(self._session).items() if name in self._sizes}
         # A text or a document needs a length to be indexed in MySQL.
         self._keys = {
@@ -139,10 +139,14 @@ class Advisor:
         return float(self._session.rows(f"SELECT count(DISTINCT value) FROM ({sample}) AS sample")[0][0])  # noqa: S608 - as above
 
     def _complete_sizes(self, names: list[str]) -> None:
-        """MariaDB and MySQL tell in their plans how large a table is only where they read all of it."""
+        """MariaDB and MySQL tell how large a table is only where they read all of it, PostgreSQL of each partition."""
+        self._partitioned: set[str] = set()
         self._has_trigrams = False
         if self._system == "postgresql":
             self._has_trigrams = bool(self._session.rows("SELECT 1 FROM pg_extension WHERE extname = 'pg_trgm'"))
+            for table in {node.partition_of for node in self._plan.nodes() if node.partition_of}:
+                self._sizes[table] = sum(size for _, size in partitions_of(self._session, table))
+                self._partitioned.add(table)
         if self._system not in SCRATCH or not names:
             return
         rows = self._session.rows(
@@ -247,7 +251,7 @@ class Advisor:
 
     def _likely(self, tables: list[str]) -> Iterator[Found]:
         """What the plan complains of, where no index can be tried."""
-        lacking = {issue.node.table for issue in ExplainAnalyzer(self._plan).issues if issue.name in _LACKING}
+        lacking = {issue.node.relation for issue in ExplainAnalyzer(self._plan).issues if issue.name in _LACKING}
         for table in tables:
             use = self._uses[table]
             columns = (*use.equal, *(use.joined if not use.equal else ()), *list(use.ranged)[:1])
@@ -280,6 +284,7 @@ class Advisor:
 
     def _named(self, candidate: Candidate) -> Candidate:
         """The candidate with a name that no index of the table has."""
+        candidate = replace(candidate, partitioned=candidate.table in self._partitioned)
         return candidate if wording.name_of(candidate) not in self._taken else replace(candidate, suffix="_new")
 
     def _exists(self, candidate: Candidate) -> bool:

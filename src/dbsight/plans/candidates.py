@@ -25,6 +25,7 @@ class Candidate:
         searched: How many of the columns are compared, so that only a part of the table is read.
         suffix: End of its name, where another index has the name that it would have.
         using: The kind of index, ``gin``; empty for a b-tree.
+        partitioned: Its table is partitioned on PostgreSQL, which creates no index of it concurrently.
     """
 
     table: str
@@ -33,6 +34,7 @@ class Candidate:
     searched: int = 0
     suffix: str = ""
     using: str = ""
+    partitioned: bool = False
 
 
 @dataclass(slots=True)

@@ -82,6 +82,18 @@ def indexes_of(session: Session, tables: Iterable[str]) -> dict[str, list[Index]
     return found
 
 
+def partitions_of(session: Session, table: str) -> list[tuple[str, float]]:
+    """The partitions that hold the rows of a table of PostgreSQL, and how many; empty for one without partitions."""
+    rows = session.rows(
+        "WITH RECURSIVE down(oid) AS ("  # noqa: S608 - quoted
+        f"SELECT oid FROM pg_catalog.pg_class WHERE relkind = 'p' AND relname = {quoted(table)}"
+        " AND pg_catalog.pg_table_is_visible(oid)"
+        " UNION ALL SELECT i.inhrelid FROM down JOIN pg_catalog.pg_inherits AS i ON i.inhparent = down.oid)"
+        " SELECT relname, reltuples FROM down JOIN pg_catalog.pg_class USING (oid) WHERE relkind = 'r'"
+    )
+    return [(str(name), max(0.0, float(size))) for name, size in rows]
+
+
 _OF_POSTGRESQL: Final = """
 SELECT t.relname, a.attname, format_type(a.atttypid, a.atttypmod)
 FROM pg_catalog.pg_class AS t JOIN pg_catalog.pg_attribute AS a ON a.attrelid = t.oid

@@ -60,7 +60,7 @@ class ExplainAnalyzer:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._tables = {node.table for node in plan.nodes() if node.table}
+        self._tables = {node.relation for node in plan.nodes() if node.relation}
 
     @cached_property
     def issues(self) -> list[PlanIssue]:
@@ -220,14 +220,14 @@ class ExplainAnalyzer:
         return columns(hidden or "", owners, sole=len(self._tables) == 1)
 
     def _index(self, node: PlanNode, names: tuple[str, ...]) -> str:
-        if not names or not node.table:
+        if not names or not node.relation:
             return ""
         plain = [name.strip('"`') for name in names]
-        label = "_".join(("ix", node.table, *plain))[:63]
+        label = "_".join(("ix", node.relation, *plain))[:63]
         if not _PLAIN.fullmatch(label):
             return ""
-        concurrently = " CONCURRENTLY" if self.plan.system == "postgresql" else ""
-        return f"CREATE INDEX{concurrently} {label} ON {node.table} ({', '.join(names)})"
+        concurrently = " CONCURRENTLY" if self.plan.system == "postgresql" and not node.partition_of else ""
+        return f"CREATE INDEX{concurrently} {label} ON {node.relation} ({', '.join(names)})"
 
 
 def _share(node: PlanNode) -> float | None:

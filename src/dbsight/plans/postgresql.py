@@ -195,17 +195,31 @@ def _spill(step: dict[str, Any]) -> int | None:
     return None
 
 
+_SIZES: Final = """
+WITH RECURSIVE up(leaf, top) AS (
+    SELECT oid, oid FROM pg_catalog.pg_class WHERE relkind IN ('r', 'p', 'm') AND relname IN ({names})
+    UNION ALL SELECT up.leaf, i.inhparent FROM up JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = up.top
+)
+SELECT c.relname, max(c.reltuples),
+    array_agg(t.relname::text ORDER BY t.relispartition) FILTER (WHERE t.relkind = 'p' AND t.oid <> c.oid)
+FROM up JOIN pg_catalog.pg_class AS c ON c.oid = up.leaf JOIN pg_catalog.pg_class AS t ON t.oid = up.top
+GROUP BY c.relname
+"""
+
+
 def _add_table_rows(session: Session, plan: Plan) -> None:
-    """Sizes of the tables, as the database's statistics have them; -1 there means that it was never analysed."""
+    """Sizes of the tables, as the database's statistics have them; -1 there means that it was never analysed.
+
+    And the tables that partitions belong to.
+    """
     tables = {node.table for node in plan.nodes() if node.table}
     if not tables:
         return
-    listed = ", ".join(quoted(table) for table in sorted(tables))
-    rows = session.rows(
-        "SELECT relname, max(reltuples) FROM pg_catalog.pg_class"  # noqa: S608 - quoted above
-        f" WHERE relkind IN ('r', 'p', 'm') AND relname IN ({listed}) GROUP BY relname"
-    )
-    sizes = {str(table): float(size) for table, size in rows}
+    rows = session.rows(_SIZES.format(names=", ".join(map(quoted, sorted(tables)))))
+    known = {str(table): (float(size), wholes or []) for table, size, wholes in rows}
+    named = {target.rpartition(".")[2].strip('"').lower() for target in plan.statement.targets}
     for node in plan.nodes():
-        size = sizes.get(node.table or "", -1.0)
+        size, wholes = known.get(node.table or "", (-1.0, []))
         node.table_rows = size if size >= 0 else None
+        if wholes and (node.table or "").lower() not in named:
+            node.partition_of = next((each for each in wholes if each.lower() in named), wholes[0])

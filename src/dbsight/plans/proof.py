@@ -11,11 +11,13 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import statement as statements
 from dbsight.model import Plan, PlanNode
 from dbsight.plans import postgresql, sqlite
+from dbsight.plans.catalogue import partitions_of
 from dbsight.plans.mysql_json import read_block
 from dbsight.plans.options import quoted as literal
 from dbsight.plans.predicates import aliases
@@ -153,15 +155,30 @@ class TransactionProof:
     def __init__(self, session: Session, text: str) -> None:
         self._session = session
         self._text = text
+        self._in_partitions = False
 
     def cost(self) -> tuple[float, set[str]]:
         """The planner's cost, and the indexes that it uses."""
         plan = Plan(statements.read(self._text, "postgresql"), PlanNode("unknown"))
         postgresql.read(postgresql.answer(self._session, self._text), plan)
-        return plan.cost or 0.0, {node.index for node in plan.nodes() if node.index}
+        used = {node.index for node in plan.nodes() if node.index}
+        return plan.cost or 0.0, used | self._wholes(used)
+
+    def _wholes(self, used: set[str]) -> set[str]:
+        """The indexes of partitioned tables that those of partitions belong to."""
+        if not (used and self._in_partitions):
+            return set()
+        rows = self._session.rows(
+            "WITH RECURSIVE up(oid) AS (SELECT oid FROM pg_catalog.pg_class"  # noqa: S608 - quoted
+            f" WHERE relkind IN ('i', 'I') AND relname IN ({', '.join(map(literal, sorted(used)))})"
+            " UNION SELECT i.inhparent FROM up JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = up.oid)"
+            " SELECT relname FROM up JOIN pg_catalog.pg_class USING (oid)"
+        )
+        return {str(name) for (name,) in rows}
 
     def create(self, candidate: Candidate) -> str:
         """Create an index; its name."""
+        self._in_partitions |= candidate.partitioned
         self._session.rows(ddl(candidate, "postgresql", concurrently=False))
         return name_of(candidate)
 
@@ -187,20 +204,33 @@ class HypotheticalProof(TransactionProof):
     def __init__(self, session: Session, text: str, schema: str) -> None:
         super().__init__(session, text)
         self._schema = quoted(schema)
-        self._made: dict[Candidate, int] = {}
+        self._made: dict[Candidate, list[int]] = {}
+        self._names: dict[str, str] = {}
+
+    def _wholes(self, used: set[str]) -> set[str]:
+        return {self._names[name] for name in used & set(self._names)}
 
     def create(self, candidate: Candidate) -> str:
-        """Pretend an index; the name that plans have for it."""
-        definition = literal(ddl(candidate, "postgresql", concurrently=False))
-        ((oid, name),) = self._session.rows(
-            f"SELECT indexrelid, indexname FROM {self._schema}.hypopg_create_index({definition})"  # noqa: S608 - quoted
-        )
-        self._made[candidate] = int(oid)
-        return str(name)
+        """Pretend an index, of each partition where there are some; the name that plans have for it."""
+        parts = [candidate]
+        if candidate.partitioned:
+            leaves = partitions_of(self._session, candidate.table)
+            parts = [replace(candidate, table=leaf, partitioned=False) for leaf, _ in leaves]
+        made = self._made[candidate] = []
+        name = name_of(candidate)
+        for part in parts:
+            definition = literal(ddl(part, "postgresql", concurrently=False))
+            ((oid, shown),) = self._session.rows(
+                f"SELECT indexrelid, indexname FROM {self._schema}.hypopg_create_index({definition})"  # noqa: S608 - quoted
+            )
+            made.append(int(oid))
+            self._names[str(shown)] = name
+        return name
 
     def drop(self, candidate: Candidate) -> None:
         """Forget it."""
-        self._session.rows(f"SELECT {self._schema}.hypopg_drop_index({self._made.pop(candidate)})")
+        for oid in self._made.pop(candidate):
+            self._session.rows(f"SELECT {self._schema}.hypopg_drop_index({oid})")
 
     def accepts(self, candidate: Candidate) -> bool:
         """Whether there are hypothetical indexes of this kind."""

@@ -56,8 +56,8 @@ def smells(plan: Plan, text: str, parameters: Any, connection: Any) -> Iterator[
         yield PlanIssue(
             "leading_wildcard",
             "warning",
-            "compares with a pattern that begins with a wildcard, which an ordinary index cannot serve; what does,"
-            f" {how}",
+            "compares with a pattern that begins with a wildcard: no ordinary index serves it, but what the statements"
+            f" of the suggestion create does ({how})",
             statements,
             PlanNode("LIKE"),
         )

@@ -44,8 +44,11 @@ def _term(column: str, system: str = "") -> str:
 
 
 def ddl(candidate: Candidate, system: str, *, concurrently: bool = True) -> str:
-    """``CREATE INDEX``; on PostgreSQL without blocking writes, which cannot run in a transaction."""
-    how = " CONCURRENTLY" if concurrently and system == "postgresql" else ""
+    """``CREATE INDEX``; on PostgreSQL without blocking writes, which cannot run in a transaction.
+
+    For a partitioned table PostgreSQL has no such way.
+    """
+    how = " CONCURRENTLY" if concurrently and system == "postgresql" and not candidate.partitioned else ""
     where = f" WHERE {candidate.where}" if candidate.where else ""
     terms = ", ".join(_term(each, system) for each in candidate.columns)
     using = f"USING {candidate.using} " if candidate.using else ""
@@ -70,10 +73,10 @@ def sqlalchemy(candidate: Candidate, system: str) -> str:
 
 
 def alembic(candidate: Candidate, system: str) -> str:
-    """``op.create_index(…)``; on PostgreSQL in an autocommit block."""
+    """``op.create_index(…)``; on PostgreSQL in an autocommit block, where it does not block writes."""
     columns = ", ".join(re.sub(r"^text\(", "sa.text(", _argument(column)) for column in candidate.columns)
     where = f", {system}_where=sa.{_text(candidate.where)}" if candidate.where else ""
-    concurrently = ", postgresql_concurrently=True" if system == "postgresql" else ""
+    concurrently = ", postgresql_concurrently=True" if system == "postgresql" and not candidate.partitioned else ""
     using = f", {system}_using={candidate.using!r}" if candidate.using else ""
     call = f"op.create_index({name_of(candidate)!r}, {candidate.table!r}, [{columns}]{using}{where}{concurrently})"
     return f"with op.get_context().autocommit_block():\n    {call}" if concurrently else call

@@ -30,6 +30,13 @@ def contrib_postgresql():
     pytest.skip("hypopg is not installed (Debian: postgresql-15-hypopg)")
 
 
+@pytest.fixture
+def contrib_database(contrib_postgresql):
+    """An empty database on that server."""
+    with servers.fresh(servers.Server(contrib_postgresql, "", "embedded")) as database:
+        yield database
+
+
 @pytest.fixture(scope="package")
 def postgresql_schemas(postgresql_server):
     """An engine of a database of PostgreSQL with all schemas."""

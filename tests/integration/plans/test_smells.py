@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 import dbsight
-from integration.conftest import fill, metadata
+from integration.conftest import fill
 from integration.plans.test_slow_plans import ask, merged, plans, watched  # noqa: F401 - a fixture
 
 
@@ -89,9 +89,9 @@ def test_the_full_text_table_finds_what_the_pattern_finds(sqlite_shop, watched, 
             connection.rollback()
 
 
-def test_the_trigram_index_is_used_for_the_pattern(contrib_postgresql, watched):  # noqa: F811
+def test_the_trigram_index_is_used_for_the_pattern(contrib_database, watched):  # noqa: F811
     """Pasted as it is, on a PostgreSQL with the extension."""
-    engine = sa.create_engine(contrib_postgresql.url("postgresql+psycopg"), future=True)
+    engine = sa.create_engine(contrib_database.url("postgresql+psycopg"), future=True)
     fill(engine)
     try:
         telemetry = watched()
@@ -108,7 +108,6 @@ def test_the_trigram_index_is_used_for_the_pattern(contrib_postgresql, watched):
             plan = dbsight.explain(sql, connection, params={"pattern": "%r 4711%"})
             assert "ix_customers_name_trgm" in {node.index for node in plan.nodes()}
     finally:
-        metadata.drop_all(engine)
         engine.dispose()
 
 

@@ -69,7 +69,7 @@ def _remains(issue: PlanIssue, explained: ExplainedQuery) -> bool:
     """Whether an issue is still there with the indexes that are advised."""
     if explained.advice is None:
         return True
-    if issue.name in _ORDINARY or issue.node.table in {each.table for each in explained.advice}:
+    if issue.name in _ORDINARY or issue.node.relation in {each.table for each in explained.advice}:
         return False
     # Without an estimate, an equality counts as selective; the search for an index knows better.
     return issue.name != "selective_filter" or issue.node.estimated_rows is not None
