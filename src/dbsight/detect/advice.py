@@ -50,7 +50,9 @@ def advise(repetition: Repetition, history: History, siblings: Sequence[str] = (
     """
     first = repetition.operations[0]
     if first.django is not None:
-        return Advice(*django_advice.advise(repetition, first.django, _loads_above(first, history)))
+        if first.django.raw:
+            return _without_orm(repetition)
+        return Advice(*django_advice.advise(repetition, first.django, history))
     name = repetition.relationship
     if name is None:
         return _without_orm(repetition)
@@ -110,13 +112,7 @@ def _path(operation: Operation, history: History) -> list[tuple[str, str]]:
 
     The root is what a query of the application loaded. Empty when that is the parents themselves.
     """
-    loads = _loads_above(operation, history)
-    return [("selectinload" if each.to_many else "joinedload", each.relationship or "") for each in loads]
-
-
-def _loads_above(operation: Operation, history: History) -> list[Operation]:
-    """The loads of relationships that loaded its parents, from the root down."""
-    path: list[Operation] = []
+    path: list[tuple[str, str]] = []
     seen: set[str] = set()
     current: Operation | None = operation
     for _ in range(_MAX_PATH):
@@ -128,7 +124,7 @@ def _loads_above(operation: Operation, history: History) -> list[Operation]:
         seen.add(model)
         current = _parent(current, model, history)
         if current is not None and current.relationship is not None:
-            path.append(current)
+            path.append(("selectinload" if current.to_many else "joinedload", current.relationship))
     return path[::-1]
 
 

@@ -77,11 +77,21 @@ def key_of(text: str) -> str:
         >>> key_of('UPDATE stock SET pieces = ? WHERE stock."number" = ?')
         'number'
     """
+    columns = compared(text)
+    return next((each for each in columns if _KEY.search(each)), columns[0] if columns else "")
+
+
+@lru_cache(maxsize=MAX_TEXTS)
+def compared(text: str) -> tuple[str, ...]:
+    """Return the columns that a statement compares with a value, without table and quotes.
+
+    Args:
+        text: Sanitised SQL.
+    """
     text = " ".join(text[:_MAX_READ].split())
     where = _WHERE.search(text)
     found = _EQUALITY.finditer(text, where.end() - 1) if where is not None else ()
-    columns = [_bare(each["left"] or each["right"]) for each in found]
-    return next((each for each in columns if _KEY.search(each)), columns[0] if columns else "")
+    return tuple(_bare(each["left"] or each["right"]) for each in found)
 
 
 def _query_around(text: str, position: int) -> tuple[int, int]:

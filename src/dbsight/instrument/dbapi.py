@@ -21,13 +21,13 @@ import sys
 from asyncio import _get_running_loop
 from threading import get_ident
 from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
 
 from opentelemetry.trace import get_current_span
 
 from dbsight import config, recording, scope, semconv, span
-from dbsight.instrument import callsite, django, transactions, upstream_spans
+from dbsight.instrument import callsite, django, models, transactions, upstream_spans
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.django_orm import asked
 from dbsight.instrument.outcomes import was_cancelled
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, TracerProvider
 
     from dbsight.instrument.pools import Checkout
-    from dbsight.model import DjangoQuery, Operation, Statement, Verdict
+    from dbsight.model import DjangoQuery, Operation, OrmOperation, Statement, Verdict
     from dbsight.span import PendingSpan
 
 _MAX_OPEN: Final = 10_000
@@ -260,9 +260,24 @@ class DriverCall(PendingQuery):
             operation.model = django.model
             operation.relationship, operation.load = django.relationship, django.load
             operation.entity, operation.to_many = django.entity, django.to_many
+            self._count_objects(operation, django)
         if self.blocked_loop:
             operation.blocked_loop = True
         return operation
+
+    @staticmethod
+    @guard
+    def _count_objects(operation: Operation, django: DjangoQuery) -> None:
+        kind, model = operation.statement.kind, django.model
+        if model is None or operation.error_type is not None:
+            return
+        if kind == "select":
+            if django.loads:
+                models.add("load", model, operation.rows or 0)
+        elif kind in WRITES:
+            # INSERT … RETURNING gives a row for each object.
+            rows = operation.rows if operation.affected is None else operation.affected
+            models.add(cast("OrmOperation", kind), model, int(kind == "insert") if rows is None else rows)
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where upstream's instrumentation makes it, and that one's context."""

@@ -17,6 +17,7 @@ from dbsight.instrument import callsite
 from dbsight.model import DjangoQuery
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextvars import Token
     from types import ModuleType
 
@@ -30,9 +31,11 @@ asked = _asked.get
 _ambient: ContextVar[_Mark | None] = ContextVar("dbsight_django_load", default=None)
 
 _MARK: Final = "_dbsight_relation"
+_MODEL: Final = "_dbsight_model"
 _MAX_KNOWN: Final = 5000
 _known: dict[tuple[Any, ...], DjangoQuery] = {}
-_relations: dict[tuple[Any, Any], tuple[Any, ...]] = {}
+_relations: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_marks: dict[tuple[Any, ...], _Mark] = {}
 
 
 class _Mark(NamedTuple):
@@ -43,7 +46,9 @@ class _Mark(NamedTuple):
         load: As ``Operation.load``.
         to_many: Whether it leads to several objects; None for fields.
         entity: Name of the class that it leads to, None where any can be.
-        lookup: Its name in ``filter()`` and ``annotate()``.
+        manager: As ``DjangoQuery.manager``.
+        lookup: As ``DjangoQuery.lookup``.
+        target: Expression of the manager of what a relation to many leads to.
         back: The name of the way back in ``filter()``.
         joinable: Whether ``select_related()`` can follow it.
         conditions: Parts of WHERE that it needs itself.
@@ -53,7 +58,9 @@ class _Mark(NamedTuple):
     load: str
     to_many: bool | None = None
     entity: str | None = None
+    manager: str = ""
     lookup: str = ""
+    target: str = ""
     back: str = ""
     joinable: bool = False
     conditions: int = 0
@@ -79,6 +86,9 @@ class _Sending:
         query = compiler.query
         mark = query.__dict__.get(_MARK)
         narrowed = False
+        joined: Any = query.select_related
+        if joined:
+            joined = _frozen(joined) if isinstance(joined, dict) else ()
         if mark is None:
             inner = getattr(query, "inner_query", None)  # of a count over a slice, or over distinct rows
             mark = inner.__dict__.get(_MARK) if inner is not None else None
@@ -86,7 +96,7 @@ class _Sending:
             mark = _ambient.get()
         elif mark[_CONDITIONS]:
             narrowed = len(query.where.children) != mark[_CONDITIONS] or query.is_sliced
-        key = (query.model, mark, narrowed)
+        key = (query.model, mark, narrowed, joined or None, query.default_cols)
         self._token: Token[DjangoQuery | None] = _asked.set(_known.get(key) or _learn(*key))
 
     def returned(self, _: Any) -> None:
@@ -99,26 +109,79 @@ class _Sending:
 _CONDITIONS: Final = _Mark._fields.index("conditions")
 
 
-def _learn(model: Any, mark: tuple[Any, ...] | None, narrowed: bool) -> DjangoQuery:
+class _SendingRaw(_Sending):
+    """One query that the application wrote itself, for a model."""
+
+    __slots__ = ()
+
+    def __init__(self, query: Any) -> None:
+        key = (query.__dict__.get(_MODEL), None, False, None, True)
+        self._token = _asked.set((_known.get(key) or _learn(*key))._replace(raw=True))
+
+
+def _frozen(joined: dict[str, Any]) -> tuple[Any, ...]:
+    """``{"author": {"publisher": {}}}`` as something to look up by."""
+    return tuple([(name, _frozen(below)) for name, below in joined.items()])
+
+
+def _learn(model: Any, mark: tuple[Any, ...] | None, narrowed: bool, joined: Any, loads: bool) -> DjangoQuery:
     relation = _Mark(*mark) if mark is not None else _Mark("", "")
     meta = getattr(model, "_meta", None)
-    key = getattr(meta, "pk", None)
+    name = _name(model)
+    manager = f"{name}.{_manager_of(meta)}"
+    load = relation.load
+    if load == "lazy" and narrowed:
+        load = "related"
+    if load == "lazy" and relation.entity is None and name == "ContentType":
+        load = "eager"  # asked once per process
     found = DjangoQuery(
-        model=getattr(model, "__name__", None),
-        key=getattr(key, "column", None) or "",
+        model=name,
+        key=getattr(getattr(meta, "pk", None), "column", None) or "",
         relationship=relation.relationship or None,
-        load=relation.load or None,
+        load=load or None,
         to_many=relation.to_many,
-        entity=relation.entity or (getattr(model, "__name__", None) if relation.load == "eager" else None),
+        entity=relation.entity or (name if relation.load in {"eager", "lazy"} else None),
+        manager=relation.manager or manager,
+        target=relation.target or manager,
         lookup=relation.lookup,
         back=relation.back,
         joinable=relation.joinable,
         narrowed=narrowed,
+        selected=tuple(_selected(meta, joined or (), ())),
+        fields=tuple((f.column, f.name) for f in getattr(meta, "fields", ()) if f.column not in {f.name, f.attname}),
+        loads=bool(loads),
     )
     if len(_known) >= _MAX_KNOWN:
         _known.clear()
-    _known[model, mark, narrowed] = found
+    _known[model, mark, narrowed, joined, loads] = found
     return found
+
+
+def _name(model: Any) -> str | None:
+    """The name by which code finds a class; of the table of a many-to-many relation, by that relation."""
+    meta = getattr(model, "_meta", None)
+    source = getattr(meta, "auto_created", None)
+    if source:
+        for field in source._meta.local_many_to_many:
+            if field.remote_field.through is model:
+                return f"{source.__name__}.{field.name}.through"
+    return getattr(model, "__name__", None)
+
+
+def _manager_of(meta: Any) -> str:
+    """The name of the manager of a class: ``objects``, unless it has others only."""
+    names = [each.name for each in getattr(meta, "managers", ())]
+    return "objects" if not names or "objects" in names else str(names[0])
+
+
+def _selected(meta: Any, joined: Any, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for name, below in joined:
+        try:
+            related = meta.get_field(name).related_model
+        except Exception:  # noqa: S112 - Django will say so, or it is a FilteredRelation
+            continue
+        yield related.__name__, "__".join((*path, name))
+        yield from _selected(related._meta, below, (*path, name))
 
 
 def _compilers(patches: Patches, module: ModuleType) -> None:
@@ -162,21 +225,37 @@ def _forward(queryset: Any, descriptor: Any, hints: dict[str, Any]) -> None:
     """``book.author``."""
     instance = hints.get("instance")
     if instance is not None:
-        field = descriptor.field
-        name = f"{type(instance).__name__}.{field.name}"
-        entity = field.remote_field.model.__name__
-        queryset._query.__dict__[_MARK] = (name, "lazy", False, entity, field.name, "", True, 0)
+        key = (descriptor, type(instance))
+        queryset._query.__dict__[_MARK] = _relations.get(key) or _keep(key, _to_one(type(instance), descriptor.field))
 
 
 def _reverse_one(queryset: Any, descriptor: Any, hints: dict[str, Any]) -> None:
     """``author.profile``, where the profile has the key."""
     instance = hints.get("instance")
     if instance is not None:
-        related = descriptor.related
-        accessor = related.get_accessor_name()
-        name = f"{type(instance).__name__}.{accessor}"
-        entity = related.related_model.__name__
-        queryset._query.__dict__[_MARK] = (name, "lazy", False, entity, accessor, related.field.name, True, 0)
+        key = (descriptor, type(instance))
+        queryset._query.__dict__[_MARK] = _relations.get(key) or _keep(
+            key, _to_one(type(instance), descriptor.related, descriptor.related.get_accessor_name())
+        )
+
+
+def _to_one(owner: Any, field: Any, name: str = "") -> tuple[Any, ...]:
+    """The mark of a relation to one object, from either side."""
+    name = name or field.name
+    back = field.remote_field.name if name != field.name else ""
+    entity = field.related_model.__name__
+    return (f"{owner.__name__}.{name}", "lazy", False, entity, _manager_for(owner), name, "", back or "", True, 0)
+
+
+def _manager_for(owner: Any) -> str:
+    return f"{owner.__name__}.{_manager_of(owner._meta)}"
+
+
+def _keep(key: tuple[Any, ...], mark: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(_relations) >= _MAX_KNOWN:
+        _relations.clear()
+    _relations[key] = mark
+    return mark
 
 
 def _of_manager(queryset: Any, manager: Any) -> None:
@@ -195,12 +274,7 @@ def _between(manager: Any) -> _During:
 def _relation_of(manager: Any) -> tuple[Any, ...]:
     """A mark but for its conditions; found once for each relation."""
     key = (type(manager), type(manager.instance))
-    found = _relations.get(key)
-    if found is None:
-        if len(_relations) >= _MAX_KNOWN:
-            _relations.clear()
-        found = _relations[key] = _relation(manager, key[1])
-    return found
+    return _relations.get(key) or _keep(key, _relation(manager, key[1]))
 
 
 def _relation(manager: Any, owner: Any) -> tuple[Any, ...]:
@@ -217,7 +291,8 @@ def _relation(manager: Any, owner: Any) -> tuple[Any, ...]:
     else:
         accessor, lookup = manager.field.remote_field.get_accessor_name(), manager.field.related_query_name()
         back = manager.field.name
-    return (f"{owner.__name__}.{accessor}", "lazy", True, manager.model.__name__, lookup, back, False)
+    name, model = f"{owner.__name__}.{accessor}", manager.model
+    return (name, "lazy", True, model.__name__, _manager_for(owner), lookup, _manager_for(model), back, False)
 
 
 # -- What is loaded without a queryset of its own -----------------------------------------------------------------
@@ -241,27 +316,59 @@ def _to_any(descriptor: Any, instance: Any) -> _During | None:
     if instance is None:
         return None
     field = getattr(descriptor, "field", descriptor)
-    return _During(_Mark(f"{type(instance).__name__}.{field.name}", "lazy", to_many=False, lookup=field.name))
+    return _During(_mark_of(type(instance), field.name, "lazy", to_many=False))
+
+
+def _mark_of(owner: Any, name: str, load: str, *, to_many: bool | None = None, lookup: str | None = None) -> _Mark:
+    """A mark without what only a descriptor knows; made once."""
+    key = (owner, name, load, lookup)
+    found = _marks.get(key)
+    if found is None:
+        if len(_marks) >= _MAX_KNOWN:
+            _marks.clear()
+        relation = f"{owner.__name__}.{name}" if name else owner.__name__
+        manager = _manager_for(owner)
+        found = _marks[key] = _Mark(relation, load, to_many, None, manager, name if lookup is None else lookup)
+    return found
 
 
 def _models(patches: Patches, module: ModuleType) -> None:
     patches.wrap(module.Model, "refresh_from_db", begin=_refresh)
 
 
-def _refresh(instance: Any, using: Any, fields: Any) -> _During | None:
-    """A field that was deferred; a refresh that the application asks for is a query as any other."""
-    if not fields or any(name in instance.__dict__ for name in fields):
-        return None
-    return _During(_Mark(f"{type(instance).__name__}.{min(fields)}", "deferred"))
+def _refresh(instance: Any, using: Any, fields: Any) -> _During:
+    """A field that was deferred, or columns that are read again."""
+    names = instance.__dict__
+    owner = type(instance)
+    if not isinstance(fields, (list, tuple)) or not fields or any(name in names for name in fields):
+        return _During(_mark_of(owner, "", "refreshed"))
+    return _During(_mark_of(owner, min(fields), "deferred", lookup=_with_field(owner, names, min(fields))))
+
+
+def _with_field(owner: Any, loaded: Any, name: str) -> str:
+    """The call by which the queryset would have loaded this field, too: the shorter of ``defer`` and ``only``."""
+    fields = owner._meta.concrete_fields
+    left_out = [each.name for each in fields if each.attname not in loaded and name not in {each.name, each.attname}]
+    kept = [each.name for each in fields if each.name not in left_out and not each.primary_key]
+    if not left_out:
+        return "defer(None)"
+    method, named = ("defer", left_out) if len(left_out) <= len(kept) else ("only", kept)
+    return f"{method}({', '.join([f'{chr(34)}{each}{chr(34)}' for each in named])})"
 
 
 def _prefetches(patches: Patches, module: ModuleType) -> None:
     patches.wrap(module, "prefetch_one_level", begin=_prefetch)
+    patches.wrap(module.RawQuerySet, "__init__", after=_raw)
+    patches.wrap(module.sql.RawQuery, "_execute_query", begin=_SendingRaw)
+
+
+def _raw(_: Any, queryset: Any, raw_query: Any, model: Any) -> None:
+    queryset.query.__dict__[_MODEL] = model
 
 
 def _prefetch(instances: Any, prefetcher: Any, lookup: Any, level: int) -> _During:
     name = lookup.prefetch_through.split("__")[level]
-    return _During(_Mark(f"{type(instances[0]).__name__}.{name}", "eager", to_many=None, lookup=name))
+    return _During(_mark_of(type(instances[0]), name, "eager"))
 
 
 # -- Asynchronous views -----------------------------------------------------------------------------------------------

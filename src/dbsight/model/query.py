@@ -193,10 +193,16 @@ class DjangoQuery(NamedTuple):
         load: As in ``Operation``.
         to_many: As in ``Operation``.
         entity: As in ``Operation``.
-        lookup: Name of the relation in ``filter()`` and ``annotate()``.
+        manager: Expression of the manager, ``Book.objects``; of a relation, that of the class that has it.
+        target: Expression of the manager of ``model``.
+        lookup: Name of the relation in ``filter()`` and ``annotate()``; of a deferred field, the call that loads it.
         back: Name of the way back from its objects in ``filter()``.
         joinable: Whether ``select_related()`` can follow it.
         narrowed: Whether the application has added conditions, or a limit, to those of the relation.
+        selected: Classes that ``select_related()`` loads with it, and their paths.
+        fields: Names of the fields, by column, where they differ.
+        loads: Whether each row becomes an object of ``model``.
+        raw: Whether the application wrote the text.
     """
 
     model: str | None
@@ -205,10 +211,16 @@ class DjangoQuery(NamedTuple):
     load: str | None = None
     to_many: bool | None = None
     entity: str | None = None
+    manager: str = ""
+    target: str = ""
     lookup: str = ""
     back: str = ""
     joinable: bool = False
     narrowed: bool = False
+    selected: tuple[tuple[str, str], ...] = ()
+    fields: tuple[tuple[str, str], ...] = ()
+    loads: bool = False
+    raw: bool = False
 
 
 class Operation:
@@ -240,7 +252,8 @@ class Operation:
         relationship: ORM relationship or attribute that asked for it (``Order.customer``).
         load: How the ORM came to load it: ``lazy`` or ``eager`` (selectinload, subqueryload …) for relationships;
             ``deferred``, ``expired``, ``inherited`` (of a subclass, left out by a query for its base class) or
-            ``generated`` (by the database, after an INSERT or UPDATE) for columns.
+            ``generated`` (by the database, after an INSERT or UPDATE) for columns. Of Django also ``related`` (a
+            relation with more conditions or a limit) and ``refreshed``.
         entity: Name of the class that the relationship leads to; of inherited columns, the base class; of a write of
             the ORM, the class that is written.
         model: Name of the class that the ORM reads or writes with it, None for a statement that is not the ORM's.

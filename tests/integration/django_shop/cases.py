@@ -21,7 +21,9 @@ from integration.django_shop.models import (
     Favourite,
     Novel,
     Profile,
+    Publisher,
     Review,
+    Shelf,
     Tag,
 )
 
@@ -122,8 +124,7 @@ loop(
     lambda: Book.objects.select_related("author"),
     lambda book: book.author.publisher.name,
     "Author.publisher",
-    'Author.objects.select_related("publisher")',
-    pasted='Book.objects.select_related("author__publisher")',
+    'Book.objects.select_related("author__publisher")',
 )
 loop(
     "one to one",
@@ -312,7 +313,52 @@ loop(
     lambda: Book.objects.only("title"),
     lambda book: book.body,
     "Book.body",
-    'Book.objects.defer(None)  # without .defer("body"), or with "body" in .only()',
+    'Book.objects.only("title", "body")  # without .defer("body"), or with "body" in .only()',
+)
+loop(
+    "deferred behind a join",
+    lambda: Review.objects.select_related("book").defer("book__body"),
+    lambda review: review.book.body,
+    "Book.body",
+    'Review.objects.select_related("book")  # without .defer("book__body"), or with it in .only()',
+)
+loop(
+    "refreshed one by one",
+    Book.objects.all,
+    lambda book: book.refresh_from_db(),
+    "Book",
+    "Book.objects.in_bulk(keys)  # instead of refresh_from_db() for each",
+    after=lambda key: key,
+)
+loop(
+    "no manager called objects",
+    Shelf.kept.all,
+    lambda shelf: shelf.owner.name,
+    "Shelf.owner",
+    'Shelf.kept.select_related("owner")',
+)
+loop(
+    "counted below a relation",
+    lambda: Publisher.objects.prefetch_related("authors"),
+    lambda publisher: [author.book_set.count() for author in publisher.authors.all()],
+    "Author.book_set",
+    'Publisher.objects.prefetch_related(Prefetch("authors", queryset=Author.objects.annotate(number=Count("book"))))'
+    "  # item.number",
+    after=lambda publisher: [author.number for author in publisher.authors.all()],
+)
+loop(
+    "behind a nullable path of two joins",
+    lambda: Review.objects.select_related("book__author"),
+    lambda review: review.book.author.publisher.name,
+    "Author.publisher",
+    'Review.objects.select_related("book__author__publisher")',
+)
+loop(
+    "relation to many below a join",
+    lambda: Review.objects.select_related("book"),
+    lambda review: list(review.book.tags.all()),
+    "Book.tags",
+    'Review.objects.prefetch_related("book__tags")',
 )
 
 # -- Queries in a loop ------------------------------------------------------------------------------------------------
@@ -336,6 +382,28 @@ CASES["exists() in a loop"] = Case(
     lambda: [Book.objects.filter(author_id=key).exists() for key in keys()],
     suggestion='set(Book.objects.filter(author_id__in=keys).values_list("author_id", flat=True))',
     fixed=list,
+)
+
+
+def titles_of_one_author():
+    """One object, and another condition each time."""
+    author = Author.objects.get(pk=1)
+    for number in range(12):
+        list(author.book_set.filter(title=f"novel {number}"))
+
+
+CASES["another condition on the relation of one object"] = Case(
+    titles_of_one_author,
+    "Author.book_set",
+    "author.book_set.filter(title__in=keys)",
+    list,
+    pasted="Author.objects.get(pk=1).book_set.filter(title__in=keys)",
+)
+CASES["raw query in a loop"] = Case(
+    lambda: [list(Tag.objects.raw("SELECT id, name FROM django_shop_tag WHERE id = %s", [key])) for key in keys()],
+    suggestion="SELECT id, name FROM django_shop_tag WHERE id IN (…)",
+    fixed=list,
+    pasted='Tag.objects.raw("SELECT id, name FROM django_shop_tag WHERE id IN (1, 2, 3)")',
 )
 
 
@@ -489,6 +557,15 @@ CASES["change list of the admin"] = Case(
 
 # -- What is left alone -----------------------------------------------------------------------------------------------
 CASES["pages of a paginator"] = Case(lambda: [list(page) for page in Paginator(Book.objects.order_by("pk"), 4)])
+CASES["pages of a relation"] = Case(
+    lambda: [list(page) for page in Paginator(Category.objects.get(pk=1).children.order_by("pk"), 4)]
+)
+CASES["refreshed after each write"] = Case(
+    lambda: [(tag.save(update_fields=["name"]), tag.refresh_from_db()) for tag in Tag.objects.all()[:4]]
+)
+CASES["comments on things of several kinds"] = Case(
+    lambda: [comment.content_object for comment in Comment.objects.prefetch_related("content_object")]
+)
 CASES["an iterator"] = Case(lambda: list(Book.objects.iterator(chunk_size=2)))
 CASES["one object"] = Case(lambda: Book.objects.first().author.publisher.name)
 CASES["a nested prefetch"] = Case(

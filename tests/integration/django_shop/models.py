@@ -87,6 +87,14 @@ class Review(models.Model):
     stars = models.IntegerField()
 
 
+class Shelf(models.Model):
+    """Of an author; its only manager has another name."""
+
+    owner = models.ForeignKey(Author, models.CASCADE)
+
+    kept = models.Manager()
+
+
 class Category(models.Model):
     """A tree."""
 

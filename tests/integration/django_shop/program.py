@@ -85,6 +85,7 @@ def fill():
         country = models.Country.objects.create(name=f"country {number}")
         publisher = models.Publisher.objects.create(name=f"publisher {number}", country=country)
         author = models.Author.objects.create(name=f"author {number}", publisher=publisher)
+        models.Shelf.kept.create(owner=author)
         models.Profile.objects.create(author=author, text="…")
         tag = models.Tag.objects.create(name=f"tag {number}")
         novel = models.Novel.objects.create(title=f"novel {number}", author=author, editor=author, genre="crime")

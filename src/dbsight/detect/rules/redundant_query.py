@@ -33,7 +33,7 @@ _CHANGES = re.compile(
 )
 """Functions that return a different result each time, or are called for their effect."""
 
-_READ_AGAIN = frozenset({"eager", "expired", "generated"})
+_READ_AGAIN = frozenset({"eager", "expired", "generated", "refreshed"})
 """ORM loads that follow another operation: a repeated query, a commit, a write."""
 
 _MAX_FINDINGS = 50
