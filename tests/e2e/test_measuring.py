@@ -164,3 +164,47 @@ def test_a_command_runs_with_a_report_and_without_a_backend(targets):
     code, output, _ = dbsight(targets, "compare", "base-run.json", "head-run.json")
     assert code == 0, output
     assert re.search(r"✔ gone: \w+ n_plus_one", output)
+
+
+def test_the_longest_request_of_a_command_is_profiled(targets):
+    """Ten functions by cumulative time; what ran outside it is left out."""
+    (targets / "requests.py").write_text(
+        "import time\n"
+        "from opentelemetry import trace\n"
+        "def short(): time.sleep(0.01)\n"
+        "def long(): time.sleep(0.05)\n"
+        "def outside(): time.sleep(0.02)\n"
+        "tracer = trace.get_tracer('tests')\n"
+        "outside()\n"
+        "for name, work in (('GET /short', short), ('GET /long', long), ('GET /again', short)):\n"
+        "    with tracer.start_as_current_span(name, kind=trace.SpanKind.SERVER):\n"
+        "        work()\n"
+    )
+    code, _, said = dbsight(targets, "run", "--cprofile", "--", sys.executable, "requests.py")
+    assert code == 0, said
+    assert re.search(r"dbsight: longest request: GET /long, [\d.]+ ms with the profiler", said)
+    table = said.partition("longest request")[2]
+    assert "(long)" in table
+    assert "(short)" not in table
+    assert "(outside)" not in table
+
+
+def test_a_program_without_requests_is_profiled_as_a_whole(targets):
+    """Ten rows at most."""
+    (targets / "plain.py").write_text("def work():\n    return sum(range(1000))\nfor _ in range(100):\n    work()\n")
+    code, _, said = dbsight(targets, "run", "--cprofile", "--", sys.executable, "plain.py")
+    assert code == 0, said
+    rows = said.partition("the program, with the profiler")[2].strip().splitlines()
+    assert rows[0].split()[0] == "ncalls"
+    assert 1 < len(rows) <= 11
+
+
+def test_the_lines_that_held_most_memory_are_named(targets):
+    """Although it was given back before the end."""
+    (targets / "spike.py").write_text(
+        "import time\nkept = [bytes(100_000) for _ in range(200)]\ntime.sleep(0.6)\ndel kept\n"
+    )
+    code, _, said = dbsight(targets, "run", "--tracemalloc", "--", sys.executable, "spike.py")
+    assert code == 0, said
+    assert re.search(r"[\d.]+ MB of Python objects at most", said)
+    assert re.search(r"20\.\d\d MB  \S*spike\.py:2  kept = ", said)

@@ -30,13 +30,13 @@ PLUGGED: tuple[Suite, ...] = (
         paths=("guardian/testapp/tests",),
         needs=(*_DJANGO, "django-environ"),
         environment={"DATABASE_URL": "sqlite://:memory:"},
-        ci=True,
         what="everything, on SQLite",
     ),
     Suite(
         *("djangorestframework", "djangorestframework", "3.18.3"),
         needs=(*_DJANGO, "dj-database-url", "importlib-metadata", "pytz", "django-filter", "django-guardian"),
         arguments=("-o", "addopts=", "--continue-on-collection-errors"),
+        ci=True,
         what="everything, on SQLite",
     ),
     Suite(
@@ -49,6 +49,7 @@ PLUGGED: tuple[Suite, ...] = (
             *("django-ninja", "djangorestframework"),
         ),
         arguments=("-o", "addopts=", "--continue-on-collection-errors"),
+        ci=True,
         what="accounts and sessions, on SQLite",
     ),
 )

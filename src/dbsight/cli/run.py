@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dbsight import config
+from dbsight.cli.doctor_probe import MEMORY_VARIABLE, PROFILE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,18 +43,23 @@ def instrumented(command: tuple[str, ...], environ: Mapping[str, str], stdout: i
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--report", default="terminal", show_default=True, help="As OTEL_DBSIGHT_REPORT: terminal, json, html.")
 @click.option("--save", type=click.Path(path_type=Path), help="Write the run as JSON, for `dbsight compare`.")
+@click.option("--cprofile", is_flag=True, help="Print the ten functions that took longest in the longest request.")
+@click.option("--tracemalloc", is_flag=True, help="Print the ten lines that held most memory when it was highest.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(report: str, save: Path | None, command: tuple[str, ...]) -> None:
+def run(report: str, save: Path | None, cprofile: bool, tracemalloc: bool, command: tuple[str, ...]) -> None:
     """Run a COMMAND instrumented, and print what dbsight found: no backend is needed.
 
     `dbsight run -- python app.py` is `opentelemetry-instrument python app.py` that exports nothing unless an exporter
     is configured. The exit code is the command's.
+
+    --cprofile and --tracemalloc make the command slower. Without requests or tasks, the whole program is profiled.
 
     Example: dbsight run --report terminal,html -- python app.py
     """
     environ = dict(config.environment())
     reports = [report, *(["json"] if save is not None and "json" not in report else [])]
     environ["OTEL_DBSIGHT_REPORT"] = ",".join(reports)
+    environ |= {name: "1" for name, wanted in ((PROFILE_VARIABLE, cprofile), (MEMORY_VARIABLE, tracemalloc)) if wanted}
     if save is not None:
         environ["OTEL_DBSIGHT_REPORT_FILE"] = str(save.resolve())
     if not any(name.startswith("OTEL_EXPORTER_OTLP") for name in environ):
