@@ -100,7 +100,7 @@ def configuration() -> str:
 
 def _theme(theme: str, settings: list[Setting]) -> str:
     rows = [
-        [_name(each), _code(each, each.default), _cell(each.parser.expects), _cell(each.about)] for each in settings
+        [_name(each), _code(each, each.default), _cell(each.parser.expects), _cell(each.sentence)] for each in settings
     ]
     return f"### {theme}\n\n" + _table(["name", "default", "takes", "meaning"], rows)
 

@@ -7,6 +7,7 @@ import json
 import pytest
 from sqlalchemy import event
 
+from dbsight.config import Settings
 from dbsight.demo import workload
 from dbsight.demo.app import served_faults
 from dbsight.demo.faults import CACHE_FAULTS, CONNECTION_FAULTS, FAULTS, WORKLOAD_FAULTS
@@ -58,6 +59,41 @@ def test_a_fault_and_its_twin_answer_the_same_with_as_many_statements_as_the_reg
     assert fixed == answer
     assert len(answer) > 100
     assert (statements, fixed_statements) == (fault.statements, fault.fixed_statements)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "sqlite+aiosqlite"])
+def watched_shop(request, tmp_path_factory):
+    """URL of a shop that is filled."""
+    url = f"{request.param}:///{tmp_path_factory.mktemp('watched')}/shop.db"
+    loop, store = asyncio.new_event_loop(), store_for(url)
+    loop.run_until_complete(store.open())
+    loop.run_until_complete(store.close())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    return url
+
+
+@each_fault
+def test_a_fault_is_found_where_the_registry_says_and_its_twin_is_silent(watched_shop, make_telemetry, fault):
+    """Rule, line and count at warning or above; the clock decides about slow queries, and whether awaits are long."""
+    telemetry = make_telemetry(settings=Settings(rules=("all", "-slow_query", "-blocking_call")))
+
+    async def ask(handler):
+        store = store_for(watched_shop)
+        with telemetry.root(handler.__name__):
+            answer = store.call(handler)
+            if inspect.isawaitable(answer):
+                await answer
+        await store.close()
+
+    def found():
+        findings = [each.finding for each in telemetry.processor.analyzer.snapshot().findings]
+        return [(each.rule, each.call_site.line, each.count) for each in findings if each.severity != "info"]
+
+    asyncio.run(ask(fault.fixed))
+    assert found() == []
+    asyncio.run(ask(fault.handler))
+    assert found() == [(each.rule, each.line, each.count) for each in fault.expected]
 
 
 def test_every_handler_is_in_the_registry():

@@ -5,7 +5,6 @@ Recorded only in processes that ``dbsight doctor -- command`` starts.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 from dataclasses import dataclass, field
@@ -208,17 +207,6 @@ class Practice:
         return [title for rule in rules for title in self.findings.get(rule, ())]
 
 
-def _is_awaited(operation: Operation) -> bool:
-    """Return whether the application awaits it; Redis commands carry a flag, and may be recorded on any thread."""
-    if operation.database.system in _STORES:
-        return operation.asynchronous
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return not operation.blocked_loop
-
-
 class Watcher(recording.Consumer):
     """Records what the command does."""
 
@@ -273,7 +261,7 @@ class Watcher(recording.Consumer):
         seen.batches += operation.batch_size > 1
         if statement.setup and any(limit in statement.text.lower() for limit in _TIMEOUTS):
             seen.limited = True
-        seen.asynchronous += _is_awaited(operation)
+        seen.asynchronous += operation.asynchronous
         seen.expiring += statement.operation in _EXPIRING
 
     def _cache(self, event: CacheEvent) -> None:

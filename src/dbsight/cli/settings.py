@@ -36,7 +36,7 @@ def settings(name: str | None, as_json: bool) -> None:
             "value": row.value,
             "source": row.source,
             "accepts": row.setting.parser.expects,
-            "about": row.setting.about,
+            "about": row.setting.sentence,
         }
         for row in rows
     ]

@@ -32,7 +32,6 @@ class Setting:
         file_only: The environment cannot hold it.
         overridable: May differ per fingerprint, table or route.
         unset: What None stands for.
-        planned: It is read, but nothing heeds it yet.
     """
 
     name: str
@@ -44,12 +43,6 @@ class Setting:
     file_only: bool = False
     overridable: bool = False
     unset: str = "off"
-    planned: bool = False
-
-    @property
-    def about(self) -> str:
-        """What it does, and whether it does it already."""
-        return f"{self.sentence} Not implemented in this version." if self.planned else self.sentence
 
     @property
     def variable(self) -> str:

@@ -146,7 +146,6 @@ class Settings:
         "Report a query without LIMIT or streaming that fetches more rows than this.",
         whole(1),
         overridable=True,
-        planned=True,
     )
     connection_leak_after: float = setting(
         30.0,
@@ -414,11 +413,6 @@ class Settings:
         if environ is None:
             environ = environment()
         values, sources, complaints = resolution.resolve(SETTINGS, environ, arguments)
-        complaints += [
-            f"{SETTINGS[name].variable} is not implemented in this version; ignored"
-            for name, source in sources.items()
-            if SETTINGS[name].planned and not source.startswith("preset")
-        ]
         for complaint in complaints:
             _warn(complaint)
         return cls(**values, sources=sources, surroundings=Surroundings.read(environ))

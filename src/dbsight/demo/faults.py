@@ -291,7 +291,7 @@ WORKLOAD_FAULTS: tuple[Fault, ...] = (
         fixed=workload.show_ledger_fixed,
         statements=1,
         fixed_statements=1,
-        expected=(),
+        expected=(Expected("unbounded_fetch", workload.show_ledger, "session.execute"),),
         explanation="All 20 000 rows are kept in memory at once; streamed, a thousand are.",
     ),
     Fault(
@@ -301,7 +301,7 @@ WORKLOAD_FAULTS: tuple[Fault, ...] = (
         fixed=workload.show_dashboard_fixed,
         statements=4,
         fixed_statements=4,
-        expected=(),
+        expected=(Expected("serial_awaits", workload._number, "connection.scalar", 4),),
         explanation="Four independent queries are awaited one after the other; gathered, they take as long as one.",
     ),
     Fault(
@@ -311,7 +311,7 @@ WORKLOAD_FAULTS: tuple[Fault, ...] = (
         fixed=workload.register_customer_fixed,
         statements=13,
         fixed_statements=2,
-        expected=(),
+        expected=(Expected("retry_storm", workload.register_customer, "insert(Customer)", 12),),
         explanation="An insert that cannot succeed is tried again without a pause; its twin looks first.",
         method="POST",
     ),

@@ -129,6 +129,7 @@ class DriverCall(PendingQuery):
         "last",
         "link",
         "many",
+        "streamed",
     )
 
     def __init__(self) -> None:
@@ -136,7 +137,7 @@ class DriverCall(PendingQuery):
         self.affected = self.claim = self.held = self.django = self._cursor = self._connection = self._dropped = None
         self.last = self.executed = 0.0
         self.key = 0
-        self.blocked_loop = self.fetching = self.many = self.covering = False
+        self.blocked_loop = self.fetching = self.many = self.covering = self.streamed = False
 
     # -- The driver call ----------------------------------------------------------------------------------------
 
@@ -254,6 +255,8 @@ class DriverCall(PendingQuery):
         operation = PendingQuery.operation(self)
         operation.fetch_time = self.duration - self.executed
         operation.affected = self.affected
+        operation.streamed = self.streamed
+        operation.asynchronous = self.driver.asynchronous
         django = self.django
         if django is not None:
             operation.django = django
@@ -300,6 +303,7 @@ class Fetch:
 
     def returned(self, result: Any) -> None:
         """A list is the end if it is empty, as is None."""
+        self._call.streamed = True
         self._call.fetched(
             self._began, len(result) if type(result) is list else int(result is not None), over=not result
         )

@@ -50,6 +50,7 @@ class StatementCall(PendingQuery):
         quiet: Whether spans of the driver are suppressed.
         reading: Whether a fetch of its result is in progress.
         closing: Whether that fetch closed the result.
+        streamed: Whether rows are fetched in parts.
         cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None.
         claim: The span of another instrumentation for the same statement, if any.
     """
@@ -90,6 +91,7 @@ class StatementCall(PendingQuery):
         "model",
         "quiet",
         "reading",
+        "streamed",
         "watcher",
     )
 
@@ -98,6 +100,7 @@ class StatementCall(PendingQuery):
         self.affected = self.loading = self.entity = self.model = self.flush = self.held = self.claim = None
         self.last = self.executed = 0.0
         self.blocked_loop = self.fetching = self.quiet = self.reading = self.closing = False
+        self.streamed = False
 
     @classmethod
     def begin(
@@ -201,6 +204,7 @@ class StatementCall(PendingQuery):
             if self.statement.kind in _WRITES:
                 self.affected = _row_count(cursor)
         elif context._is_server_side or context.execution_options.get("stream_results"):
+            self.streamed = True
             self._follow_when_made(context)
         elif self.engine.buffers:
             self.rows = _row_count(cursor)
@@ -288,6 +292,8 @@ class StatementCall(PendingQuery):
         operation.affected = self.affected
         operation.entity = self.entity
         operation.model = self.model
+        operation.streamed = self.streamed
+        operation.asynchronous = self.engine.asynchronous
         if self.blocked_loop:
             operation.blocked_loop = True
         if self.loading is not None:

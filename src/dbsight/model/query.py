@@ -264,11 +264,12 @@ class Operation:
         pool: Name of the connection pool.
         thread: Identity of the thread that ran it.
         allowed: Rules allowed when it ran (``with dbsight.allow(…)``).
-        asynchronous: The application awaits it; known of Redis alone.
+        asynchronous: The application awaits it.
         blocked_loop: A synchronous driver call on a running event loop.
         foreign: It came from the span of another instrumentation.
         cursor: A fetch from a cursor; where there are several, the first executes the statement.
         measured: The client library records its duration by itself: nothing is emitted twice.
+        streamed: Its rows were fetched in parts: a server-side cursor, ``yield_per``, or fetches of a few rows.
         replay: Weak handle to engine and parameters, only while plans are on.
     """
 
@@ -307,6 +308,7 @@ class Operation:
         "rows",
         "start_ns",
         "statement",
+        "streamed",
         "thread",
         "to_many",
         "values",
@@ -381,7 +383,7 @@ class Operation:
         self.blocked_loop = blocked_loop
         self.foreign = foreign
         self.cursor = cursor
-        self.measured = False
+        self.measured = self.streamed = False
         self.model: str | None = None
         self.django: DjangoQuery | None = None
         self.replay = replay
@@ -415,6 +417,7 @@ class Operation:
         made.fetch_time = 0.0
         made.flush = 0
         made.autoflush = made.asynchronous = made.blocked_loop = made.foreign = made.cursor = made.measured = False
+        made.streamed = False
         made.affected = made.context = made.origin = made.parameters = made.values = made.replay = made.blocker = None
         made.relationship = made.load = made.entity = made.model = made.to_many = made.django = None
         return made

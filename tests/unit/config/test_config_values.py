@@ -243,10 +243,3 @@ def test_no_two_settings_share_a_default_mapping():
     """A default is nobody's to change for others."""
     assert Settings().budgets is not Settings().budgets
     assert load().slow_query_thresholds is not SETTINGS["slow_query_thresholds"].default
-
-
-def test_what_has_no_effect_yet_says_so_where_somebody_sets_it(said):
-    """One warning; a preset may set it without a word."""
-    load({"OTEL_DBSIGHT_MAX_ROWS_THRESHOLD": "8000"}, preset="development")
-    assert said() == ["OTEL_DBSIGHT_MAX_ROWS_THRESHOLD is not implemented in this version; ignored"]
-    assert "Not implemented in this version." in SETTINGS["max_rows_threshold"].about

@@ -12,6 +12,7 @@ from dbsight.detect.rules.cache_miss import CacheMiss
 from dbsight.detect.rules.connection_growth import ConnectionGrowth
 from dbsight.detect.rules.connection_leak import ConnectionLeak
 from dbsight.detect.rules.duplicate_pools import DuplicatePools
+from dbsight.detect.rules.error_burst import ErrorBurst
 from dbsight.detect.rules.es_query_context import EsQueryContext
 from dbsight.detect.rules.invalidation_storm import InvalidationStorm
 from dbsight.detect.rules.lock_contention import LockContention
@@ -27,10 +28,13 @@ from dbsight.detect.rules.pool_wait import PoolWait
 from dbsight.detect.rules.redis_chatter import RedisChatter
 from dbsight.detect.rules.redundant_query import RedundantQuery
 from dbsight.detect.rules.regression import Regression
+from dbsight.detect.rules.retry_storm import RetryStorm
 from dbsight.detect.rules.rollback_rate import RollbackRate
 from dbsight.detect.rules.row_by_row_write import RowByRowWrite
+from dbsight.detect.rules.serial_awaits import SerialAwaits
 from dbsight.detect.rules.session_leak import SessionLeak
 from dbsight.detect.rules.slow_query import SlowQuery
+from dbsight.detect.rules.unbounded_fetch import UnboundedFetch
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
@@ -44,6 +48,10 @@ RULES: tuple[type[Rule], ...] = (
     NPlusOne,
     RedundantQuery,
     RowByRowWrite,
+    SerialAwaits,
+    UnboundedFetch,
+    RetryStorm,
+    ErrorBurst,
     BudgetExceeded,
     RedisChatter,
     EsQueryContext,

@@ -1,0 +1,90 @@
+"""Rules about how much is asked for, and when, on a real PostgreSQL: found, fixed, and saved as promised."""
+
+import asyncio
+import time
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+NUMBERS = [sa.text(f"SELECT pg_sleep(0.15) AS {name}") for name in ("orders", "reviews", "stock")]
+
+
+def findings(telemetry, rule):
+    """What a rule found."""
+    found = [each.finding for each in telemetry.processor.analyzer.snapshot().findings]
+    return [each for each in found if each.rule == rule]
+
+
+def test_gathering_saves_what_serial_awaits_promises(telemetry, postgresql):
+    """Three queries of 150 ms: one after the other, and at once."""
+
+    async def ask(engine, statement):
+        async with engine.connect() as connection:
+            return await connection.scalar(statement)
+
+    async def work():
+        engine = create_async_engine(postgresql.url("postgresql+asyncpg"))
+        await asyncio.gather(*[ask(engine, statement) for statement in NUMBERS])  # connections are made
+        telemetry.processor.analyzer.drain()
+        began = time.perf_counter()
+        with telemetry.root("GET /serial"):
+            for statement in NUMBERS:
+                await ask(engine, statement)
+        serial = time.perf_counter() - began
+        began = time.perf_counter()
+        with telemetry.root("GET /gathered"):
+            await asyncio.gather(*[ask(engine, statement) for statement in NUMBERS])
+        gathered = time.perf_counter() - began
+        await engine.dispose()
+        return serial - gathered
+
+    saved = asyncio.run(work())
+    (found,) = findings(telemetry, "serial_awaits")
+    assert (found.route, found.severity, found.count) == ("GET /serial", "warning", 3)
+    assert found.impact == pytest.approx(saved, abs=0.15)
+
+
+def test_a_large_result_is_found_until_it_is_streamed_or_limited(telemetry, postgresql):
+    """The suggestion of the finding makes it go away."""
+    engine = sa.create_engine(postgresql.url("postgresql+psycopg"))
+    rows = sa.text("SELECT number FROM generate_series(1, 12000) AS number")
+    with telemetry.root("GET /all"), engine.connect() as connection:
+        assert len(connection.execute(rows).all()) == 12_000
+    (found,) = findings(telemetry, "unbounded_fetch")
+    assert (found.severity, found.current_value) == ("warning", 12_000)
+    with telemetry.root("GET /streamed"), engine.connect() as connection:
+        streamed = connection.execute(rows.execution_options(yield_per=1000))
+        assert sum(1 for _ in streamed) == 12_000
+    with telemetry.root("GET /limited"), engine.connect() as connection:
+        limited = sa.text("SELECT number FROM generate_series(1, 12000) AS number LIMIT 11000")
+        assert len(connection.execute(limited).all()) == 11_000
+    assert [each.route for each in findings(telemetry, "unbounded_fetch")] == ["GET /all"]
+    engine.dispose()
+
+
+def test_locks_that_are_not_to_be_had_are_a_storm_and_a_burst(telemetry, postgresql):
+    """NOWAIT in a loop; with growing pauses the storm is over."""
+    engine = sa.create_engine(postgresql.url("postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE stock (id int PRIMARY KEY)"))
+        connection.execute(sa.text("INSERT INTO stock VALUES (1)"))
+
+    def attempt():
+        with engine.connect() as connection, pytest.raises(sa.exc.OperationalError):
+            connection.execute(sa.text("SELECT id FROM stock WHERE id = :id FOR UPDATE NOWAIT"), {"id": 1})
+
+    with engine.begin() as holder:
+        holder.execute(sa.text("SELECT id FROM stock FOR UPDATE"))
+        with telemetry.root("POST /storm"):
+            for _ in range(6):
+                attempt()
+        with telemetry.root("POST /backoff"):
+            for number in range(6):
+                attempt()
+                time.sleep(0.01 * 2**number)
+    (storm,) = findings(telemetry, "retry_storm")
+    assert (storm.route, storm.count, storm.suggestion.partition("(")[0]) == ("POST /storm", 6, "time.sleep")
+    bursts = findings(telemetry, "error_burst")
+    assert {each.title for each in bursts} == {"Queries fail repeatedly with a lock timeout"}
+    engine.dispose()
