@@ -114,6 +114,16 @@ COMPONENT: Final = "component"  # name given to dbsight.health_check()
 METRIC_HEALTH: Final = "dbsight.health.status"  # observable gauge, 1
 BENCH_SPAN: Final = "dbsight.bench"
 BENCH_NAME: Final = "dbsight.bench.name"  # of the function or scenario
+BENCH_EVENT: Final = "dbsight.bench"  # a log event: the result of a benchmark or load test
+BENCH_EXECUTIONS: Final = "dbsight.bench.executions"
+BENCH_RATE: Final = "dbsight.bench.rate"  # executions per second
+BENCH_MEAN: Final = "dbsight.bench.mean"  # s
+BENCH_P50: Final = "dbsight.bench.p50"  # s
+BENCH_P95: Final = "dbsight.bench.p95"  # s
+BENCH_MAX: Final = "dbsight.bench.max"  # s
+BENCH_ERROR_RATE: Final = "dbsight.bench.error_rate"  # share, 0 to 1
+BENCH_QUERIES: Final = "dbsight.bench.queries"  # per execution
+BENCH_DB_TIME: Final = "dbsight.bench.db_time"  # s per execution
 METRIC_BENCH: Final = "dbsight.bench.duration"  # histogram, s
 METRIC_MEASURED: Final = "dbsight.operation.duration"  # histogram, s
 

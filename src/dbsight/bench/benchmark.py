@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import semconv
-from dbsight.bench.observed import Observed, finish, prepare
+from dbsight.bench.observed import Observed, emit, finish, prepare
 from dbsight.monitor.quantiles import percentile
 from dbsight.version import __version__
 
@@ -85,8 +85,8 @@ def benchmark(
 ) -> dict[str, BenchmarkResult]:
     """Measure functions that send queries.
 
-    Every execution is an INTERNAL span ``dbsight.bench`` and a value of the metric ``dbsight.bench.duration``. Several
-    functions take turns, so that what disturbs the machine disturbs all of them. What a function returns must be read
+    Every execution is an INTERNAL span ``dbsight.bench`` and a value of the metric ``dbsight.bench.duration``; each
+    result is a log event ``dbsight.bench``. Several functions take turns, so that what disturbs the machine disturbs all of them. What a function returns must be read
     by it: a query that nobody fetches is not measured.
 
     Args:
@@ -121,7 +121,10 @@ def benchmark(
     finally:
         loop.close()
         finish()
-    return {run.name: BenchmarkResult.of(run.seconds, run.observed) for run in runs}
+    results = {run.name: BenchmarkResult.of(run.seconds, run.observed) for run in runs}
+    for name, result in results.items():
+        emit(name, result)
+    return results
 
 
 class _Run:

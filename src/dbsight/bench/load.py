@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import semconv
 from dbsight.bench.benchmark import duration_histogram, own_loop, tracer
-from dbsight.bench.observed import Observed, finish, prepare
+from dbsight.bench.observed import Observed, emit, finish, prepare
 from dbsight.instrument import pools
 from dbsight.monitor.quantiles import percentile
 
@@ -112,7 +112,9 @@ def load_test(
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
     finish()
-    return test.result()
+    result = test.result()
+    emit(test.name, result)
+    return result
 
 
 class _Test:
@@ -134,7 +136,7 @@ class _Test:
         self._duration = duration
         self._rate = rate
         self._progress = progress
-        self._name = getattr(scenario, "__name__", "scenario")
+        self.name = getattr(scenario, "__name__", "scenario")
         self._observed = Observed()
         self._histogram = duration_histogram()
         self._seconds: list[float] = []
@@ -195,7 +197,7 @@ class _Test:
         except Exception as raised:  # whatever the scenario raises is what is measured
             error = type(raised).__name__
         seconds = perf_counter() - due
-        self._histogram.record(seconds, {semconv.BENCH_NAME: self._name})
+        self._histogram.record(seconds, {semconv.BENCH_NAME: self.name})
         with self._lock:
             self._count += 1
             self._total += seconds
@@ -205,7 +207,7 @@ class _Test:
                 self._errors[error] += 1
 
     async def _once(self) -> None:
-        with tracer().start_as_current_span(semconv.BENCH_SPAN, attributes={semconv.BENCH_NAME: self._name}):
+        with tracer().start_as_current_span(semconv.BENCH_SPAN, attributes={semconv.BENCH_NAME: self.name}):
             self._observed.begin()
             try:
                 await self._scenario()
@@ -213,7 +215,7 @@ class _Test:
                 self._observed.end()
 
     def _once_in_thread(self) -> None:
-        with tracer().start_as_current_span(semconv.BENCH_SPAN, attributes={semconv.BENCH_NAME: self._name}):
+        with tracer().start_as_current_span(semconv.BENCH_SPAN, attributes={semconv.BENCH_NAME: self.name}):
             self._observed.begin()
             try:
                 self._scenario()

@@ -4,6 +4,8 @@ import asyncio
 import itertools
 
 import pytest
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 from dbsight.bench import benchmark as module
 from dbsight.bench import load
@@ -92,3 +94,29 @@ def test_in_a_running_loop_it_says_what_to_do():
         return await asyncio.to_thread(benchmark, query, 1)
 
     assert asyncio.run(work(), debug=False)["query"].iterations == 1
+
+
+def test_results_are_log_events(clock, monkeypatch):
+    """Of a benchmark and of a load test: the same attributes, times in seconds."""
+    exporter = InMemoryLogRecordExporter()
+    logs = LoggerProvider(shutdown_on_exit=False)
+    logs.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    monkeypatch.setattr("dbsight.report.log_events.get_logger_provider", lambda: logs)
+    benchmark({"query": lambda: clock(0.25)}, iterations=4, warm_up=0)
+    load_test(lambda: None, concurrency=1, duration=0.05)
+    first, second = (record.log_record for record in exporter.get_finished_logs())
+    assert first.event_name == second.event_name == "dbsight.bench"
+    assert dict(first.attributes) == {
+        "dbsight.bench.name": "query",
+        "dbsight.bench.executions": 4,
+        "dbsight.bench.rate": 4.0,
+        "dbsight.bench.mean": 0.25,
+        "dbsight.bench.p50": 0.25,
+        "dbsight.bench.p95": 0.25,
+        "dbsight.bench.max": 0.25,
+        "dbsight.bench.error_rate": 0.0,
+        "dbsight.bench.queries": 0.0,
+        "dbsight.bench.db_time": 0.0,
+    }
+    assert first.body == "query: 250 ms on average, 4.0 per second"
+    assert second.attributes.keys() == first.attributes.keys()
