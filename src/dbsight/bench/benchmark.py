@@ -86,8 +86,8 @@ def benchmark(
     """Measure functions that send queries.
 
     Every execution is an INTERNAL span ``dbsight.bench`` and a value of the metric ``dbsight.bench.duration``; each
-    result is a log event ``dbsight.bench``. Several functions take turns, so that what disturbs the machine disturbs all of them. What a function returns must be read
-    by it: a query that nobody fetches is not measured.
+    result is a log event ``dbsight.bench``. Several functions take turns, so that what disturbs the machine disturbs
+    all of them. What a function returns must be read by it: a query that nobody fetches is not measured.
 
     Args:
         queries: Functions or coroutine functions without arguments, by name; a single one is called by its own name.
