@@ -339,10 +339,11 @@ def _asynchronous() -> Any:
 
         def dbsight_clean(self) -> None:
             """Close idle connections, but for the smallest number of connections that the settings ask to keep."""
-            cleaning = asyncio.run_coroutine_threadsafe(self._dbsight_close(), self._dbsight_loop)
+            cleaning = asyncio.run_coroutine_threadsafe(self.dbsight_close_idle(), self._dbsight_loop)
             cleaning.add_done_callback(self._dbsight_cleaned)
 
-        async def _dbsight_close(self) -> None:
+        async def dbsight_close_idle(self) -> None:
+            """As ``dbsight_clean``, on the pool's own event loop."""
             surplus = self.dbsight_open()[config.current().redis_async_pool_min :]
             for connection in surplus:
                 if connection in self._available_connections:  # not taken while another one was closed

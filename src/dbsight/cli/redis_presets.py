@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import random
@@ -34,7 +35,7 @@ _THINK: Final = 2
 @click.command()
 @click.argument("url", required=False)
 @click.option("--preset", type=click.Choice(["all", *PRESETS]), default="all", show_default=True)
-@click.option("--role", type=click.Choice(["master", "slave", "local"]), default="master", show_default=True)
+@click.option("--role", type=click.Choice(["master", "slave", "local", "async"]), default="master", show_default=True)
 @click.option("--threads", type=click.IntRange(1, 500), default=32, show_default=True, help="Concurrent clients.")
 @click.option(
     "--seconds", "duration", type=click.FloatRange(0.1), default=2.0, show_default=True, help="Duration per preset."
@@ -48,8 +49,8 @@ def redis_presets(
 ) -> None:
     """Compare the presets of Redis pools: waits, pending requests, memory, cost of the cleanup.
 
-    Each thread takes a connection from one shared pool, sends a GET, holds the connection for a while, and then
-    idles for twice as long. Each preset runs in its own process. URL defaults to REDIS_URL, or
+    Each thread, or task of the role async, takes a connection from one shared pool, sends a GET, holds the connection
+    for a while, and then idles for twice as long. Each preset runs in its own process. URL defaults to REDIS_URL, or
     redis://localhost:6379/0.
 
     Example: dbsight bench redis --preset balanced --threads 2 --seconds 0.2
@@ -62,7 +63,8 @@ def redis_presets(
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
-    click.echo(f"{threads} threads, role {role}, connections held for {seconds(hold)}, {duration:g} s per preset\n")
+    clients = "tasks" if role == "async" else "threads"
+    click.echo(f"{threads} {clients}, role {role}, connections held for {seconds(hold)}, {duration:g} s per preset\n")
     table = Table(box=None, pad_edge=False)
     for column in ("preset", "connections", "GET/s", "wait p50", "wait p95", "pending", "memory", "cleanup"):
         table.add_column(column, justify="left" if column == "preset" else "right")
@@ -99,7 +101,8 @@ def _run(preset: str, task: dict[str, Any]) -> dict[str, Any]:
 def child() -> None:
     """Measure one preset in this process; the task is the first argument, the result goes to standard output."""
     task = json.loads(sys.argv[1])
-    click.echo(json.dumps(measure(task["url"], task["role"], task["threads"], task["seconds"], task["hold"])))
+    how = (task["url"], task["role"], task["threads"], task["seconds"], task["hold"])
+    click.echo(json.dumps(asyncio.run(measure_async(*how)) if task["role"] == "async" else measure(*how)))
 
 
 def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> dict[str, Any]:
@@ -110,8 +113,6 @@ def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> 
         ``pending`` (requests that waited, mean), ``rss`` (memory growth, bytes), ``closed`` connections and
         ``cleanup`` (s that closing them took).
     """
-    import psutil
-
     from dbsight.redis_pools import SharedPoolRegistry, redis_pool
 
     pool = redis_pool(role, url)
@@ -120,14 +121,48 @@ def measure(url: str, role: Any, threads: int, duration: float, hold: float) -> 
     first.send_command("PING")
     first.read_response()
     pool.release(first)
-    before = psutil.Process().memory_info().rss
+    before = _memory()
     every, pending = _load(pool, threads, duration, hold)
-    cuts = quantiles(every, n=20) if len(every) > 1 else [every[0]] * 19
-    rss = psutil.Process().memory_info().rss - before
+    rss = _memory() - before
     connections = len(pool.dbsight_open())
     began = time.perf_counter()
     SharedPoolRegistry.cleanup(0)
-    cleanup = time.perf_counter() - began
+    return _row(pool, duration, every, pending, rss, connections, time.perf_counter() - began)
+
+
+async def measure_async(url: str, role: Any, tasks: int, duration: float, hold: float) -> dict[str, Any]:
+    """As ``measure`` for the tasks of one event loop; the cleanup keeps the smallest number of connections."""
+    from dbsight.redis_pools import redis_pool
+
+    pool = redis_pool(role, url)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    first = await pool.get_connection("PING")
+    await first.send_command("PING")
+    await first.read_response()
+    await pool.release(first)
+    before = _memory()
+    every, pending = await _load_async(pool, tasks, duration, hold)
+    rss = _memory() - before
+    connections = len(pool.dbsight_open())
+    began = time.perf_counter()
+    await pool.dbsight_close_idle()
+    took = time.perf_counter() - began
+    row = _row(pool, duration, every, pending, rss, connections, took)
+    await pool.disconnect()
+    return row
+
+
+def _memory() -> int:
+    import psutil
+
+    used: int = psutil.Process().memory_info().rss
+    return used
+
+
+def _row(
+    pool: Any, duration: float, every: list[float], pending: float, rss: int, connections: int, cleanup: float
+) -> dict[str, Any]:
+    cuts = quantiles(every, n=20) if len(every) > 1 else [every[0]] * 19
     return {
         "connections": connections,
         "max_connections": pool.max_connections,
@@ -171,3 +206,36 @@ def _load(pool: Any, threads: int, duration: float, hold: float) -> tuple[list[f
         pending.append(sum(waiting))
         time.sleep(_SAMPLE_EVERY)
     return [wait for mine in waits for wait in mine], mean(pending)
+
+
+async def _load_async(pool: Any, tasks: int, duration: float, hold: float) -> tuple[list[float], float]:
+    """As ``_load`` for tasks."""
+    waits: list[float] = []
+    waiting = 0
+    ends = time.perf_counter() + duration
+
+    async def work(number: int) -> None:
+        nonlocal waiting
+        thinking = random.Random(number)  # noqa: S311 - as above
+        while (began := time.perf_counter()) < ends:
+            waiting += 1
+            try:
+                connection = await pool.get_connection("GET")
+            finally:
+                waiting -= 1
+            waits.append(time.perf_counter() - began)
+            try:
+                await connection.send_command("GET", f"dbsight:bench:{number}")
+                await connection.read_response()
+                await asyncio.sleep(hold)
+            finally:
+                await pool.release(connection)
+            await asyncio.sleep(thinking.expovariate(1 / (_THINK * hold)) if hold else 0)
+
+    working = asyncio.gather(*(work(number) for number in range(tasks)))
+    pending = [0]
+    while not working.done():
+        pending.append(waiting)
+        await asyncio.sleep(_SAMPLE_EVERY)
+    await working
+    return waits, mean(pending)

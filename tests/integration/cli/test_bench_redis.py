@@ -38,6 +38,22 @@ def test_each_preset_is_measured(bench, redis_server):
     assert rows[0]["pending"] > 0
 
 
+def test_tasks_of_an_event_loop_are_measured_as_well(bench, redis_server):
+    """The cleanup leaves as many connections as the settings keep."""
+    done = bench(
+        redis_server.url(), "--role", "async", "--seconds", "0.4", "--threads", "40", "--hold", "0.005", "--json"
+    )
+    assert done.exit_code == 0, done.output
+    rows = {row["preset"]: row for row in json.loads(done.output)}
+    assert rows.keys() == {"minimal", "balanced", "high_performance"}
+    for row in rows.values():
+        assert 1 <= row["connections"] <= row["max_connections"]
+        assert row["closed"] < row["connections"]
+        assert 0 < row["wait_p50"] <= row["wait_p95"]
+        assert row["rate"] > 0
+    assert rows["minimal"]["pending"] > 0
+
+
 def test_one_preset_of_another_role_is_a_table_of_one_line(bench, redis_server):
     """For people."""
     done = bench(redis_server.url(), "--preset", "high_performance", "--role", "local", "--seconds", "0.1")
