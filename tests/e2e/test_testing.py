@@ -189,14 +189,19 @@ def test_without_the_option_nothing_of_dbsight_is_imported(tmp_path):
     assert code == 0, printed
 
 
-def test_each_request_of_a_test_client_is_looked_at_by_itself(tmp_path):
-    """As in production: ten requests with a query each are no loop."""
+def test_each_request_is_looked_at_by_itself(tmp_path):
+    """As in production, by a test client or a live server: ten requests with a query each are no loop."""
     for file in (SUITES / "web" / "test_web.py", SUITES / "shop" / "shop.py"):
         shutil.copy(file, tmp_path)
     printed, _ = pytest_of(tmp_path)
     assert outcomes(printed) == {
-        "PASSED": {"test_ten_requests_are_no_loop", "test_ten_requests_are_no_loop_without_a_thread"},
-        "FAILED": {"test_a_request_with_a_loop_fails"},
+        "PASSED": {
+            "test_ten_requests_are_no_loop",
+            "test_ten_requests_are_no_loop_without_a_thread",
+            "test_ten_requests_to_a_live_server_are_no_loop",
+            "test_ten_requests_to_a_live_wsgi_server_are_no_loop",
+        },
+        "FAILED": {"test_a_request_with_a_loop_fails", "test_a_request_with_a_loop_to_a_live_server_fails"},
     }
 
 

@@ -1,4 +1,4 @@
-"""The test clients of web frameworks: what one request of a test does is a unit by itself."""
+"""Requests of a test: what each does is a unit by itself, whether a test client or a live server handles it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ _patches = Patches()
 
 
 def install() -> None:
-    """Watch the test clients that are imported, or will be."""
+    """Watch the test clients and the applications that are imported, or will be."""
     if not _patches:
         _patches.when_imported("starlette.testclient", _starlette)
         _patches.when_imported("httpx", _httpx)
         _patches.when_imported("werkzeug.test", _werkzeug)
         _patches.when_imported("django.test.client", _django)
+        # Live servers, in threads: of pytest-django, Flask, uvicorn.
+        _patches.when_imported("django.core.handlers.wsgi", _django_wsgi)
+        _patches.when_imported("django.core.handlers.asgi", _django_asgi)
+        _patches.when_imported("flask.app", _flask)
+        _patches.when_imported("starlette.applications", _starlette_application)
 
 
 def _starlette(module: ModuleType) -> None:
@@ -43,13 +48,31 @@ def _django(module: ModuleType) -> None:
     _patches.wrap(module.AsyncClientHandler, "__call__", begin=_of_scope)
 
 
+def _django_wsgi(module: ModuleType) -> None:
+    _patches.wrap(module.WSGIHandler, "__call__", begin=_of_environ)
+
+
+def _django_asgi(module: ModuleType) -> None:
+    _patches.wrap(module.ASGIHandler, "__call__", begin=_of_scope)
+
+
+def _flask(module: ModuleType) -> None:
+    _patches.wrap(module.Flask, "__call__", begin=_of_environ)
+
+
+def _starlette_application(module: ModuleType) -> None:
+    _patches.wrap(module.Starlette, "__call__", begin=_of_scope)
+
+
 def _of_request(_: Any, request: Any) -> Unit | None:
     return begin_unit(f"{request.method} {request.url.path}")
 
 
-def _of_environ(_: Any, environ: Mapping[str, Any]) -> Unit | None:
+def _of_environ(_: Any, environ: Mapping[str, Any], *__: Any) -> Unit | None:
     return begin_unit(f"{environ.get('REQUEST_METHOD', 'GET')} {environ.get('PATH_INFO', '/')}")
 
 
-def _of_scope(_: Any, scope: Mapping[str, Any]) -> Unit | None:
+def _of_scope(_: Any, scope: Mapping[str, Any], *__: Any) -> Unit | None:
+    if scope.get("type", "http") != "http":
+        return None  # the lifespan of an application, a websocket
     return begin_unit(f"{scope.get('method', 'GET')} {scope.get('path', '/')}")

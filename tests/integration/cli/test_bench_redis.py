@@ -68,6 +68,6 @@ def test_one_preset_of_another_role_is_a_table_of_one_line(bench, redis_server):
 def test_a_server_that_is_not_there_is_one_sentence(bench):
     """With its address, and no traceback."""
     done = bench("redis://:secret@127.0.0.1:1/0", "--seconds", "0.1", "--preset", "minimal")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.output.startswith("Error: 127.0.0.1:1: ")
     assert (done.output.count("\n"), "secret" in done.output) == (1, False)
