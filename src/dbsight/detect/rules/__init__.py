@@ -34,6 +34,7 @@ from dbsight.detect.rules.row_by_row_write import RowByRowWrite
 from dbsight.detect.rules.serial_awaits import SerialAwaits
 from dbsight.detect.rules.session_leak import SessionLeak
 from dbsight.detect.rules.slow_query import SlowQuery
+from dbsight.detect.rules.text_smell import TextSmell
 from dbsight.detect.rules.unbounded_fetch import UnboundedFetch
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ RULES: tuple[type[Rule], ...] = (
     NPlusOne,
     RedundantQuery,
     RowByRowWrite,
+    TextSmell,
     SerialAwaits,
     UnboundedFetch,
     RetryStorm,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from dbsight.detect.repetition import KEY_VALUE
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.slow_thresholds import SlowThresholds
+from dbsight.detect.text_smells import smells_of
 from dbsight.formatting import counted, seconds
 
 if TYPE_CHECKING:
@@ -143,7 +145,9 @@ def _blocked(blocker: Blocker) -> str:
 
 
 def _suggestion(operation: Operation, execute: float, fetch: float) -> str:
-    """Suggest code if the split of the time shows the cause; otherwise a query plan is needed."""
+    """Suggest code if the split of the time or the text shows the cause; otherwise a query plan is needed."""
     if fetch > execute and (operation.rows or 0) > 1000:
         return ".limit(1000), or .execution_options(yield_per=1000) and only the columns that are used"
-    return ""
+    if operation.statement.system in KEY_VALUE:
+        return ""
+    return "; ".join(smell.fix for smell in smells_of(operation.statement))

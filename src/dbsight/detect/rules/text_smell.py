@@ -1,0 +1,97 @@
+"""Texts of statements that ask for more than is needed, where many rows show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from dbsight.detect.grouping import is_allowed, where
+from dbsight.detect.repetition import KEY_VALUE
+from dbsight.detect.rule import WindowRule
+from dbsight.detect.slow_thresholds import SlowThresholds
+from dbsight.detect.text_smells import MANY_VALUES, smells_of
+from dbsight.formatting import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.config import Settings
+    from dbsight.detect.text_smells import Smell
+    from dbsight.detect.window import Window
+    from dbsight.model import Category, Finding, Operation
+
+_ROWS: Final = 1000
+"""Rows returned or written from which the text is looked at."""
+
+
+class TextSmell(WindowRule):
+    """A statement's text asks for more than is needed, and many rows prove it.
+
+        [ GET /export ------------------------------- ]
+          [ SELECT * FROM orders ------------------ ]    5 000 rows, every column of each
+
+    Anti-pattern:
+        session.execute(text("SELECT * FROM orders WHERE lower(city) = :city"), {"city": "oslo"})
+
+    Best practice:
+        session.execute(text("SELECT id, total FROM orders WHERE city = :city"), {"city": "Oslo"})
+
+    Severity:
+        warning: UPDATE or DELETE without WHERE, a join without condition; in a request.
+        info: ``SELECT *``, a leading wildcard, a function on a column, ``ORDER BY random()``, ``NOT IN (SELECT …)``,
+        ``OR`` over columns, OFFSET, lists of more than 500 values.
+
+    Not reported:
+        Statements that return or write fewer than 1 000 rows, unless their list is long; slow ones, of which
+        ``slow_query`` gives the same advice; reads of the catalogue; and suppressed queries.
+    """
+
+    name: ClassVar[str] = "text_smell"
+    category: ClassVar[Category] = "query"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._limits = SlowThresholds(settings)
+
+    def complete(self, window: Window) -> Iterable[Finding]:
+        """Look at the texts of statements with many rows, each once; for the others this is two comparisons."""
+        large = [
+            each
+            for each in window.operations
+            if (each.rows or 0) >= _ROWS or (each.affected or 0) >= _ROWS or each.statement.in_length > MANY_VALUES
+        ]
+        seen: set[str] = set()
+        for operation in large:
+            statement = operation.statement
+            if statement.fingerprint in seen or statement.catalogue or statement.system in KEY_VALUE:
+                continue
+            if is_allowed(self.name, operation) or self._limits.classify(operation, window.name)[0] is not None:
+                continue
+            seen.add(statement.fingerprint)
+            smells = smells_of(statement)
+            if smells:
+                yield self._finding(operation, smells, window)
+
+    def _finding(self, operation: Operation, smells: tuple[Smell, ...], window: Window) -> Finding:
+        statement = operation.statement
+        names = {smell.name for smell in smells}
+        rows = operation.rows if operation.rows is not None else operation.affected or 0
+        verb = "returned" if operation.rows is not None else "written"
+        grave = bool(names & {"write_without_where", "cartesian_join"}) and window.request
+        return self.finding(
+            ("ts", statement.fingerprint, *sorted(names)),
+            severity="warning" if grave else "info",
+            title=f"{statement.summary} {smells[0].what}",
+            description=f"It {', and '.join(smell.what for smell in smells)}: {count(rows)} rows were {verb}"
+            f"{where(operation.call_site)}.",
+            suggestion="; ".join(smell.fix for smell in smells),
+            effort="medium",
+            impact=0.0,
+            metric="rows",
+            current_value=float(rows),
+            threshold=float(_ROWS),
+            statement=statement,
+            database=operation.database,
+            call_site=operation.call_site,
+            trace=f"{window.trace_id:032x}",
+            route=window.name,
+        )

@@ -1,0 +1,119 @@
+"""What the text of a statement asks for that is expensive on a large table."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from dbsight.detect.repetition import PLACEHOLDER
+
+if TYPE_CHECKING:
+    from dbsight.model import Statement
+
+MANY_VALUES: Final = 500
+"""Values of an IN list from which it is long."""
+_MAX_READ: Final = 5_000
+_MAX_STATEMENTS: Final = 500
+
+
+class Smell(NamedTuple):
+    """One of them.
+
+    Attributes:
+        name: ``select_star``, ``leading_wildcard`` …
+        what: What the statement does, after "it".
+        fix: What to write instead.
+    """
+
+    name: str
+    what: str
+    fix: str
+
+
+_COLUMN: Final = r'(?:[\w"`\[\]]+\.)?[\w"`\[\]]+'
+_WHERE: Final = r"\s(?:WHERE|AND|OR|ON|HAVING)\s+(?:NOT\s+)?\(*"
+_SMELLS: Final = (
+    (
+        re.compile(r"^SELECT\s+(?:DISTINCT\s+)?(?:\w+\.)?\*", re.IGNORECASE),
+        Smell("select_star", "reads every column", "name the columns that are used: load_only(…), .only(…)"),
+    ),
+    (
+        re.compile(rf"\sI?LIKE\s+(?:CONCAT\s*\(\s*|\(\s*)*(?:{PLACEHOLDER}|'%')\s*(?:\|\||,)", re.IGNORECASE),
+        Smell(
+            "leading_wildcard",
+            "compares with a pattern that begins with a wildcard, which no ordinary index serves",
+            "a pattern that begins with text, a full-text or trigram index, or a join by key",
+        ),
+    ),
+    (
+        re.compile(
+            rf"{_WHERE}(?:lower|upper|trim|date|date_trunc|year|month|cast|coalesce|substr|substring|to_char|strftime)"
+            rf"\s*\([^()]*{_COLUMN}[^()]*\)\s*(?:=|<|>|IN\b|LIKE\b|BETWEEN\b)",
+            re.IGNORECASE,
+        ),
+        Smell(
+            "function_on_column",
+            "applies a function to a column before it compares, so that an index on the column does not serve",
+            "compare the column itself (created >= :day AND created < :next_day), or an index on the expression",
+        ),
+    ),
+    (
+        re.compile(r"\sORDER\s+BY\s+(?:random|rand|newid)\s*\(", re.IGNORECASE),
+        Smell(
+            "order_by_random",
+            "sorts all rows to pick some at random",
+            "draw keys in the application: WHERE id IN (…), or TABLESAMPLE",
+        ),
+    ),
+    (
+        re.compile(r"\sNOT\s+IN\s*\(\s*SELECT\b", re.IGNORECASE),
+        Smell(
+            "not_in_subquery",
+            "excludes by NOT IN (SELECT …), which also finds nothing once the subquery gives a NULL",
+            "NOT EXISTS (SELECT 1 …), or a LEFT JOIN … WHERE … IS NULL",
+        ),
+    ),
+    (
+        re.compile(
+            rf"\sWHERE\s+\(*({_COLUMN})\s*(?:=|LIKE)\s*{PLACEHOLDER}\s+OR\s+(?!\1\b){_COLUMN}\s*(?:=|LIKE)\s*{PLACEHOLDER}",
+            re.IGNORECASE,
+        ),
+        Smell(
+            "or_over_columns",
+            "joins conditions on several columns by OR, for which one index is not enough",
+            "a UNION of one SELECT per column, or an index on each",
+        ),
+    ),
+)
+_CARTESIAN: Final = re.compile(
+    r"\sFROM\s+[\w\".`]+(?:\s+(?:AS\s+)?\w+)?\s*,\s*(?!LATERAL\b)[\w\".`]+(?![\w\".`]|\s*\()|\sCROSS\s+JOIN\s+(?!LATERAL\b)",
+    re.IGNORECASE,
+)
+_CONDITION: Final = re.compile(r"\s(?:WHERE|ON)\s|\sUSING\s*\(", re.IGNORECASE)
+
+
+def smells_of(statement: Statement) -> tuple[Smell, ...]:
+    """The smells of an SQL statement; those that a plan proves are told by ``bad_plan``, too."""
+    return _read(statement.text, statement.kind, statement.in_length, offset=statement.offset)
+
+
+@lru_cache(maxsize=_MAX_STATEMENTS)
+def _read(text: str, kind: str, in_length: int, *, offset: bool) -> tuple[Smell, ...]:
+    text = " ".join(text[:_MAX_READ].split())
+    if kind in {"update", "delete"}:
+        if re.search(r"\sWHERE\s", text, re.IGNORECASE) is None:
+            return (Smell("write_without_where", "writes every row of its table", "WHERE …, or TRUNCATE"),)
+        return ()
+    if kind != "select":
+        return ()
+    found = [smell for pattern, smell in _SMELLS if pattern.search(text)]
+    if offset:
+        skip = "reads and discards the rows in front of its page"
+        found.append(Smell("offset", skip, ".where(key > last_seen).order_by(key).limit(n), instead of .offset(…)"))
+    if in_length > MANY_VALUES:
+        values = f"has a list of {in_length} values"
+        found.append(Smell("long_in_list", values, "= ANY(:array), a temporary table, or a join"))
+    if _CARTESIAN.search(text) and _CONDITION.search(text) is None:
+        found.append(Smell("cartesian_join", "joins every row with every other", "JOIN … ON …"))
+    return tuple(found)
