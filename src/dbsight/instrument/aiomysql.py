@@ -9,41 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from dbsight import catalog
+from dbsight.instrument.dbapi import DriverInstrumentor
 from dbsight.instrument.pymysql import MySQL
-from dbsight.instrument.threads import carry_windows
-from dbsight.instrument.wrap import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.instrument.wrap import Patches
 
 
 class _AioMySQL(MySQL):
     asynchronous = True
 
 
-class AioMySQLInstrumentor(BaseInstrumentor):
+class AioMySQLInstrumentor(DriverInstrumentor):
     """Instruments aiomysql; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one."""
 
-    _patches: Patches | None = None
+    library = "aiomysql"
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Supported versions of aiomysql."""
-        return catalog.requirements("aiomysql")
-
-    def _instrument(self, **kwargs: Any) -> None:
-        patches = self._patches = Patches()
-        carry_windows(patches)
-
-        def imported(library: Any) -> None:
-            driver = _AioMySQL(kwargs.get("tracer_provider"))
-            driver.install(patches, library.cursors, library.connection.Connection, "_read_next")
-
-        patches.when_imported("aiomysql", imported)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.undo()
-            self._patches = None
+    def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
+        """Wrap its classes."""
+        _AioMySQL(provider).install(patches, module.cursors, module.connection.Connection, "_read_next")

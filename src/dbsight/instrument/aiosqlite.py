@@ -15,17 +15,15 @@ import sqlite3
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from dbsight import catalog
 from dbsight.instrument import dbapi
-from dbsight.instrument.dbapi import Driver, DriverCall
+from dbsight.instrument.dbapi import Driver, DriverInstrumentor
 from dbsight.instrument.sqlite3 import database_at, look
-from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.instrument.driver_call import DriverCall
 
 _patches: Final = Patches()
 
@@ -114,32 +112,21 @@ _EXECUTIONS: Final = {
 _ENDINGS: Final = {"commit": "commit", "rollback": "rollback", "close": "rollback"}
 
 
-class AioSQLiteInstrumentor(BaseInstrumentor):
+class AioSQLiteInstrumentor(DriverInstrumentor):
     """Instruments aiosqlite; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one."""
 
-    _installed: Patches | None = None
+    library = "aiosqlite"
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Supported versions of aiosqlite."""
-        return catalog.requirements("aiosqlite")
+    def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
+        """Wrap its connections."""
+        driver = _AioSQLite(provider)
+        driver.watch(patches)
+        patches.wrap(module.core.Connection, "_execute", begin=driver.queueing)
+        patches.wrap(module.core, "connect", after=driver.made)
+        patches.replace(module, "connect", module.core.connect)
 
     def _instrument(self, **kwargs: Any) -> None:
-        patches = self._installed = Patches()
-        carry_windows(patches)
-        dbapi.above.add("aiosqlite")
-        patches.at_undo(lambda: dbapi.above.discard("aiosqlite"))
-
-        def imported(library: Any) -> None:
-            driver = _AioSQLite(kwargs.get("tracer_provider"))
-            driver.watch()
-            patches.at_undo(driver.forget)
-            patches.wrap(library.core.Connection, "_execute", begin=driver.queueing)
-            patches.wrap(library.core, "connect", after=driver.made)
-            patches.replace(library, "connect", library.core.connect)
-
-        patches.when_imported("aiosqlite", imported)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._installed is not None:
-            self._installed.undo()
-            self._installed = None
+        super()._instrument(**kwargs)
+        if self._patches is not None:
+            dbapi.above.add("aiosqlite")
+            self._patches.at_undo(lambda: dbapi.above.discard("aiosqlite"))

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from dbsight import catalog
 from dbsight.instrument import transactions
-from dbsight.instrument.dbapi import WRITES, Covering, Driver, DriverCall, Fetch, Link
-from dbsight.instrument.threads import carry_windows
-from dbsight.instrument.wrap import Patches
+from dbsight.instrument.dbapi import Driver, DriverInstrumentor
+from dbsight.instrument.driver_call import WRITES, Covering, DriverCall, Fetch, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.instrument.wrap import Patches
 
 
 class _Asyncpg(Driver):
@@ -154,53 +152,38 @@ class _Fetching(Fetch):
         self._call.fetched(self._began, len(result), over=bool(self._cursor._exhausted) or not result)
 
 
-class AsyncpgInstrumentor(BaseInstrumentor):
+class AsyncpgInstrumentor(DriverInstrumentor):
     """Instruments asyncpg; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one."""
 
-    _patches: Patches | None = None
+    library = "asyncpg"
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Supported versions of asyncpg."""
-        return catalog.requirements("asyncpg")
-
-    def _instrument(self, **kwargs: Any) -> None:
-        patches = self._patches = Patches()
-        carry_windows(patches)
-
-        def imported(library: Any) -> None:
-            driver = _Asyncpg(kwargs.get("tracer_provider"))
-            driver.watch()
-            patches.at_undo(driver.forget)
-            connection = library.connection.Connection
-            hooks: dict[str, Any] = {
-                "execute": driver.executing,
-                "_execute": driver.fetching_rows,
-                "_executemany": driver.executing_many,
-                "_copy_in": driver.copying,
-                "_copy_out": driver.copying_out,
-                "copy_records_to_table": driver.copying_records,
-                "reset": driver.resetting,
-                "close": driver.ending("rollback"),
-                "terminate": driver.ending("rollback"),
-            }
-            for name, hook in hooks.items():
-                patches.wrap(connection, name, begin=hook)
-            patches.wrap(library.utils, "_mogrify", begin=Covering)  # asks the server to quote each value
-            prepared = library.prepared_stmt.PreparedStatement
-            patches.wrap(prepared, "_PreparedStatement__bind_execute", begin=driver.running_prepared)
-            for name in ("executemany", "fetchmany"):
-                if hasattr(prepared, name):
-                    patches.wrap(prepared, name, begin=driver.running_prepared_many)
-            cursor = library.cursor.BaseCursor
-            patches.wrap(cursor, "_bind", begin=driver.opening)
-            patches.wrap(cursor, "_bind_exec", begin=driver.opening)
-            patches.wrap(cursor, "_exec", begin=driver.fetching_some)
-            patches.wrap(cursor, "_close_portal", before=driver.closing)
-            patches.wrap(cursor, "__del__", before=driver.closing)
-
-        patches.when_imported("asyncpg", imported)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.undo()
-            self._patches = None
+    def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
+        """Wrap its classes."""
+        driver = _Asyncpg(provider)
+        driver.watch(patches)
+        connection = module.connection.Connection
+        hooks: dict[str, Any] = {
+            "execute": driver.executing,
+            "_execute": driver.fetching_rows,
+            "_executemany": driver.executing_many,
+            "_copy_in": driver.copying,
+            "_copy_out": driver.copying_out,
+            "copy_records_to_table": driver.copying_records,
+            "reset": driver.resetting,
+            "close": driver.ending("rollback"),
+            "terminate": driver.ending("rollback"),
+        }
+        for name, hook in hooks.items():
+            patches.wrap(connection, name, begin=hook)
+        patches.wrap(module.utils, "_mogrify", begin=Covering)  # asks the server to quote each value
+        prepared = module.prepared_stmt.PreparedStatement
+        patches.wrap(prepared, "_PreparedStatement__bind_execute", begin=driver.running_prepared)
+        for name in ("executemany", "fetchmany"):
+            if hasattr(prepared, name):
+                patches.wrap(prepared, name, begin=driver.running_prepared_many)
+        cursor = module.cursor.BaseCursor
+        patches.wrap(cursor, "_bind", begin=driver.opening)
+        patches.wrap(cursor, "_bind_exec", begin=driver.opening)
+        patches.wrap(cursor, "_exec", begin=driver.fetching_some)
+        patches.wrap(cursor, "_close_portal", before=driver.closing)
+        patches.wrap(cursor, "__del__", before=driver.closing)

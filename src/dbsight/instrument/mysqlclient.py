@@ -10,18 +10,18 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from dbsight import catalog
-from dbsight.instrument.dbapi import DriverCall, Fetch
+from dbsight.instrument.dbapi import DriverInstrumentor
+from dbsight.instrument.driver_call import DriverCall, Fetch
 from dbsight.instrument.pymysql import MySQL
-from dbsight.instrument.threads import carry_windows
-from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
+
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.instrument.wrap import Patches
 
 
 _POSITIONS: Final = ("host", "", "", "database", "port")
@@ -70,41 +70,27 @@ class _Rows(Fetch):
         self._call.fetched(self._began, len(result), over=not result or not self._size)
 
 
-class MySQLClientInstrumentor(BaseInstrumentor):
+class MySQLClientInstrumentor(DriverInstrumentor):
     """Instruments mysqlclient; ``instrument(tracer_provider=…)`` sends spans there, else to the global provider."""
 
-    _patches: Patches | None = None
+    library = "MySQLdb"
+    module = "MySQLdb.connections"
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Supported versions of mysqlclient."""
-        return catalog.requirements("MySQLdb")
-
-    def _instrument(self, **kwargs: Any) -> None:
-        patches = self._patches = Patches()
-        carry_windows(patches)
-
-        def connections_imported(connections: Any) -> None:
-            cursors = connections.cursors
-            driver = _MySQLClient(kwargs.get("tracer_provider"))
-            driver.unbuffered = cursors.CursorUseResultMixIn
-            driver.watch()
-            patches.at_undo(driver.forget)
-            patches.wrap(cursors.BaseCursor, "execute", begin=driver.executing)
-            patches.wrap(cursors.BaseCursor, "executemany", begin=driver.executing_many)
-            patches.wrap(cursors.BaseCursor, "callproc", begin=driver.calling)
-            patches.wrap(cursors.BaseCursor, "_fetch_row", begin=driver.fetching_rows)
-            patches.wrap(cursors.BaseCursor, "close", before=driver.closing)
-            connection = connections.Connection
-            patches.wrap(connection, "__init__", after=driver.made)
-            for name, result in (("commit", "commit"), ("rollback", "rollback"), ("close", "rollback")):
-                patches.replace(connection, name, _ending(getattr(connection, name), driver.ending(result)))
-
-        patches.when_imported("MySQLdb.connections", connections_imported)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.undo()
-            self._patches = None
+    def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
+        """Wrap its classes."""
+        cursors = module.cursors
+        driver = _MySQLClient(provider)
+        driver.unbuffered = cursors.CursorUseResultMixIn
+        driver.watch(patches)
+        patches.wrap(cursors.BaseCursor, "execute", begin=driver.executing)
+        patches.wrap(cursors.BaseCursor, "executemany", begin=driver.executing_many)
+        patches.wrap(cursors.BaseCursor, "callproc", begin=driver.calling)
+        patches.wrap(cursors.BaseCursor, "_fetch_row", begin=driver.fetching_rows)
+        patches.wrap(cursors.BaseCursor, "close", before=driver.closing)
+        connection = module.Connection
+        patches.wrap(connection, "__init__", after=driver.made)
+        for name, result in (("commit", "commit"), ("rollback", "rollback"), ("close", "rollback")):
+            patches.replace(connection, name, _ending(getattr(connection, name), driver.ending(result)))
 
 
 def _ending(original: Any, hook: Callable[[Any], Any]) -> Any:

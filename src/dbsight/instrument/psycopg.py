@@ -13,18 +13,18 @@ import inspect
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from dbsight import catalog
-from dbsight.instrument.dbapi import WRITES, Driver, DriverCall, Fetch
+from dbsight.instrument.dbapi import Driver, DriverInstrumentor
+from dbsight.instrument.driver_call import WRITES, DriverCall, Fetch
 from dbsight.instrument.pools.drivers import libpq
-from dbsight.instrument.threads import carry_windows
-from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.instrument.wrap import Patches
 
 _TUPLES: Final = 2
 """libpq's status of a result with rows."""
@@ -322,32 +322,16 @@ def _streaming_async(original: Any, driver: _Psycopg) -> Any:
     return stream
 
 
-class PsycopgInstrumentor(BaseInstrumentor):
+class PsycopgInstrumentor(DriverInstrumentor):
     """Instruments psycopg 3; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one."""
 
-    _patches: Patches | None = None
+    library = "psycopg"
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Supported versions of psycopg."""
-        return catalog.requirements("psycopg")
-
-    def _instrument(self, **kwargs: Any) -> None:
-        patches = self._patches = Patches()
-        carry_windows(patches)
-        provider = kwargs.get("tracer_provider")
-
-        def imported(library: Any) -> None:
-            for prefix, driver in (("", _Psycopg(provider)), ("Async", _AsyncPsycopg(provider))):
-                driver.watch()
-                patches.at_undo(driver.forget)
-                _wrap(library, prefix, driver, patches)
-
-        patches.when_imported("psycopg", imported)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.undo()
-            self._patches = None
+    def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
+        """Wrap its classes, sync and async."""
+        for prefix, driver in (("", _Psycopg(provider)), ("Async", _AsyncPsycopg(provider))):
+            driver.watch(patches)
+            _wrap(module, prefix, driver, patches)
 
 
 def _wrap(library: Any, prefix: str, driver: _Psycopg, patches: Patches) -> None:

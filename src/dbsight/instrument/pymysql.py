@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from dbsight import catalog
-from dbsight.instrument.dbapi import WRITES, Driver, DriverCall
+from dbsight.instrument.dbapi import Driver, DriverInstrumentor
+from dbsight.instrument.driver_call import WRITES, DriverCall
 from dbsight.instrument.pools.drivers import database_behind
-from dbsight.instrument.threads import carry_windows
-from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-    from types import ModuleType
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.instrument.wrap import Patches
 
 _IN_TRANSACTION: Final = 1
 """A bit of the status that the server sends with each answer."""
@@ -82,8 +79,7 @@ class MySQL(Driver):
             read_next: Method of ``SSCursor`` through which every fetch goes.
         """
         self.unbuffered = cursors.SSCursor
-        self.watch()
-        patches.at_undo(self.forget)
+        self.watch(patches)
         patches.wrap(cursors.Cursor, "execute", begin=self.executing)
         patches.wrap(cursors.Cursor, "executemany", begin=self.executing_many)
         patches.wrap(cursors.Cursor, "callproc", begin=self.calling)
@@ -98,26 +94,11 @@ class _PyMySQL(MySQL):
     upstream = ("opentelemetry.instrumentation.pymysql", "PyMySQLInstrumentor")
 
 
-class PyMySQLInstrumentor(BaseInstrumentor):
+class PyMySQLInstrumentor(DriverInstrumentor):
     """Instruments PyMySQL; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one."""
 
-    _patches: Patches | None = None
+    library = "pymysql"
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """Supported versions of PyMySQL."""
-        return catalog.requirements("pymysql")
-
-    def _instrument(self, **kwargs: Any) -> None:
-        patches = self._patches = Patches()
-        carry_windows(patches)
-
-        def imported(library: ModuleType) -> None:
-            driver = _PyMySQL(kwargs.get("tracer_provider"))
-            driver.install(patches, library.cursors, library.connections.Connection, "read_next")
-
-        patches.when_imported("pymysql", imported)
-
-    def _uninstrument(self, **kwargs: Any) -> None:
-        if self._patches is not None:
-            self._patches.undo()
-            self._patches = None
+    def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
+        """Wrap its classes."""
+        _PyMySQL(provider).install(patches, module.cursors, module.connections.Connection, "read_next")

@@ -20,19 +20,19 @@ from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-from dbsight import catalog
 from dbsight.instrument import dbapi
-from dbsight.instrument.dbapi import WRITES, Driver, DriverCall
+from dbsight.instrument.dbapi import Driver, DriverInstrumentor
 from dbsight.instrument.dialects import sqlite_database
-from dbsight.instrument.threads import carry_windows
-from dbsight.instrument.wrap import Patches
+from dbsight.instrument.driver_call import WRITES, DriverCall
 from dbsight.model import Database
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
+
+    from opentelemetry.trace import TracerProvider
+
+    from dbsight.instrument.wrap import Patches
 
 _MAKES_CURSORS: Final = sys.version_info >= (3, 11)
 """Whether ``execute`` of a connection makes its cursor without asking the method ``cursor``."""
@@ -319,32 +319,25 @@ def _caller() -> str:
     return str(sys._getframe(2).f_globals.get("__name__")).partition(".")[0]
 
 
-class SQLite3Instrumentor(BaseInstrumentor):
+class SQLite3Instrumentor(DriverInstrumentor):
     """Instruments sqlite3; ``instrument(tracer_provider=…)`` sends spans to that provider, else to the global one.
 
     Connections that were opened before are not instrumented.
     """
 
-    _patches: Patches | None = None
+    library = "sqlite3"
 
-    def instrumentation_dependencies(self) -> Collection[str]:
-        """It is part of Python."""
-        return catalog.requirements("sqlite3")
-
-    def _instrument(self, **kwargs: Any) -> None:
+    def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
+        """Replace ``connect``."""
         global driver  # noqa: PLW0603 - the subclasses outlive what instruments
-        patches = self._patches = Patches()
-        carry_windows(patches)
-        driver = _SQLite(kwargs.get("tracer_provider"))
-        driver.watch()
-        patches.at_undo(driver.forget)
-        connect = _connecting(sqlite3.connect)
-        for module in (sqlite3, sqlite3.dbapi2, sys.modules["_sqlite3"]):  # it is pickled by the name in the last one
-            patches.replace(module, "connect", connect)
+        driver = _SQLite(provider)
+        driver.watch(patches)
+        patches.at_undo(_stop)
+        connect = _connecting(module.connect)
+        for each in (module, module.dbapi2, sys.modules["_sqlite3"]):  # it is pickled by the name in the last one
+            patches.replace(each, "connect", connect)
 
-    def _uninstrument(self, **kwargs: Any) -> None:
-        global driver  # noqa: PLW0603 - as above
-        if self._patches is not None:
-            driver = None
-            self._patches.undo()
-            self._patches = None
+
+def _stop() -> None:
+    global driver  # noqa: PLW0603 - as above
+    driver = None

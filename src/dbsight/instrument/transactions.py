@@ -25,7 +25,7 @@ from dbsight.span import SpanFactory
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dbsight.instrument.dbapi import Link
+    from dbsight.instrument.driver_call import Link
     from dbsight.instrument.pools import Checkout
     from dbsight.model import CallSite, Database
 

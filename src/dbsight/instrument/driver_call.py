@@ -1,0 +1,330 @@
+"""One statement of a driver, from the call that executes it to the end of its result, and the connection it ran on.
+
+``dbapi.py`` begins it; the driver's file says which calls fetch from its result.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, cast
+from weakref import ref
+
+from dbsight import scope
+from dbsight.instrument import models, transactions
+from dbsight.instrument.dialects import error_of
+from dbsight.instrument.outcomes import was_cancelled
+from dbsight.safety import failed, guard
+from dbsight.span import PendingQuery
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+    from dbsight import span
+    from dbsight.instrument import upstream_spans
+    from dbsight.instrument.dbapi import Driver
+    from dbsight.instrument.pools import Checkout
+    from dbsight.model import Database, DjangoQuery, Operation, OrmOperation, Statement, Verdict
+    from dbsight.span import PendingSpan
+
+WRITES: Final = frozenset({"insert", "update", "delete"})
+_COUNTED_WRITES: Final = frozenset({"insert", "update", "delete", "ddl"})
+
+
+class Link:
+    """One connection of a driver.
+
+    Attributes:
+        database: Where it leads.
+        known: Statement and template of texts that ran lately on that database.
+        busy: s of statements on it.
+        queries: How many.
+        writes: How many of these wrote.
+        failures: How many failed.
+        last: When the latest ended, on ``perf_counter``.
+        transaction: The one that is open on it, a ``transactions.Transaction``.
+    """
+
+    __slots__ = ("busy", "database", "failures", "gone", "known", "last", "queries", "transaction", "writes")
+
+    def __init__(self, database: Database, known: dict[Any, tuple[Statement, span.SpanTemplate]]) -> None:
+        self.database = database
+        self.known = known
+        self.busy = self.last = 0.0
+        self.queries = self.writes = self.failures = 0
+        self.transaction: Any = None
+        self.gone: Any = None
+
+
+class DriverCall(PendingQuery):
+    """A statement that is running, whose result is being read, or that is queued.
+
+    Attributes:
+        driver: Whose.
+        link: Its connection.
+        last: When the latest driver call returned, on ``perf_counter``.
+        executed: s of the execute call, 0 until it returned.
+        affected: Rows written.
+        fetching: Whether fetches from its result are added to it.
+        many: Whether it has several sets of parameters.
+        key: Identity of the cursor whose fetches belong to it.
+        claim: The span of another instrumentation for the same statement, if any.
+        django: What Django's ORM was doing, if it sends the statement.
+    """
+
+    driver: Driver
+    link: Link
+    affected: int | None
+    claim: upstream_spans.Claim | None
+    django: DjangoQuery | None
+    held: Checkout | None
+    key: int
+    _dropped: ref[Any] | None
+
+    __slots__ = (
+        "_connection",
+        "_cursor",
+        "_dropped",
+        "affected",
+        "blocked_loop",
+        "claim",
+        "covering",
+        "django",
+        "driver",
+        "executed",
+        "fetching",
+        "held",
+        "key",
+        "last",
+        "link",
+        "many",
+        "streamed",
+    )
+
+    def __init__(self) -> None:
+        PendingQuery.__init__(self)  # not by super(): that costs as much again
+        self.affected = self.claim = self.held = self.django = self._cursor = self._connection = self._dropped = None
+        self.last = self.executed = 0.0
+        self.key = 0
+        self.blocked_loop = self.fetching = self.many = self.covering = self.streamed = False
+
+    # -- The driver call ----------------------------------------------------------------------------------------
+
+    def returned(self, result: Any) -> None:
+        """The driver returned: the statement ends unless its rows are fetched later."""
+        self.last = now = perf_counter()
+        self.duration = self.executed = now - self.began
+        driver, connection, cursor = self.driver, self._connection, self._cursor
+        self._left_driver()  # whatever fails afterwards
+        try:
+            driver.look(self, cursor, result)
+            if driver.in_transaction(connection) is (self.link.transaction is None):
+                self._transaction_changed()
+        except Exception:  # a cursor may be anything; the statement ran, whatever it says of itself
+            failed("dbapi.returned")
+        if not self.fetching:
+            self.finish()
+
+    def raised(self, error: BaseException) -> None:
+        """The driver raised: the statement ends."""
+        self.last = now = perf_counter()
+        self.duration = self.executed = now - self.began
+        driver, connection = self.driver, self._connection
+        self._left_driver()
+        try:
+            if driver.in_transaction(connection) is (self.link.transaction is None):
+                self._transaction_changed()
+        except Exception:  # noqa: S110 - the connection may be lost; nothing more is known of its transaction
+            pass
+        self.finish(error)
+
+    def _left_driver(self) -> None:
+        """The record must not keep cursor and connection alive."""
+        self._cursor = self._connection = None
+        if self.covering:
+            scope.covered.set(False)
+        if self.held is not None:
+            self.held.inside -= 1
+
+    def _transaction_changed(self) -> None:
+        """It began a transaction, or ended one by its text."""
+        link = self.link
+        if link.transaction is None:
+            link.transaction = transactions.Transaction(link.database, self.call_site, link, self.began)
+        else:
+            rolled_back = self.statement.summary.upper().startswith("ROLLBACK")
+            transactions.end(link, "rollback" if rolled_back else "commit")
+
+    # -- Its result ---------------------------------------------------------------------------------------------
+
+    def keep_open(self, cursor: Any) -> None:
+        """Rows are fetched later, by a cursor."""
+        self.rows = 0
+        self.fetching = True
+        self.key = id(cursor)
+        self.driver.keep_open(self)
+        try:
+            self._dropped = ref(cursor, self._collected)
+        except TypeError:  # its driver's file sees its end in another way
+            self._dropped = None
+
+    @guard
+    def _collected(self, _: Any) -> None:
+        self.finish()
+
+    def fetched(self, began: float, rows: int, *, over: bool) -> None:
+        """A fetch returned.
+
+        Args:
+            began: When it began, on ``perf_counter``.
+            rows: How many it gave.
+            over: Whether there are no more.
+        """
+        self.last = now = perf_counter()
+        self.duration += now - began
+        self.rows = rows + (self.rows or 0)
+        if over:
+            self.finish()
+
+    def fetch_failed(self, began: float, error: BaseException) -> None:
+        """A fetch raised."""
+        self.last = now = perf_counter()
+        self.duration += now - began
+        self.finish(error)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Finish the statement. Idempotent."""
+        if self.over:
+            return
+        if self.fetching:
+            self._dropped = None
+            self.driver.open.pop(self.key, None)
+        if error is not None and not was_cancelled(error):
+            self.error_type, self.error_code = error_of(error)
+        self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
+        held = self.held
+        if held is not None:
+            held.ran(self, self.last)
+        link = self.link
+        link.last = self.last
+        link.busy += self.duration
+        kind = self.statement.kind
+        if kind != "transaction":
+            link.queries += 1
+            if kind in _COUNTED_WRITES:
+                link.writes += 1
+        if self.error_type is not None:
+            link.failures += 1
+        self.end()
+
+    # -- In the drain -------------------------------------------------------------------------------------------
+
+    def operation(self) -> Operation:
+        """As a record of ``dbsight.model``."""
+        operation = PendingQuery.operation(self)
+        operation.fetch_time = self.duration - self.executed
+        operation.affected = self.affected
+        operation.streamed = self.streamed
+        operation.asynchronous = self.driver.asynchronous
+        django = self.django
+        if django is not None:
+            operation.django = django
+            operation.model = django.model
+            operation.relationship, operation.load = django.relationship, django.load
+            operation.entity, operation.to_many = django.entity, django.to_many
+            self._count_objects(operation, django)
+        if self.blocked_loop:
+            operation.blocked_loop = True
+        return operation
+
+    @staticmethod
+    @guard
+    def _count_objects(operation: Operation, django: DjangoQuery) -> None:
+        kind, model = operation.statement.kind, django.model
+        if model is None or operation.error_type is not None:
+            return
+        if kind == "select":
+            if django.loads:
+                models.add("load", model, operation.rows or 0)
+        elif kind in WRITES:
+            # INSERT … RETURNING gives a row for each object.
+            rows = operation.rows if operation.affected is None else operation.affected
+            models.add(cast("OrmOperation", kind), model, int(kind == "insert") if rows is None else rows)
+
+    def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
+        """What stands for its span where upstream's instrumentation makes it, and that one's context."""
+        return self.factory.no_span(), self.claim.context if self.claim is not None else None
+
+    def settle(self, operation: Operation, verdict: Verdict | None) -> None:
+        """Hand on the span that upstream's instrumentation made."""
+        if self.claim is not None:
+            self.claim.settle(operation, verdict)
+
+
+class Fetch:
+    """One fetch from a cursor; what a ``begin`` hook returns. It gives a list of rows, a row or None."""
+
+    __slots__ = ("_began", "_call")
+
+    def __init__(self, call: DriverCall) -> None:
+        self._call = call
+        self._began = perf_counter()
+
+    def returned(self, result: Any) -> None:
+        """A list is the end if it is empty, as is None."""
+        self._call.streamed = True
+        self._call.fetched(
+            self._began, len(result) if type(result) is list else int(result is not None), over=not result
+        )
+
+    def raised(self, error: BaseException) -> None:
+        """The fetch failed, or an iterator is exhausted."""
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            self._call.fetched(self._began, 0, over=True)
+        else:
+            self._call.fetch_failed(self._began, error)
+
+
+class FetchAll(Fetch):
+    """A fetch of all rows that are left."""
+
+    __slots__ = ()
+
+    def returned(self, result: Any) -> None:
+        """The result is exhausted."""
+        self._call.fetched(self._began, len(result), over=True)
+
+
+class Ending:
+    """One commit, rollback or close of a connection with an open transaction."""
+
+    __slots__ = ("_link", "_result")
+
+    def __init__(self, link: Link, result: str) -> None:
+        self._link = link
+        self._result = result
+
+    def returned(self, _: Any) -> None:
+        """The transaction is over."""
+        if self._link.transaction is not None:
+            transactions.end(self._link, self._result)
+
+    def raised(self, _: BaseException) -> None:
+        """The database rolls it back."""
+        if self._link.transaction is not None:
+            transactions.end(self._link, "rollback")
+
+
+class Covering:
+    """One call of a library, which reports itself what it asks of its driver, or whose requests are setup."""
+
+    __slots__ = ("_before",)
+
+    def __init__(self, _: Any = None) -> None:
+        self._before = scope.covered.get()
+        scope.covered.set(True)
+
+    def returned(self, _: Any) -> None:
+        """It returned, or raised."""
+        scope.covered.set(self._before)
+
+    raised = returned
