@@ -351,5 +351,5 @@ def test_the_report_shows_plan_index_and_proof_of_each_slow_fault(make_telemetry
     assert found["GET /archive", "bad_plan"].suggestion.startswith(".where(key > last_seen)")
     page = render(snapshot, width=120)
     assert page.index("VERY SLOW" if "VERY SLOW" in page else "SLOW") < page.index("MISSING INDEX")
-    for line in ("SCAN on order_lines", "proved: the planner uses it", index.suggestion, "▄ fetch"):
+    for line in ("SCAN on order_lines", "proved: the planner uses the index", index.suggestion, "▄ fetch"):
         assert line in page

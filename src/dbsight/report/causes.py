@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dbsight.formatting import counted, seconds
+from dbsight.model import SEVERITIES
+from dbsight.report.time_bar import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Sequence
 
-    from dbsight.model import Finding, MergedFinding, Snapshot
+    from dbsight.model import Finding, MergedFinding, Severity, Snapshot
 
 _ABOUT_PLANS: Final = frozenset(("missing_index", "bad_plan", "regression"))
 _LARGE: Final = 0.5
@@ -46,6 +48,11 @@ class Cause:
     impact: float
     fix: str
     proof: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """The highest severity of its findings."""
+        return max((each.finding.severity for each in self.all), key=SEVERITIES.index)
 
     @property
     def all(self) -> list[MergedFinding]:
@@ -145,11 +152,10 @@ def way_forward(finding: Finding) -> str:
     """What to do about a slow query without a known fix, from where its time went; empty for other rules."""
     if finding.rule != "slow_query":
         return ""
-    details = finding.details
-    parts = {name: float(details.get(name) or 0.0) for name in ("lock", "wait", "connect", "execute", "fetch")}
-    whole = sum(parts.values()) - parts["lock"]  # a part of ``execute``
-    rows = details.get("rows") or 0
-    largest = next((name for name, value in parts.items() if whole and value > _LARGE * whole), "")
+    parts = {kind.name: value for kind, value in parts_of(finding.details)}
+    whole = sum(parts.values())
+    rows = finding.details.get("rows") or 0
+    largest = next((name for name, value in parts.items() if value > _LARGE * whole), "")
     if largest == "fetch" and rows > 1:
         return f".limit(100)  # returns {counted(rows, 'row')}; or load_only(…) for fewer columns"
     if largest in _BY_PART:

@@ -46,6 +46,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 """Characters that could move the cursor, set colours or change the direction of the text."""
 
 _REPEATED = re.compile(r"\bSELECT(?: SELECT)+\b")
+_SUBQUERY = re.compile(r"(?<=\S) SELECT(?= |$)")
 
 _BETWEEN_WORDS = re.compile(r" (?!(?<=\d )\d{3}(?!\d))")
 
@@ -63,8 +64,14 @@ def one_line(written: str) -> str:
 
 
 def summary_line(summary: str) -> str:
-    """Format a summary: ``SELECT SELECT orders``, which a subquery in FROM gives, becomes ``SELECT orders``."""
-    return _REPEATED.sub("SELECT", one_line(summary))
+    """Format a summary: ``SELECT orders SELECT lines``, which a subquery gives, becomes ``SELECT orders lines``."""
+    line = one_line(summary)
+    return _SUBQUERY.sub("", line) if line.startswith("SELECT ") else line
+
+
+def prose_line(written: str) -> str:
+    """Convert a sentence to one line; ``SELECT SELECT orders`` in it becomes ``SELECT orders``."""
+    return _REPEATED.sub("SELECT", one_line(written))
 
 
 def code_lines(written: str) -> list[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dbsight.formatting import count, counted, mean, seconds
+from dbsight.report import finding_text
 from dbsight.report.causes import causes, headline, label
 from dbsight.report.layout import code_lines, one_line, summary_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dbsight.model import CallSite, Finding, Snapshot
+    from dbsight.model import Finding, Snapshot
     from dbsight.report.causes import Cause
 
 MAX_FINDINGS: Final = 50
@@ -21,6 +22,7 @@ MAX_STATEMENTS: Final = 10
 def render(snapshot: Snapshot) -> str:
     """Return the report as Markdown, findings first, with a trailing line feed."""
     found = causes(snapshot.findings)
+    general = finding_text.general_callers(snapshot.findings)
     lines = [f"# dbsight report{f' of {escaped(snapshot.service)}' if snapshot.service else ''}", ""]
     facts = [
         counted(snapshot.calls, "query", "queries"),
@@ -33,38 +35,39 @@ def render(snapshot: Snapshot) -> str:
     if first:
         lines += [f"**{escaped(first)}**", ""]
     for number, cause in enumerate(found[:MAX_FINDINGS], 1):
-        lines += [*_cause(number, cause), ""]
+        lines += [*_cause(number, cause, general), ""]
     if len(found) > MAX_FINDINGS:
         lines += [f"… and {len(found) - MAX_FINDINGS} more", ""]
     lines += _statements(snapshot)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _cause(number: int, cause: Cause) -> Iterator[str]:
+def _cause(number: int, cause: Cause, general: frozenset[str]) -> Iterator[str]:
     finding = cause.main.finding
     saves = f", saves ~{seconds(cause.impact / max(1, cause.main.windows))}" if cause.impact > 0 else ""
     if saves and cause.main.requests == cause.main.windows:
         saves += " per request"
-    yield f"## {number}. {escaped(label(finding))}: {escaped(summary_line(finding.title))} ({finding.severity}{saves})"
+    yield f"## {number}. {escaped(label(finding))}: {escaped(finding_text.title(finding))} ({finding.severity}{saves})"
     yield ""
-    yield from about(finding, cause)
+    yield from about(finding, cause, general)
 
 
-def about(finding: Finding, cause: Cause) -> Iterator[str]:
+def about(finding: Finding, cause: Cause, general: frozenset[str] = frozenset()) -> Iterator[str]:
     """The evidence of a finding, and what to change."""
     if finding.description:
-        yield escaped(summary_line(finding.description))
+        yield escaped(finding_text.description(finding))
         yield ""
     if finding.route:
         yield f"* route: {escaped(one_line(finding.route))}"
     if finding.call_site is not None:
-        yield f"* line: {code(place(finding.call_site))}"
-        if finding.call_site.caller is not None:
-            yield f"* called from: {code(place(finding.call_site.caller))}"
+        yield f"* line: {code(finding_text.place(finding.call_site))}"
+        caller = finding_text.caller(finding, general)
+        if caller:
+            yield f"* called from: {code(caller)}"
     yield f"* seen {counted(cause.main.count, 'time')}, in {counted(cause.main.windows, 'window')}"
     yield f"* id: {code(finding.id)}"
     for other in cause.others:
-        yield f"* also: {escaped(label(other.finding))}: {escaped(summary_line(other.finding.title))}"
+        yield f"* also: {escaped(label(other.finding))}: {escaped(finding_text.title(other.finding))}"
     if cause.proof:
         yield f"* {escaped(cause.proof)}"
     if cause.fix.strip():
@@ -86,11 +89,6 @@ def _statements(snapshot: Snapshot) -> Iterator[str]:
         times = " | ".join(map(seconds, (totals.total, totals.p50, totals.p95, totals.max)))
         cells = (escaped(summary_line(totals.statement.summary)), count(totals.count), times)
         yield f"| {' | '.join(cells)} | {mean(totals.rows, totals.count)} | {where} |"
-
-
-def place(site: CallSite) -> str:
-    """``shop.py:88 in list_orders``."""
-    return one_line(f"{site.file}:{site.line} in {site.function}")
 
 
 def escaped(text: str) -> str:

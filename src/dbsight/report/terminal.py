@@ -11,12 +11,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from dbsight.formatting import TIMES, count, counted, mean, seconds
+from dbsight.report.causes import LABELS, causes, headline
+from dbsight.report.finding_text import general_callers, title
 from dbsight.report.layout import (
     WIDTH_WITHOUT_TERMINAL,
     Column,
-    aligned,
     clip,
-    code_lines,
     draw,
     encodable,
     flow,
@@ -27,8 +27,7 @@ from dbsight.report.layout import (
     text,
     wrapped,
 )
-from dbsight.report.query_plans import plan_lines, with_their_plans
-from dbsight.report.time_bar import time_bar
+from dbsight.report.terminal_findings import INDENT, SEVERITIES, cause_lines
 from dbsight.safety import guard
 from dbsight.version import __version__
 
@@ -39,44 +38,17 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from dbsight.model import (
-        CallSite,
-        Finding,
-        MergedFinding,
         PoolSnapshot,
         PoolState,
-        Severity,
         Snapshot,
         StatementTotals,
     )
-
-MAX_FINDINGS = 40
-"""Findings shown in full, plus as many further errors; of the rest only the number is shown."""
 
 MAX_STATEMENTS = 10
 """Rows of the table of slowest statements."""
 
 _NARROWEST, _WIDEST = 32, 120  # columns
-_INDENT = " " * 5
 _FIRST = 3
-
-_SEVERITIES: dict[Severity, tuple[str, str, str]] = {
-    "error": ("✖", "bold red", "error"),
-    "warning": ("▲", "bold yellow", "warning"),
-    "info": ("·", "bold cyan", "note"),
-}
-"""Mark, style and word."""
-
-_LABELS = {
-    "n_plus_one": "N+1",
-    "slow_query": "SLOW",
-    "redundant_query": "REDUNDANT",
-    "row_by_row_write": "ROW BY ROW",
-    "redis_chatter": "REDIS N+1",
-    "connection_leak": "LEAK",
-    "session_leak": "LEAK",
-    "blocking_call": "BLOCKED LOOP",
-}
-"""Labels that differ from the name of the rule."""
 
 MAX_POOLS = 5
 """Rows of the table of connection pools, those with the longest waits first."""
@@ -151,6 +123,7 @@ class _Page:
         self.snapshot = snapshot
         self.width = width
         self.details = one_line(details)
+        self.causes = causes(snapshot.findings)
 
 
 def _clean(snapshot: Snapshot) -> str:
@@ -174,9 +147,14 @@ def _header(page: _Page) -> Iterator[Text]:
         f"{seconds(snapshot.db_time)} in the database",
         _share(snapshot),
     ]
-    yield from flow(
-        [text((f"dbsight {__version__}", "bold")), *(text(fact) for fact in facts if fact)], page.width, gap=" · "
-    )
+    head = [text((f"dbsight {__version__}", "bold")), *(text(fact) for fact in facts[:1] if fact)]
+    rest = [text(fact) for fact in facts[1:] if fact]
+    if len(lines := list(flow([*head, *rest], page.width, gap=" · "))) == 1:
+        yield from lines
+    else:  # the service on a line by itself, and what is counted below it
+        yield from flow(head, page.width, gap=" · ")
+        yield from flow(rest, page.width, gap=" · ")
+    yield from wrapped(headline(snapshot, page.causes), page.width, style="bold")
 
 
 def _share(snapshot: Snapshot) -> str:
@@ -196,135 +174,38 @@ def _share(snapshot: Snapshot) -> str:
 
 def _first(page: _Page) -> Iterator[Text]:
     """The three changes that matter most, where there are more findings than one takes in at a glance."""
-    chosen = [each for each in page.snapshot.recommendations if each.priority != "low"][:_FIRST]
-    if len(page.snapshot.findings) <= _FIRST or not chosen:
+    chosen = [cause for cause in page.causes if cause.impact > 0 or cause.severity == "error"][:_FIRST]
+    if len(page.causes) <= _FIRST or not chosen:
         return
     yield text((" What to change first", "bold"))
-    for number, each in enumerate(chosen, 1):
-        facts = [text(f"{number}.", " ", (summary_line(each.title), "bold"))]
-        if each.impact > 0:
-            facts.append(text((f"saves ~{seconds(each.impact)}", "green")))
-        if "call_site" in each.details:
-            facts.append(text((one_line(str(each.details["call_site"])), "cyan")))
-        yield from flow(facts, page.width, indent=_INDENT)
+    for number, cause in enumerate(chosen, 1):
+        finding = cause.main.finding
+        facts = [text(f"{number}.", " ", (clip(title(finding), page.width - 2 * len(INDENT)), "bold"))]
+        if cause.impact > 0:
+            facts.append(text((f"saves ~{seconds(cause.impact)}", "green")))
+        if finding.call_site is not None:
+            facts.append(text((one_line(str(finding.call_site)), "cyan")))
+        yield from flow(facts, page.width, indent=INDENT)
 
 
-# -- Findings -----------------------------------------------------------------------------------------------------
+# -- Findings -------------------------------------------------------------------------------------------------------
 
 
 def _findings(page: _Page) -> Iterator[Text]:
-    findings = with_their_plans(page.snapshot.findings)
-    # Errors with unknown saving, such as leaked connections, come last: show these, too.
-    beyond = [merged for merged in findings[MAX_FINDINGS:] if merged.finding.severity == "error"]
-    shown = [*findings[:MAX_FINDINGS], *beyond[:MAX_FINDINGS]]
     yield from _severities(page)
     yield text(("─" * page.width, "dim"))
-    limits = (16, page.width // 4, page.width // 2)
-    heads = aligned([_head(merged) for merged in shown], limits, page.width, indent=_INDENT)
-    for merged, head in zip(shown, heads, strict=True):
-        yield from head
-        yield from _body(merged, page)
-    if len(findings) > len(shown):
-        see = f" (see {page.details})" if page.details else ""
-        yield text(f" … and {count(len(findings) - len(shown))} more{see}")
+    yield from cause_lines(page.causes, general_callers(page.snapshot.findings), page.width, page.details)
 
 
 def _severities(page: _Page) -> Iterator[Text]:
     facts = []
-    for severity, (_, style, word) in _SEVERITIES.items():
+    for severity, (_, style, word) in SEVERITIES.items():
         number = sum(merged.finding.severity == severity for merged in page.snapshot.findings)
         if number:
             facts.append(text((counted(number, word), style)))
     if page.details:
         facts.append(text((f"details: {page.details}", "dim")))
     yield from flow(facts, page.width, indent=" ")
-
-
-def _head(merged: MergedFinding) -> list[Text]:
-    """Return label, route (may be empty) and subject; then the duration and the saving, if any."""
-    finding = merged.finding
-    mark, style, _ = _SEVERITIES[finding.severity]
-    head = [
-        text((f" {mark} {_label(finding)}", style)),
-        text(clip(one_line(finding.route), 60)),
-        text((_subject(finding), "bold")),
-    ]
-    if finding.rule == "slow_query" and finding.current_value is not None:
-        limit = "" if finding.threshold is None else f" (limit {seconds(finding.threshold, exact=True)})"
-        head.append(text((f"{seconds(finding.current_value)}{limit}", "bold")))
-    if merged.impact > 0:
-        head.append(text((_saving(merged), "green")))
-    return head
-
-
-def _label(finding: Finding) -> str:
-    label = _LABELS.get(finding.rule) or one_line(finding.rule).replace("_", " ").upper()
-    return f"VERY {label}" if finding.rule == "slow_query" and finding.severity == "error" else label
-
-
-def _subject(finding: Finding) -> str:
-    if finding.statement is None:
-        return one_line(finding.title)
-    subject = clip(summary_line(finding.statement.summary), 60)
-    return f"{count(finding.count)} {TIMES} {subject}" if finding.count > 1 else subject
-
-
-def _saving(merged: MergedFinding) -> str:
-    saving = f"saves ~{seconds(merged.impact / merged.windows)}"
-    if merged.requests == merged.windows:
-        return f"{saving} per request"
-    return f"{saving} each time" if merged.windows > 1 else saving
-
-
-def _body(merged: MergedFinding, page: _Page) -> Iterator[Text]:
-    finding = merged.finding
-    description = _description(finding)
-    bar = list(time_bar(finding.details, page.width, _INDENT)) if finding.rule == "slow_query" else []
-    yield from bar
-    yield from wrapped(str(finding.details.get("facts", "")) if bar else description, page.width, indent=_INDENT)
-    facts = []
-    if finding.relationship and finding.relationship not in description:
-        facts.append(text(one_line(finding.relationship)))
-    if finding.call_site is not None:
-        facts.append(text((_place(finding.call_site), "cyan")))
-        if finding.call_site.caller is not None:
-            facts.append(text("called from ", (_place(finding.call_site.caller), "cyan")))
-    if merged.windows > 1:
-        facts.append(
-            text(f"in {counted(merged.windows, 'request' if merged.requests == merged.windows else 'window')}")
-        )
-    if finding.trace:
-        facts.append(text((f"trace {one_line(finding.trace)}", "dim")))
-    yield from flow(facts, page.width, indent=_INDENT)
-    if finding.plan is not None and finding.rule == "slow_query":
-        yield from plan_lines(finding.plan, _INDENT)
-    if finding.suggestion.strip():
-        yield from _fix(code_lines(finding.suggestion))
-
-
-def _description(finding: Finding) -> str:
-    """Return the description without the call site, which is printed below, where it can be copied."""
-    if not finding.description:
-        return one_line(finding.title) if finding.statement else ""
-    description = summary_line(finding.description)
-    for words, site in (("at", finding.call_site), ("called from", finding.call_site and finding.call_site.caller)):
-        if site is not None:
-            description = description.replace(f", {words} {_place(site)}", "")
-    return description
-
-
-def _place(site: CallSite) -> str:
-    return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
-
-
-def _fix(lines: list[str]) -> Iterator[Text]:
-    if len(lines) == 1:
-        yield text(_INDENT, ("fix", "dim"), "  ", (lines[0], "green"))
-        return
-    # Below the word and with one indentation, so that selected lines can be pasted.
-    yield text(_INDENT, ("fix", "dim"))
-    for line in lines:
-        yield text(_INDENT, "    ", (line, "green"))
 
 
 # -- Tables -------------------------------------------------------------------------------------------------------
@@ -341,7 +222,7 @@ def _slowest(page: _Page) -> Iterator[Text]:
             looped.add((finding.statement.fingerprint, finding.database.key))
     rows = []
     for totals in statements:
-        mark = f"← {_LABELS['n_plus_one']}" if (totals.statement.fingerprint, totals.database.key) in looped else ""
+        mark = f"← {LABELS['n_plus_one']}" if (totals.statement.fingerprint, totals.database.key) in looped else ""
         rows.append(_row(totals, mark))
     yield from table(_SLOWEST, rows, page.width)
 

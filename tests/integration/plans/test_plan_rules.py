@@ -198,7 +198,7 @@ def test_the_reports_show_plan_index_and_proof(sqlite_shop, watched):  # noqa: F
     page = render(snapshot, width=100)
     assert "MISSING INDEX" in page
     assert "CREATE INDEX ix_orders_customer_id ON orders (customer_id)" in page
-    assert "proved: the planner uses it" in " ".join(page.split())
+    assert "proved: the planner uses the index" in " ".join(page.split())
     assert "SCAN on orders" in page
     saved = document(snapshot)
     (slow,) = [each for each in saved["findings"] if each["rule"] == "slow_query"]

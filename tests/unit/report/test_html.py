@@ -7,32 +7,25 @@ from html.parser import HTMLParser
 
 import pytest
 
-from builders import NOW_NS, make_operation
+from builders import NOW_NS
 from dbsight.bench.compared import compare_runs, told
 from dbsight.formatting import counted
 from dbsight.model import (
     Borrowing,
     CallSite,
-    Database,
     Finding,
     MemorySample,
     MergedFinding,
-    PlanSummary,
     PoolSample,
     PoolSnapshot,
     PoolState,
     PoolTotals,
     Snapshot,
-    Statement,
-    StatementTotals,
-    Step,
-    WindowExample,
 )
 from dbsight.report import html
 from dbsight.report.html.charts import comb, memory_chart, pool_chart, sparkline, waterfall
 from dbsight.report.html.comparison import difference
-
-HOSTILE = """</script><script>alert(1)</script>"'><img src=x onerror=alert(1)>{{7*7}}{% raw %}\x00\u202e&lt;"""
+from pages import example, hostile_snapshot
 
 
 class Page(HTMLParser):
@@ -50,58 +43,21 @@ class Page(HTMLParser):
     handle_startendtag = handle_starttag
 
 
-def example(count=20, route="GET /orders"):
-    """A request that loads customers one by one."""
-    orders = make_operation("SELECT id FROM orders").statement
-    customers = make_operation().statement
-    steps = [Step(0.01, 0.02, 0.03, orders, wait=0.005, rows=count)]
-    steps += [Step(0.04 + n / 100, 0.004, 0.044 + n / 100, customers, rows=1) for n in range(count)]
-    return WindowExample(route, "4b" * 16, NOW_NS, 0.3, True, count + 1, 0.1, ("n1-1",), steps)
-
-
-def hostile(word=HOSTILE):
-    """Totals in which every text is an attack."""
-    statement = Statement("sqlite", word, word, word, kind="select")
-    site = CallSite(word, 1, word, CallSite(word, 2, word))
-    plan = PlanSummary(word, 1.0, (word,), f"{word}\n  {word}", 1)
-    details = {"wait": 0.1, "connect": 0.0, "execute": 0.2, "fetch": 0.1, "lock": 0.0, "rows": 3, "facts": word}
-    found = [
-        Finding(rule, f"{rule}-1", "error", "query", word, word, word, 0.1, route=word, trace=word, plan=plan)
-        for rule in ("slow_query", "n_plus_one", "missing_index")
-    ]
-    for each in found:
-        each.statement, each.call_site, each.details = statement, site, details
-    database = Database(word, word, word)
-    use = Borrowing(1.7e9, 0.1, 0.5, 0, site)
-    return Snapshot(
-        service=word,
-        preset=word,
-        calls=3,
-        db_time=1.0,
-        findings=[MergedFinding(each, 2, 3, 0.2, 2) for each in found],
-        statements=[StatementTotals(statement, database, 3, 1, 1.0, 0.1, 0.2, 0.3, 4, site, plan, ((0.1, 3),))],
-        examples=[WindowExample(word, word, NOW_NS, 1.0, True, 9, 0.5, (), [Step(0, 0.1, 0.1, statement, error=word)])],
-        pools=[PoolSnapshot(PoolState(word, word, word, word), PoolTotals(checkouts=1), [], [use])],
-        dropped={word: 1},
-        unused=(word,),
-    )
-
-
 def test_no_text_of_the_application_becomes_markup():
     """SQL, module names, routes, plans and services are shown as they are, and nothing of them is a tag."""
-    page = html.render(hostile())
+    page = html.render(hostile_snapshot())
     tags = Page(page).tags
     assert [tag for tag, _ in tags if tag in {"img", "iframe", "object", "link", "base"}] == []
     assert len([tag for tag, _ in tags if tag == "script"]) == 1
     assert [name for _, attributes in tags for name in attributes if name.startswith("on") or name == "style"] == []
     assert "49{% raw" not in page
-    plain = Page(html.render(hostile("word"))).tags
+    plain = Page(html.render(hostile_snapshot("word"))).tags
     assert [tag for tag, _ in tags] == [tag for tag, _ in plain]
 
 
 def test_the_page_loads_nothing_and_runs_only_its_own_script():
     """The policy allows the style sheet and the script of the page by their hashes, and no other source."""
-    page = html.render(hostile())
+    page = html.render(hostile_snapshot())
     (policy,) = [
         attributes["content"]
         for tag, attributes in Page(page).tags
@@ -137,7 +93,7 @@ def test_repeated_queries_share_a_row_of_the_waterfall():
     """One row for each query, one for a run of the same; waits are drawn before the query."""
     rows, left = waterfall(example())
     assert [(row.summary, row.repeats, row.rows) for row in rows] == [
-        ("SELECT orders", 1, 20),
+        ("SELECT orders", 1, 2000),
         ("SELECT customers", 20, 20),
     ]
     assert [box.kind for box in rows[0].boxes] == ["wait", "execute"]
@@ -166,7 +122,7 @@ def test_a_pool_is_drawn_with_its_holders_waits_and_timeouts():
 def test_memory_is_drawn_with_its_large_results():
     """A mark where a query returned many rows."""
     samples = [MemorySample(NOW_NS - 10**9, 100, 0), MemorySample(NOW_NS + 10**9, 200, 0)]
-    chart = memory_chart(samples, [example(2000)], 1000)
+    chart = memory_chart(samples, [example()], 1000)
     assert [(mark.title, 500 < mark.x < 600) for mark in chart.marks] == [
         (f"SELECT orders: {counted(2000, 'row')}", True)
     ]
@@ -183,7 +139,7 @@ def test_a_distribution_with_two_humps_looks_like_one():
 
 def test_two_runs_stand_side_by_side():
     """Queries that became faster, and findings that are gone."""
-    before, after = hostile("SELECT orders"), hostile("SELECT orders")
+    before, after = hostile_snapshot("SELECT orders"), hostile_snapshot("SELECT orders")
     before.statements[0].durations, before.statements[0].total = ((1.0, 9),), 9.0
     before.statements[0].count = after.statements[0].count = 9
     after.statements[0].durations, after.statements[0].total, after.findings = ((0.1, 9),), 0.9, []

@@ -311,29 +311,24 @@ def _limit(pool: PoolSnapshot, top: int) -> float | None:
 def _from_uses(pool: PoolSnapshot) -> PoolChart:
     began = min(use.asked for use in pool.uses)
     whole = max(_span(pool.uses), 1e-3)
-    used = [0.0] * _BUCKETS
-    waiting = [0.0] * _BUCKETS
+    served = [(use.asked + use.waited, use.asked + use.waited + use.used) for use in pool.uses if use.used]
+    waited = [(use.asked, use.asked + use.waited) for use in pool.uses if use.waited >= _WAITED]
+    used = _concurrent([(start - began, end - began) for start, end in served], whole)
+    waiting = _concurrent([(start - began, end - began) for start, end in waited], whole)
     who: list[Counter[str]] = [Counter() for _ in range(_BUCKETS)]
     for use in pool.uses:
-        given = use.asked + use.waited - began
-        if use.waited >= _WAITED:
-            for place in _places(given - use.waited, given, whole):
-                waiting[place] += 1
         if use.used:
+            given = use.asked + use.waited - began
             for place in _places(given, given + use.used, whole):
-                used[place] += 1
                 who[place][str(use.site) if use.site is not None else "unknown line"] += 1
     step = WIDTH / _BUCKETS
-    limit = pool.state.max
-    if limit is not None:  # a period covers several uses that follow each other
-        used = [min(value, limit) for value in used]
-    top = _top(pool, int(max(a + b for a, b in zip(used, waiting, strict=True))))
+    top = _top(pool, max(a + b for a, b in zip(used, waiting, strict=True)))
     holders = [
         Box(
             round(place * step, 1),
             step,
             "",
-            f"{used[place]:.0f} used, {waiting[place]:.0f} waiting: "
+            f"{used[place]} used, {waiting[place]} waiting: "
             + ", ".join(f"{site} ({number})" for site, number in who[place].most_common(4)),
         )
         for place in range(_BUCKETS)
@@ -352,6 +347,21 @@ def _from_uses(pool: PoolSnapshot) -> PoolChart:
         whole,
         f"the latest {counted(len(pool.uses), 'request')} for a connection",
     )
+
+
+def _concurrent(periods: Sequence[tuple[float, float]], whole: float) -> list[int]:
+    """The most periods at once in each part of the chart."""
+    changes = sorted([(start, 1) for start, _ in periods] + [(end, -1) for _, end in periods])
+    most = [0] * _BUCKETS
+    now = 0
+    place = 0
+    for at, change in changes:
+        for each in range(place, min(_BUCKETS, int(at / whole * _BUCKETS) + 1)):
+            most[each] = max(most[each], now)
+        place = min(_BUCKETS - 1, max(0, int(at / whole * _BUCKETS)))
+        now += change
+        most[place] = max(most[place], now)
+    return most
 
 
 def _places(start: float, end: float, whole: float) -> range:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
+from dbsight import semconv
 from dbsight.formatting import count, counted, mean, seconds
+from dbsight.report import finding_text
 from dbsight.report.causes import causes, headline, label
 from dbsight.report.html.charts import box, comb, memory_chart, pool_chart, sparkline, waterfall
 from dbsight.report.layout import one_line, summary_line
@@ -15,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dbsight.model import (
-        CallSite,
         Finding,
         MergedFinding,
         PlanSummary,
@@ -33,6 +35,7 @@ FULL: Final = 100
 MAX_STATEMENTS: Final = 400
 MAX_ROUTES: Final = 30
 _FIRST: Final = 3
+_UNIT: Final = re.compile(r"(\d) (?=(?:s|ms|µs|min)\b)")
 _MANY_ROWS: Final = 1000
 _KEY_VALUE: Final = ("redis", "valkey")
 _REPEATING: Final = ("n_plus_one", "redis_chatter", "row_by_row_write", "redundant_query")
@@ -42,16 +45,17 @@ def page(snapshot: Snapshot, difference: Difference | None, *, live: bool) -> di
     """The variables of the template."""
     found = causes(snapshot.findings)
     examples = _examples_by_route(snapshot)
+    general = finding_text.general_callers(snapshot.findings)
     return {
         "version": __version__,
         "live": live,
         "service": one_line(snapshot.service),
         "preset": snapshot.preset,
-        "headline": headline(snapshot, found),
+        "headline": _UNIT.sub("\\1\N{NO-BREAK SPACE}", headline(snapshot, found)),
         "facts": _facts(snapshot),
         "severities": _severities(snapshot),
-        "first": [_card(cause, examples) for cause in found[:_FIRST]],
-        "findings": [_card(cause, examples) for cause in found[:FULL]],
+        "first": [_card(cause, examples, general) for cause in found[:_FIRST]],
+        "findings": [_card(cause, examples, general) for cause in found[:FULL]],
         "more": [_line(cause) for cause in found[FULL:]],
         "difference": difference,
         "requests": [_request(example) for example in snapshot.examples[:MAX_ROUTES]],
@@ -101,17 +105,17 @@ def _severities(snapshot: Snapshot) -> list[tuple[str, str]]:
 # -- Findings -------------------------------------------------------------------------------------------------------
 
 
-def _card(cause: Cause, examples: Mapping[str, WindowExample]) -> dict[str, Any]:
+def _card(cause: Cause, examples: Mapping[str, WindowExample], general: frozenset[str]) -> dict[str, Any]:
     finding = cause.main.finding
     plan = next((each.finding.plan for each in cause.all if each.finding.plan is not None), None)
     return {
         **_line(cause),
-        "description": summary_line(finding.description),
+        "description": finding_text.description(finding),
         "others": [
-            {"label": label(each.finding), "title": summary_line(each.finding.title), "severity": each.finding.severity}
+            {"label": label(each.finding), "title": finding_text.title(each.finding), "severity": each.finding.severity}
             for each in cause.others
         ],
-        "caller": _caller(finding.call_site),
+        "caller": finding_text.caller(finding, general),
         "trace": finding.trace,
         "proof": cause.proof,
         "comb": _comb(finding, examples),
@@ -136,14 +140,14 @@ def _line(cause: Cause) -> dict[str, Any]:
     return {
         "id": finding.id,
         "label": label(finding),
-        "severity": max((each.finding.severity for each in cause.all), key=("info", "warning", "error").index),
-        "title": summary_line(finding.title),
-        "route": one_line(finding.route),
+        "severity": cause.severity,
+        "title": finding_text.title(finding),
+        "route": _route_name(finding.route),
         "count": cause.main.count,
         "saves": _saves(cause),
         "impact": cause.impact,
         "windows": windows if cause.main.windows > 1 else "",
-        "where": "" if finding.call_site is None else _place(finding.call_site),
+        "where": "" if finding.call_site is None else finding_text.place(finding.call_site),
         "fix": cause.fix.strip("\n"),
     }
 
@@ -154,14 +158,6 @@ def _saves(cause: Cause) -> str:
     windows = max(1, cause.main.windows)
     each = f"saves ~{seconds(cause.impact / windows)}"
     return f"{each} per request" if cause.main.requests == windows else each
-
-
-def _place(site: CallSite) -> str:
-    return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
-
-
-def _caller(site: CallSite | None) -> str:
-    return "" if site is None or site.caller is None else _place(site.caller)
 
 
 def _examples_by_route(snapshot: Snapshot) -> dict[str, WindowExample]:
@@ -175,7 +171,8 @@ def _comb(finding: Finding, examples: Mapping[str, WindowExample]) -> dict[str, 
     drawn = comb(example, finding.statement.fingerprint, finding.impact)
     if drawn is None:
         return None
-    now = f"{seconds(drawn.duration)}, {drawn.repeats} × {summary_line(finding.statement.summary)}"
+    repeats = max(drawn.repeats, finding.count) if example.calls > len(example.steps) else drawn.repeats
+    now = f"{seconds(drawn.duration)}, {repeats} × {summary_line(finding.statement.summary)}"
     return {"comb": drawn, "now": now, "then": f"about {seconds(drawn.fixed_duration)} with the fix"}
 
 
@@ -195,7 +192,7 @@ def _why(merged: MergedFinding) -> dict[str, Any]:
     return {
         "id": finding.id,
         "title": summary_line(finding.statement.summary if finding.statement is not None else finding.title),
-        "route": one_line(finding.route),
+        "route": _route_name(finding.route),
         "time": seconds(finding.current_value or 0.0),
         "limit": "" if finding.threshold is None else seconds(finding.threshold, exact=True),
         "parts": _parts(finding),
@@ -221,7 +218,7 @@ def _request(example: WindowExample) -> dict[str, Any]:
     whole = max([example.duration, *(step.end for step in example.steps)])
     share = min(1.0, example.db_time / whole) if whole else 0.0
     return {
-        "route": one_line(example.route),
+        "route": _route_name(example.route),
         "duration": seconds(example.duration),
         "calls": counted(example.calls, "query", "queries"),
         "database": seconds(example.db_time),
@@ -236,7 +233,7 @@ def _request(example: WindowExample) -> dict[str, Any]:
                 "boxes": row.boxes,
                 "time": seconds(row.duration),
                 "at": seconds(row.at),
-                "where": row.where,
+                "where": _short(row.where),
                 "rows": "" if row.rows is None else count(row.rows),
                 "errors": row.errors,
             }
@@ -248,7 +245,7 @@ def _request(example: WindowExample) -> dict[str, Any]:
 def _route(totals: Any, snapshot: Snapshot) -> dict[str, Any]:
     most = max((each.db_time for each in snapshot.routes), default=0.0)
     return {
-        "route": one_line(totals.route),
+        "route": _route_name(totals.route),
         "windows": totals.windows,
         "calls": mean(totals.calls, totals.windows),
         "database": seconds(totals.db_time / max(1, totals.windows)),
@@ -265,6 +262,15 @@ def _route(totals: Any, snapshot: Snapshot) -> dict[str, Any]:
             totals.duration / max(1, totals.windows),
         ),
     }
+
+
+def _route_name(route: str) -> str:
+    return "" if route == semconv.WINDOW_SPAN else one_line(route)
+
+
+def _short(site: object) -> str:
+    """The end of a path: ``demo/handlers.py:193``."""
+    return "/".join(one_line(str(site)).replace("\\", "/").split("/")[-2:])
 
 
 def _is_redis(totals: StatementTotals) -> bool:
@@ -287,7 +293,8 @@ def _statement(totals: StatementTotals, snapshot: Snapshot) -> dict[str, Any]:
         "max": seconds(totals.max),
         "rows": mean(totals.rows, totals.count),
         "errors": totals.errors,
-        "where": "" if site is None else str(site),
+        "where": "" if site is None else _short(site),
+        "site": "" if site is None else finding_text.place(site),
         "spark": sparkline(totals.durations),
         "plan": _plan(totals.plan),
         "values": (totals.count, totals.total, totals.p50, totals.p95, totals.max, totals.rows / max(1, totals.count)),
@@ -304,7 +311,7 @@ def _pool(pool: PoolSnapshot) -> dict[str, Any]:
         (counted(totals.checkouts, "checkout"), ""),
         (f"{state.used} used, {state.idle} idle", "now"),
         ("no limit" if state.max is None else f"at most {state.max}", "connections"),
-        (f"{state.most} at once", "were used"),
+        (f"{state.most} at once" if state.most else "", "were used"),
         (counted(totals.waits, "wait"), f"p95 {seconds(totals.wait_p95)}" if totals.waits else ""),
     ]
     if totals.timeouts:
@@ -316,7 +323,7 @@ def _pool(pool: PoolSnapshot) -> dict[str, Any]:
     held: dict[str, list[float]] = {}
     for use in pool.uses:
         if use.used:
-            held.setdefault(str(use.site) if use.site is not None else "unknown line", []).append(use.used)
+            held.setdefault(_short(use.site) if use.site is not None else "unknown line", []).append(use.used)
     whole = sum(map(sum, held.values()))
     return {
         "name": one_line(state.name),
@@ -342,7 +349,11 @@ def _memory(snapshot: Snapshot) -> dict[str, Any] | None:
         return None
     chart = memory_chart(snapshot.memory, snapshot.examples, _MANY_ROWS)
     large = [
-        {"summary": summary_line(step.statement.summary), "rows": count(step.rows or 0), "route": one_line(each.route)}
+        {
+            "summary": summary_line(step.statement.summary),
+            "rows": count(step.rows or 0),
+            "route": _route_name(each.route),
+        }
         for each in snapshot.examples
         for step in each.steps
         if step.rows is not None and step.rows >= _MANY_ROWS
@@ -371,7 +382,7 @@ def _cache(totals: Any) -> dict[str, Any]:
         "stores": count(totals.stores),
         "removals": count(totals.removals),
         "evictions": count(totals.evictions),
-        "where": "" if totals.call_site is None else str(totals.call_site),
+        "where": "" if totals.call_site is None else _short(totals.call_site),
     }
 
 
@@ -385,5 +396,5 @@ def _lock(totals: Any) -> dict[str, Any]:
         "longest": seconds(totals.wait_max),
         "held": seconds(totals.held_max),
         "leaks": count(totals.leaks),
-        "where": "" if totals.call_site is None else str(totals.call_site),
+        "where": "" if totals.call_site is None else _short(totals.call_site),
     }

@@ -1,0 +1,61 @@
+"""Sentences and places of findings, as all reports show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dbsight.report.layout import one_line, prose_line, summary_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dbsight.model import CallSite, Finding, MergedFinding
+
+_GENERAL: Final = 3
+"""Different lines from which on their common caller is a dispatcher, which says nothing about a finding."""
+
+
+def shown(finding: Finding, text: str) -> str:
+    """A sentence about a finding on one line; the summary of its statement is shown as ``summary_line`` does."""
+    line = one_line(text)
+    if finding.statement is not None and len(finding.statement.summary) > 1:
+        summary = one_line(finding.statement.summary)
+        line = line.replace(summary, summary_line(summary))
+    return prose_line(line)
+
+
+def title(finding: Finding) -> str:
+    """The title of a finding."""
+    return shown(finding, finding.title)
+
+
+def description(finding: Finding) -> str:
+    """The description of a finding without the call site, which reports show separately."""
+    text = shown(finding, finding.description)
+    for words, site in (("at", finding.call_site), ("called from", finding.call_site and finding.call_site.caller)):
+        if site is not None:
+            text = text.replace(f", {words} {place(site)}", "")
+    return text
+
+
+def place(site: CallSite) -> str:
+    """``shop.py:88 in list_orders``."""
+    return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
+
+
+def general_callers(findings: Iterable[MergedFinding]) -> frozenset[str]:
+    """Callers that three or more lines share, such as a dispatcher of requests."""
+    lines: dict[str, set[str]] = {}
+    for merged in findings:
+        site = merged.finding.call_site
+        if site is not None and site.caller is not None:
+            lines.setdefault(str(site.caller), set()).add(str(site))
+    return frozenset(caller for caller, sites in lines.items() if len(sites) >= _GENERAL)
+
+
+def caller(finding: Finding, general: frozenset[str]) -> str:
+    """Where the line of a finding is called from, if that says more than the line itself; else empty."""
+    site = finding.call_site
+    if site is None or site.caller is None or str(site.caller) in general or str(site.caller) == str(site):
+        return ""
+    return place(site.caller)
