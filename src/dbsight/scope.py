@@ -35,8 +35,9 @@ root: ContextVar[Any] = ContextVar("dbsight_root", default=None)
 """What operations that run outside any span are below: a synthetic root (``span.SyntheticRoot``), or where a unit of
 work submitted them to this thread (``instrument.threads.CarriedRoot``)."""
 
-connecting: ContextVar[bool] = ContextVar("dbsight_connecting", default=False)
-"""Whether a pool is opening a connection: statements sent meanwhile are setup, not queries of the unit of work."""
+connecting: ContextVar[str] = ContextVar("dbsight_connecting", default="")
+"""The library that is opening a connection for its pool, empty while none is: statements sent meanwhile are setup, not
+queries of the unit of work."""
 
 covered: ContextVar[bool] = ContextVar("dbsight_covered", default=False)
 """Whether a library above a driver reports what the driver is asked here, or has it set up a connection."""

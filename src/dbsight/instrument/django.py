@@ -25,7 +25,7 @@ class _Connecting:
     __slots__ = ("_token",)
 
     def __init__(self, _: Any) -> None:
-        self._token: Token[bool] = scope.connecting.set(True)
+        self._token: Token[str] = scope.connecting.set("django")
 
     def returned(self, _: Any) -> None:
         """It is open, or could not be opened."""

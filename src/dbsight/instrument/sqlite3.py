@@ -20,6 +20,7 @@ from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from dbsight import scope
 from dbsight.instrument import dbapi
 from dbsight.instrument.dbapi import Driver, DriverInstrumentor
 from dbsight.instrument.dialects import sqlite_database
@@ -292,7 +293,8 @@ def _connecting(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def connect(*arguments: Any, **named: Any) -> Any:
         kind = None
-        if driver is not None and _caller() not in dbapi.above:
+        # Of a ``creator``, too: what is asked of the connection later is SQLAlchemy's to report.
+        if driver is not None and dbapi.above.isdisjoint((_caller(), scope.connecting.get())):
             wanted = arguments[_FACTORY] if len(arguments) > _FACTORY else named.get("factory", sqlite3.Connection)
             kind = _subclass(wanted, sqlite3.Connection, _Connection)
         if kind is None:

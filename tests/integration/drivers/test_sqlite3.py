@@ -90,6 +90,28 @@ def test_a_with_block_ends_its_transaction(client):
     assert heard == ["commit", "rollback"]
 
 
+def test_what_a_creator_of_sqlalchemy_opens_is_left_alone(make_telemetry, tmp_path):
+    """What is asked of it is reported above; a connection of the application's own is watched as ever."""
+    telemetry = make_telemetry()
+    driver = dbsight.SQLite3Instrumentor()
+    driver.instrument(tracer_provider=telemetry.tracer_provider)
+    path = str(tmp_path / "shop.db")
+    try:
+        engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path))
+        with telemetry.root(), engine.connect() as connection:
+            assert type(connection.connection.dbapi_connection) is sqlite3.Connection
+            connection.execute(text("SELECT 1 + 1")).all()
+        engine.dispose()
+        own = sqlite3.connect(path)
+        with telemetry.root():
+            own.execute("SELECT 2 + 2").fetchall()
+        own.close()
+    finally:
+        driver.uninstrument()
+    queries = [span.attributes["db.query.text"] for span in telemetry.spans() if span.kind == "CLIENT"]
+    assert queries == ["SELECT ? + ?", "SELECT ? + ?"]
+
+
 @pytest.mark.parametrize("first", ["sqlalchemy", "driver"])
 def test_below_sqlalchemy_there_is_one_span_per_statement(make_telemetry, tmp_path, first):
     """Whichever is instrumented first, sync and async."""

@@ -66,7 +66,7 @@ class Pool:
         asynchronous: Tasks use it.
         held: The connections that are out, by identity.
         requests: Those that were made and not served yet.
-        making: When each connection that is being made was begun, on ``perf_counter``, and whether that happens while
+        making: When each connection that is being made was begun, on ``perf_counter``, and for which library while
                 another one is made, as that of a sentinel.
         settling: It was in use when it began to be watched.
         most: The most connections that were out at once.
@@ -119,7 +119,7 @@ class Pool:
         self.site = site
         self.held: dict[int, Checkout] = {}
         self.requests: dict[Checkout, None] = {}
-        self.making: dict[float, bool] = {}
+        self.making: dict[float, str] = {}
         self.settling = False
         self.touched = perf_counter()
         self.depth = self.moves = self.most = 0
@@ -354,7 +354,7 @@ class Pool:
             request.making = True
         began = perf_counter()
         self.making[began] = scope.connecting.get()
-        scope.connecting.set(True)
+        scope.connecting.set(self.library or "pool")
         return began
 
     def connected(
@@ -362,7 +362,7 @@ class Pool:
     ) -> None:
         """A connection was made, could not be made (``error``), or was given up while it was made (``cancelled``)."""
         seconds = perf_counter() - began
-        scope.connecting.set(self.making.pop(began, False))
+        scope.connecting.set(self.making.pop(began, ""))
         if request is not None:
             request.creating += seconds
             request.making = False
