@@ -77,6 +77,21 @@ def test_both_workflows_run_the_same(job):
     assert INSTALL in gitlab(job)
 
 
+def test_a_suite_that_knows_nothing_of_dbsight_adopts_it_by_one_line(repository):
+    """No file of the application or its tests imports it; without the line nothing is watched."""
+    git(repository, "switch", "--quiet", "main")
+    sources = [*repository.glob("shop/*.py"), *repository.glob("tests/*.py")]
+    assert sources
+    assert not any("import dbsight" in path.read_text() for path in sources)
+    line = 'addopts = "--dbsight-fail-on=warning"\n'
+    project = repository / "pyproject.toml"
+    assert project.read_text().count(line) == 1
+    assert "in 1 test, " in shell(repository, "python -m pytest")[0]
+    printed, code = shell(repository, "python -m pytest -o addopts=")
+    assert code == 0
+    assert "in the database" not in printed
+
+
 def test_the_tests_pass_before_the_commit_and_fail_after_it(repository):
     """The message names the line and the fix, and so does what code scanning reads."""
     (command,) = [each for each in gitlab("test") if each != INSTALL]

@@ -205,6 +205,22 @@ def test_each_request_is_looked_at_by_itself(tmp_path):
     }
 
 
+def test_what_users_of_other_plugins_complained_of_is_otherwise(tmp_path):
+    """Loops are found however they load, and what tests do for themselves is no finding."""
+    for file in (*(SUITES / "reports").glob("*.py"), SUITES / "shop" / "shop.py"):
+        shutil.copy(file, tmp_path)
+    printed, code = pytest_of(tmp_path, "--dbsight-fail-on=warning")
+    found = outcomes(printed)
+    assert (found["FAILED"], code) == (
+        {"test_a_loop_without_a_relationship_fails", "test_eager_loading_of_each_object_fails"},
+        1,
+    )
+    assert "26 passed" in printed.splitlines()[-1]
+    assert "in by_number" in printed
+    assert "in loaded_one_by_one" in printed
+    assert "factories.py" not in printed.partition("= dbsight =")[2]
+
+
 def test_unittest_has_a_runner(shop):
     """With the same summary."""
     command = ["-m", "dbsight.testing", "-q", "test_shop.TestUnit", "test_shop.TestUnitAsync"]

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     Key = tuple[int, ...]
 
-_TEST_FILES: Final = ("test_*.py", "*_test.py", "*_tests.py", "tests.py", "conftest.py", "factories.py", "fixtures.py")
+_SUPPORT_FILES: Final = ("conftest.py", "factories.py", "fixtures.py")
+_TEST_FILES: Final = ("test_*.py", "*_test.py", "*_tests.py", "tests.py", *_SUPPORT_FILES)
 _RUNNERS: Final = tuple(os.sep + name for name in (f"_pytest{os.sep}python.py", f"unittest{os.sep}case.py"))
 
 _TEST: Final = 1
@@ -38,6 +39,11 @@ _kinds: dict[int, tuple[int, CodeType]] = {}
 def is_test_code(site: CallSite | None) -> bool:
     """Whether a line is a test's, or that of what tests are made with."""
     return site is not None and _is_test_file(site.file)
+
+
+def is_support_code(site: CallSite | None) -> bool:
+    """Whether a line is in a file of what tests are made with: factories, fixtures."""
+    return site is not None and Path(site.file).name in _SUPPORT_FILES
 
 
 def _is_test_file(file: str) -> bool:

@@ -18,7 +18,7 @@ from dbsight.profiler import settle
 from dbsight.recording import OpenWindow
 from dbsight.safety import guard
 from dbsight.testing import calls as test_calls
-from dbsight.testing.calls import is_test_code
+from dbsight.testing.calls import is_support_code, is_test_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +36,9 @@ SEEDING: Final = frozenset({"row_by_row_write", "serial_writes", "write_heavy", 
 
 CHECKING: Final = frozenset({"redundant_query"})
 """Rules about repetition: a test asks the same again to see what changed."""
+
+_OF_SUPPORT: Final = SEEDING | CHECKING | {"n_plus_one"}
+"""Rules about what factories and fixtures do for each row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +210,12 @@ class Watch(scope.Block):
                 merge(found, each)
 
     def _excused(self, found: Finding) -> bool:
-        return (
-            "all" in self._allowed
-            or found.rule in self._allowed
-            or (
-                found.rule in (SEEDING if self._calls is None else SEEDING | CHECKING) and is_test_code(found.call_site)
-            )
-        )
+        if "all" in self._allowed or found.rule in self._allowed:
+            return True
+        if self._calls is not None and found.rule in _OF_SUPPORT and is_support_code(found.call_site):
+            return True
+        excused = SEEDING if self._calls is None else SEEDING | CHECKING
+        return found.rule in excused and is_test_code(found.call_site)
 
 
 _open: list[Watch] = []
