@@ -156,9 +156,7 @@ class _Reader:
         conditions = [select.args.get("where"), *(join.args.get("on") for join in select.args.get("joins") or ())]
         for condition in conditions:
             if condition is not None:
-                inner = condition.this if isinstance(condition, exp.Where) else condition
-                for part in inner.flatten() if isinstance(inner, exp.And) else [inner]:
-                    self._condition(part.unnest())
+                self._condition(condition.this if isinstance(condition, exp.Where) else condition)
         for join in select.args.get("joins") or ():
             for name in join.args.get("using") or ():
                 for table in self._tables.values():
@@ -210,9 +208,13 @@ class _Reader:
 
     def _condition(self, part: Any) -> None:
         exp = self._exp
-        if self._tested(part):
-            return
-        if isinstance(part, exp.Or):
+        part = part.unnest()  # Django puts parentheses around all of its conditions
+        if isinstance(part, exp.And):
+            for each in part.flatten():
+                self._condition(each)
+        elif self._tested(part):
+            pass
+        elif isinstance(part, exp.Or):
             self._alternatives(part)
         elif isinstance(part, exp.EQ) and not self._constant(part.this) and not self._constant(part.expression):
             for side in (part.this, part.expression):
@@ -267,10 +269,8 @@ class _Reader:
         sides: list[dict[str, dict[str, str]]] = []
         outside = self._found
         for side in part.flatten():
-            inner = side.unnest()
             self._found = {}
-            for each in inner.flatten() if isinstance(inner, exp.And) else [inner]:
-                self._condition(each.unnest())
+            self._condition(side)
             sides.append({table: {**use.ranged, **use.equal} for table, use in self._found.items()})
         self._found = outside
         tables = set.intersection(*map(set, sides))

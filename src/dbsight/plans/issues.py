@@ -183,8 +183,12 @@ class ExplainAnalyzer:
         stopped = actual < estimated and any(each.operation.startswith("Limit") for each in above)
         if high / low < MISESTIMATED or stopped:
             return
-        table = next((each.table for each in node.walk() if each.table), None)
+        table = next((each.relation for each in node.walk() if each.table), None)
         update = "ANALYZE TABLE" if self.plan.system in ("mysql", "mariadb") else "ANALYZE"
+        together = [name.strip('"') for name in self._columns(node, node.filter).equal] if node.filter else []
+        if self.plan.system == "postgresql" and len(together) > 1 and all(map(_PLAIN.fullmatch, together)):
+            # Columns that depend on each other are taken for independent, however fresh the statistics are.
+            update = f"CREATE STATISTICS ON {', '.join(together)} FROM {table}; ANALYZE"
         yield PlanIssue(
             "misestimated_rows",
             "warning",

@@ -233,8 +233,11 @@ class HypotheticalProof(TransactionProof):
             self._session.rows(f"SELECT {self._schema}.hypopg_drop_index({oid})")
 
     def accepts(self, candidate: Candidate) -> bool:
-        """Whether there are hypothetical indexes of this kind."""
-        return not candidate.using
+        """Whether there are hypothetical indexes of this kind.
+
+        Not partial ones: up to 1.4.3 at least, planning a query that reaches the table by a view ends the server.
+        """
+        return not (candidate.using or candidate.where)
 
 
 @contextmanager
