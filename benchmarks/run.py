@@ -56,12 +56,13 @@ BUSY = 0.4
 
 ALLOCATIONS_IN = ("core-memory", "orm-memory")
 ABLATED = ("core-memory", "orm-memory")
-COUNTED = ("core-memory", "orm-memory", "redis-get", "redis-pipeline")
+COUNTED = ("core-memory", "orm-memory", "django-memory", "redis-get", "redis-pipeline")
 """Workloads without a server that answers earlier or later: the instructions of these can be counted."""
 
 CLIENTS = ("sqlalchemy", "psycopg", "psycopg-binary", "asyncpg", "aiosqlite", "redis")
 PACKAGES = (
     "dbsight",
+    "django",
     "opentelemetry-sdk",
     "opentelemetry-instrumentation-sqlalchemy",
     "sqlalchemy",

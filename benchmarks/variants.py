@@ -60,12 +60,15 @@ class Telemetry:
         flush: Sends all spans and log records that wait and returns when they have left.
         export_metrics: Does what the metric reader otherwise does once a minute.
         shutdown: Ends exporters and their threads.
+        instrument_driver: For a workload without SQLAlchemy: switches the instrumentor of sqlite3 on where the variant
+            has one that is not on yet; gives what switches it off.
     """
 
     request: Callable[[], AbstractContextManager[Any]]
     flush: Callable[[], None]
     export_metrics: Callable[[], None]
     shutdown: Callable[[], None]
+    instrument_driver: Callable[[], Callable[[], None]] = lambda: _nothing
 
 
 @dataclass
@@ -151,9 +154,20 @@ def _stock(endpoint: str, *, drivers: bool) -> Telemetry:
         from opentelemetry.instrumentation.redis import RedisInstrumentor
 
         RedisInstrumentor().instrument(skip_dep_check=True)
+    telemetry = pipeline.telemetry()
     if drivers:
         _instrument_drivers()
-    return pipeline.telemetry()
+    else:
+        telemetry.instrument_driver = _instrument_sqlite
+    return telemetry
+
+
+def _instrument_sqlite() -> Callable[[], None]:
+    module, name = DRIVERS["sqlite3"]
+    instrumentor = getattr(import_module(module), name)()
+    instrumentor.instrument()
+    forget: Callable[[], None] = instrumentor.uninstrument
+    return forget
 
 
 def _watched(endpoint: str) -> Telemetry:

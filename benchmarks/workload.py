@@ -50,6 +50,7 @@ WORKLOADS = {
     "orm-psycopg": ("orm", "postgresql+psycopg", ("psycopg",)),
     "async-aiosqlite": ("async", "sqlite+aiosqlite", ("aiosqlite", "greenlet")),
     "async-asyncpg": ("async", "postgresql+asyncpg", ("asyncpg", "greenlet")),
+    "django-memory": ("django", "sqlite", ("django",)),
     "redis-get": ("redis", "redis", ("redis",)),
     "redis-new-keys": ("redis", "redis", ("redis",)),
     "redis-pipeline": ("redis", "redis", ("redis",)),
@@ -57,8 +58,10 @@ WORKLOADS = {
     "threads-memory": ("threads", "sqlite", ()),
 }
 """``nplusone`` reads the same table twenty times in each request: every one of them has a finding to carry.
-``redis-new-keys`` never asks for a key again, as where keys are those of sessions or users. ``threads-memory`` spreads
-its requests over 64 threads; each round has one slow query, and callbacks of alerts raise, sleep and query."""
+``django-memory`` gets an object of each table through Django's ORM; stock has the driver's instrumentor for it, because
+Django's own makes spans of requests alone. ``redis-new-keys`` never asks for a key again, as where keys are those of
+sessions or users. ``threads-memory`` spreads its requests over 64 threads; each round has one slow query, and callbacks
+of alerts raise, sleep and query."""
 
 THREADS = 64
 SLOW = 1.05
@@ -135,6 +138,43 @@ def _async(name: str, url: str, telemetry: Telemetry) -> Program:
         loop.close()
 
     return Program(lambda count: loop.run_until_complete(requests(count)), close)
+
+
+def _django(name: str, url: str, telemetry: Telemetry) -> Program:
+    import django
+    from django.conf import settings
+    from django.db import connection, models
+
+    forget = telemetry.instrument_driver()
+    settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
+    django.setup()
+    kinds = [_django_model(models, model) for model in tables.MODELS]
+    connection.ensure_connection()
+    tables.fill_sqlite(connection.connection)
+
+    def run(requests: int) -> None:
+        for _ in range(requests):
+            with telemetry.request():
+                for key, kind in enumerate(kinds, 1):
+                    kind.objects.get(pk=key)
+
+    def close() -> None:
+        connection.close()
+        forget()
+
+    return Program(run, close)
+
+
+def _django_model(models: Any, model: Any) -> Any:
+    """The same table for Django."""
+    fields = {
+        column.name: {int: models.IntegerField, float: models.FloatField}.get(
+            column.type.python_type, models.TextField
+        )(primary_key=column.primary_key)
+        for column in model.__table__.columns
+    }
+    meta = type("Meta", (), {"app_label": "benchmark", "db_table": model.__tablename__, "managed": False})
+    return type(model.__name__, (models.Model,), {**fields, "Meta": meta, "__module__": __name__})
 
 
 def _redis(name: str, url: str, telemetry: Telemetry) -> Program:
@@ -227,6 +267,7 @@ PROGRAMS = {
     "nplusone": _core,
     "orm": _orm,
     "async": _async,
+    "django": _django,
     "redis": _redis,
     "checkout": _checkout,
 }
