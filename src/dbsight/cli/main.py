@@ -12,6 +12,7 @@ from dbsight.cli.doctor import doctor
 from dbsight.cli.explain import explain
 from dbsight.cli.health import health
 from dbsight.cli.load import load
+from dbsight.cli.mcp import mcp
 from dbsight.cli.redis_presets import redis_presets
 from dbsight.cli.report import report
 from dbsight.cli.rules import rules
@@ -35,5 +36,5 @@ def bench() -> None:
 bench.add_command(queries)
 bench.add_command(records)
 bench.add_command(redis_presets, "redis")
-for command in (baseline, compare, completion, doctor, explain, health, load, report, rules, run, settings, sql):
+for command in (baseline, compare, completion, doctor, explain, health, load, mcp, report, rules, run, settings, sql):
     main.add_command(command)

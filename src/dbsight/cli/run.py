@@ -18,20 +18,35 @@ if TYPE_CHECKING:
 _RUN = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
 
 
-def instrumented(command: tuple[str, ...], environ: Mapping[str, str], stdout: int | None = None) -> int:
+def instrumented(
+    command: tuple[str, ...],
+    environ: Mapping[str, str],
+    stdout: int | None = None,
+    *,
+    quiet: bool = False,
+    directory: Path | None = None,
+) -> int:
     """Run a command instrumented.
 
     Args:
         command: The words; a leading ``opentelemetry-instrument`` is dropped.
         environ: Its whole environment.
         stdout: Descriptor for its output; None leaves it where ours goes.
+        quiet: It has no standard input.
+        directory: Where it runs; None is the working directory.
 
     Returns:
         Its exit code; as a shell has it where a signal ended it.
     """
     if Path(command[0]).name == "opentelemetry-instrument":
         command = command[1:]
-    process = subprocess.Popen([sys.executable, "-c", _RUN, *command], env=environ, stdout=stdout)  # noqa: S603 - the user's own command
+    process = subprocess.Popen(  # noqa: S603 - the user's own command
+        [sys.executable, "-c", _RUN, *command],
+        env=environ,
+        stdin=subprocess.DEVNULL if quiet else None,
+        stdout=stdout,
+        cwd=directory,
+    )
     try:
         code = process.wait()
     except KeyboardInterrupt:

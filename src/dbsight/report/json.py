@@ -215,6 +215,15 @@ def read(path: str | os.PathLike[str]) -> Snapshot:
         raise ValueError(f"{path} is not a dbsight report: it is not text") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not a dbsight report: {error}") from error
+    return from_document(saved, path)
+
+
+def from_document(saved: Any, path: object) -> Snapshot:
+    """Make the totals of ``document``; ``path``: where it came from, for errors.
+
+    Raises:
+        ValueError: It is not a dbsight report, or of a newer schema than this version knows.
+    """
     if not isinstance(saved, dict) or not isinstance(saved.get("schema"), int) or "findings" not in saved:
         raise ValueError(f"{path} is not a dbsight report")
     if saved["schema"] > SCHEMA:

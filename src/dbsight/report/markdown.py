@@ -71,12 +71,12 @@ def about(finding: Finding, cause: Cause, general: frozenset[str] = frozenset())
     if cause.proof:
         yield f"* {escaped(cause.proof)}"
     if cause.fix.strip():
-        yield from ("", "What to change:", "", *_block("\n".join(code_lines(cause.fix))))
+        yield from ("", "What to change:", "", *block("\n".join(code_lines(cause.fix))))
     if finding.statement is not None and finding.statement.text:
-        yield from ("", *_block(finding.statement.text, "sql"))
+        yield from ("", *block(finding.statement.text, "sql"))
     plan = next((each.finding.plan for each in cause.all if each.finding.plan is not None), None)
     if plan is not None and plan.tree:
-        yield from ("", f"Plan {code(plan.hash)}:", "", *_block(plan.tree))
+        yield from ("", f"Plan {code(plan.hash)}:", "", *block(plan.tree))
 
 
 def _statements(snapshot: Snapshot) -> Iterator[str]:
@@ -103,7 +103,8 @@ def code(text: str) -> str:
     return f"{fence}{inner}{fence}".replace("|", "\\|")
 
 
-def _block(text: str, language: str = "") -> Iterator[str]:
+def block(text: str, language: str = "") -> Iterator[str]:
+    """A block of code, whatever backquotes are in it."""
     fence = "```"
     while fence in text:
         fence += "`"
