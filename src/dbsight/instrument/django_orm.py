@@ -1,10 +1,15 @@
 """What Django's ORM was doing when it asked for a query: which model, which relation, which deferred field.
 
-Querysets of a relation are marked where its descriptor makes them. The mark lies in ``Query.__dict__``, which Django
-copies with every step of a chain, so that ``author.book_set.filter(…).count()`` is still known as ``Author.book_set``;
-it is a plain tuple, because querysets are pickled. Where a query is sent (``SQLCompiler.execute_sql``), it is read and
-put where the driver's instrumentation finds it. What Django loads without a queryset of its own (deferred fields,
-generic foreign keys, prefetches) is said for as long as that takes.
+What a descriptor loads (foreign keys, one-to-one relations, generic foreign keys, deferred fields) and prefetches is
+said for as long as that takes. Querysets of managers are sent later: they are marked where the manager makes them. The
+mark lies in ``Query.__dict__``, which Django copies with every step of a chain, so that
+``author.book_set.filter(…).count()`` is still known as ``Author.book_set``; it is a plain tuple, because querysets are
+pickled. Where a query is sent (``SQLCompiler.execute_sql``), mark and load are put where the driver's instrumentation
+finds them.
+
+Private names: ``_apply_rel_filters`` and other attributes of the classes of managers, ``Query.__dict__``,
+``get_object`` and ``fetch_one`` of descriptors; checked with Django 4.2, 5.2 and 6.1. Without them, queries have no
+relation.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ _asked: ContextVar[DjangoQuery | None] = ContextVar("dbsight_django", default=No
 asked = _asked.get
 """What Django's ORM is sending, None outside of it."""
 
-_ambient: ContextVar[_Mark | None] = ContextVar("dbsight_django_load", default=None)
+_ambient: ContextVar[tuple[Any, ...] | None] = ContextVar("dbsight_django_load", default=None)
 
 _MARK: Final = "_dbsight_relation"
 _MODEL: Final = "_dbsight_model"
@@ -191,8 +196,8 @@ def _compilers(patches: Patches, module: ModuleType) -> None:
 
 # -- Querysets of relations -------------------------------------------------------------------------------------------
 def _descriptors(patches: Patches, module: ModuleType) -> None:
-    patches.wrap(module.ForwardManyToOneDescriptor, "get_queryset", after=_forward)
-    patches.wrap(module.ReverseOneToOneDescriptor, "get_queryset", after=_reverse_one)
+    patches.wrap(module.ForwardManyToOneDescriptor, "get_object", begin=_forward)
+    _fetching(patches, module.ReverseOneToOneDescriptor, _reverse_one, _reverse_one_unless_cached)
     for name in ("create_reverse_many_to_one_manager", "create_forward_many_to_many_manager"):
         _managers(patches, module, name)
     apps = sys.modules["django.apps"].apps
@@ -218,25 +223,35 @@ def _manager(patches: Patches, made: Any) -> None:
 
 def _generic(patches: Patches, module: ModuleType) -> None:
     _managers(patches, module, "create_generic_related_manager")
-    patches.wrap(getattr(module, "GenericForeignKeyDescriptor", module.GenericForeignKey), "__get__", begin=_to_any)
+    descriptor = getattr(module, "GenericForeignKeyDescriptor", module.GenericForeignKey)
+    _fetching(patches, descriptor, _to_any, _to_any_unless_cached)
 
 
-def _forward(queryset: Any, descriptor: Any, hints: dict[str, Any]) -> None:
+def _fetching(patches: Patches, descriptor: Any, fetch: Any, read: Any) -> None:
+    """Follow what a descriptor loads: Django 6.1 has a method for it, before that it is part of reading."""
+    if hasattr(descriptor, "fetch_one"):
+        patches.wrap(descriptor, "fetch_one", begin=fetch)
+    else:
+        patches.wrap(descriptor, "__get__", begin=read)
+
+
+def _forward(descriptor: Any, instance: Any) -> _During:
     """``book.author``."""
-    instance = hints.get("instance")
-    if instance is not None:
-        key = (descriptor, type(instance))
-        queryset._query.__dict__[_MARK] = _relations.get(key) or _keep(key, _to_one(type(instance), descriptor.field))
+    key = (descriptor, type(instance))
+    return _During(_relations.get(key) or _keep(key, _to_one(type(instance), descriptor.field)))
 
 
-def _reverse_one(queryset: Any, descriptor: Any, hints: dict[str, Any]) -> None:
+def _reverse_one(descriptor: Any, instance: Any) -> _During:
     """``author.profile``, where the profile has the key."""
-    instance = hints.get("instance")
-    if instance is not None:
-        key = (descriptor, type(instance))
-        queryset._query.__dict__[_MARK] = _relations.get(key) or _keep(
-            key, _to_one(type(instance), descriptor.related, descriptor.related.get_accessor_name())
-        )
+    key = (descriptor, type(instance))
+    related = descriptor.related
+    return _During(_relations.get(key) or _keep(key, _to_one(type(instance), related, related.get_accessor_name())))
+
+
+def _reverse_one_unless_cached(descriptor: Any, instance: Any) -> _During | None:
+    if instance is None or descriptor.related.is_cached(instance):
+        return None
+    return _reverse_one(descriptor, instance)
 
 
 def _to_one(owner: Any, field: Any, name: str = "") -> tuple[Any, ...]:
@@ -301,8 +316,8 @@ class _During:
 
     __slots__ = ("_token",)
 
-    def __init__(self, mark: _Mark) -> None:
-        self._token: Token[_Mark | None] = _ambient.set(mark)
+    def __init__(self, mark: tuple[Any, ...]) -> None:
+        self._token: Token[tuple[Any, ...] | None] = _ambient.set(mark)
 
     def returned(self, _: Any) -> None:
         """It is over."""
@@ -311,12 +326,16 @@ class _During:
     raised = returned
 
 
-def _to_any(descriptor: Any, instance: Any) -> _During | None:
+def _to_any(descriptor: Any, instance: Any) -> _During:
     """``tag.content_object``."""
-    if instance is None:
-        return None
     field = getattr(descriptor, "field", descriptor)
     return _During(_mark_of(type(instance), field.name, "lazy", to_many=False))
+
+
+def _to_any_unless_cached(descriptor: Any, instance: Any) -> _During | None:
+    if instance is None or getattr(descriptor, "field", descriptor).is_cached(instance):
+        return None
+    return _to_any(descriptor, instance)
 
 
 def _mark_of(owner: Any, name: str, load: str, *, to_many: bool | None = None, lookup: str | None = None) -> _Mark:
