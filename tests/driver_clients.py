@@ -150,6 +150,23 @@ class Psycopg(Client):
         self.connection = psycopg.connect(self.database.url())
 
 
+class Psycopg2(Client):
+    """psycopg2."""
+
+    module = "psycopg2"
+    server = "postgresql"
+    instrumentor = dbsight.Psycopg2Instrumentor
+    system = "postgresql"
+    code = "42P01"
+    slow = "SELECT pg_sleep(0.2)"
+
+    def connect(self, **options):
+        """Connect."""
+        import psycopg2
+
+        self.connection = psycopg2.connect(self.database.url(), **options)
+
+
 class AsyncPsycopg(AsyncClient):
     """psycopg 3, asynchronous."""
 
@@ -321,7 +338,26 @@ class AioMySQL(AsyncClient):
         await self.connection.ensure_closed()
 
 
-CLIENTS = (Psycopg, AsyncPsycopg, Asyncpg, SQLite, AioSQLite, PyMySQL, MySQLClient, AioMySQL)
+class AsyncMy(AioMySQL):
+    """asyncmy."""
+
+    module = "asyncmy"
+    instrumentor = dbsight.AsyncmyInstrumentor
+
+    async def connect(self):
+        """Connect."""
+        import asyncmy
+
+        where = self.database
+        self.connection = await asyncmy.connect(
+            host=where.host, port=where.port, user=where.user, password=where.password, db=where.name
+        )
+
+    async def cursor(self):
+        return self.connection.cursor()
+
+
+CLIENTS = (Psycopg, AsyncPsycopg, Psycopg2, Asyncpg, SQLite, AioSQLite, PyMySQL, MySQLClient, AioMySQL, AsyncMy)
 
 
 def in_thread(function):

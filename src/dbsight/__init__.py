@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from dbsight.health import Health, Healthz, WSGIHealthz, health_check
     from dbsight.instrument.aiomysql import AioMySQLInstrumentor
     from dbsight.instrument.aiosqlite import AioSQLiteInstrumentor
+    from dbsight.instrument.asyncmy import AsyncmyInstrumentor
     from dbsight.instrument.asyncpg import AsyncpgInstrumentor
     from dbsight.instrument.caches import CacheInstrumentor, watch_cache
     from dbsight.instrument.locks import LockInstrumentor
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.asyncpg import AsyncpgPoolInstrumentor
     from dbsight.instrument.pools.psycopg import PsycopgPoolInstrumentor
     from dbsight.instrument.psycopg import PsycopgInstrumentor
+    from dbsight.instrument.psycopg2 import Psycopg2Instrumentor
     from dbsight.instrument.pymysql import PyMySQLInstrumentor
     from dbsight.instrument.recorded import record_query
     from dbsight.instrument.redis import RedisInstrumentor, ValkeyInstrumentor
@@ -79,8 +81,10 @@ _HOMES = {
     "Alert": "dbsight.model",
     "AlertSeverity": "dbsight.model",
     "AioSQLiteInstrumentor": "dbsight.instrument.aiosqlite",
+    "AsyncmyInstrumentor": "dbsight.instrument.asyncmy",
     "AsyncpgInstrumentor": "dbsight.instrument.asyncpg",
     "PsycopgInstrumentor": "dbsight.instrument.psycopg",
+    "Psycopg2Instrumentor": "dbsight.instrument.psycopg2",
     "PyMySQLInstrumentor": "dbsight.instrument.pymysql",
     "SQLite3Instrumentor": "dbsight.instrument.sqlite3",
     "AioMySQLInstrumentor": "dbsight.instrument.aiomysql",
@@ -162,6 +166,7 @@ __all__ = [
     "AioSQLiteInstrumentor",
     "Alert",
     "AlertSeverity",
+    "AsyncmyInstrumentor",
     "AsyncpgInstrumentor",
     "AsyncpgPoolInstrumentor",
     "BenchmarkResult",
@@ -184,6 +189,7 @@ __all__ = [
     "PerformanceThresholds",
     "PoolStats",
     "PrometheusExporter",
+    "Psycopg2Instrumentor",
     "PsycopgInstrumentor",
     "PsycopgPoolInstrumentor",
     "PyMySQLInstrumentor",

@@ -187,6 +187,12 @@ CLIENTS: Final = (
     Client(
         "psycopg2",
         frames=("psycopg2",),
+        instrumentor=Instrumentor(
+            "dbsight_psycopg2",
+            "dbsight.instrument.psycopg2",
+            "Psycopg2Instrumentor",
+            takes_place=True,
+        ),
         upstream=("psycopg2", "Psycopg2Instrumentor"),
         drivers=("psycopg2",),
         buffers=True,
@@ -265,7 +271,20 @@ CLIENTS: Final = (
         buffers=True,
         distributions=("aiomysql",),
     ),
-    Client("asyncmy", frames=("asyncmy",), drivers=("asyncmy",), buffers=True),
+    Client(
+        "asyncmy",
+        frames=("asyncmy",),
+        instrumentor=Instrumentor(
+            "dbsight_asyncmy",
+            "dbsight.instrument.asyncmy",
+            "AsyncmyInstrumentor",
+            requires="asyncmy >= 0.2",
+            takes_place=True,
+        ),
+        drivers=("asyncmy",),
+        buffers=True,
+        distributions=("asyncmy",),
+    ),
     Client(
         "mysql",
         frames=("mysql",),
