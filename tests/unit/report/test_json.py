@@ -1,6 +1,7 @@
 """The report as a file: what goes in comes out, and nothing is left half done."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,7 @@ from dbsight.model import (
     WindowExample,
 )
 from dbsight.report import json as report
+from pages import full_snapshot, hostile_snapshot
 
 
 @pytest.fixture
@@ -177,3 +179,17 @@ def test_requests_pools_and_caches_are_read_back(tmp_path):
     assert (again.memory, again.models) == (snapshot.memory, snapshot.models)
     before, after = report.document(snapshot), report.document(again)
     assert {**before, "written": 0} == {**after, "written": 0}
+
+
+@pytest.mark.parametrize("made", [full_snapshot, hostile_snapshot, Snapshot], ids=["full", "hostile", "empty"])
+def test_the_file_is_as_its_schema_says(made, tmp_path):
+    """The published schema describes every field, and knows each one that is written."""
+    schema = json.loads((Path(__file__).parents[3] / "docs" / "saved_run.schema.json").read_text(encoding="utf-8"))
+    saved = json.loads(report.write(made(), tmp_path / "run.json").read_text(encoding="utf-8"))
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    jsonschema.Draft202012Validator(schema).validate(saved)
+    assert saved.keys() == schema["properties"].keys()
+    kinds = {"findings": "finding", "statements": "statement_totals", "routes": "route", "examples": "example"}
+    for name, kind in kinds.items():
+        for each in saved[name]:
+            assert each.keys() == schema["$defs"][kind]["properties"].keys()
