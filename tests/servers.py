@@ -299,7 +299,7 @@ def embedded_mysql(archive: Path) -> Iterator[Database]:
             *(server, "--no-defaults", *options, f"--port={database.port}", "--bind-address=127.0.0.1"),
             *(f"--socket={ward.directory}/socket", f"--pid-file={ward.directory}/pid", f"--init-file={first}"),
             *(f"--tmpdir={ward.directory}", "--skip-name-resolve", "--mysqlx=OFF", "--skip-log-bin"),
-            *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"),
+            *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M"),
             ready=lambda: mariadb_says(database, "SELECT 1"),
             stop="KILL",  # an orderly end writes what nobody will read
         ):

@@ -89,14 +89,16 @@ def test_the_session_that_holds_a_lock_is_on_the_span_and_in_the_report(postgres
     assert f"trace {TRACE}" in " ".join(page.split())
 
 
-def test_mariadb_is_asked_as_well(mariadb_shop, watched):
-    """Of InnoDB's locks; its users need the privilege PROCESS, which those of the tests may lack."""
-    with mariadb_shop.connect() as connection:
+@pytest.mark.parametrize("system", ["mariadb", "mysql"])
+def test_mariadb_and_mysql_are_asked_as_well(system, request, watched):
+    """Of InnoDB's locks; their users need the privilege PROCESS, which those of the tests may lack."""
+    shop = request.getfixturevalue(f"{system}_shop")
+    with shop.connect() as connection:
         grants = " ".join(row[0] for row in connection.exec_driver_sql("SHOW GRANTS"))
     if "ALL PRIVILEGES ON *.*" not in grants and "PROCESS" not in grants:
         pytest.skip("the user of this server may not see other sessions")
     telemetry = watched()
-    with Holder(mariadb_shop.url), telemetry.root("POST /orders"), mariadb_shop.begin() as connection:
+    with Holder(shop.url), telemetry.root("POST /orders"), shop.begin() as connection:
         connection.execute(sa.text(BLOCKED), {"total": 5})
     told = span_of(telemetry).attributes
     assert told[semconv.BLOCKER_SESSION] > 0

@@ -76,8 +76,9 @@ WHERE r.trx_mysql_thread_id IN ({sessions}) ORDER BY b.trx_started"""
 """InnoDB keeps whole seconds: what a query waited is at most one more, and never more than it took."""
 
 _MYSQL: Final = """\
-SELECT w.waiting_pid, w.blocking_pid, '', COALESCE(p.command, ''), TIME_TO_SEC(w.blocking_trx_age), w.blocking_query,
- w.wait_age_secs
+SELECT w.waiting_pid, w.blocking_pid, '', COALESCE(p.command, ''),
+ TIMESTAMPDIFF(MICROSECOND, w.blocking_trx_started, NOW(6)) / 1e6, w.blocking_query,
+ TIMESTAMPDIFF(MICROSECOND, w.wait_started, NOW(6)) / 1e6
 FROM sys.innodb_lock_waits AS w LEFT JOIN information_schema.processlist AS p ON p.id = w.blocking_pid
 WHERE w.waiting_pid IN ({sessions}) ORDER BY w.blocking_trx_started"""
 
