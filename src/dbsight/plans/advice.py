@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
@@ -19,6 +19,10 @@ from dbsight.plans.sessions import check_pool, opened, system_of
 if TYPE_CHECKING:
     from dbsight.model import IndexAdvice, Plan
     from dbsight.plans.merging import Advised
+
+
+_LONG: Final = 20_000
+"""Characters up to which a slow statement is parsed in the background: some tenths of a second."""
 
 
 def advise_index(
@@ -106,9 +110,10 @@ def advise_slow(
         database: Which one of those of the process.
 
     Returns:
-        As ``advise_index``; None if unknown, because the parser is not installed or a value has no literal.
+        As ``advise_index``; None if unknown: the parser is not installed, a value has no literal, or the text is so
+        long that parsing it would keep the application waiting for the interpreter.
     """
-    if plan.system not in DIALECTS:
+    if plan.system not in DIALECTS or len(text) > _LONG:
         return None
     try:
         style = connection.dialect.paramstyle

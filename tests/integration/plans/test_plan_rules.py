@@ -125,6 +125,16 @@ def test_leaves_alone_what_no_index_serves(shop, watched, sql, values):  # noqa:
     assert merged(telemetry, "missing_index") == merged(telemetry, "bad_plan") == []
 
 
+def test_a_very_long_statement_gets_a_plan_but_is_not_parsed(sqlite_shop, watched):  # noqa: F811
+    """Parsing holds the interpreter, for which requests wait; on request it is parsed all the same."""
+    telemetry = watched()
+    sql = f"SELECT * FROM orders WHERE customer_id = 7 /* {'long ' * 5000} */"
+    ask(sqlite_shop, telemetry, sql)
+    assert len(plans(telemetry)) == 1
+    assert merged(telemetry, "missing_index") == []
+    assert [each.columns for each in dbsight.advise_index(sql, sqlite_shop)] == [("customer_id",)]
+
+
 def test_leaves_alone_what_was_allowed(sqlite_shop, watched):  # noqa: F811
     """By a block of code, and by a comment in the text."""
     telemetry = watched()
