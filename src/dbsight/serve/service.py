@@ -2,6 +2,7 @@
 
 Paths (``docs/serve.md`` describes the answers):
 
+* ``/``: the HTML report, which reloads itself.
 * ``/api/v1/snapshot``: totals of the process.
 * ``/api/v1/requests?since=N``: units of work that ended after number N.
 """
@@ -76,7 +77,11 @@ class Service:
         from dbsight.serve.server import Server  # it imports Python's HTTP server
 
         token = secrets.token_urlsafe(32)
-        answers = {"/api/v1/snapshot": self._answer_snapshot, "/api/v1/requests": self._answer_requests}
+        answers = {
+            "/": self._answer_page,
+            "/api/v1/snapshot": self._answer_snapshot,
+            "/api/v1/requests": self._answer_requests,
+        }
         for port in range(asked, min(asked + _PORTS, _HIGHEST + 1)):
             try:
                 server = Server(port, token, answers)
@@ -143,6 +148,15 @@ class Service:
 
     def _about(self) -> dict[str, Any]:
         return {"pid": os.getpid(), "started": self._started, "now": time()}
+
+    def _answer_page(self, given: Mapping[str, str]) -> Body:
+        from dbsight.report.html import render
+
+        try:
+            page = render(self._snapshot(service=service_name()), live=True)
+        except ImportError:
+            return "text/plain", b"The page needs Jinja2: pip install 'dbsight[html]'\n"
+        return "text/html; charset=utf-8", page.encode("utf-8", "backslashreplace")
 
     def _answer_snapshot(self, given: Mapping[str, str]) -> Body:
         from dbsight.serve.server import as_json

@@ -249,3 +249,18 @@ def test_a_directory_of_somebody_else_is_not_used(engine, port, tmp_path, monkey
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
     assert serve.processes(port) == []
     assert announce(engine.service.process) is None
+
+
+def test_the_report_is_a_live_page(engine):
+    """The same page as in the file, which reloads itself; nobody gets it without the token."""
+    run_unit(engine)
+    process = engine.service.process
+    for token, expected in ((process.token, 200), ("wrong", 401)):
+        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=10)
+        connection.request("GET", f"/?token={token}")
+        answer = connection.getresponse()
+        page = answer.read().decode()
+        connection.close()
+        assert answer.status == expected
+        assert ("<body data-live>" in page, "GET /orders" in page) == (expected == 200, expected == 200)
+        assert process.token not in page
