@@ -109,7 +109,12 @@ class TestResult:
 
     def plain(self) -> dict[str, Any]:
         """As values that JSON and pytest-xdist know."""
-        return asdict(self)
+        return {
+            "test": self.test,
+            "queries": self.queries,
+            "seconds": self.seconds,
+            "findings": [asdict(found) for found in self.findings],
+        }
 
     @classmethod
     def from_plain(cls, values: dict[str, Any]) -> TestResult:

@@ -174,8 +174,12 @@ class Watch(scope.Block):
         Args:
             system: Those of one database system, ``postgresql``; None takes all SQL databases.
         """
-        settle()
+        self._settle()
         return [each for each in tuple(self._operations) if _is_of(each, system)]
+
+    def _settle(self) -> None:
+        if self in _open:  # else it was, when it was left
+            settle()
 
     def count(self, system: str | None = None) -> int:
         """How many ran; as for ``operations``."""
@@ -195,7 +199,7 @@ class Watch(scope.Block):
         Each request is looked at by itself, each call of a test where calls are told apart, and the rest. Rows that
         a test file itself writes are its set-up and no finding.
         """
-        settle()
+        self._settle()
         left = {id(each): each for each in tuple(self._operations)}
         found: dict[str, Finding] = {}
         for unit in (*self.units, *(self._calls or {}).values()):
