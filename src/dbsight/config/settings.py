@@ -147,6 +147,11 @@ class Settings:
         whole(1),
         overridable=True,
     )
+    fan_out_threshold: int = setting(
+        100,
+        "Report a request that sends at least this many queries, each counted five times at most.",
+        whole(2),
+    )
     connection_leak_after: float = setting(
         30.0,
         "Report a connection that is checked out for longer than this, without running a query, as leaked.",

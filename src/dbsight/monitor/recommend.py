@@ -11,16 +11,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import MergedFinding, Priority, Snapshot
 
-MINIMUM_CALLS: Final = 1000
-"""Queries below which nothing is said about the workload as a whole."""
-
-WRITE_HEAVY: Final = 0.5
-"""Share of the queries that write, above which replicas do not help and batching does."""
-
-HOT_TABLE: Final = 0.5
-"""Share of the time in the database that statements with one table take, above which the table deserves attention."""
-
-_WRITES: Final = ("insert", "update", "delete")
 _HIGH: Final = 0.1  # of the time in the database
 _MOST: Final = 100
 
@@ -34,7 +24,7 @@ def recommendations(snapshot: Snapshot) -> list[Recommendation]:
     Returns:
         At most 100, by priority and then by time saved. Ids are the same in every process and run.
     """
-    found = [*_of_findings(snapshot), *_of_workload(snapshot)]
+    found = [*_of_findings(snapshot)]
     found.sort(key=lambda each: (PRIORITIES.index(each.priority), each.impact), reverse=True)
     return found[:_MOST]
 
@@ -72,39 +62,6 @@ def _priority(merged: MergedFinding, snapshot: Snapshot) -> Priority:
     return "high" if priority == "medium" and merged.impact >= _HIGH * snapshot.db_time > 0 else priority
 
 
-def _of_workload(snapshot: Snapshot) -> Iterator[Recommendation]:
-    calls = snapshot.calls
-    if calls < MINIMUM_CALLS:
-        return
-    writes = sum(snapshot.kinds[kind].count for kind in _WRITES if kind in snapshot.kinds)
-    if writes > WRITE_HEAVY * calls:
-        yield Recommendation(
-            "wh-workload",
-            "medium",
-            "The workload mostly writes",
-            "workload",
-            f"{writes} of {calls} queries write ({writes / calls:.0%}). Read replicas do not relieve this database;"
-            " batching writes and moving work out of the request do.",
-            0.0,
-            "medium",
-            {"rule": "write_heavy", "writes": writes, "queries": calls},
-        )
-    by_table = time_by_table(snapshot)
-    for table, seconds in by_table.items():
-        if seconds > HOT_TABLE * snapshot.db_time:
-            yield Recommendation(
-                f"ht-{table}",
-                "medium",
-                f"Most of the time in the database goes to {table}",
-                "workload",
-                f"Statements that name {table} take {seconds / snapshot.db_time:.0%} of the time in the database."
-                " Cache what is read often, or partition the table where it is large.",
-                0.0,
-                "high",
-                {"rule": "hot_table", "table": table, "seconds": seconds},
-            )
-
-
 def calls_by_table(snapshot: Snapshot) -> dict[str, int]:
     """Executions of the statements that name each table, most first."""
     calls: dict[str, int] = {}
@@ -112,12 +69,3 @@ def calls_by_table(snapshot: Snapshot) -> dict[str, int]:
         for table in totals.statement.targets:
             calls[table] = calls.get(table, 0) + totals.count
     return dict(sorted(calls.items(), key=lambda item: item[1], reverse=True))
-
-
-def time_by_table(snapshot: Snapshot) -> dict[str, float]:
-    """S in the statements that name each table, most first."""
-    seconds: dict[str, float] = {}
-    for totals in snapshot.statements:
-        for table in totals.statement.targets:
-            seconds[table] = seconds.get(table, 0.0) + totals.total
-    return dict(sorted(seconds.items(), key=lambda item: item[1], reverse=True))

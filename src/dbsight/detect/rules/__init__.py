@@ -14,6 +14,8 @@ from dbsight.detect.rules.connection_leak import ConnectionLeak
 from dbsight.detect.rules.duplicate_pools import DuplicatePools
 from dbsight.detect.rules.error_burst import ErrorBurst
 from dbsight.detect.rules.es_query_context import EsQueryContext
+from dbsight.detect.rules.fan_out import FanOut
+from dbsight.detect.rules.hot_table import HotTable
 from dbsight.detect.rules.invalidation_storm import InvalidationStorm
 from dbsight.detect.rules.lock_contention import LockContention
 from dbsight.detect.rules.lock_fixed_retry import LockFixedRetry
@@ -36,6 +38,8 @@ from dbsight.detect.rules.session_leak import SessionLeak
 from dbsight.detect.rules.slow_query import SlowQuery
 from dbsight.detect.rules.text_smell import TextSmell
 from dbsight.detect.rules.unbounded_fetch import UnboundedFetch
+from dbsight.detect.rules.unprepared_repeat import UnpreparedRepeat
+from dbsight.detect.rules.write_heavy import WriteHeavy
 
 if TYPE_CHECKING:
     from dbsight.config import Settings
@@ -50,6 +54,8 @@ RULES: tuple[type[Rule], ...] = (
     RedundantQuery,
     RowByRowWrite,
     TextSmell,
+    UnpreparedRepeat,
+    FanOut,
     SerialAwaits,
     UnboundedFetch,
     RetryStorm,
@@ -74,6 +80,8 @@ RULES: tuple[type[Rule], ...] = (
     RollbackRate,
     AsyncEngineSyncPool,
     MemoryGrowth,
+    WriteHeavy,
+    HotTable,
 )
 
 
