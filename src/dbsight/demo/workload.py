@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Rows = list[dict[str, Any]]
 
 _ATTEMPTS = 12
-_PRODUCTS = 100
+_PRODUCTS = 10
 
 
 def show_ledger(session: Session) -> Rows:
