@@ -1,6 +1,6 @@
 """The HTML report with 5 000 findings: size, time to render, and time to the first paint in Chromium.
 
-Targets: below 5 MB, first paint below 1 s. ``python benchmarks/report_page.py`` needs the extra ``browser``, and Chromium.
+Targets: below 5 MB, first paint below 1 s. It needs the extra ``browser``, and Chromium.
 """
 
 from __future__ import annotations
