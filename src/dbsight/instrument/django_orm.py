@@ -95,7 +95,7 @@ class _Sending:
         if joined:
             joined = _frozen(joined) if isinstance(joined, dict) else ()
         if mark is None:
-            inner = getattr(query, "inner_query", None)  # of a count over a slice, or over distinct rows
+            inner = query.__dict__.get("inner_query")  # of a count over a slice, or over distinct rows
             mark = inner.__dict__.get(_MARK) if inner is not None else None
         if mark is None:
             mark = _ambient.get()

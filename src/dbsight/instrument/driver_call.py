@@ -231,24 +231,21 @@ class DriverCall(PendingQuery):
             operation.model = django.model
             operation.relationship, operation.load = django.relationship, django.load
             operation.entity, operation.to_many = django.entity, django.to_many
-            self._count_objects(operation, django)
+            if self.statement.kind in WRITES:
+                self._count_written(operation, django)
+            elif django.loads and operation.rows and django.model is not None:
+                models.add("load", django.model, operation.rows)
         if self.blocked_loop:
             operation.blocked_loop = True
         return operation
 
     @staticmethod
-    @guard
-    def _count_objects(operation: Operation, django: DjangoQuery) -> None:
-        kind, model = operation.statement.kind, django.model
-        if model is None or operation.error_type is not None:
-            return
-        if kind == "select":
-            if django.loads:
-                models.add("load", model, operation.rows or 0)
-        elif kind in WRITES:
+    def _count_written(operation: Operation, django: DjangoQuery) -> None:
+        kind = operation.statement.kind
+        if django.model is not None and operation.error_type is None:
             # INSERT … RETURNING gives a row for each object.
             rows = operation.rows if operation.affected is None else operation.affected
-            models.add(cast("OrmOperation", kind), model, int(kind == "insert") if rows is None else rows)
+            models.add(cast("OrmOperation", kind), django.model, int(kind == "insert") if rows is None else rows)
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where upstream's instrumentation makes it, and that one's context."""

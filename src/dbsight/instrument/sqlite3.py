@@ -132,7 +132,8 @@ class _Cursor:
     def close(self) -> None:
         call = self._dbsight_call
         if call is not None:
-            _finish(call)
+            if not call.over:
+                _finish(call)
             self._dbsight_call = None
         super().close()  # type: ignore[misc]
 
@@ -218,7 +219,10 @@ def _run(cursor: Any, execute: Callable[..., Any], arguments: tuple[Any, ...], m
     except BaseException as error:
         _guarded(call.raised, error)
         raise
-    _guarded(call.returned, result)
+    try:  # not by ``_guarded``, here and where rows are fetched: each statement comes here
+        call.returned(result)
+    except Exception:
+        failed("sqlite3")
     if call.fetching:
         cursor._dbsight_call = call
     return result
@@ -241,11 +245,20 @@ def _fetch(cursor: Any, fetch: Callable[..., Any], arguments: tuple[Any, ...], n
     except BaseException as error:
         _stopped(cursor, call, began, error)
         raise
-    if kind == 1:
-        _guarded(call.fetched, began, int(result is not None), over=result is None)
-    else:
-        _guarded(call.fetched, began, len(result), over=kind == 3 or not result)
+    try:
+        if kind == 1:
+            call.fetched(began, int(result is not None), over=result is None)
+        else:
+            call.fetched(began, len(result), over=kind == 3 or len(result) < _wanted(cursor, arguments, named))
+    except Exception:
+        failed("sqlite3")
     return result
+
+
+def _wanted(cursor: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> int:
+    """The rows that ``fetchmany`` was asked for: SQLite gives fewer only at the end."""
+    size = arguments[0] if arguments else named.get("size", cursor.arraysize)
+    return size if size > 0 else 1
 
 
 def _stopped(cursor: Any, call: DriverCall, began: float, error: BaseException) -> None:
