@@ -13,10 +13,10 @@ from embedded import environment
 pytest.importorskip("django")
 
 
-def run(tmp_path_factory, *arguments):
+def run(tmp_path_factory, *arguments, python=sys.executable):
     """What ``django_shop/program.py`` prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "integration.django_shop.program", *arguments],
+        [python, "-m", "integration.django_shop.program", *arguments],
         env={**environment(), "PYTHONPATH": str(Path(__file__).parents[1])},
         cwd=tmp_path_factory.mktemp("django"),
         capture_output=True,
@@ -42,9 +42,15 @@ def on_postgresql(tmp_path_factory, postgresql_server):
 
 
 @pytest.fixture(params=["on_sqlite", "on_postgresql"])
-def results(request):
-    """By the name of the case."""
+def printed(request):
+    """All of it."""
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def results(printed):
+    """By the name of the case."""
+    return printed["cases"]
 
 
 def test_each_fault_is_found_with_its_relation_and_fix(results):
@@ -89,3 +95,14 @@ def test_there_is_one_span_for_each_statement(results):
     queries = results["foreign key"]["fault"]["queries"]
     assert len(queries) == 13
     assert len(results["foreign key"]["fixed"]["queries"]) == 1
+
+
+def test_objects_are_counted_by_model(printed):
+    """Rows that become objects: of a list, of a raw query, and those that ``delete()`` looks at first; and writes."""
+    assert printed["objects"] == {"loads": 16, "inserts": 3, "updates": 1, "deletes": 3}
+
+
+def test_a_pickled_queryset_of_a_relation_needs_nothing_of_dbsight(printed):
+    """It may be read by another program."""
+    assert printed["pickled"]
+    assert not [name for name in printed["pickled"] if name.startswith("dbsight")]

@@ -9,6 +9,8 @@ import importlib
 import inspect
 import json
 import linecache
+import pickle
+import pickletools
 import sys
 from pathlib import Path
 
@@ -97,6 +99,32 @@ def fill():
         models.Comment.objects.create(content_type=kind, object_id=novel.pk, text="…")
 
 
+def count_objects():
+    """What is counted of a model: all are loaded, some written, others counted and read as values."""
+    from integration.django_shop.models import Country, Tag
+
+    before = dbsight.model_stats(Country)
+    list(Country.objects.all())
+    list(Country.objects.values("name"))
+    Country.objects.count()
+    country = Country.objects.raw("SELECT * FROM django_shop_country WHERE name = 'country 0'")[0]
+    country.save()
+    Country.objects.bulk_create([Country(name="new") for _ in range(3)])
+    Country.objects.filter(name="new").delete()
+    list(Tag.objects.none())
+    after = dbsight.model_stats(Country)
+    return {name: getattr(after, name) - getattr(before, name) for name in ("loads", "inserts", "updates", "deletes")}
+
+
+def names_in_a_pickle():
+    """The modules that an unpickled queryset of a relation needs."""
+    from integration.django_shop.models import Author
+
+    pickled = pickle.dumps(Author.objects.get(pk=1).book_set.filter(hidden=False).query, protocol=2)
+    assert pickle.loads(pickled).model.__name__ == "Book"
+    return sorted({each.split(" ")[0] for name, each, _ in pickletools.genops(pickled) if name.name == "GLOBAL"})
+
+
 def main(arguments):
     """Run, and print."""
     exporter = InMemorySpanExporter()
@@ -108,6 +136,8 @@ def main(arguments):
     configure(*arguments)
     with tracer.start_as_current_span("fill"):
         fill()
+    with tracer.start_as_current_span("count"):
+        objects = count_objects()
     cases = importlib.import_module("integration.django_shop.cases")
 
     def found(work, pasted=""):
@@ -149,7 +179,7 @@ def main(arguments):
         if case.fixed is not None:
             pasted = "" if case.writes else case.pasted or case.suggestion.partition("  #")[0]
             results[name]["fixed"] = found(case.fixed, pasted)
-    print(json.dumps(results))
+    print(json.dumps({"cases": results, "objects": objects, "pickled": names_in_a_pickle()}))
 
 
 if __name__ == "__main__":
