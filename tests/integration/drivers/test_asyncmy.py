@@ -1,9 +1,13 @@
 """asyncmy, whose cursors are C types that are subclassed."""
 
+import asyncio
 import time
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+import dbsight
 from dbsight.model import Operation
 from driver_clients import AsyncMy
 from hearing import hearing
@@ -41,7 +45,6 @@ def test_each_kind_of_cursor_is_one_statement(client, name):
 
 def test_a_cancelled_statement_is_no_error(client):
     """The driver closes its connection; the span ends without an error."""
-    import asyncio
 
     async def cancelled():
         await asyncio.wait_for(client.query("SELECT SLEEP(5)"), 0.05)
@@ -50,3 +53,26 @@ def test_a_cancelled_statement_is_no_error(client):
         client.run(cancelled())
     (span,) = [span for span in client.telemetry.spans() if span.kind == "CLIENT"]
     assert "error.type" not in span.attributes
+
+
+def test_below_sqlalchemy_there_is_one_span_per_statement(make_telemetry, mariadb):
+    """Buffered and streamed."""
+    telemetry = make_telemetry(instrument=False)
+    kinds = [dbsight.AsyncmyInstrumentor(), dbsight.SQLAlchemyInstrumentor()]
+    for kind in kinds:
+        kind.instrument(tracer_provider=telemetry.tracer_provider, skip_dep_check=True)
+
+    async def run():
+        engine = create_async_engine(mariadb.url("mysql+asyncmy"))
+        async with engine.begin() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar() == 1
+            assert [row[0] async for row in await connection.stream(text("SELECT 2"))] == [2]
+        await engine.dispose()
+
+    try:
+        with telemetry.root():
+            asyncio.run(run())
+    finally:
+        for kind in kinds:
+            kind.uninstrument()
+    assert len([span for span in telemetry.spans() if span.kind == "CLIENT"]) == 2

@@ -7,7 +7,9 @@ import time
 import psycopg2
 import pytest
 from psycopg2 import extensions, extras, sql
+from sqlalchemy import create_engine, text
 
+import dbsight
 from dbsight.model import Operation, TransactionEvent
 from driver_clients import Psycopg2
 from hearing import hearing
@@ -192,3 +194,24 @@ def test_after_uninstrumenting_nothing_is_replaced(client):
         assert type(connection.cursor()) is extensions.cursor
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("first", ["sqlalchemy", "driver"])
+def test_below_sqlalchemy_there_is_one_span_per_statement(make_telemetry, postgresql, first):
+    """Whichever is instrumented first, with server-side cursors too; its connections are of the driver's own class."""
+    telemetry = make_telemetry(instrument=False)
+    kinds = [dbsight.SQLAlchemyInstrumentor(), dbsight.Psycopg2Instrumentor()]
+    for kind in kinds if first == "sqlalchemy" else reversed(kinds):
+        kind.instrument(tracer_provider=telemetry.tracer_provider, skip_dep_check=True)
+    try:
+        engine = create_engine(postgresql.url("postgresql+psycopg2"))
+        with telemetry.root(), engine.begin() as connection:
+            assert type(connection.connection.dbapi_connection) is extensions.connection
+            assert connection.execute(text("SELECT 1")).scalar() == 1
+            streamed = connection.execution_options(stream_results=True)
+            assert len(streamed.execute(text("SELECT n FROM generate_series(1, 5) AS n")).all()) == 5
+        engine.dispose()
+    finally:
+        for kind in kinds:
+            kind.uninstrument()
+    assert len([span for span in telemetry.spans() if span.kind == "CLIENT"]) == 2
