@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.grouping import is_allowed, where
+from dbsight.detect.history import MIGRATION_TABLES
 from dbsight.detect.repetition import KEY_VALUE, Repetition
 from dbsight.detect.rule import WindowRule
 from dbsight.statement.parameters import hash_parameters
@@ -36,7 +37,7 @@ class UnpreparedRepeat(WindowRule):
 
     Not reported:
         Bound parameters; spans of other instrumentations, which may show what the driver made of bound parameters;
-        INSERT, DDL and connection setup; and suppressed queries.
+        INSERT, DDL and connection setup; version tables of migration tools; and suppressed queries.
     """
 
     name: ClassVar[str] = "unprepared_repeat"
@@ -53,6 +54,7 @@ class UnpreparedRepeat(WindowRule):
                 and operation.parameters == _NO_VALUES
                 and statement.kind in {"select", "update", "delete"}
                 and not operation.foreign
+                and MIGRATION_TABLES.isdisjoint(statement.targets)
                 and not operation.batch_size
                 and operation.database.system not in KEY_VALUE
             ):

@@ -103,6 +103,7 @@ def written(number, text="SELECT name FROM customers WHERE id = {}", **fields):
         (written(12, "DELETE FROM stock WHERE id = {}"), 1),
         (written(15, "SELECT name FROM customers WHERE id = {} AND status = 'new'"), 1),
         (written(9), 0),
+        (written(56, "UPDATE alembic_version SET version_num='{0}a' WHERE alembic_version.version_num = '{0}'"), 0),
         (written(40, "SELECT name FROM customers WHERE status = 'new'"), 0),
         (written(40, parameters=7), 0),
         (written(40, foreign=True), 0),
