@@ -538,6 +538,49 @@ CASES["serializer of the REST framework"] = Case(
 )
 
 
+class TagSerializer(serializers.ModelSerializer):
+    """Part of a book's."""
+
+    class Meta:
+        """Fields."""
+
+        model = Tag
+        fields = ("name",)
+
+
+class TaggedSerializer(serializers.ModelSerializer):
+    """Shows the tags of each book, by a serializer of their own, and counts its reviews."""
+
+    tags = TagSerializer(many=True)
+    reviews = serializers.SerializerMethodField()
+
+    class Meta:
+        """Fields."""
+
+        model = Book
+        fields = ("title", "tags", "reviews")
+
+    def get_reviews(self, book):
+        """As the API wants it."""
+        return book.number if hasattr(book, "number") else book.reviews.count()
+
+
+CASES["nested serializer"] = Case(
+    lambda: TaggedSerializer(Book.objects.annotate(number=Count("reviews")), many=True).data,
+    "Book.tags",
+    'Book.objects.prefetch_related("tags")',
+    lambda books: TaggedSerializer(books.annotate(number=Count("reviews")), many=True).data,
+    place=("cases.py", "class TaggedSerializer(serializers.ModelSerializer):"),
+)
+CASES["method of a serializer"] = Case(
+    lambda: TaggedSerializer(Book.objects.prefetch_related("tags"), many=True).data,
+    "Book.reviews",
+    'Book.objects.annotate(number=Count("reviews"))  # item.number',
+    lambda books: TaggedSerializer(books.prefetch_related("tags"), many=True).data,
+    place=("cases.py", 'return book.number if hasattr(book, "number") else book.reviews.count()'),
+)
+
+
 def change_list(name):
     """A page of the admin, signed in."""
     from django.contrib.auth.models import User
