@@ -79,7 +79,7 @@ def test_the_session_that_holds_a_lock_is_on_the_span_and_in_the_report(postgres
     assert told[semconv.BLOCKER_QUERY_SUMMARY] == "UPDATE orders"
     assert told[semconv.BLOCKER_TRACE] == TRACE
     assert 0 < told[semconv.QUERY_LOCK_TIME] <= (span.end_ns - span.start_ns) / 1e9
-    assert told[semconv.BLOCKER_TRANSACTION_TIME] >= told[semconv.QUERY_LOCK_TIME]
+    assert told[semconv.BLOCKER_TRANSACTION_TIME] > 0  # two clocks: no comparison with the time of the wait
     (event,) = span.events_named(semconv.FINDING_EVENT)
     said = event.attributes[semconv.FINDING_DESCRIPTION]
     assert f"for a lock of session {told[semconv.BLOCKER_SESSION]} (nightly-batch), idle in transaction" in said
