@@ -1,5 +1,6 @@
 """psycopg2, whose C types are subclassed: factories, type checks in C, named cursors, COPY and batches work."""
 
+import asyncio
 import functools
 import io
 import time
@@ -215,3 +216,21 @@ def test_below_sqlalchemy_there_is_one_span_per_statement(make_telemetry, postgr
         for kind in kinds:
             kind.uninstrument()
     assert len([span for span in telemetry.spans() if span.kind == "CLIENT"]) == 2
+
+
+def test_an_asynchronous_connection_blocks_no_event_loop(client):
+    """Its statement ends when it was sent; its results are the driver's own."""
+
+    async def run():
+        connection = psycopg2.connect(client.database.url(), async_=True)
+        extras.wait_select(connection)
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_sleep(0.15), 7")
+        extras.wait_select(connection)
+        assert cursor.fetchone()[1] == 7
+        connection.close()
+
+    with client.telemetry.root():
+        asyncio.run(run())
+    assert spans(client) == [("SELECT", None, None, None)]
+    assert "dbsight.findings.rules" not in client.telemetry.span("GET /").attributes
