@@ -43,6 +43,15 @@ def place(site: CallSite) -> str:
     return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
 
 
+def also(other: Finding, main: Finding) -> tuple[str, str]:
+    """Another finding with the same cause: its title with the relationship, and its place if that is another one."""
+    text = title(other)
+    if other.relationship and other.relationship not in text:
+        text += f" ({one_line(other.relationship)})"
+    site = other.call_site
+    return text, "" if site is None or str(site) == str(main.call_site) else place(site)
+
+
 def general_callers(findings: Iterable[MergedFinding]) -> frozenset[str]:
     """Callers that three or more lines share, such as a dispatcher of requests."""
     lines: dict[str, set[str]] = {}

@@ -95,8 +95,10 @@ def _body(cause: Cause, general: frozenset[str], width: int) -> Iterator[Text]:
     yield from bar
     yield from wrapped(str(finding.details.get("facts", "")) if bar else description, width, indent=INDENT)
     for other in cause.others:
-        also = f"{label(other.finding)}: {finding_text.title(other.finding)}"
-        yield from wrapped(f"+ {also}", width, indent=INDENT)
+        also, place = finding_text.also(other.finding, finding)
+        yield from wrapped(f"+ {label(other.finding)}: {also}", width, indent=INDENT)
+        if place:
+            yield text(INDENT, "  ", (place, "cyan"))
     yield from flow(_facts(cause, description, general), width, indent=INDENT)
     plan = next((each.finding.plan for each in cause.all if each.finding.plan is not None), None)
     if plan is not None:

@@ -111,10 +111,7 @@ def _card(cause: Cause, examples: Mapping[str, WindowExample], general: frozense
     return {
         **_line(cause),
         "description": finding_text.description(finding),
-        "others": [
-            {"label": label(each.finding), "title": finding_text.title(each.finding), "severity": each.finding.severity}
-            for each in cause.others
-        ],
+        "others": [_other(each.finding, finding) for each in cause.others],
         "caller": finding_text.caller(finding, general),
         "trace": finding.trace,
         "proof": cause.proof,
@@ -132,6 +129,11 @@ def _card(cause: Cause, examples: Mapping[str, WindowExample], general: frozense
         if isinstance(finding.details.get("holders"), (list, tuple))
         else [],
     }
+
+
+def _other(other: Finding, main: Finding) -> dict[str, Any]:
+    title, place = finding_text.also(other, main)
+    return {"label": label(other), "title": title, "where": place, "severity": other.severity}
 
 
 def _line(cause: Cause) -> dict[str, Any]:
