@@ -150,7 +150,7 @@ def test_ways_to_write_are_compared_on_a_database(targets, redis_server):
     assert code == 0, said
     assert "pipelines of 100" in output
     code, _, said = dbsight(targets, "bench", "records", "--url", "sqlite:////nowhere/at/all.db")
-    assert (code, said) == (1, "Error: the database cannot be used (OperationalError)\n")
+    assert (code, said) == (2, "Error: the database cannot be used (OperationalError)\n")
 
 
 def test_a_command_runs_with_a_report_and_without_a_backend(targets):
