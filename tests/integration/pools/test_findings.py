@@ -22,6 +22,7 @@ from waiting import until
 HERE = "tests/integration/pools/test_findings.py"
 
 LIMITS = Settings(
+    slow_query_threshold=0.4,
     connection_leak_after=0.2,
     long_transaction_threshold=0.5,
     pool_wait_threshold=0.05,
@@ -313,6 +314,20 @@ def test_a_transaction_that_writes_too_much_at_once_is_long(watched, url):
         applied(found.suggestion, session=session, rows=[Item(id=number) for number in range(10, 50)])
         assert session.scalar(sqlalchemy.select(sqlalchemy.func.count(Item.id))) == 42
     assert watched.found("long_transaction") == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize(("shares", "told"), [((0.6,), []), ((0.3, 0.3), ["long_transaction"])])
+def test_a_transaction_that_is_one_slow_query_is_told_as_that_query(watched, shares, told):
+    """One cause, one finding; two queries that share the time make the transaction long."""
+    engine = sqlalchemy.create_engine("sqlite://")
+    with watched.root("POST /import"), engine.begin() as connection:
+        connection.connection.dbapi_connection.create_function("dawdle", 1, time.sleep)
+        connection.exec_driver_sql("CREATE TABLE stock (id INTEGER)")
+        for share in shares:
+            connection.exec_driver_sql("INSERT INTO stock SELECT dawdle(?)", (share,))
+    assert [found.rule for found in watched.found("long_transaction")] == told
+    assert len(watched.found("slow_query")) == 1 - len(told)
     engine.dispose()
 
 

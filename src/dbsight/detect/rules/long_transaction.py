@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.formatting import seconds
 from dbsight.model import Finding, TransactionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dbsight.config import Settings
     from dbsight.detect.window import Window
     from dbsight.model import CallSite, Category, Database, Snapshot
 
 _ERROR = 6  # times the limit
+_ONE_QUERY: Final = 0.9
+"""Share of a transaction from which a single slow query is its cause, and ``slow_query`` reports it."""
 
 
 class LongTransaction(WindowRule, SnapshotRule):
@@ -40,7 +44,7 @@ class LongTransaction(WindowRule, SnapshotRule):
 
     Not reported:
         Autocommit, transactions without a statement, read-only transactions on SQLite (which hold no locks), and
-        suppressed transactions.
+        suppressed transactions. A transaction that consists of one slow query is reported as ``slow_query`` only.
     """
 
     name: ClassVar[str] = "long_transaction"
@@ -48,12 +52,18 @@ class LongTransaction(WindowRule, SnapshotRule):
     settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold",)
     of_events: ClassVar[bool] = True
 
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._slow = SlowThresholds(settings) if settings.rule_enabled("slow_query") else None
+
     def complete(self, window: Window) -> Iterable[Finding]:
         """Check the transactions that ended in this unit of work."""
         for event in window.events:
             if not isinstance(event, TransactionEvent) or event.allowed & {self.name, "all"}:
                 continue
-            if self._is_long(event.database, event.seconds, event.queries, event.writes):
+            if self._is_long(
+                event.database, event.seconds, event.queries, event.writes
+            ) and not self._is_one_slow_query(event, window):
                 ended = f"{event.result} after {seconds(event.seconds)}"
                 yield self._finding(event.database, event.call_site, event.seconds, event.idle, ended)
 
@@ -69,6 +79,16 @@ class LongTransaction(WindowRule, SnapshotRule):
         if age < self.configuration.long_transaction_threshold or not queries:
             return False
         return bool(writes) or database.system != "sqlite"
+
+    def _is_one_slow_query(self, event: TransactionEvent, window: Window) -> bool:
+        """Return whether one query that ``slow_query`` reports takes nearly all of the transaction's time."""
+        slow = self._slow
+        return slow is not None and any(
+            _ONE_QUERY * event.seconds <= operation.duration <= event.seconds
+            and operation.database.key == event.database.key
+            and slow.classify(operation, window.name)[0] is not None
+            for operation in window.operations
+        )
 
     def _finding(self, database: Database, site: CallSite | None, age: float, idle: float, how: str) -> Finding:
         limit = self.configuration.long_transaction_threshold
