@@ -99,5 +99,5 @@ def test_a_server_that_is_away_is_one_line(monkeypatch):
 def test_what_is_no_url_is_said():
     """No traceback."""
     done = CliRunner().invoke(main, ["doctor", "redis", "localhost"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.stderr.startswith("Error: not a Redis URL: ")
