@@ -94,6 +94,7 @@ def test_there_is_one_span_for_each_statement(results):
     """Whatever lies above the driver."""
     queries = results["foreign key"]["fault"]["queries"]
     assert len(queries) == 13
+    assert results["foreign key"]["debug"]["queries"] == queries
     assert len(results["foreign key"]["fixed"]["queries"]) == 1
 
 

@@ -1,4 +1,4 @@
-"""Django above the drivers: what it sends as it opens a connection is set-up, and no query of the request.
+"""Django above the drivers: what it sends as it opens a connection, or to log a query, is no query of the request.
 
 ``django_orm.py`` knows what the queries are for.
 """
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import scope
 from dbsight.instrument import django_orm
+from dbsight.instrument.driver_call import Covering
 from dbsight.instrument.wrap import Patches
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def follow(user: object) -> None:
     """Tell set-up from queries, as long as a driver is watched."""
     if not _users:
         _patches.when_imported("django.db.backends.base.base", _patch)
+        _patches.when_imported("django.db.backends.sqlite3.operations", _patch_logging)
         django_orm.patch(_patches)
     _users.append(user)
 
@@ -48,6 +50,11 @@ def unfollow(user: object) -> None:
         _users.remove(user)
         if not _users:
             _patches.undo()
+
+
+def _patch_logging(module: ModuleType) -> None:
+    # With DEBUG it has SQLite quote the parameters of each query, by one more query.
+    _patches.wrap(module.DatabaseOperations, "_quote_params_for_last_executed_query", begin=Covering)
 
 
 def _patch(module: ModuleType) -> None:

@@ -179,6 +179,8 @@ def main(arguments):
         if case.fixed is not None:
             pasted = "" if case.writes else case.pasted or case.suggestion.partition("  #")[0]
             results[name]["fixed"] = found(case.fixed, pasted)
+    settings.DEBUG = True  # Django logs queries, and on SQLite asks it to quote their parameters
+    results["foreign key"]["debug"] = found(cases.CASES["foreign key"].fault)
     print(json.dumps({"cases": results, "objects": objects, "pickled": names_in_a_pickle()}))
 
 
