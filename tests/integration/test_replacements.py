@@ -36,6 +36,7 @@ MODULES = (
     "aiocache.base",
     "concurrent.futures.thread",
     "asgiref.sync",
+    "django.core.cache.backends.locmem",
     "django.db.backends.base.base",
     "django.db.models",
 )
@@ -206,7 +207,8 @@ def test_nothing_is_replaced_that_is_not_recorded(originals, everything):
     """In no class and no module of the libraries."""
     now = attributes()
     changed = {(owner, key[1]) for key, (owner, value) in originals.items() if key in now and now[key][1] is not value}
-    assert {(owner, name) for owner, name in changed} == {(each.owner, each.name) for each in everything}
+    known = {owner for owner, _ in originals.values()}  # classes that other tests derive from these are not theirs
+    assert changed == {(each.owner, each.name) for each in everything if each.owner in known}
 
 
 def test_uninstrumenting_puts_the_very_same_objects_back(originals):

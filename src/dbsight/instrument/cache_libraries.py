@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight.instrument import cache_states
+from dbsight.instrument import cache_states, django_caches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,5 +150,6 @@ LIBRARIES: Final[tuple[tuple[str, Callable[[Counting, Patches, Any], None]], ...
     ("dogpile.cache.region", dogpile),
     ("aiocache.base", aiocache),
     ("sqlalchemy.engine", sqlalchemy),
+    ("django.core.cache", django_caches.wrap),
 )
 """Module of the library, and what puts the hooks around it when it is imported."""

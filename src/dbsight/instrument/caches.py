@@ -1,4 +1,4 @@
-"""Caches: dogpile.cache, aiocache, cachetools, ``functools.lru_cache``, SQLAlchemy's compiled cache, and Redis.
+"""Caches: dogpile.cache, aiocache, Django's, cachetools, ``functools.lru_cache``, SQLAlchemy's compiled one, and Redis.
 
 Lookups are too frequent to publish an event for each: they are counted, and the counter waits in the queue until it is
 published. ``redis_replies.py`` defines what is counted for Redis.
@@ -274,7 +274,7 @@ def _poll(cache: Any, counting: Counter) -> None:
 
 
 class CacheInstrumentor(BaseInstrumentor):
-    """Counts lookups in dogpile.cache, aiocache and SQLAlchemy's compiled cache, where they are installed."""
+    """Counts lookups in dogpile.cache, aiocache, Django's caches and SQLAlchemy's compiled cache, where installed."""
 
     _patches: Patches | None = None
 
