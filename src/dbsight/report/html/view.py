@@ -125,9 +125,6 @@ def _card(cause: Cause, examples: Mapping[str, WindowExample], general: frozense
             for key, name in (("sqlalchemy", "SQLAlchemy"), ("alembic", "Alembic"), ("django", "Django"))
             if each.finding.rule == "missing_index" and each.finding.details.get(key)
         ],
-        "holders": [str(each) for each in finding.details.get("holders", ())]
-        if isinstance(finding.details.get("holders"), (list, tuple))
-        else [],
     }
 
 
