@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 import dbsight
 from capabilities.guided import run
@@ -31,6 +31,29 @@ for pool_name, stats in info.items():
 count = manager.get_pool_count()
 if count > 100:
     logger.warning(f"High pool count: {count}")
+"""
+
+INDEXES = """
+# Create appropriate indexes
+async def optimize_postgres(db):
+    # JSONB GIN index for data field
+    await db.execute(\"""
+        CREATE INDEX IF NOT EXISTS idx_data_gin
+        ON records USING GIN (data)
+    \""")
+
+    # B-tree index for timestamp queries
+    await db.execute(\"""
+        CREATE INDEX IF NOT EXISTS idx_created_at
+        ON records (created_at DESC)
+    \""")
+
+    # Partial index for active records
+    await db.execute(\"""
+        CREATE INDEX IF NOT EXISTS idx_active
+        ON records (id)
+        WHERE data->>'status' = 'active'
+    \""")
 """
 
 BULK_INSERT = """
@@ -366,6 +389,50 @@ def test_rows_that_are_streamed_are_one_query(profiled):
         ("SELECT records", 50),
     ]
     assert len(processed) == 1 + 50
+
+
+def test_indexes_are_advised_until_they_are_there(postgresql):
+    """Each by a query that needs it, proved by the planner; with the guide's own indexes nothing is left to advise."""
+    engine = create_engine(postgresql.url("postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE records (id serial PRIMARY KEY, data jsonb, created_at timestamptz)"))
+        connection.execute(
+            text(
+                "INSERT INTO records (data, created_at) SELECT jsonb_build_object('status',"
+                " CASE n WHEN 77 THEN 'active' ELSE 'done' END, 'text', repeat('x', 200)),"
+                " timestamptz '2026-01-01' + n * interval '1 minute'"
+                " FROM generate_series(1, 20000) AS n"
+            )
+        )
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM ANALYZE records"))
+    queries = (
+        """SELECT id FROM records WHERE data @> '{"status": "active"}'""",
+        "SELECT id FROM records ORDER BY created_at DESC LIMIT 10",
+        "SELECT id FROM records WHERE data->>'status' = 'active' ORDER BY id",
+    )
+
+    def advised():
+        found = [dbsight.advise_index(text(query), engine, proof="transaction") for query in queries]
+        return [[(each.ddl.partition(" ON ")[2], each.proof) for each in advice] for advice in found]
+
+    assert advised() == [
+        [("records USING gin (data)", "proved")],
+        [("records (created_at)", "proved")],
+        [("records ((data ->> 'status'))", "proved")],
+    ]
+
+    class Records:
+        """The guide's database."""
+
+        async def execute(self, statement):
+            """Run one statement."""
+            with engine.begin() as connection:
+                connection.execute(text(statement))
+
+    asyncio.run(run(INDEXES)["optimize_postgres"](Records()))
+    assert advised() == [[], [], []]
+    engine.dispose()
 
 
 def test_a_statement_with_a_parameter_is_one_fingerprint(profiled):
