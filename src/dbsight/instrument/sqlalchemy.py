@@ -231,6 +231,8 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         recording.on_root_ending(watcher.root_ending)
         replays.follow(watcher.keep_replays)
 
+        first = "sqlalchemy" not in sys.modules
+
         def core_imported(_: ModuleType) -> None:
             patches.at_undo(watcher.forget)
             watcher.watch(sys.modules["sqlalchemy.engine.default"].DefaultDialect)
@@ -242,7 +244,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
                     patches.wrap(kind, name, before=hook)
             pools = PoolWatcher(watcher.open, StatementCall.finish, watcher.watch)
             patches.at_undo(pools.uninstall)
-            pools.install(kwargs.get("meter_provider"))
+            pools.install(kwargs.get("meter_provider"), first=first)
 
         patches.when_imported("sqlalchemy", core_imported)
         patches.when_imported("sqlalchemy.orm", lambda orm: _listen(orm, patches))

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 _R = TypeVar("_R")
 _LIBRARY = "sqlalchemy"
 _CONNECT = "_ConnectionRecord__connect"
+_ENGINE = ("pool", "dialect", "url")
+_POOL = ("_dialect", "_orig_logging_name")
+"""Attributes that one has which another thread is not just making."""
 UNWATCHED = "_dbsight_unwatched"
 """Attribute of a pool that is not watched: one of our own."""
 
@@ -90,13 +93,19 @@ class PoolWatcher(Generic[_R]):
         self._patches = Patches()
         self._checkout_code: CodeType | None = None
 
-    def install(self, provider: MeterProvider | None) -> None:
-        """Watch every pool, those that exist already too."""
+    def install(self, provider: MeterProvider | None, *, first: bool = False) -> None:
+        """Watch every pool, those that exist already too.
+
+        Args:
+            provider: Of meters; None for the global one.
+            first: SQLAlchemy has just been imported: there is no pool yet, and no object need be looked at.
+        """
         patches = self._patches
         patches.wrap(self._engine_class, "__init__", after=self._engine_made)
         patches.wrap(self._base.Pool, "__init__", after=self._pool_made)
         # Other threads may use the pools meanwhile: what they take is known by its right name, and its end is seen.
-        self._adopt_existing()
+        if not first:
+            self._adopt_existing()
         record: Any = self._base._ConnectionRecord
         if hasattr(record, "needs_gc"):
             patches.wrap(record, "needs_gc", after=self._needed_collection)
@@ -163,10 +172,13 @@ class PoolWatcher(Generic[_R]):
         """Engines and pools that were made before: found among all objects, once."""
         if "sqlalchemy.engine" not in sys.modules:
             return
-        for engine in existing(self._engine_class, having=("pool", "dialect", "url")):
-            self._note_engine(engine, None)
-        for pool in existing(self._base.Pool, having=("_dialect", "_orig_logging_name")):
-            self._adopt(pool)
+        found = existing(self._engine_class, self._base.Pool)
+        for each in found:
+            if isinstance(each, self._engine_class) and all(hasattr(each, name) for name in _ENGINE):
+                self._note_engine(each, None)
+        for each in found:
+            if isinstance(each, self._base.Pool) and all(hasattr(each, name) for name in _POOL):
+                self._adopt(each)
 
     def _adopt(self, pool: Any, *, again: bool = False) -> SQLAlchemyPool | None:
         """Watch one pool; None for those of a kind that is not known."""
