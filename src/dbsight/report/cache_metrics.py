@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dbsight import safety, semconv
-from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
+from dbsight.report.preaggregation import AccumulatedCounter, histogram
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -45,17 +45,17 @@ class CacheMetrics:
                 description="Locks held beyond their timeout, or never released.",
             )
         )
-        self._sizes = _histogram(
+        self._sizes = histogram(
             meter, semconv.METRIC_CACHE_SIZE, "By", "Size of the values found in a cache.", semconv.SIZE_BUCKETS
         )
-        self._acquire = _histogram(
+        self._acquire = histogram(
             meter,
             semconv.METRIC_LOCK_ACQUIRE,
             "s",
             "Time to acquire a lock, or until the attempt was abandoned.",
             semconv.DURATION_BUCKETS,
         )
-        self._hold = _histogram(
+        self._hold = histogram(
             meter,
             semconv.METRIC_LOCK_HOLD,
             "s",
@@ -122,10 +122,3 @@ def _cache_attributes(key: tuple[str, ...], result: str) -> dict[str, str]:
         semconv.CACHE_RESULT,
     )
     return {name: value for name, value in zip(names, (*key, result), strict=True) if value}
-
-
-def _histogram(meter: Meter, name: str, unit: str, text: str, bounds: tuple[float, ...]) -> AccumulatedHistogram:
-    instrument = meter.create_histogram(
-        name, unit=unit, description=text, explicit_bucket_boundaries_advisory=list(bounds)
-    )
-    return AccumulatedHistogram(instrument, bounds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dbsight import semconv
-from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram, histogram
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -67,12 +67,7 @@ class EventMetrics:
 
     def __init__(self, meter: Meter) -> None:
         self._histograms = {
-            name: AccumulatedHistogram(
-                meter.create_histogram(
-                    name, unit=unit, description=description, explicit_bucket_boundaries_advisory=bounds
-                ),
-                bounds,
-            )
+            name: histogram(meter, name, unit, description, bounds)
             for name, (unit, description, bounds) in HISTOGRAMS.items()
         }
         self._counters = {

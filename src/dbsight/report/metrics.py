@@ -16,7 +16,7 @@ from dbsight.report.capped import Capped
 from dbsight.report.event_metrics import EventMetrics
 from dbsight.report.metrics_after_fork import begin_anew
 from dbsight.report.model_metrics import ModelMetrics
-from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram, Series, Tally
+from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram, Series, Tally, histogram
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -83,22 +83,18 @@ class Metrics:
     def __init__(self, provider: MeterProvider | None = None, before: Callable[[], None] | None = None) -> None:
         self._before = before
         meter = (provider or get_meter_provider()).get_meter(semconv.SCOPE, __version__, schema_url=semconv.SCHEMA_URL)
-        self._duration = AccumulatedHistogram(
-            meter.create_histogram(
-                semconv.METRIC_OPERATION_DURATION,
-                unit="s",
-                description="Duration of database client operations.",
-                explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS,
-            ),
+        self._duration = histogram(
+            meter,
+            semconv.METRIC_OPERATION_DURATION,
+            "s",
+            "Duration of database client operations.",
             semconv.DURATION_BUCKETS,
         )
-        self._rows = AccumulatedHistogram(
-            meter.create_histogram(
-                semconv.METRIC_RETURNED_ROWS,
-                unit="{row}",
-                description="The actual number of records returned by the database operation.",
-                explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
-            ),
+        self._rows = histogram(
+            meter,
+            semconv.METRIC_RETURNED_ROWS,
+            "{row}",
+            "The actual number of records returned by the database operation.",
             semconv.ROWS_BUCKETS,
         )
         self._queries = AccumulatedCounter(
@@ -109,34 +105,24 @@ class Metrics:
         self._findings = meter.create_counter(
             semconv.METRIC_FINDINGS, unit="{finding}", description="Findings by rule and severity."
         )
-        self._request_queries = AccumulatedHistogram(
-            meter.create_histogram(
-                semconv.METRIC_REQUEST_QUERIES,
-                unit="{query}",
-                description="Queries per request.",
-                explicit_bucket_boundaries_advisory=semconv.ROWS_BUCKETS,
-            ),
-            semconv.ROWS_BUCKETS,
+        self._request_queries = histogram(
+            meter, semconv.METRIC_REQUEST_QUERIES, "{query}", "Queries per request.", semconv.ROWS_BUCKETS
         )
-        self._concurrency = AccumulatedHistogram(
-            meter.create_histogram(
-                semconv.METRIC_CONCURRENCY,
-                unit="{query}",
-                description="The most queries that ran at once, per request.",
-                explicit_bucket_boundaries_advisory=semconv.CONCURRENCY_BUCKETS,
-            ),
+        self._concurrency = histogram(
+            meter,
+            semconv.METRIC_CONCURRENCY,
+            "{query}",
+            "The most queries that ran at once, per request.",
             semconv.CONCURRENCY_BUCKETS,
         )
         self.events = EventMetrics(meter)
         self.caches = CacheMetrics(meter)
         self.models = ModelMetrics(meter)
-        self._blocked = AccumulatedHistogram(
-            meter.create_histogram(
-                semconv.METRIC_EVENTLOOP_BLOCKED,
-                unit="s",
-                description="Time that a synchronous database call blocked a running event loop.",
-                explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS,
-            ),
+        self._blocked = histogram(
+            meter,
+            semconv.METRIC_EVENTLOOP_BLOCKED,
+            "s",
+            "Time that a synchronous database call blocked a running event loop.",
             semconv.DURATION_BUCKETS,
         )
         self._accumulated: tuple[AccumulatedHistogram | AccumulatedCounter, ...] = (

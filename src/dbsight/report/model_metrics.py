@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dbsight import semconv
 from dbsight.report.capped import Capped
-from dbsight.report.preaggregation import AccumulatedCounter, AccumulatedHistogram
+from dbsight.report.preaggregation import AccumulatedCounter, histogram
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -30,13 +30,11 @@ class ModelMetrics:
                 description="Objects that the ORM loaded, inserted, updated or deleted, by class.",
             )
         )
-        self._durations = AccumulatedHistogram(
-            meter.create_histogram(
-                semconv.METRIC_ORM_DURATION,
-                unit="s",
-                description="Duration of the statements that the ORM sent for a class.",
-                explicit_bucket_boundaries_advisory=semconv.DURATION_BUCKETS,
-            ),
+        self._durations = histogram(
+            meter,
+            semconv.METRIC_ORM_DURATION,
+            "s",
+            "Duration of the statements that the ORM sent for a class.",
             semconv.DURATION_BUCKETS,
         )
         self.accumulated = (self._objects, self._durations)

@@ -25,7 +25,7 @@ from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from opentelemetry.metrics import Counter, Histogram
+    from opentelemetry.metrics import Counter, Histogram, Meter
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AttributeValue
 
@@ -198,6 +198,14 @@ class Tally:
         """Reset with a new lock."""
         self._lock = threading.RLock()
         self._count = 0
+
+
+def histogram(meter: Meter, name: str, unit: str, description: str, bounds: tuple[float, ...]) -> AccumulatedHistogram:
+    """Create a histogram of the SDK with these buckets, and aggregate for it."""
+    instrument = meter.create_histogram(
+        name, unit=unit, description=description, explicit_bucket_boundaries_advisory=list(bounds)
+    )
+    return AccumulatedHistogram(instrument, bounds)
 
 
 class AccumulatedHistogram:
