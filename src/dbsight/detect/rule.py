@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.config import Settings
+    from dbsight.detect.repetition import Repetition
     from dbsight.detect.window import Window
     from dbsight.model import Category, ExplainedQuery, Operation, Priority, Severity, Snapshot
     from dbsight.recording import OpenWindow
@@ -102,6 +103,20 @@ class WindowRule(Rule):
 
     of_events: ClassVar[bool] = False
     of_repetition: ClassVar[bool] = False
+
+    def finding_in(
+        self, window: Window, about: Operation | Repetition, key: tuple[object, ...], **fields: Any
+    ) -> Finding:
+        """As ``finding``, with statement, database and line of an operation or a repetition of it, and its window."""
+        return self.finding(
+            key,
+            statement=about.statement,
+            database=about.database,
+            call_site=about.call_site,
+            trace=f"{window.trace_id:032x}",
+            route=window.name,
+            **fields,
+        )
 
     def visit(self, operation: Operation, window: OpenWindow | None) -> Finding | None:
         """Check one operation that took at least as long as the lowest limit; this is the hot path.

@@ -64,7 +64,9 @@ class ErrorBurst(WindowRule):
         first = operations[0]
         queries = Counter(operation.statement.summary for operation in operations)
         most = ", ".join(f"{summary} ({number})" for summary, number in queries.most_common(3))
-        return self.finding(
+        return self.finding_in(
+            window,
+            first,
             ("eb", kind, first.statement.fingerprint),
             severity="error" if len(operations) >= MANY else "warning",
             title=f"Queries fail repeatedly with a {kind}",
@@ -77,9 +79,4 @@ class ErrorBurst(WindowRule):
             metric="count",
             current_value=float(len(operations)),
             threshold=float(FEW),
-            statement=first.statement,
-            database=first.database,
-            call_site=first.call_site,
-            trace=f"{window.trace_id:032x}",
-            route=window.name,
         )

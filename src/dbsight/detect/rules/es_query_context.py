@@ -67,7 +67,9 @@ class EsQueryContext(WindowRule):
         clauses = ", ".join(f"{each.clause} on {each.field}" if each.field else each.clause for each in scored[:3])
         filters = ", ".join(each.filter for each in scored[:3])
         statement = repetition.statement
-        return self.finding(
+        return self.finding_in(
+            window,
+            repetition,
             ("qc", statement.fingerprint),
             severity="warning" if repetition.duration >= _MATTERS else "info",
             title=f"{statement.summary} scores conditions that only filter",
@@ -78,9 +80,4 @@ class EsQueryContext(WindowRule):
             metric="duration",
             current_value=repetition.duration,
             threshold=_MATTERS,
-            statement=statement,
-            database=repetition.database,
-            call_site=repetition.call_site,
-            trace=f"{window.trace_id:032x}",
-            route=window.name,
         )

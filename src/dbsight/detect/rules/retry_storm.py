@@ -82,7 +82,9 @@ class RetryStorm(WindowRule):
         last = operations[-1]
         passes = error_class(last)
         name = (last.error_type or "").rpartition(".")[2]
-        return self.finding(
+        return self.finding_in(
+            window,
+            last,
             ("rt", last.statement.fingerprint, last.call_site.function if last.call_site is not None else ""),
             severity="error" if len(operations) >= _MANY else "warning",
             title=f"{last.statement.summary} fails and is retried without backoff",
@@ -94,11 +96,6 @@ class RetryStorm(WindowRule):
             metric="count",
             current_value=float(len(operations)),
             threshold=float(_FEW),
-            statement=last.statement,
-            database=last.database,
-            call_site=last.call_site,
-            trace=f"{window.trace_id:032x}",
-            route=window.name,
         )
 
 

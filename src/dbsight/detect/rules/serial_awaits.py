@@ -77,7 +77,9 @@ class SerialAwaits(WindowRule):
         names = ", ".join(dict.fromkeys(each.statement.summary for each in chain[:_SHOWN]))
         sites = [each.call_site for each in chain if each.call_site is not None]
         lines = ", ".join(dict.fromkeys(map(str, sites[:_SHOWN])))
-        return self.finding(
+        return self.finding_in(
+            window,
+            longest,
             ("sa", *sorted({each.statement.fingerprint for each in chain})),
             severity=("error" if saved >= _ERROR else "warning") if window.request else "info",
             title="Independent queries are awaited one after the other",
@@ -90,11 +92,6 @@ class SerialAwaits(WindowRule):
             metric="duration",
             current_value=saved,
             threshold=SAVES,
-            statement=longest.statement,
-            database=longest.database,
-            call_site=longest.call_site,
-            trace=f"{window.trace_id:032x}",
-            route=window.name,
         )
 
 

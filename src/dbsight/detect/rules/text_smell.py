@@ -77,7 +77,9 @@ class TextSmell(WindowRule):
         rows = operation.rows if operation.rows is not None else operation.affected or 0
         verb = "returned" if operation.rows is not None else "written"
         grave = bool(names & {"write_without_where", "cartesian_join"}) and window.request
-        return self.finding(
+        return self.finding_in(
+            window,
+            operation,
             ("ts", statement.fingerprint, *sorted(names)),
             severity="warning" if grave else "info",
             title=f"{statement.summary} {smells[0].what}",
@@ -89,9 +91,4 @@ class TextSmell(WindowRule):
             metric="rows",
             current_value=float(rows),
             threshold=float(_ROWS),
-            statement=statement,
-            database=operation.database,
-            call_site=operation.call_site,
-            trace=f"{window.trace_id:032x}",
-            route=window.name,
         )

@@ -82,7 +82,9 @@ class UnboundedFetch(WindowRule):
         rows, limit = largest.rows or 0, self._limit(largest, window)
         severity: Severity = "error" if rows >= _FAR_OVER * limit else "warning" if window.request else "info"
         statement = largest.statement
-        return self.finding(
+        return self.finding_in(
+            window,
+            largest,
             ("uf", statement.fingerprint, largest.call_site.function if largest.call_site is not None else ""),
             severity=severity,
             title=f"{statement.summary} fetches all rows at once",
@@ -93,11 +95,6 @@ class UnboundedFetch(WindowRule):
             current_value=float(rows),
             threshold=float(limit),
             impact=0.0,
-            statement=statement,
-            database=largest.database,
-            call_site=largest.call_site,
-            trace=f"{window.trace_id:032x}",
-            route=window.name,
         )
 
 

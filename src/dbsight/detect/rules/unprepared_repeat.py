@@ -66,7 +66,9 @@ class UnpreparedRepeat(WindowRule):
 
     def _finding(self, repetition: Repetition, texts: int, window: Window) -> Finding:
         statement = repetition.statement
-        return self.finding(
+        return self.finding_in(
+            window,
+            repetition,
             ("up", statement.fingerprint),
             severity="warning",
             title=f"{statement.summary} has values in its text",
@@ -78,9 +80,4 @@ class UnpreparedRepeat(WindowRule):
             metric="count",
             current_value=float(texts),
             threshold=float(_TEXTS),
-            statement=statement,
-            database=repetition.database,
-            call_site=repetition.call_site,
-            trace=f"{window.trace_id:032x}",
-            route=window.name,
         )
