@@ -1,7 +1,7 @@
-"""The endpoint at which a running process shows what it does to its databases: ``dbsight load`` and ``top`` ask it.
+"""The endpoint at which a running process shows what it does to its databases, for ``dbsight load`` and the live page.
 
-Off unless ``OTEL_DBSIGHT_SERVE`` names a port. It listens on the loopback interface alone, and answers nobody without
-the token of the process, which is made anew at each start and lies in a file that its user alone can read.
+Off unless ``OTEL_DBSIGHT_SERVE`` names a port. It listens on the loopback interface only, and answers no request
+without the token of the process, which is generated at each start and stored in a file that only its user can read.
 """
 
 from dbsight.serve.processes import Process, processes, service_name

@@ -73,7 +73,7 @@ class UnpreparedRepeat(WindowRule):
             severity="warning",
             title=f"{statement.summary} has values in its text",
             description=f"{texts} different texts of one query, without bound parameters{where(repetition.call_site)}."
-            " Each is parsed and planned anew, and a value that a user chooses can change the query.",
+            " Each is parsed and planned again, and a value that a user chooses can change the query.",
             suggestion=statement.text.replace("?", ":value")[:500],
             impact=0.0,
             count=len(repetition),
