@@ -173,13 +173,15 @@ def _pool(one: PoolSnapshot, other: PoolSnapshot) -> PoolSnapshot:
         a,
         **{
             name: getattr(a, name) + getattr(b, name)
-            for name in ("used", "idle", "pending", "overflow", "pools", "made", "clients", "created", "closed", "most")
+            for name in ("used", "idle", "pending", "overflow", "pools", "made", "clients", "created", "most")
         },
+        closed_by=dict(Counter(a.closed_by) + Counter(b.closed_by)),
         max=_limit(a, b, "max"),
         idle_max=_limit(a, b, "idle_max"),
         holders=[*a.holders, *b.holders],
     )
-    return PoolSnapshot(state, _added(one.totals, other.totals), one.series or other.series, [*one.uses, *other.uses])
+    totals = replace(_added(one.totals, other.totals), leaked=[*one.totals.leaked, *other.totals.leaked])
+    return PoolSnapshot(state, totals, one.series or other.series, [*one.uses, *other.uses])
 
 
 def _limit(a: PoolState, b: PoolState, name: str) -> int | None:
