@@ -56,10 +56,20 @@ BUSY = 0.4
 
 ALLOCATIONS_IN = ("core-memory", "orm-memory")
 ABLATED = ("core-memory", "orm-memory")
-COUNTED = ("core-memory", "orm-memory", "django-memory", "redis-get", "redis-pipeline")
-"""Workloads without a server that answers earlier or later: the instructions of these can be counted."""
+QUICK = ("core-memory", "orm-memory", "django-memory", "redis-get", "redis-pipeline")
+COUNTED = (
+    *QUICK,
+    *("django-view", "django-psycopg", "driver-sqlite3", "driver-psycopg", "driver-psycopg2", "driver-pymysql"),
+)
+"""Workloads whose thread blocks until its server has answered, early or late: their instructions can be counted."""
 
-CLIENTS = ("sqlalchemy", "psycopg", "psycopg-binary", "asyncpg", "aiosqlite", "redis")
+CREATED_BY = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
+"""Through which driver the tables of a server are made."""
+
+CLIENTS = (
+    *("sqlalchemy", "psycopg", "psycopg-binary", "psycopg2-binary", "asyncpg", "aiosqlite", "pymysql", "django"),
+    "redis",
+)
 PACKAGES = (
     "dbsight",
     "django",
@@ -67,8 +77,10 @@ PACKAGES = (
     "opentelemetry-instrumentation-sqlalchemy",
     "sqlalchemy",
     "psycopg",
+    "psycopg2-binary",
     "asyncpg",
     "aiosqlite",
+    "pymysql",
     "redis",
     "grpcio",
     "protobuf",
@@ -94,7 +106,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.quick:
         options.rounds, options.repeats = min(options.rounds, 3), min(options.repeats, 2)
-        options.workload = options.workload or list(COUNTED)
+        options.workload = options.workload or list(QUICK)
         options.variant = options.variant or ["none", "stock", "dbsight"]
     if options.record:
         options.ablation = options.ddtrace = True
@@ -133,19 +145,27 @@ def databases(names: Iterable[str], directory: Path) -> Iterator[tuple[dict[str,
             _, scheme, modules = workload.WORKLOADS[name]
             system = scheme.partition("+")[0]
             try:
-                if missing := [module for module in modules if not find_spec(module)]:
+                if missing := [module for module in modules if not installed(module)]:
                     raise LookupError(f"{', '.join(missing)} is not installed")  # noqa: TRY301 - skipped like a server
                 if system not in at:
                     at[system] = stack.enter_context(servers.serving(system)).database.url()
-                    if system == "postgresql":
-                        psycopg = sa.make_url(at[system]).set(drivername="postgresql+psycopg")
-                        tables.create(psycopg)
-                        stack.callback(tables.drop, psycopg)
+                    if system in CREATED_BY:
+                        through = sa.make_url(at[system]).set(drivername=CREATED_BY[system])
+                        tables.create(through)
+                        stack.callback(tables.drop, through)
             except LookupError as reason:
                 skipped[name] = str(reason)
                 continue
             urls[name] = sa.make_url(at[system]).set(drivername=scheme).render_as_string(hide_password=False)
         yield urls, skipped
+
+
+def installed(module: str) -> bool:
+    """Whether there is such a module; a package that it would be in may be missing, too."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def at_commit(reference: str, directory: Path) -> Path:

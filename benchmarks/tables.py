@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -18,6 +18,8 @@ PREFIX = "dbsight_bench_"
 
 class Base(DeclarativeBase):
     """Registry of the benchmark's models."""
+
+    type_annotation_map: ClassVar = {str: sa.String(255)}  # MariaDB wants a length
 
 
 def _model(number: int) -> type[Base]:
@@ -41,6 +43,21 @@ MODELS = [_model(number) for number in range(TABLES)]
 
 SELECTS = [sa.select(model.__table__).where(model.__table__.c.id == sa.bindparam("id")) for model in MODELS]
 """One Core statement a table: a row by primary key."""
+
+
+def texts(mark: str) -> list[str]:
+    """The same for bare drivers.
+
+    Args:
+        mark: The driver's placeholder.
+    """
+    columns = ", ".join(column.name for column in MODELS[0].__table__.columns)
+    return [f"SELECT {columns} FROM {model.__tablename__} WHERE id = {mark}" for model in MODELS]
+
+
+def conninfo(url: sa.URL) -> str:
+    """The URL of a PostgreSQL as libpq takes it."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def rows() -> list[dict[str, Any]]:

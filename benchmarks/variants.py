@@ -1,7 +1,7 @@
 """What is measured: each variant instruments this process and says how a request begins and how to flush.
 
 ``none``            the OpenTelemetry SDK with a span per request, exported; nothing watches the database
-``stock``           and OpenTelemetry's own SQLAlchemy instrumentor
+``stock``           and OpenTelemetry's own SQLAlchemy instrumentor, or the driver's where SQLAlchemy is not used
 ``stock-auto``      and the driver's instrumentor too, which is what ``opentelemetry-instrument`` switches on
 ``dbsight``         dbsight instead, by ``dbsight.configure()``, everything on: spans, metrics, rules, windows
 ``dbsight-driver``  and the driver's instrumentor too, whose spans dbsight suppresses
@@ -60,15 +60,18 @@ class Telemetry:
         flush: Sends all spans and log records that wait and returns when they have left.
         export_metrics: Does what the metric reader otherwise does once a minute.
         shutdown: Ends exporters and their threads.
-        instrument_driver: For a workload without SQLAlchemy: switches the instrumentor of sqlite3 on where the variant
-            has one that is not on yet; gives what switches it off.
+        instrument: For a workload without SQLAlchemy: switches the instrumentor of a driver on, by the driver's name,
+            where the variant has one that is not on yet; gives what switches it off.
+        instrument_framework: The same for a web framework, whose span is that of the request; None where the variant
+            has none.
     """
 
     request: Callable[[], AbstractContextManager[Any]]
     flush: Callable[[], None]
     export_metrics: Callable[[], None]
     shutdown: Callable[[], None]
-    instrument_driver: Callable[[], Callable[[], None]] = lambda: _nothing
+    instrument: Callable[[str], Callable[[], None]] = lambda _: _nothing
+    instrument_framework: Callable[[str], Callable[[], None] | None] = lambda _: None
 
 
 @dataclass
@@ -132,17 +135,35 @@ def _providers(endpoint: str) -> Pipeline:
 
 DRIVERS = {
     # module of the driver: (module of its instrumentor, class)
+    "psycopg2": ("opentelemetry.instrumentation.psycopg2", "Psycopg2Instrumentor"),
+    "pymysql": ("opentelemetry.instrumentation.pymysql", "PyMySQLInstrumentor"),
     "sqlite3": ("opentelemetry.instrumentation.sqlite3", "SQLite3Instrumentor"),
     "psycopg": ("opentelemetry.instrumentation.psycopg", "PsycopgInstrumentor"),
     "asyncpg": ("opentelemetry.instrumentation.asyncpg", "AsyncPGInstrumentor"),
 }
+FRAMEWORKS = {"django": ("opentelemetry.instrumentation.django", "DjangoInstrumentor")}
+"""Likewise."""
 
 
 def _instrument_drivers() -> None:
     """Switch on the instrumentor of every driver that is installed, as ``opentelemetry-instrument`` does."""
-    for driver, (module, name) in DRIVERS.items():
+    for driver, (module, _) in DRIVERS.items():
         if find_spec(driver) and find_spec(module):
-            getattr(import_module(module), name)().instrument()
+            _instrument(driver)
+
+
+def _instrument(name: str) -> Callable[[], None]:
+    """Switch OpenTelemetry's instrumentor of one driver or framework on.
+
+    Returns:
+        What switches it off.
+    """
+    module, kind = {**DRIVERS, **FRAMEWORKS}[name]
+    instrumentor = getattr(import_module(module), kind)()
+    # psycopg2 may be installed as psycopg2-binary, which its instrumentor's check does not always know.
+    instrumentor.instrument(skip_dep_check=True)
+    forget: Callable[[], None] = instrumentor.uninstrument
+    return forget
 
 
 def _stock(endpoint: str, *, drivers: bool) -> Telemetry:
@@ -155,19 +176,12 @@ def _stock(endpoint: str, *, drivers: bool) -> Telemetry:
 
         RedisInstrumentor().instrument(skip_dep_check=True)
     telemetry = pipeline.telemetry()
+    telemetry.instrument_framework = _instrument
     if drivers:
         _instrument_drivers()
     else:
-        telemetry.instrument_driver = _instrument_sqlite
+        telemetry.instrument = _instrument
     return telemetry
-
-
-def _instrument_sqlite() -> Callable[[], None]:
-    module, name = DRIVERS["sqlite3"]
-    instrumentor = getattr(import_module(module), name)()
-    instrumentor.instrument()
-    forget: Callable[[], None] = instrumentor.uninstrument
-    return forget
 
 
 def _watched(endpoint: str) -> Telemetry:
@@ -236,7 +250,10 @@ def _dbsight(endpoint: str, *, drivers: bool) -> Telemetry:
     dbsight.configure(service_name="benchmark")
     if drivers:
         _instrument_drivers()
-    return Pipeline(trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider()).telemetry()
+    pipeline = Pipeline(trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider())
+    telemetry = pipeline.telemetry()
+    telemetry.instrument_framework = _instrument
+    return telemetry
 
 
 def _ddtrace(url: str, *, patched: bool) -> Telemetry:
@@ -254,7 +271,7 @@ def _ddtrace(url: str, *, patched: bool) -> Telemetry:
     from ddtrace.trace import tracer
 
     if patched:
-        ddtrace.patch(sqlite3=True, psycopg=True, asyncpg=True, redis=True)
+        ddtrace.patch(sqlite3=True, psycopg=True, asyncpg=True, pymysql=True, redis=True)
     return Telemetry(lambda: tracer.trace("GET /items", span_type="web"), tracer.flush, lambda: None, tracer.shutdown)
 
 

@@ -25,13 +25,14 @@ import sys
 import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+import drivers
 import tables
+from program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,13 @@ WORKLOADS = {
     "async-aiosqlite": ("async", "sqlite+aiosqlite", ("aiosqlite", "greenlet")),
     "async-asyncpg": ("async", "postgresql+asyncpg", ("asyncpg", "greenlet")),
     "django-memory": ("django", "sqlite", ("django",)),
+    "django-view": ("django", "sqlite", ("django", "opentelemetry.instrumentation.django")),
+    "django-psycopg": ("django", "postgresql+psycopg", ("django", "psycopg")),
+    "driver-sqlite3": ("driver", "sqlite", ()),
+    "driver-psycopg": ("driver", "postgresql+psycopg", ("psycopg",)),
+    "driver-psycopg2": ("driver", "postgresql+psycopg2", ("psycopg2",)),
+    "driver-asyncpg": ("asyncpg", "postgresql+asyncpg", ("asyncpg",)),
+    "driver-pymysql": ("driver", "mariadb+pymysql", ("pymysql", "opentelemetry.instrumentation.pymysql")),
     "redis-get": ("redis", "redis", ("redis",)),
     "redis-new-keys": ("redis", "redis", ("redis",)),
     "redis-pipeline": ("redis", "redis", ("redis",)),
@@ -58,22 +66,16 @@ WORKLOADS = {
     "threads-memory": ("threads", "sqlite", ()),
 }
 """``nplusone`` reads the same table twenty times in each request: every one of them has a finding to carry.
-``django-memory`` gets an object of each table through Django's ORM; stock has the driver's instrumentor for it, because
-Django's own makes spans of requests alone. ``redis-new-keys`` never asks for a key again, as where keys are those of
+``django-memory`` and ``django-psycopg`` get an object of each table through Django's ORM; stock has the driver's
+instrumentor for them, because Django's own makes spans of requests alone. ``django-view`` does so in a view, with
+OpenTelemetry's instrumentor of Django for the span of the request, under stock as under dbsight. ``driver-…`` uses a
+driver alone, against its own instrumentor. ``redis-new-keys`` never asks for a key again, as where keys are those of
 sessions or users. ``threads-memory`` spreads its requests over 64 threads; each round has one slow query, and callbacks
 of alerts raise, sleep and query."""
 
 THREADS = 64
 SLOW = 1.05
 """s; over the default limit of slow queries."""
-
-
-@dataclass
-class Program:
-    """A workload, ready to run: ``run(requests)`` and ``close()``."""
-
-    run: Callable[[int], None]
-    close: Callable[[], None]
 
 
 def _engine(name: str, url: str) -> Any:
@@ -138,43 +140,6 @@ def _async(name: str, url: str, telemetry: Telemetry) -> Program:
         loop.close()
 
     return Program(lambda count: loop.run_until_complete(requests(count)), close)
-
-
-def _django(name: str, url: str, telemetry: Telemetry) -> Program:
-    import django
-    from django.conf import settings
-    from django.db import connection, models
-
-    forget = telemetry.instrument_driver()
-    settings.configure(DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}})
-    django.setup()
-    kinds = [_django_model(models, model) for model in tables.MODELS]
-    connection.ensure_connection()
-    tables.fill_sqlite(connection.connection)
-
-    def run(requests: int) -> None:
-        for _ in range(requests):
-            with telemetry.request():
-                for key, kind in enumerate(kinds, 1):
-                    kind.objects.get(pk=key)
-
-    def close() -> None:
-        connection.close()
-        forget()
-
-    return Program(run, close)
-
-
-def _django_model(models: Any, model: Any) -> Any:
-    """The same table for Django."""
-    fields = {
-        column.name: {int: models.IntegerField, float: models.FloatField}.get(
-            column.type.python_type, models.TextField
-        )(primary_key=column.primary_key)
-        for column in model.__table__.columns
-    }
-    meta = type("Meta", (), {"app_label": "benchmark", "db_table": model.__tablename__, "managed": False})
-    return type(model.__name__, (models.Model,), {**fields, "Meta": meta, "__module__": __name__})
 
 
 def _redis(name: str, url: str, telemetry: Telemetry) -> Program:
@@ -267,7 +232,9 @@ PROGRAMS = {
     "nplusone": _core,
     "orm": _orm,
     "async": _async,
-    "django": _django,
+    "django": drivers.django,
+    "driver": drivers.driver,
+    "asyncpg": drivers.asyncpg,
     "redis": _redis,
     "checkout": _checkout,
 }
