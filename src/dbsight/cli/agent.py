@@ -5,13 +5,10 @@ Answers are Markdown with what the report shows, and lines around findings of Py
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.error import URLError
-from urllib.request import Request, urlopen
 
 from dbsight import config
 from dbsight.bench.compared import compare_runs, told
@@ -23,6 +20,7 @@ from dbsight.report import finding_text, markdown
 from dbsight.report import json as saved
 from dbsight.report.causes import causes, label
 from dbsight.serve import processes
+from dbsight.serve.client import EndpointError, NotReachable, ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,8 +32,6 @@ _AROUND: Final = 6
 
 _LARGEST: Final = 1_000_000
 """Bytes of the largest source file that is read."""
-
-_TIMEOUT: Final = 10.0  # s, for a live process
 
 
 class AgentError(Exception):
@@ -157,7 +153,10 @@ class Project:
         if self._latest is not None:
             return self._latest
         if self._port is not None:
-            return merged(list(self._live(self._port)))
+            live = list(self._live(self._port))
+            if not live:
+                raise AgentError(f"no process of this user serves at port {self._port} any more")
+            return merged(live)
         if not self._runs:
             raise AgentError("there is no run yet: use run_command, or start the server with a saved run")
         return merged([self._read(str(each)) for each in self._runs])
@@ -167,11 +166,13 @@ class Project:
         if not serving:
             raise AgentError(f"no process of this user serves at port {port} (OTEL_DBSIGHT_SERVE={port})")
         for process in serving:
-            request = Request(f"{process.url}/api/v1/snapshot", headers={"Authorization": f"Bearer {process.token}"})  # noqa: S310 - the loopback interface
             try:
-                with urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310 - as above
-                    yield saved.from_document(json.load(answer)["report"], process.url)
-            except (URLError, ValueError, KeyError) as error:
+                yield saved.from_document(ask(process, "/api/v1/snapshot")["report"], process.url)
+            except NotReachable:  # noqa: PERF203 - a handful of processes
+                continue  # it ended just now
+            except EndpointError as error:
+                raise AgentError(str(error)) from error
+            except (ValueError, KeyError) as error:
                 raise AgentError(f"the process {process.pid} does not answer: {error}") from error
 
     def _read(self, name: str) -> Snapshot:

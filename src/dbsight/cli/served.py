@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import serve
 from dbsight.monitor.quantiles import percentile
+from dbsight.serve.client import TIMEOUT, EndpointError, ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _EVERY: Final = 0.25  # s
-_TIMEOUT: Final = 5.0  # s
 _MOST_ROUTES: Final = 200
 _MOST_SAMPLES: Final = 100_000
 
@@ -103,7 +101,7 @@ class Served:
             The requests by route, most time in the database first; where there are none, other units of work.
         """
         self._over.set()
-        self._thread.join(2 * _TIMEOUT)
+        self._thread.join(2 * TIMEOUT)
         self._look()
         return sorted(self._routes.values(), key=lambda route: -route.database)
 
@@ -123,17 +121,9 @@ class Served:
                     self._routes.setdefault(name, Route(name)).add(request)
 
     def _ask(self, process: serve.Process, since: int) -> dict[str, Any] | None:
-        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=_TIMEOUT)
         try:
-            headers = {"Authorization": f"Bearer {process.token}"}
-            connection.request("GET", f"/api/v1/requests?since={since}", headers=headers)
-            answer = connection.getresponse()
-            page: dict[str, Any] = json.loads(answer.read())
-        except (OSError, http.client.HTTPException, ValueError):
+            page = ask(process, f"/api/v1/requests?since={since}")
+        except EndpointError:
             return None  # it is ending
-        finally:
-            connection.close()
-        if answer.status != 200:
-            return None
         self._next[process.token] = page["next"]
         return page

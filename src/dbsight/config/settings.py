@@ -334,9 +334,9 @@ class Settings:
 
     serve: int | None = setting(
         None,
-        "Serve totals and the latest requests, on this port of the loopback interface, to those who know the token of"
-        " the process: `dbsight load` finds it for the same user. Further processes take the next free ports.",
-        whole(1, 65535),
+        "Serve totals and the latest requests on this port of the loopback interface, for `dbsight top`, `serve`,"
+        " `load` and `mcp` of the same user. Further processes take the next free ports; 0 is any free port.",
+        whole(0, 65535),
         theme="Endpoint of the process",
         unset="not served",
     )

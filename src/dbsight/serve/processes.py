@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
@@ -21,8 +22,13 @@ from dbsight import config
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+PROTOCOL: Final = 1
+"""Version of the endpoint's paths and answers: incremented if a field changes its meaning or is removed."""
+
 _OWNER_ONLY = 0o700
 _OTHERS = 0o077
+_FILE: Final = re.compile(r"(\d+)-(\d+)-\d+\.json")
+"""Port in the settings, process id, port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +36,20 @@ class Process:
     """A process that serves.
 
     Attributes:
-        asked: The port that its settings name; processes of one service share it.
+        asked: The port in its settings; processes of one service share it. 0 is any free port.
         port: The port that it serves at: the first free one from there.
         pid: Its process id.
-        token: What it wants to see with each request.
+        token: Required with each request.
+        protocol: ``PROTOCOL`` of its dbsight; 0 where it is too old to have one.
+        started: s since the epoch; when it began to serve.
     """
 
     asked: int
     port: int
     pid: int
     token: str
+    protocol: int = 0
+    started: float = 0.0
 
     @property
     def url(self) -> str:
@@ -89,28 +99,35 @@ def announce(process: Process) -> Path | None:
     return None
 
 
-def processes(asked: int) -> Sequence[Process]:
-    """The processes of this user that were told to serve at a port, by their ports; those that are gone are left out.
+def processes(asked: int | None = None) -> Sequence[Process]:
+    """The living processes of this user that serve, in the order of their ports.
 
     Args:
-        asked: As in ``OTEL_DBSIGHT_SERVE``.
+        asked: Only those with this port in ``OTEL_DBSIGHT_SERVE``; None for all.
     """
     found: dict[int, Process] = {}
     for directory in _directories():
         if not _is_private(directory):
             continue
-        for path in directory.glob(f"{asked}-*.json"):
-            process = _read(path)
-            if process is None or not _is_alive(process.pid):
+        for path in directory.iterdir():
+            name = _FILE.fullmatch(path.name)
+            if name is None or (asked is not None and int(name[1]) != asked):
+                continue
+            if not _is_alive(int(name[2])):
                 _remove(path)  # it was killed
-            else:
+                continue
+            process = _read(path)
+            # The port of a process that was killed may be another one's by now: the latest has it.
+            if process is not None and (process.port not in found or found[process.port].started < process.started):
                 found[process.port] = process
     return [found[port] for port in sorted(found)]
 
 
 def _read(path: Path) -> Process | None:
+    """The process of a file; a newer version may have written fields that this one does not know."""
     try:
-        return Process(**json.loads(path.read_text(encoding="utf-8")))
+        written = json.loads(path.read_text(encoding="utf-8"))
+        return Process(**{each.name: written[each.name] for each in fields(Process) if each.name in written})
     except (OSError, ValueError, TypeError):
         return None
 

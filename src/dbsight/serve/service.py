@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.report.json import document, finite
 from dbsight.safety import failed, guard, logger
-from dbsight.serve.processes import Process, announce, service_name
+from dbsight.serve.processes import PROTOCOL, Process, announce, service_name
 from dbsight.serve.requests import Requests
+from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +83,7 @@ class Service:
             "/api/v1/snapshot": self._answer_snapshot,
             "/api/v1/requests": self._answer_requests,
         }
-        for port in range(asked, min(asked + _PORTS, _HIGHEST + 1)):
+        for port in range(asked, min(asked + _PORTS, _HIGHEST + 1)) if asked else (0,):
             try:
                 server = Server(port, token, answers)
             except OSError:
@@ -100,7 +101,7 @@ class Service:
             return
         self._started = time()
         self._server, self._thread = server, thread
-        self.process = Process(asked, server.server_port, os.getpid(), token)
+        self.process = Process(asked, server.server_port, os.getpid(), token, PROTOCOL, self._started)
         self._file = announce(self.process)
         if self._file is None:
             logger.warning("dbsight: serving on port %d, but its token cannot be written", server.server_port)
@@ -123,7 +124,8 @@ class Service:
     def after_fork(self) -> None:
         """In a forked child: the socket, the thread and the token are the parent's."""
         server, self._server = self._server, None
-        asked, self._asked, self._file, self.process = self._asked, None, None, None
+        asked, self._asked = self._asked, None
+        self._thread = self._file = self.process = None
         self._reset()
         if server is not None:
             server.socket.close()
@@ -147,7 +149,15 @@ class Service:
     # -- Answers ------------------------------------------------------------------------------------------------
 
     def _about(self) -> dict[str, Any]:
-        return {"pid": os.getpid(), "started": self._started, "now": time()}
+        return {
+            "pid": os.getpid(),
+            "parent": os.getppid(),
+            "service": service_name(),
+            "started": self._started,
+            "now": time(),
+            "protocol": PROTOCOL,
+            "dbsight": __version__,
+        }
 
     def _answer_page(self, given: Mapping[str, str]) -> Body:
         from dbsight.report.html import render
