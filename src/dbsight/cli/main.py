@@ -19,6 +19,7 @@ from dbsight.cli.rules import rules
 from dbsight.cli.run import run
 from dbsight.cli.settings import settings
 from dbsight.cli.sql import sql
+from dbsight.cli.top import top
 from dbsight.version import __version__
 
 
@@ -36,5 +37,9 @@ def bench() -> None:
 bench.add_command(queries)
 bench.add_command(records)
 bench.add_command(redis_presets, "redis")
-for command in (baseline, compare, completion, doctor, explain, health, load, mcp, report, rules, run, settings, sql):
+_COMMANDS = (
+    *(baseline, compare, completion, doctor, explain, health, load, mcp),
+    *(report, rules, run, settings, sql, top),
+)
+for command in _COMMANDS:
     main.add_command(command)

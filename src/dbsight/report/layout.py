@@ -168,29 +168,41 @@ class Column(NamedTuple):
     rank: int = 0
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, *, least: int = 20) -> Iterator[Text]:
-    """Lay out a table; its first column takes what room is left, and shortens.
+def fitted(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, *, least: int = 20, gap: int = GAP
+) -> dict[int, int]:
+    """Choose the columns of a table that fit; the first one takes what room is left.
 
     Args:
         columns: The first one has the names of what the rows are about.
         rows: As many cells as columns.
         width: Columns of the page.
         least: Room for the first column that is worth leaving out others.
+        gap: Between columns.
+
+    Returns:
+        By position of each column that is kept, its width.
     """
     from rich.cells import cell_len
 
     kept = list(range(len(columns)))
     sizes = [max(map(cell_len, (column.name, *(row[at] for row in rows)))) for at, column in enumerate(columns)]
     for leaving in sorted(range(len(columns)), key=lambda at: -columns[at].rank):
-        room = width - 1 - sum(GAP + sizes[at] for at in kept[1:])
+        room = width - sum(gap + sizes[at] for at in kept[1:])
         if room >= min(sizes[0], least) or not columns[leaving].rank:
             break
         kept.remove(leaving)
     sizes[0] = max(min(sizes[0], room), len(columns[0].name))
+    return {at: sizes[at] for at in kept}
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int, *, least: int = 20) -> Iterator[Text]:
+    """Lay out a table; its first column takes what room is left, and shortens. Arguments as for ``fitted``."""
+    sizes = fitted(columns, rows, width - 1, least=least)
     for style, row in (("dim", [column.name for column in columns]), *(("", row) for row in rows)):
         line = text(" ", (_padded(clip(row[0], sizes[0]), sizes[0]), style))
-        for at in kept[1:]:
-            line.append(" " * GAP).append(_padded(row[at], sizes[at], right=columns[at].right), style)
+        for at, size in list(sizes.items())[1:]:
+            line.append(" " * GAP).append(_padded(row[at], size, right=columns[at].right), style)
         yield line
 
 

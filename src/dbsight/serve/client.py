@@ -21,10 +21,10 @@ class EndpointError(Exception):
 
 
 class NotReachable(EndpointError):  # noqa: N818 - a state, as in ConnectionRefused
-    """Nothing listens there: the process has ended, or never served.
+    """There is no answer now: the process has ended, never served, or is busy.
 
     Attributes:
-        slow: It accepts connections, but does not answer in time.
+        slow: It accepts connections, but does not answer in time, or reports an error of its own.
     """
 
     def __init__(self, message: str, *, slow: bool = False) -> None:
@@ -44,8 +44,8 @@ def ask(process: Process, path: str, *, timeout: float = TIMEOUT) -> dict[str, A
         The answer; its field ``process`` describes the process.
 
     Raises:
-        NotReachable: Nothing listens there, or there is no answer in time.
-        EndpointError: The token is wrong, the protocol is another one, or the process reports an error.
+        NotReachable: Nothing listens there, there is no answer in time, or the process reports an error of its own.
+        EndpointError: The token is wrong, or the protocol is another one.
     """
     connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=timeout)
     headers = {"Authorization": f"Bearer {process.token}", "Connection": "close"}
@@ -71,7 +71,8 @@ def ask(process: Process, path: str, *, timeout: float = TIMEOUT) -> dict[str, A
         body = None
     if status not in {200, 404}:
         said = body.get("error", "") if isinstance(body, dict) else ""
-        raise EndpointError(f"{_name(process)} answers with status {status}{said and f': {said}'}")
+        message = f"{_name(process)} answers with status {status}{said and f': {said}'}"
+        raise NotReachable(message, slow=True) if status >= 500 else EndpointError(message)
     about = body.get("process") if isinstance(body, dict) else None
     if status == 404 or not isinstance(about, dict) or about.get("protocol") != PROTOCOL:
         raise EndpointError(_other_version(process, about if isinstance(about, dict) else {}))
