@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Final
 from dbsight import config
 from dbsight.bench.compared import compare_runs, told
 from dbsight.cli.compare import verdict
+from dbsight.cli.exit_codes import UsageFault
 from dbsight.cli.run import instrumented
+from dbsight.cli.runs import read_live
 from dbsight.formatting import counted, seconds
 from dbsight.monitor.merging import merged
 from dbsight.report import finding_text, markdown
 from dbsight.report import json as saved
 from dbsight.report.causes import causes, label
-from dbsight.serve import processes
-from dbsight.serve.client import EndpointError, NotReachable, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from dbsight.model import CallSite, Snapshot
 
@@ -153,27 +153,13 @@ class Project:
         if self._latest is not None:
             return self._latest
         if self._port is not None:
-            live = list(self._live(self._port))
-            if not live:
-                raise AgentError(f"no process of this user serves at port {self._port} any more")
-            return merged(live)
+            try:
+                return read_live(self._port)
+            except UsageFault as error:
+                raise AgentError(error.message) from error
         if not self._runs:
             raise AgentError("there is no run yet: use run_command, or start the server with a saved run")
         return merged([self._read(str(each)) for each in self._runs])
-
-    def _live(self, port: int) -> Iterator[Snapshot]:
-        serving = processes(port)
-        if not serving:
-            raise AgentError(f"no process of this user serves at port {port} (OTEL_DBSIGHT_SERVE={port})")
-        for process in serving:
-            try:
-                yield saved.from_document(ask(process, "/api/v1/snapshot")["report"], process.url)
-            except NotReachable:  # noqa: PERF203 - a handful of processes
-                continue  # it ended just now
-            except EndpointError as error:
-                raise AgentError(str(error)) from error
-            except (ValueError, KeyError) as error:
-                raise AgentError(f"the process {process.pid} does not answer: {error}") from error
 
     def _read(self, name: str) -> Snapshot:
         path = self._inside(name)

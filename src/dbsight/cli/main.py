@@ -17,6 +17,7 @@ from dbsight.cli.redis_presets import redis_presets
 from dbsight.cli.report import report
 from dbsight.cli.rules import rules
 from dbsight.cli.run import run
+from dbsight.cli.serve import serve
 from dbsight.cli.settings import settings
 from dbsight.cli.sql import sql
 from dbsight.cli.top import top
@@ -39,7 +40,7 @@ bench.add_command(records)
 bench.add_command(redis_presets, "redis")
 _COMMANDS = (
     *(baseline, compare, completion, doctor, explain, health, load, mcp),
-    *(report, rules, run, settings, sql, top),
+    *(report, rules, run, serve, settings, sql, top),
 )
 for command in _COMMANDS:
     main.add_command(command)

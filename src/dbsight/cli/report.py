@@ -83,8 +83,8 @@ def _rendered(snapshot: Snapshot, form: str, difference: Difference | None) -> s
     return render(snapshot, width=WIDTH_WITHOUT_TERMINAL)
 
 
-def html(snapshot: Snapshot, difference: Difference | None = None) -> str:
-    """The report as HTML.
+def html(snapshot: Snapshot, difference: Difference | None = None, *, live: bool = False) -> str:
+    """The report as HTML; arguments as for ``dbsight.report.html.render``.
 
     Raises:
         UsageFault: Jinja2 is not installed.
@@ -92,7 +92,7 @@ def html(snapshot: Snapshot, difference: Difference | None = None) -> str:
     try:
         from dbsight.report.html import render as rendered
 
-        return rendered(snapshot, difference)
+        return rendered(snapshot, difference, live=live)
     except ImportError as error:
         raise UsageFault("the HTML report needs Jinja2: pip install 'dbsight[html]'") from error
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("target", metavar="[PID|URL]", required=False)
-@click.option("--port", type=click.IntRange(0, 65535), help="Only processes with this port in OTEL_DBSIGHT_SERVE.")
+@click.option("--service", type=click.IntRange(0, 65535), help="Only processes with this port in OTEL_DBSIGHT_SERVE.")
 @click.option("--once", is_flag=True, help="Print one reading and exit; so it does where there is no terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Output JSON; implies --once.")
 @click.option(
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--filter", "filtered", default="", help="Show only rows that contain these words.")
 def top(
     target: str | None,
-    port: int | None,
+    service: int | None,
     once: bool,
     as_json: bool,
     interval: float,
@@ -47,10 +47,10 @@ def top(
 
     Example: dbsight top --once
     """
-    if target is not None and port is not None:
-        raise click.UsageError("--port does not go together with PID or URL")
+    if target is not None and service is not None:
+        raise click.UsageError("--service does not go together with PID or URL")
     chosen = _sorts(sorts)
-    find = _finder(target, port)
+    find = _finder(target, service)
     watch = Watch(find)
     watch.read()
     if not any(worker.snapshot is not None for worker in watch.workers):
@@ -84,17 +84,17 @@ def _sorts(given: Sequence[str]) -> dict[str, str]:
     return dict(each.split(".", 1) for each in given)
 
 
-def _finder(target: str | None, port: int | None) -> Callable[[], Sequence[serve.Process]]:
+def _finder(target: str | None, service: int | None) -> Callable[[], Sequence[serve.Process]]:
     """What returns the processes to watch; it is called again and again.
 
     Raises:
         UsageFault: There is none now.
     """
     if target is None:
-        if not serve.processes(port):
-            setting = f"OTEL_DBSIGHT_SERVE={8787 if port is None else port}"
+        if not serve.processes(service):
+            setting = f"OTEL_DBSIGHT_SERVE={8787 if service is None else service}"
             raise UsageFault(f"no process of this user serves: start one with {setting}")
-        return lambda: serve.processes(port)
+        return lambda: serve.processes(service)
     if target.isdecimal():
         pid = int(target)
         if not _of_process(pid):

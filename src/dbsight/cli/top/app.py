@@ -19,7 +19,7 @@ from dbsight.cli.top.panel import PanelTable
 from dbsight.cli.top.picker import Choice, Help, Picker
 from dbsight.cli.top.printed import summary
 from dbsight.cli.top.view import View, view
-from dbsight.report.layout import one_line
+from dbsight.report.layout import clip, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -143,14 +143,14 @@ class TopApp(App[None]):
     def _show_head(self) -> None:
         if self._view is None:
             return
-        facts = [summary(self._view)]
+        facts = summary(self._view)
         if self._choice.label:
             facts.insert(0, f"only {self._choice.label}")
+        if self._filter:
+            facts.insert(0, f"filter: {one_line(self._filter)}")
         if self.paused:
             facts.insert(0, "PAUSED")
-        if self._filter:
-            facts.append(f"filter: {one_line(self._filter)}")
-        self.query_one("#summary", Static).update(Text(" · ".join(facts), no_wrap=True, overflow="ellipsis"))
+        self.query_one("#summary", Static).update(Text(clip(" · ".join(facts), self.size.width - 2), no_wrap=True))
         notice = self.query_one("#notice", Static)
         wrong = _notice(self._view)
         notice.update(Text(wrong))

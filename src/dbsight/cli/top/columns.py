@@ -109,9 +109,13 @@ def _where(place: str) -> str:
     return place.partition(" in ")[0].replace("\\", "/").rpartition("/")[2]
 
 
-def mark(row: FindingRow) -> str:
-    """``✖ N+1``."""
-    return f"{SEVERITIES[row.severity][0]} {row.label}"
+def _titled(row: FindingRow) -> str:
+    """``✖ N+1  Order.customer is loaded one row at a time``."""
+    return f"{SEVERITIES[row.severity][0]} {row.label}  {row.title}"
+
+
+def _urgency(row: FindingRow) -> tuple[int, str, str]:
+    return list(SEVERITIES).index(row.severity), row.label, row.title
 
 
 def styled(column: Shown, row: Row) -> str:
@@ -186,7 +190,7 @@ POOLS: Final = Panel(
 FINDINGS: Final = Panel(
     "findings",
     (
-        Shown("title", "finding", lambda row: f"{mark(row)}  {row.title}", lambda row: row.title, left=True),
+        Shown("title", "finding", _titled, _urgency, ascending=True, left=True),
         Shown("route", "request", lambda row: row.route, lambda row: row.route, 3, ascending=True, left=True),
         Shown("place", "where", lambda row: _where(row.place), lambda row: row.place, 2, ascending=True, left=True),
         Shown("count", "count", lambda row: count(row.count), lambda row: row.count, 4),

@@ -49,7 +49,7 @@ class Details(ModalScreen[None]):
     """
     BINDINGS: ClassVar[list[Any]] = [
         Binding("escape,enter,q", "dismiss", "Back", key_display="esc"),
-        Binding("c", "copy", "Copy the fix"),
+        Binding("c", "copy", "Copy"),
     ]
 
     def __init__(self, title: str, lines: Callable[[int], Sequence[Text]], copied: str = "") -> None:
@@ -66,11 +66,11 @@ class Details(ModalScreen[None]):
         yield Footer()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without a fix there is nothing to copy."""
+        """Where there is no fix there is nothing to copy."""
         return bool(self._copied) if action == "copy" else True
 
     def action_copy(self) -> None:
-        """Copy the fix to the clipboard of the terminal."""
+        """Copy the fix or the statement to the clipboard of the terminal."""
         self.app.copy_to_clipboard(self._copied)
         self.notify("copied, if the terminal allows it", timeout=3)
 
@@ -83,7 +83,7 @@ def details_of(row: Any, view: View) -> tuple[str, Callable[[int], Sequence[Text
         return row.summary, lambda width: list(_query(row, view, width)), row.text
     if isinstance(row, RequestRow):
         return row.route, lambda width: list(_request(row, view, width)), ""
-    return row.name, lambda _: list(_pool(row, view)), ""
+    return row.name, lambda width: list(_pool(row, view, width)), ""
 
 
 def _finding(row: FindingRow, view: View, width: int) -> Iterator[Text]:
@@ -91,7 +91,7 @@ def _finding(row: FindingRow, view: View, width: int) -> Iterator[Text]:
     yield Text()
     first = f"first seen {ago(row.first_seen)} ago, " if row.first_seen else ""
     last = f"last seen {ago(row.last_seen)} ago, " if row.last_seen else ""
-    yield _fact(f"{first}{last}{counted(row.count, 'time')} in all, rule {row.rule}")
+    yield from _facts(width, f"{first}{last}{counted(row.count, 'time')} in all, rule {row.rule}")
     statement = row.cause.main.finding.statement
     if statement is not None:
         yield from _code(statement.text, width)
@@ -102,10 +102,11 @@ def _cause(cause: Cause, view: View, width: int) -> Iterator[Text]:
 
 
 def _query(row: QueryRow, view: View, width: int) -> Iterator[Text]:
-    yield _fact(f"{count(row.count)} executions, {counted(row.errors, 'error')}, {row.database}")
-    yield _fact(
+    yield from _facts(width, f"{count(row.count)} executions, {counted(row.errors, 'error')}, {row.database}")
+    yield from _facts(
+        width,
         f"{seconds(row.total)} in all ({100 * row.share:.0f} % of the database time), "
-        f"p50 {seconds(row.p50)}, p95 {seconds(row.p95)}, max {seconds(row.max)}"
+        f"p50 {seconds(row.p50)}, p95 {seconds(row.p95)}, max {seconds(row.max)}",
     )
     if row.place:
         yield Text(f" {row.place}", style="cyan")
@@ -125,30 +126,33 @@ def _query(row: QueryRow, view: View, width: int) -> Iterator[Text]:
 
 def _request(row: RequestRow, view: View, width: int) -> Iterator[Text]:
     times = "" if row.p50 is None else f", p50 {seconds(row.p50)}, p95 {seconds(row.p95 or 0.0)}"
-    yield _fact(f"{counted(row.count, 'request')}{times}")
-    yield _fact(f"{row.queries:.4g} queries per request, {100 * row.db_share:.0f} % of the time in the database")
+    yield from _facts(width, f"{counted(row.count, 'request')}{times}")
+    yield from _facts(
+        width, f"{row.queries:.4g} queries per request, {100 * row.db_share:.0f} % of the time in the database"
+    )
     found = [each.cause for each in view.findings if each.route == row.route]
     if not found:
         yield Text()
-        yield _fact("no findings")
+        yield from _facts(width, "no findings")
     for cause in found:
         yield Text()
         yield from _cause(cause, view, width)
 
 
-def _pool(row: PoolRow, view: View) -> Iterator[Text]:
+def _pool(row: PoolRow, view: View, width: int) -> Iterator[Text]:
     limit = "no limit" if row.max is None else f"at most {row.max}"
-    yield _fact(f"{row.used} used, {row.idle} idle, {limit}; {counted(row.waiting, 'request')} waiting")
-    yield _fact(
+    yield from _facts(width, f"{row.used} used, {row.idle} idle, {limit}; {counted(row.waiting, 'request')} waiting")
+    yield from _facts(
+        width,
         f"{counted(row.waits, 'wait')}, p95 {seconds(row.wait_p95)}; {counted(row.timeouts, 'timeout')},"
-        f" {counted(row.leaks, 'leak')}"
+        f" {counted(row.leaks, 'leak')}",
     )
     holders = [
         holder for pool in view.snapshot.pools if one_line(pool.state.name) == row.name for holder in pool.state.holders
     ]
     if holders:
         yield Text()
-        yield _fact("connections are held by:")
+        yield from _facts(width, "connections are held by:")
     for holder in sorted(holders, key=lambda each: -each.age):
         where = finding_text.place(holder.call_site) if holder.call_site is not None else "unknown"
         yield Text.assemble(
@@ -162,5 +166,6 @@ def _code(written: str, width: int) -> Iterator[Text]:
         yield from wrapped(line, width, indent="   ", style="dim")
 
 
-def _fact(written: str) -> Text:
-    return Text(f" {written}")
+def _facts(width: int, *written: str) -> Iterator[Text]:
+    for line in written:
+        yield from wrapped(line, width, indent=" ")

@@ -104,22 +104,24 @@ def _choices(workers: Sequence[Worker]) -> Iterator[tuple[Text, Choice]]:
 
 
 _HELP: Final = """\
- 1 2 3 4, Tab   go to a table; the one with the focus gets most room
+ 1 2 3 4, Tab   focus a table, which then gets most room
  ↑ ↓            choose a row
- Enter          open it: a finding with place and fix, a statement, the findings of
-                a request, who holds the connections of a pool
- c              in what is open: copy the fix, or the statement
+ Enter          open it: the place and fix of a finding, a statement,
+                the findings of a request, who holds connections
+ c              when a row is open: copy the fix, or the statement
  s, r           sort by the next column, reverse; or click a heading
- /              show only rows that contain some words; Esc shows all again
- p, Space       pause: figures stand still, the processes are read on
- w              choose a process or a service; at first all are added
+ /              show only rows that contain words; Esc ends that
+ p, Space       pause the view; processes are still read
+ w              choose a process or service; at first all are added
  q              quit
 
  per s          in the last minute
- p50, p95       requests: of the latest 5000 of each process; queries: since the start
- in DB, of DB   share of the request's time in the database; of the database time
+ p50, p95       requests: of the latest 5000 of each process;
+                queries: since the start of the processes
+ in DB          share of the time of the requests in the database
+ of DB          share of the time in the database
  saves          time that the fix would have saved so far
- seen           when a finding was seen last; new findings come first
+ seen           time since the finding was last seen; new ones first
 """
 
 

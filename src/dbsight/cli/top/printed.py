@@ -62,18 +62,18 @@ def _table(view: View, panel: Panel, sort: str, filtered: str, width: int) -> It
 
 
 def _head(view: View) -> Iterator[Text]:
-    yield text(summary(view))
+    yield text(" · ".join((*summary(view), counted(len(view.findings), "finding"))))
     for worker in view.workers:
         if worker.said:
             yield text((f"{one_line(worker.said)}", "yellow"))
 
 
-def summary(view: View) -> str:
-    """What is watched, and how much it does, in one line."""
+def summary(view: View) -> list[str]:
+    """What is watched, and how much it does."""
     services = ", ".join(dict.fromkeys(one_line(worker.service) for worker in view.chosen if worker.service))
     living = [worker for worker in view.chosen if worker.state != "ended"]
     working = [worker for worker in living if not is_helper(worker, living)]
-    return " · ".join(
+    return list(
         filter(
             None,
             (
@@ -82,7 +82,6 @@ def summary(view: View) -> str:
                 f"{view.per_second:.1f} requests/s",
                 counted(view.snapshot.calls, "query", "queries"),
                 f"{100 * view.db_share:.0f} % in DB",
-                counted(len(view.findings), "finding"),
                 f"{counted(view.missed, 'request')} missed" if view.missed else "",
             ),
         )

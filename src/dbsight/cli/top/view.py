@@ -59,7 +59,7 @@ class QueryRow:
         summary: ``SELECT orders``.
         system: ``db.system.name``.
         count: Since the processes started.
-        per_second: In the last minute as far as it was watched, else since the start.
+        per_second: In the last minute.
         total: s, all executions.
         share: Share of the time in the database.
         p50: s.
@@ -232,6 +232,7 @@ def view(watch: Watch, wanted: Callable[[Worker], bool] | None = None) -> View:
     snapshot = merged(known) if known else Snapshot()
     living = [worker.snapshot for worker in chosen if worker.snapshot is not None and worker.state != "ended"]
     requests, per_second = _requests(chosen, snapshot)
+    rates = [worker.rates() for worker in chosen if worker.state != "ended"]
     return View(
         workers,
         chosen,
@@ -239,7 +240,7 @@ def view(watch: Watch, wanted: Callable[[Worker], bool] | None = None) -> View:
         per_second,
         sum(worker.missed for worker in chosen),
         requests,
-        [_query(totals, snapshot, chosen) for totals in snapshot.statements],
+        [_query(totals, snapshot, rates) for totals in snapshot.statements],
         [_pool(pool) for pool in merged(living).pools if pool.state.pools or pool.totals.checkouts] if living else [],
         [_finding(cause, watch) for cause in causes(snapshot.findings)],
     )
@@ -288,14 +289,16 @@ def _requests(chosen: Sequence[Worker], snapshot: Snapshot) -> tuple[list[Reques
     return rows, sum(rates.values())
 
 
-def _query(totals: StatementTotals, snapshot: Snapshot, chosen: Sequence[Worker]) -> QueryRow:
+def _query(
+    totals: StatementTotals, snapshot: Snapshot, rates: Sequence[Callable[[StatementTotals], float]]
+) -> QueryRow:
     statement = totals.statement
     return QueryRow(
         statement.fingerprint,
         summary_line(statement.summary) or statement.system,
         statement.system,
         totals.count,
-        sum(worker.rate(totals) for worker in chosen if worker.state != "ended"),
+        sum(rate(totals) for rate in rates),
         totals.total,
         _share(totals.total, snapshot.db_time),
         totals.p50,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from time import perf_counter, time
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -24,6 +25,8 @@ KEPT: Final = 5000
 MOST_ENDED: Final = 100
 """Processes that have ended and whose totals still count."""
 _COUNTS_EVERY: Final = 5.0  # s
+_ENOUGH: Final = 10.0
+"""s that a process was watched, from which on the rates of statements are of the time watched."""
 _AT_ONCE: Final = 8
 """Processes that are asked at the same time."""
 _SPARE: Final = 20
@@ -41,6 +44,7 @@ class Ended(NamedTuple):
         duration: s.
         calls: Queries.
         db_time: s in the database.
+        queries: Fingerprint and count of the statements with the most time.
     """
 
     at: float
@@ -48,6 +52,7 @@ class Ended(NamedTuple):
     duration: float
     calls: int
     db_time: float
+    queries: tuple[tuple[str, int], ...]
 
 
 @dataclass
@@ -105,16 +110,20 @@ class Worker:
             self.state, self.said = "serving", ""
         self._due = began + _SPARE * (perf_counter() - began)
 
-    def rate(self, totals: StatementTotals) -> float:
-        """Executions of a statement per second: in the last minute as far as it was watched, else since the start."""
-        if not self._counts:
-            return 0.0
-        at, counts = self._counts[-1]
-        then, before = self._counts[0]
-        if at <= then:
-            then, before = self.started, Counter()
-        key = _key(totals)
-        return max(0, counts[key] - before[key]) / max(1.0, at - then)
+    def rates(self) -> Callable[[StatementTotals], float]:
+        """What returns the executions of a statement per second: in the last minute, as far as it was watched.
+
+        Before it was watched for a while, they are those of the units of work that ended in the last minute.
+        """
+        at, counts = self._counts[-1] if self._counts else (0.0, Counter())
+        then, before = self._counts[0] if self._counts else (0.0, Counter())
+        if at - then >= _ENOUGH:
+            return lambda totals: max(0, counts[_key(totals)] - before[_key(totals)]) / (at - then)
+        over, older = self.recent
+        ended: Counter[str] = Counter()
+        for unit in islice(self.units, older, None):
+            ended.update(dict(unit.queries))
+        return lambda totals: ended[totals.statement.fingerprint] / over
 
     @property
     def recent(self) -> tuple[float, int]:
@@ -131,7 +140,8 @@ class Worker:
         self.missed += page["missed"]
         for each in page["requests"]:
             at = each["start"] + each["duration"]
-            self.units.append(Ended(at, each["route"], each["duration"], each["calls"], each["db_time"]))
+            queries = tuple((query["fingerprint"], query["count"]) for query in each["queries"])
+            self.units.append(Ended(at, each["route"], each["duration"], each["calls"], each["db_time"], queries))
             for found in each["findings"]:
                 self.last_seen[found["id"]] = max(at, self.last_seen.get(found["id"], 0.0))
         self._next = page["next"]
