@@ -11,7 +11,7 @@ from textual.app import App
 from textual.binding import Binding
 from textual.containers import Container
 from textual.message import Message
-from textual.widgets import Footer, Input, Static
+from textual.widgets import DataTable, Footer, Input, Static
 
 from dbsight.cli.top.columns import PANELS
 from dbsight.cli.top.details import Details, details_of
@@ -171,7 +171,8 @@ class TopApp(App[None]):
 
     @property
     def _current(self) -> PanelTable:
-        return self.query_one(".-current", PanelTable)
+        current: PanelTable = self.query_one(".-current", PanelTable)
+        return current
 
     def on_descendant_focus(self, event: DescendantFocus) -> None:
         """The table with the focus gets most room, and keeps it while the filter has the focus."""
@@ -237,8 +238,8 @@ class TopApp(App[None]):
         """Show the keys, and what the columns mean."""
         self.push_screen(Help())
 
-    @on(PanelTable.RowSelected)
-    def _open(self, event: PanelTable.RowSelected) -> None:
+    @on(DataTable.RowSelected)
+    def _open(self, event: DataTable.RowSelected) -> None:
         table = event.data_table
         row = table.row_at(event.cursor_row) if isinstance(table, PanelTable) else None
         if row is not None and self._view is not None:

@@ -119,8 +119,8 @@ class PanelTable(DataTable[Text]):
                     self.add_row(*line, key=str(position))
                     continue
                 for at, cell in enumerate(line):
-                    if self.get_cell_at((position, at)) != cell:  # type: ignore[arg-type]
-                        self.update_cell_at((position, at), cell)  # type: ignore[arg-type]
+                    if self.get_cell_at((position, at)) != cell:
+                        self.update_cell_at((position, at), cell)
             while self.row_count > len(rows):
                 self.remove_row(str(self.row_count - 1))
             if follow and before is not None:
