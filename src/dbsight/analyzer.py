@@ -12,7 +12,7 @@ from dbsight import config, recording, scope
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
-from dbsight.instrument import caches, full_pools, locks, models, pools, process
+from dbsight.instrument import caches, full_pools, loads, locks, models, pools, process
 from dbsight.model import CacheEvent, Operation, Verdict, WindowSummary
 from dbsight.monitor.alerts import Alerts
 from dbsight.monitor.callbacks import Callbacks
@@ -107,6 +107,7 @@ class Analyzer(Consumer):
         self._max_age_ns = int(settings.max_window_age * _SECOND)
         if self._users:
             self.plans.use(settings, self.judge, self._limits.lowest)
+            loads.ask(self, wanted=self.judge.watches_reads)
             self.service.use(settings)
 
     def subscribe(self) -> None:
@@ -117,6 +118,7 @@ class Analyzer(Consumer):
             if self._users == 1:
                 self.sweeper.resume()
                 self.plans.use(self.settings, self.judge, self._limits.lowest)
+                loads.ask(self, wanted=self.judge.watches_reads)
                 self.service.use(self.settings)
                 recording.subscribe(self)
                 full_pools.watch()
@@ -132,6 +134,7 @@ class Analyzer(Consumer):
             self.sweeper.stop()
             self.finish()
             self.plans.stop()
+            loads.ask(self, wanted=False)
             self.query_log.close()
             self.service.stop()
             recording.unsubscribe(self)
@@ -317,6 +320,8 @@ class Analyzer(Consumer):
         if not self.windows.discard(window):
             return None
         window.duration = max(0.0, (end_ns - window.start_ns) / 1e9)
+        if window.loads is not None:
+            self._note_loads(window)
         part = Window.taken_from(window, end_ns)
         part.name = route
         self.judge.complete(window, part)
@@ -344,6 +349,11 @@ class Analyzer(Consumer):
         self.service.closed(summary, part.operations)
         self._report(window, summary, end_ns)
         return summary
+
+    @guard
+    def _note_loads(self, window: OpenWindow) -> None:
+        for event in window.loads.events():
+            window.note(event)
 
     def _report(self, window: OpenWindow, summary: WindowSummary, end_ns: int) -> None:
         """Findings that no span will carry become log events; a drawn root is emitted with its own."""

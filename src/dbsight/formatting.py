@@ -58,3 +58,12 @@ def mean(total: float, number: int) -> str:
         return "0"
     value = total / number
     return count(value) if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+def size(value: float) -> str:
+    """Write a number of bytes with its unit: ``512 bytes``, ``64 KiB``, ``2.1 MiB``."""
+    if value < 1024:
+        return f"{count(value)} bytes"
+    if value < 1024 * 1024:
+        return f"{count(value / 1024)} KiB"
+    return f"{value / 1024 / 1024:.1f} MiB"

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "development": {"slow_query_threshold": 2.0, "explain": "slow", "report": ("terminal",)},
+    "development": {"slow_query_threshold": 2.0, "explain": "slow", "report": ("terminal",), "watch_reads": True},
     "balanced": {},
     "production": {"slow_query_threshold": 0.5, "report": ()},
     "high_traffic": {"slow_query_threshold": 0.5, "code_location": "slow", "report": ()},

@@ -147,6 +147,21 @@ class Settings:
         whole(1),
         overridable=True,
     )
+    watch_reads: bool = setting(
+        False,
+        "Watch which attributes of the objects that an ORM loaded are read, for the rules `unused_eager_load`,"
+        " `over_fetch` and `client_side_filter`. For development: each read takes longer.",
+        parsers.boolean,
+    )
+    unused_eager_load_threshold: int = setting(
+        10, "Report an eager load of at least this many objects that nobody reads.", whole(1)
+    )
+    over_fetch_threshold: int = setting(
+        65_536, "Report a query that loads at least this many bytes in columns that nobody reads.", whole(1)
+    )
+    client_side_filter_threshold: int = setting(
+        100, "Report a filter in Python that looks at at least this many objects.", whole(2)
+    )
     fan_out_threshold: int = setting(
         100,
         "Report a request that sends at least this many queries, each counted five times at most.",

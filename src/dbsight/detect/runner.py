@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from dbsight import scope
+from dbsight.detect.load_rule import LoadRule
 from dbsight.detect.rule import PlanRule, SnapshotRule, WindowRule
 from dbsight.detect.rules import RULES, make_rules
 from dbsight.detect.suppressions import Suppressions
@@ -40,6 +41,7 @@ class RuleRunner:
         closers: Rules that check the totals of a window.
         examiners: Rules that check the totals of the process.
         planners: Rules that check the plans of slow queries.
+        watches_reads: Whether a rule wants to know what is read of the objects that an ORM loads.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -53,6 +55,7 @@ class RuleRunner:
         self.visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
+        self.watches_reads = settings.watch_reads and any([isinstance(rule, LoadRule) for rule in every])
         self.suppressions = Suppressions(settings)
 
     def _check_names(self) -> None:

@@ -14,7 +14,18 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import catalog, config, recording, scope, span
-from dbsight.instrument import aiosqlite, blocking, dbapi, models, orm, replays, sql_comments, transactions
+from dbsight.instrument import (
+    aiosqlite,
+    blocking,
+    dbapi,
+    loads,
+    models,
+    orm,
+    replays,
+    sql_comments,
+    sqlalchemy_loads,
+    transactions,
+)
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
 from dbsight.instrument.sqlalchemy_call import StatementCall
@@ -230,6 +241,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         dbapi.above.add("sqlalchemy")
         recording.on_root_ending(watcher.root_ending)
         replays.follow(watcher.keep_replays)
+        loads.follow(sqlalchemy_loads.switch)
 
         first = "sqlalchemy" not in sys.modules
 
@@ -254,6 +266,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
             dbapi.above.discard("sqlalchemy")
             recording.off_root_ending(self._watcher.root_ending)
             replays.unfollow(self._watcher.keep_replays)
+            loads.unfollow(sqlalchemy_loads.switch)
             self._watcher.keep_replays(None)
             self._watcher = None
         if self._patches is not None:

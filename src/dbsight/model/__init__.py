@@ -34,6 +34,7 @@ from dbsight.model.finding import (
     Verdict,
     WindowSummary,
 )
+from dbsight.model.loads import EagerLoad, LoadEvent
 from dbsight.model.monitoring import PRIORITIES, Alert, AlertSeverity, Priority, Recommendation, RouteTotals
 from dbsight.model.plan import (
     ExplainedQuery,
@@ -91,6 +92,7 @@ __all__ = [
     "Category",
     "Database",
     "DjangoQuery",
+    "EagerLoad",
     "Effort",
     "Event",
     "ExplainedQuery",
@@ -101,6 +103,7 @@ __all__ = [
     "Kind",
     "KindTotals",
     "Leak",
+    "LoadEvent",
     "LockEvent",
     "LockTotals",
     "MemorySample",

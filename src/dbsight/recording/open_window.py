@@ -58,6 +58,7 @@ class OpenWindow(Queue):
         live: The root span while it runs: frameworks learn the route late, and rename it.
         allowed_calls: Operations that ran where ``budget_exceeded`` was allowed.
         allowed_time: s; the sum of their durations.
+        loads: What ORMs loaded in it, ``instrument.loads.Loads``; None unless that is watched.
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class OpenWindow(Queue):
         "findings",
         "last_ns",
         "live",
+        "loads",
         "name",
         "operations",
         "request",
@@ -124,6 +126,7 @@ class OpenWindow(Queue):
         self.live: Any = None
         self.allowed_calls = 0
         self.allowed_time = 0.0
+        self.loads: Any = None
         # Re-entrant: a finalizer that runs a query while this thread holds the lock must not hang.
         self._lock = threading.RLock()
 

@@ -9,6 +9,7 @@ from dbsight.detect.rules.bad_plan import BadPlan
 from dbsight.detect.rules.blocking_call import BlockingCall
 from dbsight.detect.rules.budget_exceeded import BudgetExceeded
 from dbsight.detect.rules.cache_miss import CacheMiss
+from dbsight.detect.rules.client_side_filter import ClientSideFilter
 from dbsight.detect.rules.connection_growth import ConnectionGrowth
 from dbsight.detect.rules.connection_leak import ConnectionLeak
 from dbsight.detect.rules.duplicate_pools import DuplicatePools
@@ -24,6 +25,7 @@ from dbsight.detect.rules.long_transaction import LongTransaction
 from dbsight.detect.rules.memory_growth import MemoryGrowth
 from dbsight.detect.rules.missing_index import MissingIndex
 from dbsight.detect.rules.n_plus_one import NPlusOne
+from dbsight.detect.rules.over_fetch import OverFetch
 from dbsight.detect.rules.pool_churn import PoolChurn
 from dbsight.detect.rules.pool_role_size import PoolRoleSize
 from dbsight.detect.rules.pool_wait import PoolWait
@@ -39,6 +41,7 @@ from dbsight.detect.rules.slow_query import SlowQuery
 from dbsight.detect.rules.text_smell import TextSmell
 from dbsight.detect.rules.unbounded_fetch import UnboundedFetch
 from dbsight.detect.rules.unprepared_repeat import UnpreparedRepeat
+from dbsight.detect.rules.unused_eager_load import UnusedEagerLoad
 from dbsight.detect.rules.write_heavy import WriteHeavy
 
 if TYPE_CHECKING:
@@ -58,6 +61,9 @@ RULES: tuple[type[Rule], ...] = (
     FanOut,
     SerialAwaits,
     UnboundedFetch,
+    UnusedEagerLoad,
+    OverFetch,
+    ClientSideFilter,
     RetryStorm,
     ErrorBurst,
     BudgetExceeded,

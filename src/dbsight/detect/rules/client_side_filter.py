@@ -1,0 +1,174 @@
+"""Objects that are loaded to compare one attribute in Python, and then given up."""
+
+from __future__ import annotations
+
+import linecache
+import re
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+
+from dbsight.detect.grouping import where
+from dbsight.detect.load_rule import LoadRule, is_over, seconds_of
+from dbsight.formatting import count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dbsight.config import Settings
+    from dbsight.detect.window import Window
+    from dbsight.model import CallSite, Category, Finding, LoadEvent, Operation
+
+_DISCARDED: Final = 0.8
+"""Share of the objects that must have been given up after the comparison."""
+_MOST_DISCARDED: Final = 0.95
+_COMPARED: Final = 2
+"""Attributes that a condition compares at most."""
+_MANY: Final = 10
+"""Times the threshold from which the finding is a warning."""
+_AGGREGATES: Final = re.compile(r"\b(sum|min|max)\(")
+_LENGTH: Final = re.compile(r"\blen\(")
+
+
+class ClientSideFilter(LoadRule):
+    """Many objects are loaded, and most are given up after one attribute was read.
+
+        [ GET /mine ------------------- ]
+          [ SELECT orders ----------- ]     800 orders; customer_id is read of all, the rest of 10
+          [ SELECT orders ]                 WHERE customer_id = ?: 10 orders
+
+    Anti-pattern:
+        orders = session.scalars(select(Order)).all()
+        return [order.status for order in orders if order.customer_id == customer_id]
+
+    Best practice:
+        orders = session.scalars(select(Order).where(Order.customer_id == customer_id)).all()
+        return [order.status for order in orders]
+
+    Severity:
+        warning: Ten times ``client_side_filter_threshold`` objects or more, of which 95 % are given up, in a request.
+        info: From ``client_side_filter_threshold`` objects (100), of which 80 % are given up; or a line that counts
+            them by ``len()``, or adds up or compares one attribute of all by ``sum()``, ``min()`` or ``max()``.
+
+    Not reported:
+        Without ``watch_reads``, which is on in the preset ``development``; lazy and eager loads; objects that are still
+        in use when the request ends, such as cached ones; objects of which more than two attributes are read before
+        they are given up, or one attribute of all and nothing else, which may be a list of values; and suppressed
+        queries.
+    """
+
+    name: ClassVar[str] = "client_side_filter"
+    category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("watch_reads", "client_side_filter_threshold")
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._fewest = settings.client_side_filter_threshold
+
+    def look(self, event: LoadEvent, operations: Sequence[Operation], window: Window) -> Iterable[Finding]:
+        """Compare how many objects were used with how many were looked at."""
+        if event.finished < self._fewest or not event.own or not is_over(event):
+            return
+        found = _filtered(event) or _reduced(event)
+        if found is None:
+            return
+        discarded = found.discarded / event.finished
+        strong = event.finished >= _MANY * self._fewest and discarded >= _MOST_DISCARDED and window.request
+        yield self.finding_of(
+            event,
+            window,
+            "cf",
+            *found.attributes,
+            severity="warning" if strong else "info",
+            title=f"Objects of {event.model} are {found.what} in Python",
+            description=f"{found.evidence}{where(event.call_site)}.",
+            suggestion=found.suggestion,
+            effort="medium",
+            impact=discarded * seconds_of(operations),
+            count=max(len(operations), 1),
+            metric="rows",
+            current_value=float(event.finished),
+            threshold=float(self._fewest),
+        )
+
+
+class _Found(NamedTuple):
+    """Objects that the database could have looked at.
+
+    Attributes:
+        what: What was done with them.
+        attributes: What was read of all.
+        discarded: How many were not needed.
+        evidence: The same as a sentence, without its end.
+        suggestion: Code.
+    """
+
+    what: str
+    attributes: tuple[str, ...]
+    discarded: int
+    evidence: str
+    suggestion: str
+
+
+def _filtered(event: LoadEvent) -> _Found | None:
+    """One attribute, or two, were read of all objects, and more of few."""
+    compared = max(event.reads, key=lambda names: event.reads[names])
+    discarded = sum([number for names, number in event.reads.items() if names and names <= compared])
+    kept = [names for names in event.reads if not names <= compared]
+    first = frozenset.intersection(*[names for names in event.reads if names] or [frozenset()])
+    if not kept or not first or len(compared) > _COMPARED or discarded < _DISCARDED * event.finished:
+        return None
+    if len(compared) == _COMPARED and first == compared:
+        return None  # both were read of all: a list of values rather than a condition
+    if frozenset() in event.reads:
+        return None  # some were not looked at: a walk that ended early
+    attributes = tuple(sorted(first))
+    used = event.finished - discarded
+    names = " and ".join(attributes)
+    return _Found(
+        "filtered",
+        attributes,
+        discarded,
+        f"{count(event.finished)} objects of {event.model} were loaded; {names} was read of all of them, and more of"
+        f" only {count(used)}",
+        _condition(event, attributes[0]),
+    )
+
+
+def _condition(event: LoadEvent, name: str) -> str:
+    if event.django is not None:
+        return f'{event.django.target}.filter({name}=…)  # or .order_by("{name}")[:n]'
+    return f"select({event.model}).where({event.model}.{name} == …)  # or .order_by({event.model}.{name}).limit(n)"
+
+
+def _reduced(event: LoadEvent) -> _Found | None:
+    """Nothing, or one attribute, was read, on a line that reduces all objects to one number."""
+    if len(event.reads) != 1 or event.call_site is None:
+        return None
+    ((names, number),) = event.reads.items()
+    if len(names) > 1:
+        return None
+    line = _line(event.call_site)
+    loaded = f"{count(number)} objects of {event.model} were loaded"
+    if not names:
+        if not _LENGTH.search(line):
+            return None
+        suggestion = (
+            f"{event.django.target}.count()"
+            if event.django is not None
+            else f"session.scalar(select(func.count()).select_from({event.model}))"
+        )
+        return _Found("counted", (), number, f"{loaded} to be counted by len()", suggestion)
+    (name,) = names
+    called = _AGGREGATES.search(line)
+    if called is None:
+        return None
+    function = called.group(1)
+    suggestion = (
+        f'{event.django.target}.aggregate({function.capitalize()}("{name}"))'
+        if event.django is not None
+        else f"session.scalar(select(func.{function}({event.model}.{name})))"
+    )
+    return _Found("reduced", (name,), number, f"{loaded} for {function}() of {name}", suggestion)
+
+
+def _line(site: CallSite) -> str:
+    return linecache.getline(site.file, site.line)
