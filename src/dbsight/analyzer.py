@@ -352,7 +352,8 @@ class Analyzer(Consumer):
 
     @guard
     def _note_loads(self, window: OpenWindow) -> None:
-        for event in window.loads.events():
+        loaded, window.loads = window.loads, None
+        for event in loaded.events():
             window.note(event)
 
     def _report(self, window: OpenWindow, summary: WindowSummary, end_ns: int) -> None:

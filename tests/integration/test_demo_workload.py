@@ -76,7 +76,7 @@ def watched_shop(request, tmp_path_factory):
 @each_fault
 def test_a_fault_is_found_where_the_registry_says_and_its_twin_is_silent(watched_shop, make_telemetry, fault):
     """Rule, line and count at warning or above; the clock decides about slow queries, and whether awaits are long."""
-    telemetry = make_telemetry(settings=Settings(rules=("all", "-slow_query", "-blocking_call")))
+    telemetry = make_telemetry(settings=Settings(rules=("all", "-slow_query", "-blocking_call"), watch_reads=True))
 
     async def ask(handler):
         store = store_for(watched_shop)

@@ -322,7 +322,7 @@ WORKLOAD_FAULTS: tuple[Fault, ...] = (
         fixed=workload.list_first_orders_fixed,
         statements=1,
         fixed_statements=1,
-        expected=(),
+        expected=(Expected("client_side_filter", workload.list_first_orders, "session.scalars"),),
         explanation="All orders are loaded to find those of one customer; a condition in the query finds them.",
     ),
     Fault(
@@ -332,7 +332,9 @@ WORKLOAD_FAULTS: tuple[Fault, ...] = (
         fixed=workload.list_names_fixed,
         statements=1,
         fixed_statements=1,
-        expected=(),
+        expected=(
+            Expected("unused_eager_load", workload.list_names, "session.scalars", relationship="Customer.orders"),
+        ),
         explanation="A join loads orders and lines that the page never reads; without it, 60 rows are enough.",
     ),
 )

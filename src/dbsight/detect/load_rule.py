@@ -29,7 +29,7 @@ class LoadRule(WindowRule):
             if not isinstance(event, LoadEvent) or event.allowed & {self.name, "all"}:
                 continue
             operations = _operations(event, window)
-            if any([is_allowed(self.name, operation) for operation in operations]):
+            if any(is_allowed(self.name, operation) for operation in operations):
                 continue
             if operations and event.statement is None:
                 first = operations[0]

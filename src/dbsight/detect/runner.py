@@ -55,7 +55,7 @@ class RuleRunner:
         self.visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
-        self.watches_reads = settings.watch_reads and any([isinstance(rule, LoadRule) for rule in every])
+        self.watches_reads = settings.watch_reads and any(isinstance(rule, LoadRule) for rule in every)
         self.suppressions = Suppressions(settings)
 
     def _check_names(self) -> None:

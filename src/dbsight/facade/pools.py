@@ -80,6 +80,8 @@ connection_pool = ConnectionPoolManager()
 def development_config() -> Settings:
     """Settings of the preset ``development``: a slow limit of 2 s, plans of slow queries, the report on the terminal.
 
+    The attributes of loaded objects that are read are watched, too (``watch_reads``).
+
     As with every way of loading settings, the environment and the file go before the preset. ``dbsight.configure``
     takes ``preset="development"`` itself.
     """

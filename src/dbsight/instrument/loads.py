@@ -82,7 +82,7 @@ class Load:
 
     def was_read(self) -> bool:
         """Whether anything was read of any object."""
-        return any([reads for _, reads in self.watched])
+        return any(reads for _, reads in self.watched)
 
 
 class Query:
@@ -138,7 +138,7 @@ class Query:
         return known
 
     def columns(self, kind: type) -> tuple[Iterable[str], frozenset[str]]:
-        """All columns of a class, by attribute, and those of them that a query may leave out: no keys."""
+        """Columns of a class, by attribute, without its primary key; and those of them that a query may leave out."""
         raise NotImplementedError
 
 
@@ -206,7 +206,7 @@ class Loads:
         loads = [load for query in queries for load in list(query.loads.values())]
         if self.opaque or not loads:
             return
-        if gc.isenabled() and not all([load.is_over() for load in loads]):
+        if gc.isenabled() and not all(load.is_over() for load in loads):
             gc.collect(1)  # parents and children that refer to each other
         read = _Read(loads)
         unread = {id(query): list(_unread(query, read)) for query in queries}
@@ -215,7 +215,7 @@ class Loads:
             eager = [
                 EagerLoad(tuple(map(str, path)), option, objects, shared=path != query.path)
                 for path, option, objects in unread[id(query)]
-                if not any([path[:length] in paths for length in range(1, len(path))])  # its parent was not read
+                if not any(path[:length] in paths for length in range(1, len(path)))  # its parent was not read
             ]
             for load in list(query.loads.values()):
                 event = _event(query, load, eager if load.kind is query.kind else ())
@@ -239,13 +239,13 @@ class _Read:
     def is_over(self, relation: Relation) -> bool:
         """Whether nearly all objects of both classes are gone, so that nobody will read them."""
         owner, _, target = relation
-        return not any([_related(kind, owner) or _related(kind, target) for kind in self._alive])
+        return not any(_related(kind, owner) or _related(kind, target) for kind in self._alive)
 
     def was(self, relation: Relation) -> bool:
         """Whether a relation was read, or may have been: nothing is known of objects of which no hook saw a read."""
         owner, name, _ = relation
         known = [names for kind, names in self._names.items() if _related(kind, owner)]
-        return not any(known) or any([name in names or OPAQUE in names for names in known])
+        return not any(known) or any(name in names or OPAQUE in names for names in known)
 
 
 def _related(one: type, other: type) -> bool:
@@ -262,7 +262,7 @@ def _unread(query: Query, read: _Read) -> Iterator[tuple[tuple[Relation, ...], s
         if read.was(relation) or not read.is_over(relation):
             continue
         below = [load for load in loads if _related(load.kind, target)]
-        if not _related(owner, target) and any([load.was_read() for load in below]):
+        if not _related(owner, target) and any(load.was_read() for load in below):
             continue  # the application came by them in another way
         yield path, option, sum([load.objects for load in below])
 

@@ -26,8 +26,6 @@ _STATE: Final = "_sa_instance_state"
 _PYDANTIC: Final = "__pydantic_core_schema__"
 """What pydantic serialises by itself (SQLModel), it does not read through the class."""
 
-_NOTHING: Final = (None, None)
-
 _patches: Final = Patches()
 _columns: WeakKeyDictionary[type, tuple[tuple[str, ...], frozenset[str]]] = WeakKeyDictionary()
 
@@ -106,16 +104,17 @@ class _Query(Query):
 
 
 def _columns_of(mapper: Any) -> tuple[tuple[str, ...], frozenset[str]]:
-    needed = {*mapper.primary_key, mapper.version_id_col, mapper.polymorphic_on}
+    needed = {mapper.version_id_col, mapper.polymorphic_on}
     for composite in mapper.composites:  # they are made of their columns when the object is loaded
         needed.update([column for prop in composite.props for column in prop.columns])
-    attributes = list(mapper.column_attrs)
+    keys = set(mapper.primary_key)
+    attributes = [each for each in mapper.column_attrs if keys.isdisjoint(each.columns)]
     spare = [
         each.key
         for each in attributes
         if needed.isdisjoint(each.columns)
         # A foreign key may be read by the load of a relationship; an expression has no such attributes.
-        and all([hasattr(column, "server_default") and not column.foreign_keys for column in each.columns])
+        and all(hasattr(column, "server_default") and not column.foreign_keys for column in each.columns)
     ]
     return tuple([each.key for each in attributes]), frozenset(spare)
 
@@ -155,7 +154,7 @@ def _loading(cursor: Any, context: Any) -> None:
 
 
 def _relations(path: Any) -> tuple[Relation, ...]:
-    """The relationships of a path of SQLAlchemy: entity, property, entity …"""
+    """The relationships in a path of SQLAlchemy, which alternates entities and properties."""
     props = [each for each in path.path if hasattr(each, "uselist")]
     return tuple([Relation((prop.parent.class_, prop.key, prop.mapper.class_)) for prop in props])
 
@@ -195,7 +194,7 @@ def _joined(
     populators: Any,
 ) -> None:
     """A query loads a relationship by a join, unless it has put a lazy load in its place."""
-    if _QUERY not in context.attributes or all([key != loader.key for key, _ in populators.get("existing", ())]):
+    if _QUERY not in context.attributes or all(key != loader.key for key, _ in populators.get("existing", ())):
         return
     _, query = context.attributes[_QUERY]
     option = ""
@@ -206,8 +205,9 @@ def _joined(
 
 def _loaded(state: Any, context: Any) -> None:
     """An object was made of a row."""
-    here, query = context.attributes.get(_QUERY, _NOTHING) if context is not None else _NOTHING
-    if query is not None and not hasattr(state.class_, _PYDANTIC):
+    known = context.attributes.get(_QUERY) if context is not None else None
+    if known is not None and not hasattr(state.class_, _PYDANTIC):
+        here, query = known
         reads = here.watch(query, state.obj(), state.dict)
         if reads is not None:
             state.__dict__[_READS] = reads

@@ -43,7 +43,7 @@ class Faults:
     @pytest.fixture
     def findings(self, shop, make_telemetry):
         """Gives the attributes of what is found when a handler is asked once, however busy the machine is."""
-        telemetry = make_telemetry(settings=Settings(long_transaction_threshold=600))
+        telemetry = make_telemetry(settings=Settings(long_transaction_threshold=600, watch_reads=True))
 
         def findings_of(handler):
             telemetry.clear()

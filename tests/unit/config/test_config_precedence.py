@@ -84,7 +84,12 @@ def test_a_preset_sets_what_the_table_says_and_nothing_else(preset, slow, explai
     """Of the slow limits it moves SQL's alone."""
     settings = load({"OTEL_DBSIGHT_PRESET": preset})
     assert settings == Settings(
-        preset=preset, slow_query_threshold=slow, explain=explain, code_location=code_location, report=report
+        preset=preset,
+        slow_query_threshold=slow,
+        explain=explain,
+        code_location=code_location,
+        report=report,
+        watch_reads=preset == "development",
     )
     assert settings.limits("redis") == (0.05, 0.25)
     assert settings.limits("postgresql") == (slow, 5.0)

@@ -21,7 +21,7 @@ _DISCARDED: Final = 0.8
 """Share of the objects that must have been given up after the comparison."""
 _MOST_DISCARDED: Final = 0.95
 _COMPARED: Final = 2
-"""Attributes that a condition compares at most."""
+"""Attributes that a condition reads at most."""
 _MANY: Final = 10
 """Times the threshold from which the finding is a warning."""
 _AGGREGATES: Final = re.compile(r"\b(sum|min|max)\(")
@@ -46,13 +46,13 @@ class ClientSideFilter(LoadRule):
     Severity:
         warning: Ten times ``client_side_filter_threshold`` objects or more, of which 95 % are given up, in a request.
         info: From ``client_side_filter_threshold`` objects (100), of which 80 % are given up; or a line that counts
-            them by ``len()``, or adds up or compares one attribute of all by ``sum()``, ``min()`` or ``max()``.
+        them by ``len()``, or reduces one attribute of all by ``sum()``, ``min()`` or ``max()``.
 
     Not reported:
-        Without ``watch_reads``, which is on in the preset ``development``; lazy and eager loads; objects that are still
-        in use when the request ends, such as cached ones; objects of which more than two attributes are read before
-        they are given up, or one attribute of all and nothing else, which may be a list of values; and suppressed
-        queries.
+        Everything while ``watch_reads`` is off, which the preset ``development`` turns on; lazy and eager loads;
+        objects that are still in use when the request ends, such as cached ones; objects of which more than two
+        attributes are read before they are given up, or one attribute of all and nothing else, which may be a list of
+        values; and suppressed queries.
     """
 
     name: ClassVar[str] = "client_side_filter"
@@ -110,11 +110,15 @@ class _Found(NamedTuple):
 
 def _filtered(event: LoadEvent) -> _Found | None:
     """One attribute, or two, were read of all objects, and more of few."""
-    compared = max(event.reads, key=lambda names: event.reads[names])
-    discarded = sum([number for names, number in event.reads.items() if names and names <= compared])
-    kept = [names for names in event.reads if not names <= compared]
+    short = [
+        names
+        for names in event.reads
+        if 0 < len(names) <= _COMPARED and any(not other <= names for other in event.reads)  # of some, more was read
+    ]
+    compared = max(short, key=lambda names: _within(names, event), default=frozenset[str]())
+    discarded = _within(compared, event)
     first = frozenset.intersection(*[names for names in event.reads if names] or [frozenset()])
-    if not kept or not first or len(compared) > _COMPARED or discarded < _DISCARDED * event.finished:
+    if not first or discarded < _DISCARDED * event.finished:
         return None
     if len(compared) == _COMPARED and first == compared:
         return None  # both were read of all: a list of values rather than a condition
@@ -131,6 +135,11 @@ def _filtered(event: LoadEvent) -> _Found | None:
         f" only {count(used)}",
         _condition(event, attributes[0]),
     )
+
+
+def _within(compared: frozenset[str], event: LoadEvent) -> int:
+    """Of how many objects nothing but these attributes was read."""
+    return sum([number for names, number in event.reads.items() if names and names <= compared])
 
 
 def _condition(event: LoadEvent, name: str) -> str:

@@ -19,6 +19,8 @@ _PART: Final = 0.5
 """Share of the bytes of a query that must not have been read."""
 _MANY: Final = 16
 """Times the threshold from which the finding is a warning."""
+_SHARE: Final = 0.02
+"""Share of these bytes from which a column is worth its name."""
 _SHOWN: Final = 6
 
 
@@ -42,10 +44,10 @@ class OverFetch(LoadRule):
         info: From ``over_fetch_threshold`` (64 KiB) and half of the bytes of the query.
 
     Not reported:
-        Without ``watch_reads``, which is on in the preset ``development``; keys, and columns of composite attributes;
-        objects that are written, deleted, merged or pickled; objects that are still in use when the request ends, such
-        as cached ones; queries of whose objects less than half were read at all, because they may have been read
-        through ``__dict__``; objects of SQLModel, which pydantic reads; and suppressed queries.
+        Everything while ``watch_reads`` is off, which the preset ``development`` turns on; keys, and columns of
+        composite attributes; objects that are written, deleted, merged or pickled; objects that are still in use when
+        the request ends, such as cached ones; queries of whose objects less than half were read at all, because they
+        may have been read through ``__dict__``; objects of SQLModel, which pydantic reads; and suppressed queries.
     """
 
     name: ClassVar[str] = "over_fetch"
@@ -66,7 +68,7 @@ class OverFetch(LoadRule):
             return  # a lazy load, which is a finding of its own where it matters
         if sum([number for names, number in event.reads.items() if names]) < event.finished / 2:
             return
-        names = [name for name, of_each in event.sizes.items() if of_each]
+        names = [name for name, of_each in event.sizes.items() if of_each >= _SHARE * each]
         shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
         yield self.finding_of(
             event,

@@ -39,11 +39,11 @@ class UnusedEagerLoad(LoadRule):
         info: From ``unused_eager_load_threshold`` objects (10).
 
     Not reported:
-        Without ``watch_reads``, which is on in the preset ``development``; a relationship that is read of any object of
-        the request; objects that came in handy otherwise, because something was read of them; objects that are still
-        in use when the request ends, such as cached ones; objects of which nothing was read at all, because they may
-        have been read through ``__dict__``; requests that delete or merge objects; ``Prefetch`` with ``to_attr``; and
-        suppressed queries.
+        Everything while ``watch_reads`` is off, which the preset ``development`` turns on; a relationship that is
+        read of any object of the request; objects that came in handy otherwise, because something was read of them;
+        objects that are still in use when the request ends, such as cached ones; objects of which nothing was read at
+        all, because they may have been read through ``__dict__``; requests that delete or merge objects; ``Prefetch``
+        with ``to_attr``; and suppressed queries.
     """
 
     name: ClassVar[str] = "unused_eager_load"
@@ -60,9 +60,7 @@ class UnusedEagerLoad(LoadRule):
             if eager.objects >= self._fewest:
                 yield self._finding(event, eager, operations, window)
 
-    def _finding(
-        self, event: LoadEvent, eager: EagerLoad, operations: Sequence[Operation], window: Window
-    ) -> Finding:
+    def _finding(self, event: LoadEvent, eager: EagerLoad, operations: Sequence[Operation], window: Window) -> Finding:
         part = eager.objects / max(eager.objects + event.objects, 1) if eager.shared else 1.0
         path = " → ".join(eager.path)
         many = eager.objects >= _MANY * self._fewest
@@ -73,8 +71,8 @@ class UnusedEagerLoad(LoadRule):
             *eager.path,
             severity="warning" if window.request and many else "info",
             title=f"{eager.path[-1]} is loaded eagerly and not read",
-            description=f"{counted(eager.objects, 'object')} of {path} were loaded with the query{where(event.call_site)},"
-            " and none was read.",
+            description=f"{counted(eager.objects, 'object')} of {path} were loaded with the query, and none was read"
+            f"{where(event.call_site)}.",
             suggestion=_suggestion(event, eager),
             relationship=eager.path[-1],
             impact=part * seconds_of(operations),
