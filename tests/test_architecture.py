@@ -18,7 +18,7 @@ LAYERS = (
     ("slow_plans", "totals", "serve"),
     ("analyzer",),
     ("processor",),
-    ("exit_report", "sigterm"),
+    ("exit_report", "sigterm", "worker_exit"),
     ("distro",),
     ("budgets", "facade", "health", "redis_pools", "profiler"),
     ("bench", "notebook", "testing"),

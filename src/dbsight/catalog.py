@@ -320,7 +320,7 @@ CLIENTS: Final = (
     Client("pymemcache", below=False),
     Client("pymssql", upstream=("pymssql", "PyMSSQLInstrumentor"), drivers=("pymssql",)),
     Client("oracledb"),
-    Client("django", frames=("django/db",), distributions=("django",), speaks=False),
+    Client("django", frames=("django/db", "django/utils"), distributions=("django",), speaks=False),
     Client(
         "caches",
         instrumentor=Instrumentor("dbsight_caches", "dbsight.instrument.caches", "CacheInstrumentor"),
@@ -361,11 +361,12 @@ def is_disabled(entry_point: str, names: Collection[str]) -> bool:
 
     Args:
         entry_point: The instrumentor's.
-        names: What the variable names: libraries as in the catalogue, or entry points of OpenTelemetry's instrumentors.
+        names: What the variable names: libraries as in the catalogue, entry points of instrumentors, or ``*`` for all.
     """
     library, _ = INSTRUMENTORS[entry_point]
     upstream = BY_NAME[library].upstream
-    return library in names or (upstream is not None and upstream[0] in names)
+    known = {"*", entry_point, library} | ({upstream[0]} if upstream is not None else set())
+    return not known.isdisjoint(names)
 
 
 def requirements(name: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.metrics import MeterProvider
 
-from dbsight import analyzer, config, sigterm, statement
+from dbsight import analyzer, config, sigterm, statement, worker_exit
 from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
@@ -126,8 +126,10 @@ class DbsightConfigurator(_OTelSDKConfigurator):
             if _runtime.outlet is not None:
                 _runtime.outlet.fit(metrics.get_meter_provider())
         _attach()
-        if settings.flush_on_sigterm and not settings.surroundings.sdk_disabled:
-            sigterm.watch(_finish)
+        if not settings.surroundings.sdk_disabled:
+            if settings.flush_on_sigterm:
+                sigterm.watch(_finish)
+            worker_exit.watch(_export_all)
 
 
 @guard
@@ -247,18 +249,29 @@ def _is_idle() -> bool:
 
 
 @guard
-def _finish() -> None:
-    """Export everything, as Python's exit handlers do, where a signal ends the process without them."""
+def _export_all() -> bool:
+    """Export everything, as Python's exit handlers do, where a process ends without them.
+
+    Returns:
+        Whether telemetry is exported at all.
+    """
     processor, outlet = _runtime.processor, _runtime.outlet
     if processor is not None:
         processor.analyzer.finish()
     if outlet is not None:
         outlet.closing()
-    exporting = outlet.exporting if outlet is not None else True
+    exporting = outlet.exporting if outlet is not None else True  # not after the shutdown
     for provider in (trace.get_tracer_provider(), get_logger_provider(), metrics.get_meter_provider()):
         _shut_down(provider)
-    if processor is not None:
-        report(_snapshot(processor, exporting=exporting))
+    return exporting
+
+
+@guard
+def _finish() -> None:
+    """Export everything and report, where a signal ends the process."""
+    exporting = _export_all()
+    if _runtime.processor is not None:
+        report(_snapshot(_runtime.processor, exporting=bool(exporting)))
 
 
 @guard

@@ -11,27 +11,10 @@ import pytest
 
 from collector import conversion
 from embedded import Unavailable, free_port
-from matrix.environments import Environment, Missing
 from matrix.serving import get, running
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ORDERS = [f"book {number} for customer {number}" for number in range(1, 26)]
-
-FRAMEWORKS = (
-    "asyncpg",
-    "celery[redis]",
-    "django",
-    "fastapi",
-    "flask",
-    "greenlet",
-    "gunicorn",
-    "psycopg[binary]",
-    "pymysql",
-    "sqlalchemy >=2",
-    "uvicorn",
-    *(f"opentelemetry-instrumentation-{name}" for name in ("celery", "django", "fastapi", "flask")),
-)
-"""What the examples ask for, with the instrumentations that ``opentelemetry-bootstrap`` would install."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +94,6 @@ def environment_of(database):
         "PGPASSWORD": database.password,
         "PGDATABASE": database.name,
     }
-
-
-@pytest.fixture(scope="module")
-def frameworks():
-    """The interpreter of an environment with the frameworks of the examples."""
-    try:
-        return str(Environment(FRAMEWORKS).build())
-    except Missing as reason:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(reason), pytrace=False)
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ The walk follows greenlets to their parents and stops at the event loop and at t
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import sysconfig
@@ -59,12 +60,13 @@ _LIBRARIES: Final = frozenset(
 )
 _PARTS: Final = tuple(name.replace("/", os.sep) + os.sep for client in CLIENTS for name in client.frames if "/" in name)
 
-# Job queues, and the functions by which a program becomes their worker. As with an event loop, frames above them did
-# not run the query: what the worker does by itself is its own, and the line of a job is found below.
+# Job queues and servers, and the functions by which a program becomes their worker. As with an event loop, frames above
+# them did not run the query: what the worker does by itself is its own, and the line of a job is found below.
 _WORKERS: Final = {
     "rq": frozenset({"work"}),
     "arq": frozenset({"main", "run", "async_run"}),
     "celery": frozenset({"start", "worker_main"}),
+    "django": frozenset({"execute_from_command_line"}),
     "huey": frozenset({"run", "start"}),
     "saq": frozenset({"start"}),
     "apscheduler": frozenset({"start", "_main_loop"}),
@@ -104,6 +106,10 @@ def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 _PACKAGES, _STANDARD = _directories()
+_SCRIPTS: Final = sysconfig.get_paths()["scripts"]
+_MAX_SCRIPT: Final = 1000
+"""Bytes; the scripts that installers generate have a third of it."""
+
 _OURS = str(Path(__file__).parent.parent) + os.sep
 _DEMO = _OURS + "demo" + os.sep
 _LOOP_FILES = tuple(
@@ -126,6 +132,8 @@ def _kind_of(frame: FrameType) -> int:
         client = top in _LIBRARIES or package.startswith(_PARTS)
         kind = _LIBRARY if client else _LOOP if code.co_name in _WORKERS.get(top, ()) else _PACKAGE
         kind = _ROLES.get((package.replace(os.sep, "/"), code.co_name), kind)
+    elif code.co_name == "<module>" and _is_generated_script(name):
+        kind = _LIBRARY
     elif _inside(name, _STANDARD) is not None:
         kind = _LOOP if name.endswith(_LOOP_FILES) else _LIBRARY
     else:
@@ -135,6 +143,30 @@ def _kind_of(frame: FrameType) -> int:
     _kept.append(code)
     _kinds[id(code)] = kind
     return kind
+
+
+def _is_generated_script(name: str) -> bool:
+    """Whether this is what an installer made of an entry point: ``gunicorn``, ``celery``."""
+    if os.path.dirname(name) != _SCRIPTS:  # noqa: PTH120 - called where paths are strings
+        return False
+    try:
+        with open(name, "rb") as script:  # noqa: PTH123 - the same
+            text = script.read(_MAX_SCRIPT + 1)
+    except OSError:
+        return False
+    return len(text) <= _MAX_SCRIPT and b"sys.exit(" in text and b"sys.argv[0]" in text
+
+
+def is_of_application(name: str) -> bool:
+    """Whether a file belongs to neither an installed package nor the standard library, nor to dbsight."""
+    if name.startswith(_OURS):
+        return name.startswith(_DEMO)
+    return name[:1] != "<" and _inside(name, _PACKAGES) is None and _inside(name, _STANDARD) is None
+
+
+def function_name(code: CodeType) -> str:
+    """The name of a function, with those of what it stands in where Python knows them."""
+    return getattr(code, "co_qualname", code.co_name)  # new in Python 3.11
 
 
 def _inside(name: str, directories: tuple[str, ...]) -> str | None:
@@ -297,8 +329,6 @@ def _class(owner: type) -> CallSite | None:
         return None
     line = getattr(owner, "__firstlineno__", 0)  # new in Python 3.13
     if not line:
-        import inspect
-
         try:
             line = inspect.findsource(owner)[1] + 1
         except (OSError, TypeError):
@@ -317,11 +347,11 @@ def _place(frame: FrameType) -> CallSite:
         if len(_sites) >= _MAX_CACHED:
             _sites.clear()
         _kept.extend(each.f_code for each in (frame, caller) if each is not None)
-        above = CallSite(_file(caller.f_code), caller.f_lineno, _function(caller.f_code)) if caller else None
+        above = CallSite(_file(caller.f_code), caller.f_lineno, function_name(caller.f_code)) if caller else None
         template = frame.f_globals.get("__jinja_template__")
         if template is not None:
             line = template.get_corresponding_lineno(line)  # of the template, not of the code made from it
-        site = _sites[key] = CallSite(_file(code), line, _function(code), above)
+        site = _sites[key] = CallSite(_file(code), line, function_name(code), above)
     return site
 
 
@@ -362,11 +392,6 @@ def relative(name: str) -> str:
     except ValueError:  # another drive
         return name
     return name if relative.startswith("..") else relative
-
-
-def _function(code: CodeType) -> str:
-    # co_qualname is new in Python 3.11.
-    return getattr(code, "co_qualname", code.co_name)
 
 
 def clear() -> None:

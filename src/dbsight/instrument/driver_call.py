@@ -118,7 +118,7 @@ class DriverCall(PendingQuery):
         try:
             driver.look(self, cursor, result)
             if driver.in_transaction(connection) is (self.link.transaction is None):
-                self._transaction_changed()
+                self._transaction_changed(connection)
         except Exception:  # a cursor may be anything; the statement ran, whatever it says of itself
             failed("dbapi.returned")
         if not self.fetching:
@@ -132,7 +132,7 @@ class DriverCall(PendingQuery):
         self._left_driver()
         try:
             if driver.in_transaction(connection) is (self.link.transaction is None):
-                self._transaction_changed()
+                self._transaction_changed(connection)
         except Exception:  # noqa: S110 - the connection may be lost; nothing more is known of its transaction
             pass
         self.finish(error)
@@ -145,11 +145,11 @@ class DriverCall(PendingQuery):
         if self.held is not None:
             self.held.inside -= 1
 
-    def _transaction_changed(self) -> None:
+    def _transaction_changed(self, connection: Any) -> None:
         """It began a transaction, or ended one by its text."""
         link = self.link
         if link.transaction is None:
-            link.transaction = transactions.Transaction(link.database, self.call_site, link, self.began)
+            transactions.begun(link, connection, self.call_site, self.began)
         else:
             rolled_back = self.statement.summary.upper().startswith("ROLLBACK")
             transactions.end(link, "rollback" if rolled_back else "commit")

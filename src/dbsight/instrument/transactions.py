@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import chain
 from threading import get_ident
 from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.driver_call import Link
     from dbsight.instrument.pools import Checkout
-    from dbsight.model import CallSite, Database
+    from dbsight.model import CallSite, Database, OpenedBy
 
 _TOLD: Final = 0.1
 """s; a shorter transaction interests no rule, and its span is not looked up."""
@@ -36,6 +36,8 @@ _SAME_LINE: Final = 0.001
 """s; who begins within it after the checkout is who took the connection."""
 
 _MAX_OPEN: Final = 20
+
+_MAX_OPENINGS: Final = 1000
 
 sources: list[dict[int, Link]] = []
 """Connections of drivers that report their transactions, by identity."""
@@ -53,13 +55,22 @@ class Transaction:
         writes: The same.
         failures: The same.
         allowed: Rules allowed when it began.
+        opened_by: What opened it.
     """
 
-    __slots__ = ("allowed", "began", "busy", "database", "failures", "queries", "site", "writes")
+    __slots__ = ("allowed", "began", "busy", "database", "failures", "opened_by", "queries", "site", "writes")
 
-    def __init__(self, database: Database, site: CallSite | None, held: Checkout | Link, began: float) -> None:
+    def __init__(
+        self,
+        database: Database,
+        site: CallSite | None,
+        held: Checkout | Link,
+        began: float,
+        opened_by: OpenedBy = "sqlalchemy",
+    ) -> None:
         self.database = database
         self.site = site
+        self.opened_by = opened_by
         self.began = began
         self.busy = held.busy
         self.queries = held.queries
@@ -67,9 +78,58 @@ class Transaction:
         self.failures = held.failures
         self.allowed = scope.allowed()
 
+    def belongs_to(self, opening: Opening) -> None:
+        """A library above the connection opened it."""
+        self.opened_by = opening.opened_by
+        self.site = opening.site or self.site
+        self.allowed |= opening.allowed
+
     def abandoned(self, held: Checkout | Link) -> None:
         """Its connection was lost, or given back by the garbage collector: the database rolls it back."""
         end(held, "rollback")
+
+
+class Opening(NamedTuple):
+    """What a library above a driver's connection said when it was about to begin a transaction on it.
+
+    Attributes:
+        opened_by: Which.
+        site: Where in the application, None where it does not say.
+        allowed: Rules that are allowed in it.
+    """
+
+    opened_by: OpenedBy
+    site: CallSite | None
+    allowed: frozenset[str] = frozenset()
+
+
+_openings: dict[int, Opening] = {}
+
+
+def opening(connection: Any, said: Opening) -> None:
+    """A library opened a transaction on a driver's connection, which begins now or with the next statement."""
+    identity = id(connection)
+    for links in sources:
+        link = links.get(identity)
+        if link is not None and link.transaction is not None:
+            link.transaction.belongs_to(said)
+            return
+    if len(_openings) >= _MAX_OPENINGS:
+        _openings.clear()
+    _openings[identity] = said
+
+
+def opened(connection: Any) -> None:
+    """What was said of a transaction on this connection is over, if it ever began."""
+    _openings.pop(id(connection), None)
+
+
+def begun(link: Link, connection: Any, site: CallSite | None, began: float) -> None:
+    """A statement began a transaction on a driver's connection."""
+    link.transaction = transaction = Transaction(link.database, site, link, began, "connection")
+    said = _openings.pop(id(connection), None)
+    if said is not None:
+        transaction.belongs_to(said)
 
 
 def _held(connection: Any) -> Checkout | None:
@@ -130,6 +190,7 @@ def end(held: Checkout | Link, result: Any) -> None:
         failed=held.failures > transaction.failures,
         thread=get_ident(),
         allowed=transaction.allowed,
+        opened_by=transaction.opened_by,
         call_site=transaction.site,
         parent=current_parent() if shown or seconds >= _TOLD else None,
     )
@@ -196,6 +257,8 @@ def open_transactions() -> list[OpenTransaction]:
                     now - max(held.last, transaction.began),
                     held.queries - transaction.queries,
                     held.writes - transaction.writes,
+                    transaction.opened_by,
+                    transaction.allowed,
                 )
             )
     found.sort(key=lambda each: -each.age)

@@ -154,6 +154,10 @@ class PoolUses(Event):
         return [use[2] for use in self.uses if not use[3]]
 
 
+OpenedBy = Literal["sqlalchemy", "connection", "atomic", "ATOMIC_REQUESTS"]
+"""What opened a transaction: SQLAlchemy, a driver's connection, ``atomic`` of Django, or that setting of Django."""
+
+
 class TransactionEvent(Event):
     """A transaction that is over; savepoints are part of it.
 
@@ -166,9 +170,10 @@ class TransactionEvent(Event):
         writes: Of these, those that wrote.
         failed: Whether one of them failed.
         thread: Identity of the thread that ended it, 0 when unknown.
+        opened_by: What opened it.
     """
 
-    __slots__ = ("database", "failed", "idle", "queries", "result", "seconds", "thread", "writes")
+    __slots__ = ("database", "failed", "idle", "opened_by", "queries", "result", "seconds", "thread", "writes")
 
     def __init__(
         self,
@@ -182,6 +187,7 @@ class TransactionEvent(Event):
         writes: int = 0,
         failed: bool = False,
         thread: int = 0,
+        opened_by: OpenedBy = "sqlalchemy",
         call_site: CallSite | None = None,
         parent: SpanContext | None = None,
         origin: object | None = None,
@@ -189,6 +195,7 @@ class TransactionEvent(Event):
     ) -> None:
         super().__init__(at_ns, call_site, parent, origin, allowed)
         self.thread = thread
+        self.opened_by: OpenedBy = opened_by
         self.database = database
         self.result: Literal["commit", "rollback"] = result
         self.seconds = seconds

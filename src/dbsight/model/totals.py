@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dbsight.model.events import OpenedBy
     from dbsight.model.examples import WindowExample
     from dbsight.model.finding import MergedFinding, QueryClass
     from dbsight.model.monitoring import Recommendation, RouteTotals
@@ -102,6 +103,8 @@ class OpenTransaction:
         idle: s since its latest statement ended.
         queries: Statements in it so far.
         writes: Of these, those that wrote.
+        opened_by: What opened it.
+        allowed: Rules allowed when it began.
     """
 
     database: Database
@@ -110,6 +113,8 @@ class OpenTransaction:
     idle: float
     queries: int = 0
     writes: int = 0
+    opened_by: OpenedBy = "sqlalchemy"
+    allowed: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

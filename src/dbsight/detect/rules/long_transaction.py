@@ -14,11 +14,28 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.window import Window
-    from dbsight.model import CallSite, Category, Database, Snapshot
+    from dbsight.model import Category, Database, OpenedBy, OpenTransaction, Snapshot
 
 _ERROR = 6  # times the limit
 _ONE_QUERY: Final = 0.9
 """Share of a transaction from which a single slow query is its cause, and ``slow_query`` reports it."""
+
+
+_SHORTER: Final[dict[OpenedBy, str]] = {
+    "sqlalchemy": "with session.begin():  # after the slow work, only around the statements",
+    "connection": "# commit before the slow work, or begin the transaction after it",
+    "atomic": "with transaction.atomic():  # after the slow work, only around the statements",
+    "ATOMIC_REQUESTS": "@transaction.non_atomic_requests  # and transaction.atomic() only around the statements",
+}
+_SMALLER: Final[dict[OpenedBy, str]] = {
+    "sqlalchemy": "for start in range(0, len(rows), 500):\n    with session.begin():\n"
+    "        session.add_all(rows[start : start + 500])",
+    "connection": "# commit after every 500 rows",
+    "atomic": "for start in range(0, len(rows), 500):\n    with transaction.atomic():\n"
+    "        save(rows[start : start + 500])",
+    "ATOMIC_REQUESTS": "@transaction.non_atomic_requests  # and transaction.atomic() around every 500 rows",
+}
+"""What keeps a transaction short, by what opened it: one that is idle, and one that does much."""
 
 
 class LongTransaction(WindowRule, SnapshotRule):
@@ -65,15 +82,15 @@ class LongTransaction(WindowRule, SnapshotRule):
                 event.database, event.seconds, event.queries, event.writes
             ) and not self._is_one_slow_query(event, window):
                 ended = f"{event.result} after {seconds(event.seconds)}"
-                yield self._finding(event.database, event.call_site, event.seconds, event.idle, ended)
+                yield self._finding(event, event.seconds, ended)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Check the transactions that are still open."""
         for each in snapshot.transactions:
+            if each.allowed & {self.name, "all"}:
+                continue
             if self._is_long(each.database, each.age, each.queries, each.writes):
-                yield self._finding(
-                    each.database, each.call_site, each.age, each.idle, f"open since {seconds(each.age)}"
-                )
+                yield self._finding(each, each.age, f"open since {seconds(each.age)}")
 
     def _is_long(self, database: Database, age: float, queries: int, writes: int) -> bool:
         if age < self.configuration.long_transaction_threshold or not queries:
@@ -90,18 +107,16 @@ class LongTransaction(WindowRule, SnapshotRule):
             for operation in window.operations
         )
 
-    def _finding(self, database: Database, site: CallSite | None, age: float, idle: float, how: str) -> Finding:
+    def _finding(self, transaction: TransactionEvent | OpenTransaction, age: float, how: str) -> Finding:
         limit = self.configuration.long_transaction_threshold
+        database, site, idle = transaction.database, transaction.call_site, transaction.idle
         sleeps = idle >= age / 2
         return self.finding(
             ("lt", database.key, site),
             severity="error" if age >= _ERROR * limit else "warning",
             title="A transaction is idle while open" if sleeps else "A transaction stays open for too long",
             description=f"Begun at {site or 'an unknown line'}, {how}; {seconds(idle)} of it without a statement.",
-            suggestion="with session.begin():  # after the slow work, only around the statements"
-            if sleeps
-            else "for start in range(0, len(rows), 500):\n    with session.begin():\n"
-            "        session.add_all(rows[start : start + 500])",
+            suggestion=(_SHORTER if sleeps else _SMALLER)[transaction.opened_by],
             impact=idle,
             effort="medium",
             metric="duration",

@@ -314,10 +314,15 @@ class Pool:
     def gave_back(self, connection: Any) -> None:
         """A connection is in the pool again; one that was taken before it was watched is ignored."""
         held = self.held.pop(id(connection), None)
-        self.touched = now = perf_counter()
         if held is None:
+            self.touched = perf_counter()
             self.unknown_back(connection)
-            return
+        else:
+            self.over(held)
+
+    def over(self, held: Checkout) -> None:
+        """A checkout, which is not in ``held`` any more, ended."""
+        self.touched = now = perf_counter()
         if held.overdue and not held.collected:
             self._tell("returned", now - held.began, held.site, session=held.session)
         if held.transaction is not None:
