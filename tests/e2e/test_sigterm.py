@@ -230,6 +230,35 @@ def test_a_forked_child_has_the_default_action_and_its_parent_goes_on(started, r
     assert names(receiver) == EVERY
 
 
+ENDED = f"""{SPANS}
+import multiprocessing
+
+
+def child():
+    with trace.get_tracer("app").start_as_current_span("child"):
+        pass
+
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join()
+    print(process.exitcode, flush=True)
+    ready()
+    import time; time.sleep(60)
+"""
+
+
+def test_a_child_that_ends_by_itself_exports_its_own(started, receiver):
+    """It runs no exit handlers, but the finalizers of multiprocessing; what its parent has pending is not its own."""
+    process = started(ENDED)
+    assert process.stdout.readline() == "0\n"
+    ready(process)
+    assert names(receiver) == ["child"]
+    assert terminated(process)[0] == -signal.SIGTERM
+    assert names(receiver) == sorted([*EVERY, "child"])
+
+
 @pytest.mark.parametrize(
     ("program", "env"),
     [

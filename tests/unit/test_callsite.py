@@ -253,6 +253,27 @@ def test_a_program_that_runs_a_worker_is_never_the_culprit(package, loop):
     assert names[loop](lambda: callsite.find()).file == HERE  # noqa: PLW0108 - the job
 
 
+GENERATED = """\
+import sys
+from server import run
+if __name__ == "__main__":
+    sys.argv[0] = sys.argv[0].removesuffix(".exe")
+    sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize(("written", "found"), [(GENERATED, False), ("import shop\nshop.main()\n", True)])
+def test_the_script_of_a_server_is_not_the_application(written, found, tmp_path, monkeypatch):
+    """What an installer generates in ``bin`` starts every request of gunicorn; a program there may be the user's."""
+    monkeypatch.setattr(callsite, "_SCRIPTS", str(tmp_path))
+    script = tmp_path / "gunicorn"
+    script.write_text(written)
+    namespace = {"find": functools.partial(calling(PACKAGES / "server/main.py"), callsite.find)}
+    alone(exec, compile("site = find()", str(script), "exec"), namespace)  # else this test is the application
+    expected = str(script) if found else shown(PACKAGES / "server/main.py")
+    assert namespace["site"].file == expected
+
+
 def test_an_application_outside_packages_comes_before_one_inside():
     """A helper that was installed is not the culprit where the application called it."""
     installed = calling(PACKAGES / "shopapp/queries.py")

@@ -37,6 +37,14 @@ def test_a_library_is_disabled_by_its_name_or_by_that_of_upstreams_instrumentor(
     assert disabled == ({"sqlite3", "aiosqlite"} if names == ["sqlite3"] else set(names))
 
 
+@pytest.mark.parametrize("point", catalog.INSTRUMENTORS)
+def test_an_instrumentor_is_disabled_by_its_own_name_and_by_the_asterisk(point):
+    """As OpenTelemetry's loader takes the variable; ``configure()`` does not ask that loader."""
+    assert catalog.is_disabled(point, [point])
+    assert catalog.is_disabled(point, ["*"])
+    assert not catalog.is_disabled(point, ["django"])
+
+
 def test_a_row_is_read_without_importing_anything_heavy():
     """The distribution reads it at every start."""
     program = "import sys, dbsight.catalog; print(sorted(n for n in sys.modules if n.partition('.')[0] == 'dbsight'))"

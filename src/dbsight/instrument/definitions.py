@@ -26,6 +26,8 @@ def of_function(function: Any) -> CallSite | None:
     except KeyError:
         _known[function] = site = _definition(function)
         return site
+    except TypeError:  # no weak reference can be made to it, or it has no hash
+        return _definition(function)
 
 
 def _definition(function: Any) -> CallSite | None:
