@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib
 import importlib.util
 import logging
@@ -25,6 +26,7 @@ from dbsight import analyzer, config, sigterm, statement, worker_exit
 from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
+from dbsight.instrument import django_settings
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import failed, guard
 from dbsight.serve import service_name
@@ -86,8 +88,11 @@ class DbsightDistro(BaseDistro):
             return
         settings = config.current()
         if entry_point.name not in INSTRUMENTORS:
-            if not (settings.enabled and entry_point.name in REPLACED):
-                super().load_instrumentor(entry_point, **kwargs)
+            load = functools.partial(super().load_instrumentor, entry_point, **kwargs)
+            if settings.enabled and entry_point.name == "django" and django_settings.VARIABLE not in os.environ:
+                django_settings.when_configured(load)
+            elif not (settings.enabled and entry_point.name in REPLACED):
+                load()
             return
         if not settings.enabled:
             return

@@ -7,6 +7,7 @@ from deployed import views
 urlpatterns = [
     path("orders", views.orders),
     path("async", views.orders_async),
+    path("gathered", views.gathered),
     path("thread", views.orders_in_thread),
     path("streamed", views.streamed),
     path("class", views.Orders.as_view()),

@@ -1,5 +1,6 @@
 """Pages: each asks the database once for each order, in its own way."""
 
+import asyncio
 import time
 
 from asgiref.sync import sync_to_async
@@ -29,6 +30,12 @@ async def orders_async(request):
         customer = await Customer.objects.aget(pk=order.customer_id)  # async
         names.append(customer.name)
     return JsonResponse(names, safe=False)
+
+
+async def gathered(request):
+    """Two queries at once."""
+    found = await asyncio.gather(Order.objects.aget(pk=1), Order.objects.aget(pk=2))
+    return JsonResponse([order.item for order in found], safe=False)
 
 
 async def orders_in_thread(request):
