@@ -64,6 +64,15 @@ class Client:
         cursor.executemany(text, rows)
         cursor.close()
 
+    def call(self, name, *arguments):
+        """A stored procedure, or a function of PostgreSQL's; its rows."""
+        cursor = self.connection.cursor()
+        try:
+            cursor.callproc(name, *arguments)
+            return cursor.fetchall()
+        finally:
+            cursor.close()
+
     def commit(self):
         """End the transaction."""
         self.connection.commit()
@@ -111,6 +120,15 @@ class AsyncClient(Client):
         cursor = await self.cursor()
         await cursor.executemany(text, rows)
         await cursor.close()
+
+    async def call(self, name, *arguments):
+        """A stored procedure; its rows."""
+        cursor = await self.cursor()
+        try:
+            await cursor.callproc(name, *arguments)
+            return await cursor.fetchall()
+        finally:
+            await cursor.close()
 
     async def commit(self):
         """End the transaction."""

@@ -107,3 +107,10 @@ def test_a_pickled_queryset_of_a_relation_needs_nothing_of_dbsight(printed):
     """It may be read by another program."""
     assert printed["pickled"]
     assert not [name for name in printed["pickled"] if name.startswith("dbsight")]
+
+
+def test_what_cannot_be_joined_is_told_by_django(printed):
+    """Its own error, in its own words, and nothing of dbsight fails on the way."""
+    assert set(printed["mistakes"]) == {"title", "nothing", "author__name", "content_object"}
+    assert all(said.startswith(("Non-relational", "Invalid field")) for said in printed["mistakes"].values())
+    assert printed["swallowed"] == {}

@@ -26,11 +26,13 @@ from peers import comparison, findings, sources
 from peers.applications import table
 from peers.comparison import RECORD, Run
 from peers.plugged import PLUGGED
-from peers.suites import SUITES, Suite, selected
+from peers.suites import SUITES, selected
 from servers import Database, Server, embedded_postgresql, fresh, mariadb_says, postgresql_says, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from peers.suite import Suite
 
 HERE = Path(__file__).parent
 APPLICATIONS = "applications"
@@ -152,7 +154,8 @@ def filling(database: Database) -> dict[str, str]:
     """By name, what stands for ``{host}`` and the others."""
     auth = f"{database.user}:{database.password}" if database.password else database.user
     known = ("host", "port", "user", "password", "name")
-    return {**{name: str(getattr(database, name)) for name in known}, "auth": auth}
+    socket = mariadb_says(database, "SELECT @@socket").split()[-1] if database.system == "mariadb" else ""
+    return {**{name: str(getattr(database, name)) for name in known}, "auth": auth, "socket": socket}
 
 
 def compiled(python: Path) -> Path:
@@ -187,13 +190,15 @@ def run_once(
         env["DBSIGHT_PEERS_RESULTS"] = str(results)
         if endpoint:
             env |= {**EVERYTHING, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "DBSIGHT_PEERS_WATCH": "1"}
-        command = [str(python), "-m", "pytest", "-p", "dbsight_peers", "-p", "no:cacheprovider", "-q", "--tb=short"]
+        command = [str(python), "-m", suite.program or "pytest"]
+        if not suite.program:
+            command += ["-p", "dbsight_peers", "-p", "no:cacheprovider", "-q", "--tb=short"]
         if plugin:
             command.append("--dbsight")
         try:
             done = subprocess.run(
                 [*command, *(word.format(**values) for word in (*suite.arguments, *chosen))],
-                cwd=source,
+                cwd=source / suite.inside,
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -236,8 +241,7 @@ def judge(suite: Suite, *, endpoint: str, full: bool, again: bool, plugin: bool 
     chosen = (suite.full or suite.paths) if full else (*suite.quick, *suite.paths)
     seconds = SECONDS[full]
     try:
-        python = Environment(suite.requirements if "pytest" in str(suite.needs) else (*suite.requirements, "pytest"))
-        interpreter = compiled(python.build())
+        interpreter = compiled(Environment(suite.requirements, suite.python).build())
         plain = plain_run(suite, interpreter, chosen, again=again, seconds=seconds)
         began = time.monotonic()
         watched = run_once(suite, interpreter, chosen, endpoint=endpoint, seconds=seconds, plugin=plugin)

@@ -29,7 +29,8 @@ def archive(package: str, version: str) -> Path:
     if not found:
         KEPT.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=KEPT) as fresh:
-            options = ("--quiet", "--no-deps", "--no-binary", package, "--dest", fresh)
+            # Its tests may run on another Python than this one.
+            options = ("--quiet", "--no-deps", "--ignore-requires-python", "--no-binary", package, "--dest", fresh)
             run(sys.executable, "-m", "pip", "download", *options, f"{package}=={version}")
             directory.mkdir(exist_ok=True)
             for path in Path(fresh).glob("*.tar.gz"):

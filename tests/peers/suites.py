@@ -2,79 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from peers import sources
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Suite:
-    """A library's own tests, taken from its source distribution.
-
-    In ``arguments``, ``environment`` and ``files``, ``{host}``, ``{port}``, ``{user}``, ``{password}``, ``{name}`` and
-    ``{auth}`` (user and password as in a URL) are those of the server's database.
-
-    Attributes:
-        name: By which it is selected, and which the lists of results use.
-        package: The library, as it is called by its registry.
-        version: Of both the installed release and the source distribution.
-        paths: What is run by default, below the source distribution.
-        full: What is run with ``--full``; the same by default.
-        quick: Further arguments of pytest without ``--full``.
-        needs: Further requirements.
-        arguments: Further arguments of pytest.
-        environment: Further variables.
-        server: ``postgresql``, ``mariadb`` or ``redis``, or empty.
-        extensions: Whether PostgreSQL must come with the extension citext.
-        prepare: Statements for the new database, before the tests.
-        files: Texts of files that the tests read, by their names in the source distribution; braces are doubled.
-        debian: Source package of Debian's, where the source distribution comes without tests: ``name=1.0-1``, and the
-            release that has it.
-        shadows: Directories of the source distribution that would be imported instead of the installed package.
-        sources: Directories of the source distribution that are imported instead of the installed package.
-        calls: Whether it talks to a database or Redis in the test's process, so that operations must be seen.
-        ci: Whether continuous integration runs it.
-        what: What of the library that is, for the documentation.
-    """
-
-    name: str
-    package: str
-    version: str
-    paths: tuple[str, ...] = ("tests",)
-    full: tuple[str, ...] = ()
-    quick: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
-    server: str = ""
-    extensions: bool = False
-    prepare: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
-    debian: tuple[str, str] | None = None
-    shadows: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-    calls: bool = True
-    ci: bool = False
-    what: str = "everything"
-
-    @property
-    def requirements(self) -> tuple[str, ...]:
-        """What is installed beside dbsight."""
-        return (f"{self.package}=={self.version}", *self.needs)
-
-    def archive(self) -> Path:
-        """What its tests are unpacked from.
-
-        Raises:
-            Missing: It cannot be had.
-        """
-        return sources.debian_archive(*self.debian) if self.debian else sources.archive(self.package, self.version)
-
+from peers import databases
+from peers.suite import Suite
 
 SCHEMAS = ("CREATE SCHEMA test_schema", "CREATE SCHEMA test_schema_2")
 DATABASES = ("CREATE DATABASE IF NOT EXISTS test_schema", "CREATE DATABASE IF NOT EXISTS test_schema_2")
@@ -183,11 +112,6 @@ def _redis(version: str, *needs: str) -> tuple[Suite, ...]:
 
 _TYPING = ("typing-extensions", "greenlet", "pytest<9", "pytest-xdist")
 
-_PYMYSQL = (
-    '{{"host": "{host}", "port": {port}, "user": "{user}", "password": "{password}", '
-    '"database": "%s", "use_unicode": true, "local_infile": %s}}'
-)
-
 SUITES: tuple[Suite, ...] = (
     *_sqlalchemy("1.4.54", ("greenlet", "pytest<7.5", "pytest-xdist<3.4", "mock")),
     *_sqlalchemy("2.0.58", _TYPING),
@@ -196,39 +120,8 @@ SUITES: tuple[Suite, ...] = (
     *_redis("6.4.0", "redis-entraid", "cryptography"),
     *_redis("7.4.1", "redis-entraid", "pybreaker", "aiohttp", "xxhash", "cryptography"),
     *_redis("8.1.0", "redis-entraid", "pybreaker", "aiohttp", "xxhash", "cryptography", "click"),
-    Suite(
-        *("asyncpg", "asyncpg", "0.32.0"),
-        paths=tuple(f"tests/test_{name}.py" for name in ("pool", "prepare", "cursor", "execute", "transaction")),
-        full=tuple(
-            f"tests/test_{name}.py"
-            for name in (
-                *("pool", "prepare", "cursor", "execute", "transaction", "cancellation", "timeout", "listeners"),
-                *("codecs", "introspection", "copy", "record", "adversity", "cache_invalidation", "exceptions"),
-            )
-        ),
-        environment={"PGHOST": "{host}", "PGPORT": "{port}", "PGUSER": "{user}", "PGDATABASE": "{name}"},
-        server="postgresql",
-        shadows=("asyncpg",),
-        calls=False,  # nobody but the instrumentation of its driver sees queries
-        ci=True,
-        what="pool, queries, prepared statements, cursors, transactions",
-    ),
-    Suite(
-        *("aiosqlite", "aiosqlite", "0.22.1"),
-        paths=("aiosqlite/tests/smoke.py",),
-        calls=False,  # SQLAlchemy's dialect tells of its queries; here is none
-        ci=True,
-    ),
-    Suite(
-        *("pymysql", "pymysql", "1.1.1"),
-        paths=("pymysql/tests",),
-        server="mariadb",
-        debian=("python-pymysql=1.1.1-2", "trixie"),
-        prepare=("CREATE DATABASE IF NOT EXISTS test1", "CREATE DATABASE IF NOT EXISTS test2"),
-        files={"pymysql/tests/databases.json": f"[{_PYMYSQL % ('test1', 'true')}, {_PYMYSQL % ('test2', 'false')}]"},
-        calls=False,
-        what="everything, on one MariaDB",
-    ),
+    *databases.DRIVERS,
+    *databases.DJANGO,
     Suite(
         *("dogpile.cache", "dogpile.cache", "1.5.0"),
         paths=tuple(
@@ -296,9 +189,9 @@ SUITES: tuple[Suite, ...] = (
 
 
 UNTESTED = {
-    "psycopg and psycopg_pool": "their source distributions contain no tests, and Debian's source package was not "
-    "available. SQLAlchemy's dialect suite runs through psycopg, and the contract tests of connection "
-    "pools in `tests/integration/pools` cover psycopg_pool.",
+    "psycopg 3 and psycopg_pool": "their source distributions contain no tests, and Debian's source package was not "
+    "available. Django's suite and SQLAlchemy's dialect suite run through psycopg, and the contract tests of "
+    "connection pools in `tests/integration/pools` cover psycopg_pool.",
     "redis-py's `test_interrupted_command`": "it allows a thread 0.1 s to end, and aborts the whole session when "
     "that is not enough, as on a busy machine. Run alone, it passes with dbsight.",
     "redis-py's tests of clusters, sentinels, TLS and modules": "they need several servers.",

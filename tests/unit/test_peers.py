@@ -7,6 +7,7 @@ from peers import findings, run
 from peers.applications import reviewed
 from peers.comparison import DIFFERENCES, Run, broken, compared, kept, matches
 from peers.plugged import PLUGGED
+from peers.suite import Suite
 from peers.suites import SUITES, selected
 
 
@@ -94,7 +95,7 @@ def test_a_test_that_fails_by_chance_is_told_but_is_no_failure(
     monkeypatch.setattr(run, "run_once", run_once)
     monkeypatch.setattr(run, "compiled", lambda python: python)
     monkeypatch.setattr(Environment, "build", lambda _: tmp_path / "bin" / "python")
-    verdict = run.judge(run.Suite("some", "some", "1.0", calls=False), endpoint="http://sink", full=False, again=False)
+    verdict = run.judge(Suite("some", "some", "1.0", calls=False), endpoint="http://sink", full=False, again=False)
     assert (verdict.bad, list(verdict.broken)) == (is_broken, ["test_b"] if is_broken else [])
     assert list(verdict.unsteady) == ([] if is_broken else ["test_b"])
     assert set(ran) == {("tests",)}

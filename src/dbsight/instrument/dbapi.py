@@ -245,8 +245,10 @@ class Driver:
 
         def dropped(_: Any) -> None:
             try:
-                self.links.pop(identity, None)
-                if link.transaction is not None:
+                # It does not hold the link, which holds it: where the garbage collector frees the connection, the
+                # weak reference keeps its callback, and all three would wait for the next collection.
+                link = self.links.pop(identity, None)
+                if link is not None and link.transaction is not None:
                     transactions.end(link, "rollback")
             except Exception:
                 failed("dbapi.dropped")
@@ -349,6 +351,11 @@ class DriverInstrumentor(BaseInstrumentor):
         if self._patches is not None:
             self._patches.undo()
             self._patches = None
+
+
+def placeholders(values: Any) -> str:
+    """As many as there are arguments of a stored procedure; none where the driver will refuse them."""
+    return ", ".join(["%s"] * len(values)) if hasattr(values, "__len__") else ""
 
 
 def _as_text(text: Any) -> str | None:

@@ -185,6 +185,8 @@ def _selected(meta: Any, joined: Any, path: tuple[str, ...]) -> Iterator[tuple[s
             related = meta.get_field(name).related_model
         except Exception:  # noqa: S112 - Django will say so, or it is a FilteredRelation
             continue
+        if related is None:  # no relation, or a generic one: Django will say so, too
+            continue
         yield related.__name__, "__".join((*path, name))
         yield from _selected(related._meta, below, (*path, name))
 

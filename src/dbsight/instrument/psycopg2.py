@@ -84,8 +84,8 @@ class _Psycopg2(Driver):
 
     def calling(self, cursor: Any, name: Any, values: Any = None) -> DriverCall | None:
         """A function of the database."""
-        marks = ", ".join(["%s"] * len(values or ()))
-        return self.begin(cursor.connection, cursor, f"SELECT * FROM {name}({marks})", values or ())  # noqa: S608 - it is read, not sent
+        text = f"SELECT * FROM {name}({dbapi.placeholders(values)})"  # noqa: S608 - it is read, not sent
+        return self.begin(cursor.connection, cursor, text, values or ())
 
     def copying(self, cursor: Any, text: Any, received: bool) -> _Copying | None:
         """COPY in either direction."""

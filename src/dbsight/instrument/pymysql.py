@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight.instrument.dbapi import Driver, DriverInstrumentor
+from dbsight.instrument.dbapi import Driver, DriverInstrumentor, placeholders
 from dbsight.instrument.driver_call import WRITES, DriverCall
 from dbsight.instrument.pools.drivers import database_behind
 from dbsight.model import Database
@@ -66,7 +66,7 @@ class MySQL(Driver):
     def calling(self, cursor: Any, procname: Any, args: Any = ()) -> DriverCall | None:
         """A stored procedure."""
         connection = cursor.connection
-        text = f"CALL {procname}({', '.join(['%s'] * len(args))})"
+        text = f"CALL {procname}({placeholders(args)})"
         return self.begin(connection, cursor, text, args, nested=True) if connection is not None else None
 
     def install(self, patches: Patches, cursors: Any, connection: type, read_next: str) -> None:

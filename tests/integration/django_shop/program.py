@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import dbsight
-from dbsight import semconv
+from dbsight import safety, semconv
 
 ITEMS = 12
 """Rows of each table."""
@@ -125,6 +125,21 @@ def names_in_a_pickle():
     return sorted({each.split(" ")[0] for name, each, _ in pickletools.genops(pickled) if name.name == "GLOBAL"})
 
 
+def mistakes():
+    """What Django says of a field that cannot be joined, by its name; none of it is dbsight's to say."""
+    from django.core.exceptions import FieldError
+
+    from integration.django_shop.models import Book, Comment
+
+    said = {}
+    for model, name in ((Book, "title"), (Book, "nothing"), (Book, "author__name"), (Comment, "content_object")):
+        try:
+            list(model.objects.select_related(name))
+        except FieldError as error:  # noqa: PERF203 - each has its own
+            said[name] = str(error).partition(":")[0]
+    return said
+
+
 def main(arguments):
     """Run, and print."""
     exporter = InMemorySpanExporter()
@@ -181,7 +196,8 @@ def main(arguments):
             results[name]["fixed"] = found(case.fixed, pasted)
     settings.DEBUG = True  # Django logs queries, and on SQLite asks it to quote their parameters
     results["foreign key"]["debug"] = found(cases.CASES["foreign key"].fault)
-    print(json.dumps({"cases": results, "objects": objects, "pickled": names_in_a_pickle()}))
+    printed = {"cases": results, "objects": objects, "pickled": names_in_a_pickle(), "mistakes": mistakes()}
+    print(json.dumps({**printed, "swallowed": safety.errors()}))
 
 
 if __name__ == "__main__":

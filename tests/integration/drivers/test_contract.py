@@ -1,14 +1,17 @@
 """What every driver's instrumentor keeps, on its real server, sync and async."""
 
 import contextlib
+import gc
 import inspect
+import sqlite3
 import time
 
 import pytest
 
 from dbsight import config
+from dbsight.instrument.driver_call import Link
 from dbsight.model import Operation, TransactionEvent
-from driver_clients import CLIENTS
+from driver_clients import CLIENTS, SQLite
 from hearing import hearing
 
 
@@ -186,3 +189,17 @@ def test_parameters_of_any_kind_disturb_nothing(watched):
             watched.run(watched.query(by_id(watched), object()))
     watched.run(watched.rollback())
     assert len(spans(watched)) <= 1
+
+
+def test_a_connection_that_the_garbage_collector_frees_leaves_nothing(connect):
+    """What was known of it is gone with it, not after the next collection."""
+    client = connect(SQLite)
+    with client.telemetry.root():
+        own = [sqlite3.connect(":memory:")]
+        own.append(own)  # a cycle
+        own[0].execute("SELECT 1").fetchall()
+    gc.collect()
+    before = sum(type(each) is Link for each in gc.get_objects())
+    del own
+    gc.collect()
+    assert sum(type(each) is Link for each in gc.get_objects()) == before - 1

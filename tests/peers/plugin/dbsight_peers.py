@@ -48,7 +48,8 @@ class Recorder:
         self.findings = {}
         self.queries = 0
 
-    def _note(self, node, outcome, text):
+    def note(self, node, outcome, text):
+        """Keep what became of a test, or of a part of it."""
         known = self.results.get(node)
         if known is None or RANK[outcome] > RANK[known]:
             self.results[node] = outcome
@@ -60,10 +61,10 @@ class Recorder:
         self._look(report)
         if report.outcome == "passed":
             if report.when == "call":
-                self._note(report.nodeid, "passed", "")
+                self.note(report.nodeid, "passed", "")
         else:
             outcome = "xfailed" if report.skipped and hasattr(report, "wasxfail") else report.outcome
-            self._note(report.nodeid, outcome, report.longrepr)
+            self.note(report.nodeid, outcome, report.longrepr)
 
     def _look(self, report):
         """What dbsight's own plugin found in a test, if it is on: once by rule, place, query and severity."""
@@ -76,9 +77,13 @@ class Recorder:
     def pytest_collectreport(self, report):
         """A module that cannot be imported counts as a test that failed."""
         if report.failed:
-            self._note(report.nodeid, "failed", report.longrepr)
+            self.note(report.nodeid, "failed", report.longrepr)
 
     def pytest_sessionfinish(self):
+        """The end."""
+        self.write()
+
+    def write(self):
         """Write the file."""
         found = {"findings": list(self.findings.values()), "operations": self.queries}
         written = {"results": self.results, "tails": self.tails, **found, **watching()}
