@@ -61,6 +61,20 @@ DRIVERS: tuple[Suite, ...] = (
     ),
     Suite(
         *("psycopg2", "psycopg2", "2.9.13"),
+        paths=tuple(
+            f"tests/test_{name}.py"
+            for name in (
+                "connection",
+                "cursor",
+                "copy",
+                "extras_dictcursor",
+                "fast_executemany",
+                "module",
+                "sql",
+                "with",
+            )
+        ),
+        full=("tests",),
         environment={
             "PSYCOPG2_TESTDB": "{name}",
             **{f"PSYCOPG2_TESTDB_{name.upper()}": f"{{{name}}}" for name in ("host", "port", "user")},
@@ -68,7 +82,7 @@ DRIVERS: tuple[Suite, ...] = (
         server="postgresql",
         calls=False,
         ci=True,
-        what="everything but replication, on one PostgreSQL",
+        what="connections, cursors, COPY, composed SQL and extras",
     ),
     Suite(
         *("mysqlclient", "mysqlclient", "2.3.2"),
