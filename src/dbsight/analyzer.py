@@ -85,7 +85,7 @@ class Analyzer(Consumer):
         self.log = FindingLog(logger_provider)
         self._recommended = RecommendationLog(logger_provider)
         self.alert_log = AlertLog(logger_provider, meter_provider)
-        self.plans = SlowPlans(self.stats, self.metrics, self.log)
+        self.plans = SlowPlans(totals, self.log)
         self.origins: tuple[object, ...] = ()
         self._origin: object | None = None  # the latest of them
         self._examined_ns = clock()
@@ -282,6 +282,7 @@ class Analyzer(Consumer):
         locks.collect()
         models.collect()
         self.drain()
+        self.totals.settle()
 
     def drain(self) -> None:
         """Work off the pending records of all open windows, and of those without one."""

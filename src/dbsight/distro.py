@@ -250,7 +250,7 @@ def _prometheus_available() -> bool:
 def _is_idle() -> bool:
     """Whether this process has run no query yet."""
     engine = analyzer.engine()
-    return engine is None or not engine.stats.known
+    return engine is None or engine.totals.idle
 
 
 @guard

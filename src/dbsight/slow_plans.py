@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.detect.runner import RuleRunner
     from dbsight.model import ExplainedQuery, Finding, Operation, Verdict
-    from dbsight.monitor.stats import Stats
     from dbsight.plans.worker import PlanWorker
     from dbsight.recording import OpenWindow
     from dbsight.report.events import FindingLog
-    from dbsight.report.metrics import Metrics
+    from dbsight.totals import Totals
 
 _AT_EXIT = 1.0
 """s that the end of the process waits for plans that were asked for."""
@@ -30,17 +29,15 @@ class SlowPlans:
     """Plans on behalf of one analyzer; nothing at all while the setting ``explain`` is ``off``.
 
     Args:
-        stats: Gets findings, and the plans of slow queries.
-        metrics: Gets findings.
+        totals: Get findings, and the plans of slow queries.
         log: Gets plans and findings.
 
     Attributes:
         active: Whether plans are asked for.
     """
 
-    def __init__(self, stats: Stats, metrics: Metrics, log: FindingLog) -> None:
-        self._stats = stats
-        self._metrics = metrics
+    def __init__(self, totals: Totals, log: FindingLog) -> None:
+        self._totals = totals
         self._log = log
         self._runner: RuleRunner | None = None
         self._worker: PlanWorker | None = None
@@ -114,18 +111,20 @@ class SlowPlans:
     def _explained(self, explained: ExplainedQuery) -> None:
         """A plan is there; on the worker's thread."""
         operation = explained.operation
-        self._stats.planned(operation.statement.fingerprint, operation.database.key, explained.summary)
+        stats = self._totals.stats
+        self._totals.settle()  # its statement may not be counted yet
+        stats.planned(operation.statement.fingerprint, operation.database.key, explained.summary)
         self._log.emit_plan(explained)
         context = operation.context
         for found in self._runner.judge_plan(explained) if self._runner is not None else ():
-            self._stats.found(found)
-            self._metrics.finding(found)
+            stats.found(found)
+            self._totals.metrics.finding(found)
             trace, span = (context.trace_id, context.span_id) if context is not None else (0, 0)
             self._log.emit(found, trace, span, sampled=context is not None and context.trace_flags.sampled)
         for advice in explained.advice or ():
             identity, others = superseded(advice)
             for other in others:
-                self._stats.replace(other, identity)
+                stats.replace(other, identity)
 
     def wait(self, timeout: float = _AT_EXIT) -> None:
         """Wait for the plans that were asked for, at most so many seconds; at exit, a little."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.instrument import pools, process, transactions
@@ -14,6 +17,7 @@ from dbsight.monitor.pools import Pools
 from dbsight.monitor.recommend import recommendations
 from dbsight.monitor.stats import Stats
 from dbsight.report.metrics import Metrics
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +34,10 @@ if TYPE_CHECKING:
 
 _MAX_KNOWN: Final = 5000
 _MAX_REPORTED: Final = 1000
+_BATCH: Final = 250
+"""Operations of all units of work that are counted at once: those of one statement together cost a third."""
+_PATIENCE: Final = 1.0
+"""s that a reader waits for another thread that is counting."""
 
 
 class Totals:
@@ -58,6 +66,9 @@ class Totals:
         self.models = Models()
         self.examples = Examples()
         self.metrics = Metrics(provider, collect)
+        self._pending: deque[Operation] = deque()
+        # Re-entrant: a finalizer may run a query while this thread is counting.
+        self._counting = threading.RLock()
         if settings.process_metrics:
             process.observe(provider)
         # What wants to know of each event, by its class.
@@ -70,6 +81,11 @@ class Totals:
             OrmEvent: (self.models.take, self.metrics.models.objects),
         }
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was counted since the last reset."""
+        return not (self._pending or self.stats.known)
+
     def clear(self) -> None:
         """Set everything back to zero but the metrics, which are cumulative."""
         self.stats.reset()
@@ -81,11 +97,36 @@ class Totals:
 
     def reset(self) -> None:
         """In a forked child: what was counted is the parent's."""
+        self._counting = threading.RLock()
+        self._pending = deque()
         self.clear()
         self.metrics.forget()
 
     def add_all(self, operations: Sequence[Operation]) -> None:
-        """Count ordinary operations, in the order of their ends."""
+        """Count ordinary operations, in the order of their ends: by ``settle``, or once there are enough of them."""
+        self._pending.extend(operations)
+        if len(self._pending) >= _BATCH:
+            self.settle(0)
+
+    def settle(self, patience: float = _PATIENCE) -> None:
+        """Count what is pending; before anything is read.
+
+        Args:
+            patience: s to wait for another thread that is counting.
+        """
+        pending = self._pending
+        if not self._counting.acquire(timeout=patience):
+            return
+        try:
+            operations = []
+            with suppress(IndexError):  # another thread may append meanwhile
+                while True:
+                    operations.append(pending.popleft())
+            self._count(operations)
+        finally:
+            self._counting.release()
+
+    def _count(self, operations: Sequence[Operation]) -> None:
         alike: dict[Any, list[Operation]] = {}
         for operation in operations:
             statement = operation.statement
@@ -95,36 +136,44 @@ class Totals:
                 operation.database,
                 operation.error_type,
                 operation.error_code,
+                operation.model,
             )
             if key in alike:
                 alike[key].append(operation)
             else:
                 alike[key] = [operation]
-        known = self.stats.known
         numbers: dict[Tally, int] = {}
         for key, group in alike.items():
-            counted: tuple[StatementRecord, OperationSeries] | None = known.get(key)
-            if counted is None:
-                if len(known) >= _MAX_KNOWN:
-                    known.clear()
-                counted = known[key] = (self.stats.record_of(group[0]), self.metrics.series_of(group[0]))
-            record, series = counted
-            number = len(group)
-            if number == 1:
-                record.take_one(group[0])
-                series.record_one(group[0])
-            else:
-                record.take(group)
-                series.record(group)
-            if group[0].model is not None:
-                self.models.took(group[0].model, group)
-            tally = series.counted
-            numbers[tally] = numbers.get(tally, 0) + number
+            try:
+                tally = self._count_alike(key, group)
+                numbers[tally] = numbers.get(tally, 0) + len(group)
+            except Exception:  # noqa: PERF203 - the application's views and reservoirs may raise; others are counted
+                failed("totals")
         for tally, number in numbers.items():
             tally.add(number)
 
+    def _count_alike(self, key: Any, group: Sequence[Operation]) -> Tally:
+        """Count operations of one statement, database and outcome; gives what their number is added to."""
+        known = self.stats.known
+        counted: tuple[StatementRecord, OperationSeries] | None = known.get(key)
+        if counted is None:
+            if len(known) >= _MAX_KNOWN:
+                known.clear()
+            counted = known[key] = (self.stats.record_of(group[0]), self.metrics.series_of(group[0]))
+        record, series = counted
+        if len(group) == 1:
+            record.take_one(group[0])
+            series.record_one(group[0])
+        else:
+            record.take(group)
+            series.record(group)
+        if group[0].model is not None:
+            self.models.took(group[0].model, group)
+        return series.counted
+
     def add_slow(self, operation: Operation, verdict: Verdict) -> None:
         """Count one operation of which there is something to say."""
+        self.settle()
         self.stats.add(operation, verdict)
         series = self.metrics.series_of(operation, verdict.query_class)
         series.record_one(operation)
