@@ -39,8 +39,9 @@ connecting: ContextVar[str] = ContextVar("dbsight_connecting", default="")
 """The library that is opening a connection for its pool, empty while none is: statements sent meanwhile are setup, not
 queries of the unit of work."""
 
-covered: ContextVar[bool] = ContextVar("dbsight_covered", default=False)
-"""Whether a library above a driver reports what the driver is asked here, or has it set up a connection."""
+covered: ContextVar[int] = ContextVar("dbsight_covered", default=False)
+"""Whether a library above a driver reports what the driver is asked here, or has it set up a connection; where
+SQLAlchemy does, the identity of its execution context."""
 
 _NOTHING: frozenset[str] = frozenset()
 

@@ -72,7 +72,6 @@ GUARDS = {
             "TimedFetchStrategy.fetchmany",
             "TimedFetchStrategy.fetchall",
             "TimedFetchStrategy._fetch",
-            "TimedFetchStrategy.__getattr__",
         ),
         *("TimedFetchStrategy.soft_close", "TimedFetchStrategy.hard_close"),
         *("TimedFetchStrategy.handle_exception", "TimedFetchStrategy.yield_per"),

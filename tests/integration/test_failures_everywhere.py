@@ -41,10 +41,9 @@ BOUNDARIES = {
     ),
     *(
         f"instrument/results.py:TimedFetchStrategy.{name}"
-        for name in ("fetchone", "fetchmany", "fetchall", "yield_per")
+        for name in ("fetchone", "fetchmany", "fetchall", "_fetch", "yield_per")
     ),
     *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("soft_close", "hard_close", "handle_exception")),
-    *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("_fetch", "__getattr__")),
     # The application's creator runs within it.
     "instrument/cache_libraries.py:_Creating.__init__.<locals>.create",
     # The function that was submitted to another thread runs within it.

@@ -34,25 +34,42 @@ def follow(inner: Any, call: StatementCall) -> TimedFetchStrategy:
     """
     kind = _kinds.get(type(inner))
     if kind is None:
-        base = type(inner)
-        names = {
-            "__slots__": ("_call", "_inner"),
-            "__module__": base.__module__,
-            "__qualname__": base.__qualname__,
-            "__doc__": base.__doc__,
-        }
-        kind = _kinds[base] = type(base.__name__, (TimedFetchStrategy, base), names)
+        kind = _kinds[type(inner)] = _following(type(inner))
     followed = kind.__new__(kind)
     followed._inner = inner
     followed._call = call
     return followed
 
 
+def _following(base: type) -> type[TimedFetchStrategy]:
+    """The class of the strategies that follow those of another class, whose own slots and attributes are read there."""
+    names: dict[str, Any] = {
+        slot: _of_inner(slot) for kind in base.__mro__ for slot in vars(kind).get("__slots__", ()) if slot != "__dict__"
+    }
+    if base.__dictoffset__:
+        names["__getattr__"] = _of_any
+    names |= {
+        "__slots__": ("_call", "_inner"),
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+    }
+    return type(base.__name__, (TimedFetchStrategy, base), names)
+
+
+def _of_inner(name: str) -> property:
+    return property(lambda strategy: getattr(strategy._inner, name))
+
+
+def _of_any(strategy: Any, name: str) -> Any:
+    return getattr(object.__getattribute__(strategy, "_inner"), name)
+
+
 class TimedFetchStrategy:
     """What ``follow`` adds to ``sqlalchemy.engine.cursor.ResultFetchStrategy``.
 
     The consumer's own time between fetches is not counted. A fetch that closes the result closes the query after its
-    rows were counted. What changes stands on the statement: with ``__getattr__`` each attribute here is searched for.
+    rows were counted. There is no ``__getattr__`` here: with it, each attribute would be searched for.
     """
 
     __slots__ = _NO_SLOTS  # a class cannot inherit from several classes that have slots
@@ -60,21 +77,17 @@ class TimedFetchStrategy:
     _inner: Any
     _call: StatementCall
 
-    def __getattr__(self, name: str) -> Any:
-        # The slots of the strategy's own class are empty here.
-        return getattr(object.__getattribute__(self, "_inner"), name)
-
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         """As the inner strategy's; one row, or None at the end."""
         call = self._call
-        fetch = self._inner.fetchone
+        inner = self._inner
         if call.quiet:
-            return self._fetch(True, fetch, result, dbapi_cursor, hard_close)
+            return self._fetch(True, inner.fetchone, result, dbapi_cursor, hard_close)
         # ``_fetch`` written out: results are read row by row, and its calls cost as much as the driver's.
         call.reading = True
         began = perf_counter()
         try:
-            row = fetch(result, dbapi_cursor, hard_close)
+            row = inner.fetchone(result, dbapi_cursor, hard_close)
         except BaseException as error:
             self._failed(error)
             raise
@@ -132,21 +145,25 @@ class TimedFetchStrategy:
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
         """The result is exhausted or was given up."""
-        self._close()
-        self._inner.soft_close(result, dbapi_cursor)
-
-    def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
-        """The result was closed."""
-        self._close()
-        self._inner.hard_close(result, dbapi_cursor)
-
-    @guard
-    def _close(self) -> None:
         call = self._call
         if call.reading:
             call.closing = True
         elif not call.over:
-            call.finish()
+            self._finish()
+        self._inner.soft_close(result, dbapi_cursor)
+
+    def hard_close(self, result: Any, dbapi_cursor: Any) -> None:
+        """The result was closed."""
+        call = self._call
+        if call.reading:
+            call.closing = True
+        elif not call.over:
+            self._finish()
+        self._inner.hard_close(result, dbapi_cursor)
+
+    @guard
+    def _finish(self) -> None:
+        self._call.finish()
 
     def handle_exception(self, result: Any, dbapi_cursor: Any, err: BaseException) -> Any:
         """Hand on the driver's exception."""

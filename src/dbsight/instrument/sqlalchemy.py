@@ -147,14 +147,15 @@ class Watcher:
     def _execute(
         self, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
     ) -> StatementCall | _SetUp | None:
-        engine = dialect.__dict__.get("_dbsight")
-        if engine is None:
+        try:
+            engine = dialect._dbsight
+        except AttributeError:
             if context is None:
                 return None
             engine = self._engine(dialect, context)
         if context is None:
             return _SetUp(suppressing=engine.suppresses_driver())
-        if context.__dict__.get("_dbsight_executing"):  # a method that calls the same one of its base class
+        if scope.covered.get() == id(context):  # a method that calls the same one of its base class
             return None
         return self._calls.begin(self, engine, cursor, statement, parameters, context)
 

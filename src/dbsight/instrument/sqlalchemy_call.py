@@ -122,7 +122,10 @@ class StatementCall(PendingQuery):
         call.statement, call.template = _, template = engine.known.get(text) or engine.learn(text)
         connection = context.root_connection
         proxy = connection._dbapi_connection
-        call.key = key = id(getattr(proxy, "dbapi_connection", proxy))  # no pool need have made it
+        try:
+            call.key = key = id(proxy.dbapi_connection)
+        except AttributeError:  # no pool has made it
+            call.key = key = id(proxy)
         unfinished = watcher.open.get(key) if watcher.open else None
         if unfinished is not None:
             unfinished.finish()
@@ -143,7 +146,6 @@ class StatementCall(PendingQuery):
         quiet = engine.suppresses_driver()  # nothing below can fail and need to be undone
         call._cursor = cursor
         call._context = context
-        context._dbsight_executing = True
         held = held_by_connection.get(key)
         if held is not None:
             call.held = held
@@ -151,7 +153,7 @@ class StatementCall(PendingQuery):
         if quiet:
             call.quiet = True
             call._suppressing = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
-        scope.covered.set(True)
+        scope.covered.set(id(context))
         call.began = perf_counter()
         return call
 
@@ -225,14 +227,13 @@ class StatementCall(PendingQuery):
             failed("sqlalchemy.raised")
         self.finish(error)
 
-    def _left_driver(self, context: Any) -> None:
+    def _left_driver(self, _: Any) -> None:
         """Undo what was done for the time of the driver call. The record must not keep cursor and context alive."""
         if self.quiet:
             token, self._suppressing = self._suppressing, None
             detach(token)
         scope.covered.set(False)
         self._cursor = self._context = None
-        context._dbsight_executing = False
         held = self.held
         if held is not None:
             held.inside -= 1
