@@ -1,12 +1,12 @@
 """Operations are counted by the batch, and none is missing or counted for another when totals are read."""
 
 import pytest
+from tests.builders import make_operation, make_statement
 
 from dbsight import safety
 from dbsight.config import Settings
 from dbsight.model import Database
 from dbsight.totals import Totals
-from tests.builders import make_operation, make_statement
 
 WORKING = make_statement("SELECT id FROM working")
 
