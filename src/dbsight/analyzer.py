@@ -85,7 +85,7 @@ class Analyzer(Consumer):
         self.log = FindingLog(logger_provider)
         self._recommended = RecommendationLog(logger_provider)
         self.alert_log = AlertLog(logger_provider, meter_provider)
-        self.plans = SlowPlans(totals, self.log)
+        self.plans = SlowPlans(self.stats, self.metrics, self.log, totals.settle)
         self.origins: tuple[object, ...] = ()
         self._origin: object | None = None  # the latest of them
         self._examined_ns = clock()

@@ -11,15 +11,16 @@ from dbsight.instrument.replays import Policy
 from dbsight.safety import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dbsight.config import Settings
     from dbsight.detect.runner import RuleRunner
     from dbsight.model import ExplainedQuery, Finding, Operation, Verdict
+    from dbsight.monitor.stats import Stats
     from dbsight.plans.worker import PlanWorker
     from dbsight.recording import OpenWindow
     from dbsight.report.events import FindingLog
-    from dbsight.totals import Totals
+    from dbsight.report.metrics import Metrics
 
 _AT_EXIT = 1.0
 """s that the end of the process waits for plans that were asked for."""
@@ -29,16 +30,20 @@ class SlowPlans:
     """Plans on behalf of one analyzer; nothing at all while the setting ``explain`` is ``off``.
 
     Args:
-        totals: Get findings, and the plans of slow queries.
+        stats: Gets findings, and the plans of slow queries.
+        metrics: Gets findings.
         log: Gets plans and findings.
+        settle: Counts the operations that are not in ``stats`` yet.
 
     Attributes:
         active: Whether plans are asked for.
     """
 
-    def __init__(self, totals: Totals, log: FindingLog) -> None:
-        self._totals = totals
+    def __init__(self, stats: Stats, metrics: Metrics, log: FindingLog, settle: Callable[[], None]) -> None:
+        self._stats = stats
+        self._metrics = metrics
         self._log = log
+        self._settle = settle
         self._runner: RuleRunner | None = None
         self._worker: PlanWorker | None = None
         self.active = False
@@ -111,20 +116,19 @@ class SlowPlans:
     def _explained(self, explained: ExplainedQuery) -> None:
         """A plan is there; on the worker's thread."""
         operation = explained.operation
-        stats = self._totals.stats
-        self._totals.settle()  # its statement may not be counted yet
-        stats.planned(operation.statement.fingerprint, operation.database.key, explained.summary)
+        self._settle()
+        self._stats.planned(operation.statement.fingerprint, operation.database.key, explained.summary)
         self._log.emit_plan(explained)
         context = operation.context
         for found in self._runner.judge_plan(explained) if self._runner is not None else ():
-            stats.found(found)
-            self._totals.metrics.finding(found)
+            self._stats.found(found)
+            self._metrics.finding(found)
             trace, span = (context.trace_id, context.span_id) if context is not None else (0, 0)
             self._log.emit(found, trace, span, sampled=context is not None and context.trace_flags.sampled)
         for advice in explained.advice or ():
             identity, others = superseded(advice)
             for other in others:
-                stats.replace(other, identity)
+                self._stats.replace(other, identity)
 
     def wait(self, timeout: float = _AT_EXIT) -> None:
         """Wait for the plans that were asked for, at most so many seconds; at exit, a little."""
