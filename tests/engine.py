@@ -5,7 +5,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import SpanProcessor
 
-from builders import NOW_NS, make_operation
+from builders import NOW_NS, make_operation, make_span_context
 from dbsight import scope, semconv
 from dbsight.analyzer import Analyzer
 from dbsight.config import Settings
@@ -56,6 +56,15 @@ def run_loop(engine, parent, count=5, *, at=0.0, **fields):
     for number in range(count):
         operation = make_operation(at=at + number * 0.001, parent=parent, parameters=1000 * int(at) + number, **fields)
         engine.observe(operation)
+
+
+def run_unit(engine, count=3, *, at=0.0, name="GET /orders", **fields):
+    """One request with so many queries, that is over."""
+    parent = make_span_context()
+    window = engine.windows.open(name, parent, NOW_NS + int(at * 1e9), request=True)
+    for number in range(count):
+        engine.observe(make_operation(at=at + number * 0.001, parent=parent, parameters=number, **fields))
+    engine.close(window, window.start_ns + 20_000_000, name)
 
 
 class Roots(SpanProcessor):

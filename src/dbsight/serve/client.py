@@ -86,7 +86,10 @@ def find(url: str) -> Process:
         ValueError: It is no address of the loopback interface, or no token is known for it.
     """
     parts = urlsplit(url)
-    port = parts.port  # ValueError: no number
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
     if parts.scheme != "http" or parts.hostname not in _LOOPBACK or port is None:
         raise ValueError(f"{url} is not http://127.0.0.1:PORT: forward a port of another machine with `ssh -L`")
     known = next((process for process in processes() if process.port == port), None)

@@ -6,15 +6,15 @@ import os
 import socket
 import stat
 import threading
+from dataclasses import asdict
 
 import pytest
 
-from builders import NOW_NS, make_operation, make_span_context
 from dbsight import serve
 from dbsight.config import Settings
 from dbsight.serve.processes import announce
 from dbsight.serve.requests import MOST, Requests
-from engine import Engine
+from engine import Engine, run_unit
 from forking import in_child
 from waiting import until
 
@@ -57,15 +57,6 @@ def known(process, path):
     status, body = ask(process, path, token=process.token)
     assert status == 200
     return body
-
-
-def run_unit(engine, count=3, *, at=0.0, name="GET /orders"):
-    """One request with so many queries, that is over."""
-    parent = make_span_context()
-    window = engine.windows.open(name, parent, NOW_NS + int(at * 1e9), request=True)
-    for number in range(count):
-        engine.observe(make_operation(at=at + number * 0.001, parent=parent, parameters=number))
-    engine.close(window, window.start_ns + 20_000_000, name)
 
 
 def test_nothing_is_served_unless_it_is_asked_for(port, tmp_path, monkeypatch):
@@ -196,6 +187,53 @@ def test_a_second_process_takes_the_next_port(engine, port):
         assert len(serve.processes(port)) == 2
     finally:
         second.unsubscribe()
+
+
+def test_any_free_port_can_be_asked_for(tmp_path, monkeypatch):
+    """Port 0: each process takes one of its own, and is found by 0."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    engines = [Engine(serve=0), Engine(serve=0)]
+    try:
+        for engine in engines:
+            engine.subscribe()
+        found = serve.processes(0)
+        assert len({process.port for process in found}) == 2
+        assert {process.asked for process in found} == {0}
+    finally:
+        for engine in engines:
+            engine.unsubscribe()
+
+
+def test_all_processes_of_the_user_are_found(engine, port):
+    """Whatever their settings, when no port is named."""
+    other = Engine(serve=0)
+    other.subscribe()
+    try:
+        assert {engine.service.process, other.service.process} <= set(serve.processes())
+        assert serve.processes(port) == [engine.service.process]
+    finally:
+        other.unsubscribe()
+
+
+def test_files_of_other_versions_and_other_programs_stay(engine, port):
+    """A field that this version does not know is ignored, and so is a file that is not ours."""
+    directory = engine.service._file.parent
+    written = json.loads(engine.service._file.read_text())
+    engine.service._file.write_text(json.dumps({**written, "protocol": 7, "colour": "red"}))
+    others = [directory / "notes.json", directory / f"{port}-{os.getpid()}-1.json"]
+    for other in others:
+        other.write_text("{")
+    (process,) = serve.processes(port)
+    assert (process.port, process.protocol) == (written["port"], 7)
+    assert all(other.exists() for other in others)
+
+
+def test_a_port_belongs_to_the_process_that_took_it_last(engine, port):
+    """A process id may be another process's by now: then the file of one that was killed stays."""
+    process = engine.service.process
+    old = engine.service._file.parent / f"{port}-1-{process.port}.json"
+    old.write_text(json.dumps({**asdict(process), "pid": 1, "token": "old", "started": process.started - 60}))
+    assert serve.processes(port) == [process]
 
 
 def test_it_ends_with_its_engine(engine, port):

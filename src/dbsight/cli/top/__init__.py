@@ -98,9 +98,7 @@ def _finder(target: str | None, service: int | None) -> Callable[[], Sequence[se
     if target.isdecimal():
         pid = int(target)
         if not _of_process(pid):
-            import psutil
-
-            if not psutil.pid_exists(pid):
+            if not _exists(pid):
                 raise UsageFault(f"there is no process {pid}")
             raise UsageFault(f"process {pid} does not serve for this user: start it with OTEL_DBSIGHT_SERVE=8787")
         return lambda: _of_process(pid)
@@ -120,6 +118,15 @@ def _of_process(pid: int) -> list[serve.Process]:
     pids = {pid}
     try:
         pids.update(child.pid for child in psutil.Process(pid).children(recursive=True))
-    except psutil.Error:
+    except (psutil.Error, OverflowError):
         return []
     return [process for process in serve.processes() if process.pid in pids]
+
+
+def _exists(pid: int) -> bool:
+    import psutil
+
+    try:
+        return bool(psutil.pid_exists(pid))
+    except OverflowError:
+        return False

@@ -132,6 +132,8 @@ class TopApp(App[None]):
 
     @on(Reading)
     def _show(self, message: Reading) -> None:
+        if not self.query("#summary"):
+            return  # the view is closing
         self._tell_changes(message.view)
         if self.paused:
             return

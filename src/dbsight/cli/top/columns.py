@@ -56,6 +56,7 @@ class Panel:
         rows: Its rows.
         identity: What tells rows apart from one reading to the next.
         words: What a filter looks at.
+        least: Room for the first column that is worth leaving out others.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Panel:
     rows: Callable[[View], Sequence[Any]]
     identity: Callable[[Any], str]
     words: Callable[[Any], str]
+    least: int = 24
 
     def column(self, name: str) -> Shown:
         """The column with a name.
@@ -207,6 +209,7 @@ FINDINGS: Final = Panel(
     lambda view: view.findings,
     lambda row: row.id,
     lambda row: f"{row.label} {row.rule} {row.title} {row.route} {row.place}",
+    least=44,
 )
 
 PANELS: Final = (REQUESTS, QUERIES, FINDINGS, POOLS)

@@ -109,7 +109,7 @@ class PanelTable(DataTable[Text]):
         cells = [[column.text(row) for column in self.panel.columns] for row in rows]
         # A cell has a space on each side, and the scroll bar one column.
         room = self.size.width - 3
-        widths = fitted([column.column for column in self.panel.columns], cells, room, least=24, gap=2)
+        widths = fitted([column.column for column in self.panel.columns], cells, room, least=self.panel.least, gap=2)
         widths[0] = max(widths[0], room - sum(width + 2 for at, width in widths.items() if at))
         with self.app.batch_update():
             self._lay_out(widths)

@@ -56,7 +56,7 @@ def _table(view: View, panel: Panel, sort: str, filtered: str, width: int) -> It
     default = f"{panel.name} by {panel.column(sort).head}" if sort != panel.sort else panel.name
     yield text((TITLES.get((panel.name, sort)) or (TITLES[panel.name] if sort == panel.sort else default), "bold"))
     cells = [[column.text(row) for column in panel.columns] for row in rows[:MOST_ROWS]]
-    yield from table([column.column for column in panel.columns], cells, width, least=24)
+    yield from table([column.column for column in panel.columns], cells, width, least=panel.least)
     if len(rows) > MOST_ROWS:
         yield text((f" … and {len(rows) - MOST_ROWS} more", "dim"))
 

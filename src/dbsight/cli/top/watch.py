@@ -29,8 +29,6 @@ _ENOUGH: Final = 10.0
 """s that a process was watched, from which on the rates of statements are of the time watched."""
 _AT_ONCE: Final = 8
 """Processes that are asked at the same time."""
-_SPARE: Final = 20
-"""A process is asked again after so many times the time that it took to answer: this takes 5 % of its time at most."""
 
 State = Literal["serving", "silent", "ended", "unreadable"]
 
@@ -72,6 +70,7 @@ class Worker:
         units: The latest units of work, oldest first.
         last_seen: By id of a finding, when it was seen the last time, s since the epoch; as far as units of work tell.
         missed: Units of work that ended between two readings and were not kept.
+        due: When it may be asked again, by ``perf_counter``.
     """
 
     process: Process
@@ -86,14 +85,16 @@ class Worker:
     units: deque[Ended] = field(default_factory=lambda: deque(maxlen=KEPT))
     last_seen: dict[str, float] = field(default_factory=dict)
     missed: int = 0
+    due: float = 0.0
     _next: int = 0
-    _due: float = 0.0
     _counts: deque[tuple[float, Counter[tuple[str, str]]]] = field(default_factory=deque)
 
-    def read(self) -> None:
-        """Ask once; ``state`` says how that went."""
-        if self.state in {"ended", "unreadable"} or perf_counter() < self._due:
-            return
+    def read(self, spare: float = 0.0) -> None:
+        """Ask once; ``state`` says how that went.
+
+        Args:
+            spare: It is not asked again before so many times the time that it took to answer.
+        """
         began = perf_counter()
         try:
             page = ask(self.process, f"/api/v1/requests?since={self._next}")
@@ -108,7 +109,7 @@ class Worker:
             self.said = f"{self.process.url} answers what this version cannot read: {type(error).__name__} {error}"
         else:
             self.state, self.said = "serving", ""
-        self._due = began + _SPARE * (perf_counter() - began)
+        self.due = began + spare * (perf_counter() - began)
 
     def rates(self) -> Callable[[StatementTotals], float]:
         """What returns the executions of a statement per second: in the last minute, as far as it was watched.
@@ -167,6 +168,8 @@ class Watch:
 
     Args:
         find: Returns the processes that serve now; called at each reading, so that new ones appear.
+        spare: A process is not asked again before so many times the time that it took to answer: 20 takes 5 % of its
+            time at most.
 
     Attributes:
         workers: In the order in which they were found; those that have ended stay.
@@ -174,8 +177,9 @@ class Watch:
             there at the first reading are not in it.
     """
 
-    def __init__(self, find: Callable[[], Sequence[Process]]) -> None:
+    def __init__(self, find: Callable[[], Sequence[Process]], *, spare: float = 20.0) -> None:
         self._find = find
+        self._spare = spare
         self._by_token: dict[str, Worker] = {}
         self._counted: dict[str, int] | None = None
         self.first_seen: dict[str, float] = {}
@@ -192,10 +196,16 @@ class Watch:
         for process in found:
             self._by_token.setdefault(process.token, Worker(process))
         listed = {process.token for process in found}
-        asked = [worker for worker in self._by_token.values() if worker.state in {"serving", "silent"}]
+        now = perf_counter()
+        asked = [
+            worker
+            for token, worker in self._by_token.items()
+            # One that is not listed any more has ended, as a rule: its end is shown at once.
+            if worker.state in {"serving", "silent"} and (worker.due <= now or token not in listed)
+        ]
         if asked:
             with ThreadPoolExecutor(min(len(asked), _AT_ONCE)) as threads:
-                list(threads.map(Worker.read, asked))
+                list(threads.map(lambda worker: worker.read(self._spare), asked))
         for worker in asked:
             if worker.state == "silent" and worker.process.token not in listed:
                 worker.state = "ended"
