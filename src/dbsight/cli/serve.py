@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -64,10 +65,13 @@ def serve(run: tuple[Path, ...], port: int, service: int | None, browse: bool, l
     click.echo(f"{page.about()}; Ctrl-C ends the server", err=True)
     if browse:
         webbrowser.open(url)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a service or a container ends it
     try:
         server.serve()
     except KeyboardInterrupt:
         server.server_close()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Page:

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from dbsight.cli.exit_codes import CLEAN, FINDINGS, MEANINGS
 from dbsight.cli.main import main
 from dbsight.model import CallSite, Database, Finding, MergedFinding, Snapshot, StatementTotals
 from dbsight.report import json as saved
+from engine import Engine
 
 APPLICATION = """
 import sqlalchemy as sa
@@ -91,8 +93,33 @@ def outcome(words, shop, url):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.fixture
+def serving(tmp_path, monkeypatch):
+    """A process that serves, and that only this test finds."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    engine = Engine(serve=0)
+    engine.subscribe()
+    yield engine
+    engine.unsubscribe()
+
+
+def browsed(words, shop):
+    """Exit code and output of a command that serves a page until it is ended; the page is looked at once."""
+    command = [sys.executable, "-c", "from dbsight.cli.main import main; main(prog_name='dbsight')", *words]
+    with subprocess.Popen(command, cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().strip()
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert answer.read().startswith(b"<!doctype html>")
+        finally:
+            process.terminate()
+            rest, said = process.communicate(timeout=60)
+    return process.returncode, url + rest + said
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_example_of_a_command_runs(name, shop, redis_server, monkeypatch):
+def test_the_example_of_a_command_runs(name, shop, redis_server, serving, monkeypatch):
     """In a directory with an application and saved runs; a failed check is an answer, too."""
     line = example(COMMANDS[name])
     assert line, f"dbsight {name} has no example in its help"
@@ -100,7 +127,10 @@ def test_the_example_of_a_command_runs(name, shop, redis_server, monkeypatch):
         pytest.importorskip("mcp", reason="the MCP SDK is not installed")
     monkeypatch.chdir(shop)
     words = shlex.split(line)
-    code, output = outcome(words[1:], shop, redis_server.url())
+    if name == "serve":
+        code, output = browsed(words[1:], shop)
+    else:
+        code, output = outcome(words[1:], shop, redis_server.url())
     assert code in (CLEAN, FINDINGS), output
     assert output or "-o" in words or name == "mcp"  # which answers only when asked
     assert "Traceback" not in output
