@@ -13,10 +13,10 @@ from embedded import environment
 pytest.importorskip("django")
 
 
-def run(tmp_path_factory, *arguments, python=sys.executable):
-    """What ``django_shop/program.py`` prints."""
+def run(tmp_path_factory, *arguments, python=sys.executable, program="program"):
+    """What ``django_shop/program.py`` prints, or another program there."""
     done = subprocess.run(
-        [python, "-m", "integration.django_shop.program", *arguments],
+        [python, "-m", f"integration.django_shop.{program}", *arguments],
         env={**environment(), "PYTHONPATH": str(Path(__file__).parents[1])},
         cwd=tmp_path_factory.mktemp("django"),
         capture_output=True,

@@ -22,7 +22,7 @@ from dbsight.instrument import callsite
 from dbsight.model import DjangoQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from contextvars import Token
     from types import ModuleType
 
@@ -34,6 +34,9 @@ asked = _asked.get
 """What Django's ORM is sending, None outside of it."""
 
 _ambient: ContextVar[tuple[Any, ...] | None] = ContextVar("dbsight_django_load", default=None)
+
+following: Callable[[DjangoQuery], DjangoQuery] | None = None
+"""Is told of each query, and gives what stands for it; set by ``django_loads.py`` while objects are watched."""
 
 _MARK: Final = "_dbsight_relation"
 _MODEL: Final = "_dbsight_model"
@@ -102,7 +105,8 @@ class _Sending:
         elif mark[_CONDITIONS]:
             narrowed = len(query.where.children) != mark[_CONDITIONS] or query.is_sliced
         key = (query.model, mark, narrowed, joined or None, query.default_cols)
-        self._token: Token[DjangoQuery | None] = _asked.set(_known.get(key) or _learn(*key))
+        found = _known.get(key) or _learn(*key)
+        self._token: Token[DjangoQuery | None] = _asked.set(found if following is None else following(found))
 
     def returned(self, _: Any) -> None:
         """It was sent, or could not be."""

@@ -21,7 +21,7 @@ from dbsight import safety, scope
 from dbsight.model import EagerLoad, LoadEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from dbsight.model import CallSite, Database, DjangoQuery, Statement
 
@@ -35,9 +35,13 @@ MAX_OBJECTS: Final = 20_000
 _MAX_QUERIES: Final = 500
 _MEASURED: Final = 20
 """Objects of each query whose values are measured."""
-_FEW: Final = 20
+_FEW: Final = 2
 _SMALL: Final = 1024
-"""Bytes that were not read, below which a query of few objects is not worth an event."""
+"""Bytes that were not read, below which a query of a single object is not worth an event."""
+_LARGE: Final = 16 * 1024
+_MANY: Final = 50
+_COMPARED: Final = 2
+"""Bytes that were not read, objects, and attributes that were, from which it matters whether objects are in use."""
 _NUMBER: Final = 8
 _ALIVE: Final = 0.1
 """Share of objects that are still alive from which nothing is said about a query."""
@@ -76,9 +80,10 @@ class Load:
         self.sizes: dict[str, int] = {}
         self.measured = 0
 
-    def is_over(self) -> bool:
-        """Whether nearly all objects are gone, so that nobody will read them."""
-        return sum([reference() is not None for reference, _ in self.watched]) <= _ALIVE * len(self.watched)
+    def is_over(self, finished: Container[int]) -> bool:
+        """Whether nearly all objects are gone, or not in use any more, so that nobody will read them."""
+        alive = [reference() is not None and id(reads) not in finished for reference, reads in self.watched]
+        return sum(alive) <= _ALIVE * len(alive)
 
     def was_read(self) -> bool:
         """Whether anything was read of any object."""
@@ -158,9 +163,11 @@ class Loads:
         queries: By statement and line.
         options: What asks for eager loads that are queries of their own, by path.
         opaque: Objects were read in a way that no hook sees.
+        finished: Sets of names, by identity, of objects that are alive, but not in use any more.
     """
 
     def __init__(self) -> None:
+        self.finished: set[int] = set()
         self.queries: dict[Any, Query] = {}
         self.options: dict[tuple[Relation, ...], str] = {}
         self.opaque = False
@@ -206,9 +213,8 @@ class Loads:
         loads = [load for query in queries for load in list(query.loads.values())]
         if self.opaque or not loads:
             return
-        if gc.isenabled() and not all(load.is_over() for load in loads):
-            gc.collect(1)  # parents and children that refer to each other
-        read = _Read(loads)
+        self._collect(queries)
+        read = _Read(loads, self.finished)
         unread = {id(query): list(_unread(query, read)) for query in queries}
         paths = {path for found in unread.values() for path, _, _ in found}
         for query in queries:
@@ -218,22 +224,31 @@ class Loads:
                 if not any(path[:length] in paths for length in range(1, len(path)))  # its parent was not read
             ]
             for load in list(query.loads.values()):
-                event = _event(query, load, eager if load.kind is query.kind else ())
+                event = _event(query, load, eager if load.kind is query.kind else (), self.finished)
                 if event is not None:
                     yield event
+
+    def _collect(self, queries: list[Query]) -> None:
+        """Have objects collected that only refer to each other, as parents and children do, if it may matter."""
+        alive = [load for query in queries for load in list(query.loads.values()) if not load.is_over(self.finished)]
+        if not alive or not gc.isenabled():
+            return
+        read = _Read([load for query in queries for load in list(query.loads.values())], ())
+        if any(_is_suspicious(query, read) for query in queries):
+            gc.collect()
 
 
 class _Read:
     """Which attributes were read of any object of the window, by class."""
 
-    def __init__(self, loads: Iterable[Load]) -> None:
+    def __init__(self, loads: Iterable[Load], finished: Container[int]) -> None:
         self._names: dict[type, set[str]] = {}
         self._alive: set[type] = set()
         for load in loads:
             names = self._names.setdefault(load.kind, set())
             for _, reads in load.watched:
                 names |= reads
-            if not load.is_over():
+            if not load.is_over(finished):
                 self._alive.add(load.kind)
 
     def is_over(self, relation: Relation) -> bool:
@@ -252,14 +267,36 @@ def _related(one: type, other: type) -> bool:
     return issubclass(one, other) or issubclass(other, one)
 
 
-def _unread(query: Query, read: _Read) -> Iterator[tuple[tuple[Relation, ...], str, int]]:
-    """The eager loads of a query that nobody read: path, option, and how many objects they loaded."""
+def _is_suspicious(query: Query, read: _Read) -> bool:
+    """Whether something was loaded in vain, unless it is read later."""
+    if any(_unread(query, read, alive=True)):
+        return True
+    for load in list(query.loads.values()):
+        short = sum([len(reads) <= _COMPARED for _, reads in load.watched])
+        if short > len(load.watched) / 2 and load.objects >= _MANY:
+            return True
+        names = frozenset().union(*[tuple(reads) for _, reads in load.watched])
+        spare = query.columns(load.kind)[1] - names
+        unread = sum([size for name, size in load.sizes.items() if name in spare])
+        if unread * load.objects >= _LARGE * load.measured:
+            return True
+    return False
+
+
+def _unread(query: Query, read: _Read, *, alive: bool = False) -> Iterator[tuple[tuple[Relation, ...], str, int]]:
+    """The eager loads of a query that nobody read: path, option, and how many objects they loaded.
+
+    Args:
+        query: Which.
+        read: What was read in its window.
+        alive: Also those of objects that may still be read.
+    """
     every = {query.path: query.option, **query.joined} if query.path else query.joined
     loads = list(query.loads.values())
     for path, option in every.items():
         relation = path[-1]
         owner, _, target = relation
-        if read.was(relation) or not read.is_over(relation):
+        if read.was(relation) or not (alive or read.is_over(relation)):
             continue
         below = [load for load in loads if _related(load.kind, target)]
         if not _related(owner, target) and any(load.was_read() for load in below):
@@ -267,8 +304,8 @@ def _unread(query: Query, read: _Read) -> Iterator[tuple[tuple[Relation, ...], s
         yield path, option, sum([load.objects for load in below])
 
 
-def _event(query: Query, load: Load, eager: Iterable[EagerLoad]) -> LoadEvent | None:
-    reads = [(reference() is None, frozenset(names)) for reference, names in load.watched]
+def _event(query: Query, load: Load, eager: Iterable[EagerLoad], finished: Container[int]) -> LoadEvent | None:
+    reads = [(reference() is None or id(names) in finished, frozenset(names)) for reference, names in load.watched]
     read = frozenset().union(*[names for _, names in reads])
     sizes = {}
     if read.isdisjoint((OPAQUE, WRITTEN)):
