@@ -9,8 +9,9 @@ import cachetools
 import pytest
 import redis
 import redis.asyncio
-from sqlalchemy import text
+from sqlalchemy import Column, Integer, String, Text, create_engine, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, declarative_base
 
 import dbsight
 from capabilities.guided import run
@@ -124,6 +125,23 @@ async def benchmark(adapter, iterations=1000):
 # Run benchmark
 adapter = create_optimized_adapter(Item, database_url)
 await benchmark(adapter)
+"""
+
+OVER_FETCHING = """
+# Bad: Fetching all columns
+query = select(Item)
+
+# Good: Select only needed columns
+query = select(Item.id, Item.name)
+"""
+
+INEFFICIENT_FILTERING = """
+# Bad: Client-side filtering
+items = await get_all_items()
+filtered = [i for i in items if i.price > 100]
+
+# Good: Database-side filtering
+items = await get_items(filters={"price__gt": 100})
 """
 
 N_PLUS_ONE = """
@@ -336,3 +354,85 @@ def test_an_n_plus_one_of_helpers_is_found_and_the_batch_is_not(profiled):
     assert profile.query_count == 11
     (found,) = profile.detect_n_plus_one()
     assert found.count == 10
+
+
+class Item(declarative_base()):
+    """What the guide calls so, with a description that is not wanted in a list."""
+
+    __tablename__ = "items"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(40))
+    price = Column(Integer)
+    description = Column(Text)
+
+
+@pytest.fixture
+def items(tmp_path):
+    """URL of a file with 200 items, of which three cost more than 100."""
+    url = f"{tmp_path}/items.db"
+    engine = create_engine(f"sqlite:///{url}")
+    Item.metadata.create_all(engine)
+    with engine.begin() as connection:
+        rows = [{"name": f"item {n}", "price": n % 104, "description": "long " * 100} for n in range(200)]
+        connection.execute(insert(Item), rows)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def development(make_telemetry):
+    """Runs a function in a request under the preset for development; the rules that found something, and its line."""
+    telemetry = make_telemetry(settings=development_config())
+
+    def found(work):
+        with telemetry.root("GET /items"):
+            work()
+        return [
+            (each.finding.rule, each.finding.suggestion) for each in telemetry.processor.analyzer.snapshot().findings
+        ]
+
+    return found
+
+
+def test_columns_that_nobody_reads_are_found_until_they_are_selected(development, items):
+    """Both statements of the block, one after the other: the first one loads descriptions for a list of names."""
+    engine = create_engine(f"sqlite:///{items}")
+    chosen = []
+    run(OVER_FETCHING, Item=Item, select=lambda *columns: chosen.append(select(*columns)))
+    bad, good = chosen
+
+    def names_by_class():
+        with Session(engine) as session:
+            assert len({item.name for item in session.execute(bad).scalars()}) == 200
+
+    def names_by_columns():
+        with Session(engine) as session:
+            assert len({row.name for row in session.execute(good)}) == 200
+
+    assert development(names_by_columns) == []
+    assert development(names_by_class) == [("over_fetch", "select(Item).options(load_only(Item.name))")]
+    engine.dispose()
+
+
+def test_a_filter_in_python_is_found_and_that_of_the_database_is_not(development, items):
+    """Both in one block, of which the first is told; what is filtered is read afterwards."""
+
+    async def ask(statement):
+        engine = create_async_engine(f"sqlite+aiosqlite:///{items}")
+        async with AsyncSession(engine) as session:
+            found = (await session.scalars(statement)).all()
+        await engine.dispose()
+        return found
+
+    async def get_all_items():
+        return await ask(select(Item))
+
+    async def get_items(filters):
+        return await ask(select(Item).where(Item.price > filters["price__gt"]))
+
+    def work():
+        names = run(INEFFICIENT_FILTERING, get_all_items=get_all_items, get_items=get_items)
+        assert sorted(item.name for item in names["filtered"]) == sorted(item.name for item in names["items"])
+
+    (found,) = [suggestion for rule, suggestion in development(work) if rule == "client_side_filter"]
+    assert found.startswith("select(Item).where(Item.price == …)")
