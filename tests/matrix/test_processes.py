@@ -116,7 +116,12 @@ def test_a_process_that_forks_under_load_has_children_that_tell_of_themselves_al
     On PostgreSQL and over HTTP: SQLite and gRPC have locks and threads of their own, which a child inherits in whatever
     state they were. One that hangs says where.
     """
-    env = {"DATABASE_URL": postgresql.url("postgresql+psycopg"), "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
+    env = {
+        "DATABASE_URL": postgresql.url("postgresql+psycopg"),
+        "OTEL_METRIC_EXPORT_INTERVAL": "60000",
+        "OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD": "60",  # a query that is slow is counted in a series of its own
+        "OTEL_DBSIGHT_VERY_SLOW_QUERY_THRESHOLD": "60",
+    }
     seen = observe(FORK, cwd=tmp_path, python=python_of(*PACKAGES), env=env, timeout=200, protocol="http/protobuf")
     assert (seen.run.returncode, seen.run.stdout, seen.run.stderr) == (0, f"{[0] * 10} []\n", "")
     assert loops_of(seen, r"child\d") == [(f"child{n}", 10, ["n_plus_one"]) for n in range(10)]
