@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("dbsight_baseline", "as --dbsight-baseline", default="")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Instrument before the first conftest makes an engine."""
     if _is_on(early_config):

@@ -119,7 +119,7 @@ class Driver:
         Returns:
             None while it is reported by a library above, suppressed, or setup.
         """
-        if scope.covered.get() or scope.connecting.get():
+        if scope.covered.get() or scope.connecting.get() or self.factory.idle():
             return None
         if many and hasattr(parameters, "__len__") and len(parameters) == 0:
             return None

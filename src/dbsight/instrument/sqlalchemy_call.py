@@ -111,6 +111,8 @@ class StatementCall(PendingQuery):
         Returns:
             The pending query; None while instrumentation is suppressed.
         """
+        if watcher.factory.idle():
+            return None
         call = cls()
         call.factory = watcher.factory
         call.start_ns = time_ns()

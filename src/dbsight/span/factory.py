@@ -153,6 +153,10 @@ class SpanFactory:
         provider = self._fixed or trace.get_tracer_provider()
         return not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
 
+    def idle(self) -> bool:
+        """Whether nothing would become of a query that begins now: asked before a record of it is made."""
+        return not recording.listening() and not self.live()
+
     # -- Processors ---------------------------------------------------------------------------------------------
 
     def _is_fast(self, sdk: SDKTracer) -> bool:
@@ -214,7 +218,7 @@ class SpanFactory:
     def _locate(self, record: PendingQuery, current: Context, window: Any) -> bool:
         if current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")):
             return False
-        if not recording.listening() and not self.live():
+        if self.idle():
             return False
         provider = self._fixed or trace.get_tracer_provider()
         if provider is not self._provider:
@@ -233,6 +237,9 @@ class SpanFactory:
             record.current = root.current
             parent, window = root.context, root.window
         record.parent = parent
+        if sdk is None and recording.listening() and not self.live():
+            record.queue = recording.loose  # nothing becomes of its span: whoever listens can wait
+            return True
         if sdk is None or parent is None or not self._is_deferrable(sdk):
             return True
         if window is not None and window.trace_id == parent.trace_id and not window.sealed:
@@ -262,6 +269,9 @@ class SpanFactory:
         """
         tracer = self.tracer()
         sdk = self._sdk
+        if sdk is None and not self.live():
+            nothing = PendingSpan(self, None)
+            return lambda _: (nothing, None)
         if sdk is None or parent is None or not self._is_fast(sdk):
             return functools.partial(self._begin_ordinary, tracer)
         if sdk.sampler is not self._sampler:
