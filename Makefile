@@ -19,7 +19,9 @@ DEMO_ENVIRONMENT := \
 	OTEL_DBSIGHT_LONG_TRANSACTION_THRESHOLD=0.5 \
 	OTEL_DBSIGHT_BLOCKED_LOOP_THRESHOLD=0.005
 
-demo: $(VENV)/.installed-demo $(VENV)/.redis  ## a small web shop, and the report about it; ARGS="--serve --port 8000"
+DEMO := $(if $(findstring --django,$(ARGS)),$(VENV)/.installed-demo-django,$(VENV)/.installed-demo $(VENV)/.redis)
+
+demo: $(DEMO)  ## a small web shop, and the report about it; ARGS="--serve --port 8000", ARGS=--django for one on Django
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
 test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"

@@ -17,6 +17,7 @@ FRAMEWORKS = (
     "djangorestframework",
     "fastapi",
     "flask",
+    "httpx",
     "greenlet",
     "gunicorn",
     "psycopg[binary,pool]",

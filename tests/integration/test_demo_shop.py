@@ -226,7 +226,7 @@ def test_every_fault_and_twin_answer_over_http(url):
     """Behind uvicorn, from threads and on the event loop, all requests succeed, twice, and twins agree."""
     with serve(url) as address:
         faults = served_faults(url, None)
-        visits = list(driver.visit(address, 2, faults))
+        visits = list(driver.visit(address, faults, 2))
         index = httpx.get(address, trust_env=False).json()
     assert [seen.fault.name for seen in visits] == 2 * [fault.name for fault in faults]
     assert [seen.fault.name for seen in visits if seen.failed] == []
@@ -237,7 +237,7 @@ def test_what_handlers_raise_is_seen_by_the_driver(monkeypatch):
     """A fault that broke answers 500, and its visit has failed; the next one is not affected."""
     with serve() as address:
         monkeypatch.setattr(models.CardPayment, "means", None)
-        visits = {seen.fault.path: (seen.status, seen.failed) for seen in driver.visit(address)}
+        visits = {seen.fault.path: (seen.status, seen.failed) for seen in driver.visit(address, FAULTS)}
     assert {path: answer for path, answer in visits.items() if answer != (200, False)} == {"/payments": (500, True)}
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redis import Redis
     from sqlalchemy import URL
 
-    from dbsight.demo.faults import Fault, Handler
+    from dbsight.demo.fault import Fault, Handler
     from dbsight.demo.store import Store
 
 

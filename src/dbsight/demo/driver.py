@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from dbsight.demo.faults import FAULTS, Fault
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from dbsight.demo.fault import Fault
 
 _TIMEOUT = 60.0  # s; a database may be far slower than the limits that it is measured by
 
@@ -42,13 +42,13 @@ class Visit:
         return not (self.status == self.fixed_status == httpx.codes.OK and self.same)
 
 
-def visit(address: str, rounds: int = 1, faults: Sequence[Fault] = FAULTS) -> Iterator[Visit]:
+def visit(address: str, faults: Sequence[Fault], rounds: int = 1) -> Iterator[Visit]:
     """Request every fault and its twin, one after the other.
 
     Args:
         address: Where the shop is served.
+        faults: Which.
         rounds: How often.
-        faults: Which; those of the database by default.
 
     Raises:
         httpx.HTTPError: The shop cannot be reached, or did not answer within 60 s.

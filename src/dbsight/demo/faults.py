@@ -6,93 +6,9 @@ this list. A new fault is a handler, its fixed twin, and an entry here.
 
 from __future__ import annotations
 
-import inspect
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from dbsight.demo import cache, cached, connections, handlers, lookups, workload
+from dbsight.demo.fault import Expected, Fault
 from dbsight.demo.models import CardPayment, InvoicePayment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Handler = Callable[[Any], Any]
-    # Of a Session, or of a Redis client.
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """One finding that a fault must lead to, each time it is requested.
-
-    Attributes:
-        rule: Name of the rule.
-        function: Where the query is asked for.
-        code: What stands on that line; once in the function.
-        count: How often the query runs; for a finding about totals, what is counted at each request.
-        relationship: The ORM relationship or column behind it, the class alone where a whole object is read again,
-            None where the application wrote the query.
-        query_class: ``slow`` or ``very_slow`` under the limits of ``make demo``, on a machine that is neither busy nor
-            twice as fast as others; None for a finding about a group.
-    """
-
-    rule: str
-    function: Callable[..., Any]
-    code: str
-    count: int = 1
-    relationship: str | None = None
-    query_class: str | None = None
-
-    @property
-    def file(self) -> Path:
-        """The file that the line stands in, absolute."""
-        return Path(inspect.getfile(self.function)).resolve()
-
-    @property
-    def line(self) -> int:
-        """Line number, from 1.
-
-        Raises:
-            LookupError: The code is not on exactly one line of the function.
-        """
-        lines, first = inspect.getsourcelines(self.function)
-        found = [first + offset for offset, line in enumerate(lines) if self.code in line]
-        if len(found) != 1:
-            raise LookupError(f"{self.code!r} is on {len(found)} lines of {self.function.__qualname__}")
-        return found[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault of the shop beside its fixed twin, which answers the same.
-
-    Attributes:
-        name: A word or two, for tables and tests.
-        path: Where it is requested.
-        handler: What answers there.
-        fixed: What answers at ``fixed_path``.
-        statements: How many statements the handler sends; a batch is one.
-        fixed_statements: The same of the fixed twin.
-        expected: What the report must say.
-        explanation: What is wrong and what the twin does instead, in one sentence.
-        method: HTTP method of both.
-    """
-
-    name: str
-    path: str
-    handler: Handler
-    fixed: Handler
-    statements: int
-    fixed_statements: int
-    expected: tuple[Expected, ...]
-    explanation: str
-    method: str = "GET"
-
-    @property
-    def fixed_path(self) -> str:
-        """Where the fixed twin is requested."""
-        return f"{self.path}/fixed"
-
 
 FAULTS: tuple[Fault, ...] = (
     Fault(

@@ -302,7 +302,7 @@ def _of_template(frame: FrameType) -> CallSite | None:
     node = frame.f_locals["self"]
     origin, token = getattr(node, "origin", None), getattr(node, "token", None)
     name, line = getattr(origin, "name", ""), getattr(token, "lineno", 0)
-    if not name or not line or _inside(name, _PACKAGES) is not None:
+    if not name or not line or not is_of_application(name):
         return None
     key = (name, line)
     site = _templates.get(key)

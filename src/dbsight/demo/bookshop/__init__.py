@@ -1,0 +1,1 @@
+"""A small bookshop on Django and SQLite with typical faults, each beside its fixed twin."""
