@@ -304,6 +304,8 @@ class DbsightSpanProcessor(Wrapping):
         if span.parent is None:
             span = self._below_a_root(span)
             operation.context, operation.parent = span.context, span.parent
+        if external_spans.is_further_fetch(operation):
+            return enriched(span, operation, None, self.analyzer.settings)
         return external_spans.ExternalSpan(span, operation, self.analyzer.settings)
 
     def _below_a_root(self, span: ReadableSpan) -> ReadableSpan:

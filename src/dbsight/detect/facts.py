@@ -70,8 +70,7 @@ def _first_of_each_cursor(operations: list[Operation]) -> list[Operation]:
     seen: set[object] = set()
     kept = []
     for operation in operations:
-        parent, statement = operation.parent, operation.statement
-        key = (parent and parent.span_id, statement.fingerprint, statement.literals, operation.parameters)
+        key = operation.execution
         if operation.cursor and key in seen:
             continue
         seen.add(key)

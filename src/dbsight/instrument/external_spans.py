@@ -45,6 +45,11 @@ _NOT_CONNECTED: Final = (("", 0), 0.0)
 _connected: ContextVar[tuple[tuple[str, int], float]] = ContextVar("dbsight_connected", default=_NOT_CONNECTED)
 """System, trace and s of connecting, until the next statement on that system in that trace."""
 
+_MAX_EXECUTED: Final = 8
+
+_executed: ContextVar[tuple[tuple[object, ...], ...]] = ContextVar("dbsight_executed", default=())
+"""The latest statements of the thread or task, by ``Operation.execution``."""
+
 _databases: dict[tuple[Any, ...], Database] = {}
 
 
@@ -176,6 +181,15 @@ def read_span(span: ReadableSpan) -> Operation | None:
         foreign=True,
         cursor=span.name.partition(":")[0].rpartition(".")[2].lower() in _FETCHES,
     )
+
+
+def is_further_fetch(operation: Operation) -> bool:
+    """Whether this is a fetch from a cursor whose statement was seen before: it is not executed again."""
+    execution, known = operation.execution, _executed.get()
+    if execution in known:
+        return operation.cursor
+    _executed.set((execution, *known[: _MAX_EXECUTED - 1]))
+    return False
 
 
 def _store_operation(span: ReadableSpan, call: store_spans.StoreCall, attributes: Mapping[str, Any]) -> Operation:

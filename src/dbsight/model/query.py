@@ -422,6 +422,12 @@ class Operation:
         made.relationship = made.load = made.entity = made.model = made.to_many = made.django = None
         return made
 
+    @property
+    def execution(self) -> tuple[object, ...]:
+        """What the fetches of one cursor have in common, as spans tell them: span above, statement, parameters."""
+        parent, statement = self.parent, self.statement
+        return parent and parent.span_id, statement.fingerprint, statement.literals, self.parameters
+
     def __repr__(self) -> str:
         # Neither replay nor parameters: a repr ends up in logs.
         return f"Operation({self.statement.summary!r}, {self.duration:.6f} s, at {self.call_site})"
