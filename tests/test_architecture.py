@@ -20,7 +20,7 @@ LAYERS = (
     ("processor",),
     ("exit_report", "sigterm", "worker_exit"),
     ("distro",),
-    ("budgets", "facade", "health", "redis_pools", "profiler"),
+    ("budgets", "facade", "health", "redis_pools", "profiler", "toolbar"),
     ("bench", "notebook", "testing"),
     ("pytest_plugin", "cli"),
 )

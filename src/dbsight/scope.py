@@ -39,6 +39,9 @@ connecting: ContextVar[str] = ContextVar("dbsight_connecting", default="")
 """The library that is opening a connection for its pool, empty while none is: statements sent meanwhile are setup, not
 queries of the unit of work."""
 
+watch: ContextVar[Any] = ContextVar("dbsight_watch", default=None)
+"""What is told of each window that is opened here (``toolbar.Watch``), None nearly always."""
+
 covered: ContextVar[int] = ContextVar("dbsight_covered", default=False)
 """Whether a library above a driver reports what the driver is asked here, or has it set up a connection; where
 SQLAlchemy does, the identity of its execution context."""

@@ -34,6 +34,7 @@ IndexProof = Literal["safe", "transaction", "scratch"]
 LogLevel = Literal["off", "debug", "info", "warning", "error"]
 CommentFormat = Literal["sqlcommenter", "datadog"]
 CommentTrace = Literal["auto", "always", "off"]
+ToolbarMode = Literal["off", "on", "badge"]
 
 _PRESET: Parser[Preset] = choice(("development", "balanced", "production", "high_traffic"))
 _REDIS_PRESET: Parser[RedisPreset] = choice(("minimal", "balanced", "high_performance"))
@@ -46,6 +47,7 @@ _LOG_LEVEL: Parser[LogLevel] = choice(("off", "debug", "info", "warning", "error
 _INDEX_PROOF: Parser[IndexProof] = choice(("safe", "transaction", "scratch"))
 _COMMENT_FORMAT: Parser[CommentFormat] = choice(("sqlcommenter", "datadog"))
 _COMMENT_TRACE: Parser[CommentTrace] = choice(("auto", "always", "off"))
+_TOOLBAR: Parser[ToolbarMode] = choice(("off", "on", "badge"))
 
 
 SLOWLOG_LEVELS: tuple[str, ...] = ("trace", "debug", "info", "warn")
@@ -354,6 +356,13 @@ class Settings:
         whole(0, 65535),
         theme="Endpoint of the process",
         unset="not served",
+    )
+
+    toolbar: ToolbarMode = setting(
+        "off",
+        "For development: have the toolbar's middleware add figures about the database to the headers of responses"
+        " (`on`), and a small badge with them to HTML pages, too (`badge`).",
+        _TOOLBAR,
     )
 
     redis_preset: RedisPreset = setting(

@@ -55,22 +55,32 @@ class Examples:
                 if _worth(least) >= (bool(ids), summary.duration):
                     return
                 self._examples.pop(least.route, None)
-            self._examples[summary.route] = WindowExample(
-                summary.route,
-                f"{summary.trace_id:032x}",
-                summary.start_ns,
-                summary.duration,
-                summary.request,
-                summary.calls,
-                summary.db_time,
-                ids,
-                _steps(operations, summary.start_ns),
-            )
+            self._examples[summary.route] = example_of(summary, operations)
 
     def all(self) -> list[WindowExample]:
         """All examples, those that took longest first."""
         with self._lock:
             return sorted(map(replace, self._examples.values()), key=lambda each: -each.duration)
+
+
+def example_of(summary: WindowSummary, operations: Sequence[Operation]) -> WindowExample:
+    """One closed window as it is shown.
+
+    Args:
+        summary: Of the window.
+        operations: Of the window, as far as they are known.
+    """
+    return WindowExample(
+        summary.route,
+        f"{summary.trace_id:032x}",
+        summary.start_ns,
+        summary.duration,
+        summary.request,
+        summary.calls,
+        summary.db_time,
+        tuple(dict.fromkeys(found.id for found in summary.findings)),
+        _steps(operations, summary.start_ns),
+    )
 
 
 def _worth(example: WindowExample) -> tuple[bool, float]:

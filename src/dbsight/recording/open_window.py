@@ -179,6 +179,11 @@ class OpenWindow(Queue):
             self.concurrency = max(self.concurrency, peak(operations))
         return Part(operations, events, began, max(0.0, (now_ns - began) / 1e9))
 
+    def remembered(self) -> tuple[list[Operation], list[Event]]:
+        """Copies of what is remembered now: operations in the order of their ends, and events."""
+        with self._lock:
+            return sorted(self.operations, key=_end_of), list(self.events)
+
     def abandon(self) -> None:
         """In a forked child: the window is the parent's, and takes nothing more."""
         super().abandon()

@@ -106,6 +106,7 @@ class Windows:
         )
         self._by_span[context.span_id] = window
         self._register(window)
+        _tell(window)
         return window
 
     def open_root(self, root: Any) -> OpenWindow:
@@ -126,6 +127,7 @@ class Windows:
         # Without the lock: one that is evicted may write to the network.
         self._register(window)
         self._unattended()
+        _tell(window)
         return window
 
     def _open_rootless(self, parent: SpanContext) -> OpenWindow:
@@ -188,3 +190,10 @@ class Windows:
                 if not windows:
                     del self._by_trace[window.trace_id]
         return was_open
+
+
+def _tell(window: OpenWindow) -> None:
+    """Tell the toolbar of the request that is answered here, if there is one."""
+    watch = scope.watch.get()
+    if watch is not None:
+        watch.opened(window)

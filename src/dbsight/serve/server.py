@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from dbsight.safety import failed
+from dbsight.serve.pages import PATH, key_of
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = urlsplit(self.path)
         given = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        if not self._is_known(given.pop("token", "")):
+        if not (self._is_known(given.pop("token", "")) or self._is_linked(parts.path, given)):
             self._refuse(401, "the token is missing or wrong")
             return
         answer = self.server.answers.get(parts.path)
@@ -119,6 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         scheme, _, bearer = self.headers.get("Authorization", "").partition(" ")
         token = bearer.strip() if scheme.lower() == "bearer" else given
         return hmac.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode())
+
+    def _is_linked(self, path: str, given: Mapping[str, str]) -> bool:
+        """Whether the address is one that the toolbar gave away: it opens the page of its request alone."""
+        key = key_of(self.server.token, given.get("id", ""))
+        return path == PATH and hmac.compare_digest(given.get("key", "").encode("utf-8", "replace"), key.encode())
 
     def _refuse(self, status: int, why: str) -> None:
         self._send(status, *as_json({"error": why}))

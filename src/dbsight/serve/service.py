@@ -3,6 +3,7 @@
 Paths (``docs/serve.md`` describes the answers):
 
 * ``/``: the HTML report, which reloads itself.
+* ``/request?id=…&key=…``: the report about one request that the toolbar linked to.
 * ``/api/v1/snapshot``: totals of the process.
 * ``/api/v1/requests?since=N``: units of work that ended after number N.
 """
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.report.json import document, finite
 from dbsight.safety import failed, guard, logger
+from dbsight.serve.pages import PATH, RequestPages, key_of, request_id
 from dbsight.serve.processes import PROTOCOL, Process, announce, service_name
 from dbsight.serve.requests import Requests
 from dbsight.version import __version__
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 _PORTS: Final = 32
 """Ports that are tried, from the one in the settings: processes of one service take one each."""
 _HIGHEST: Final = 65535
+_WAIT: Final[Body] = (
+    "text/html; charset=utf-8",
+    b"""<!doctype html><html lang="en"><meta http-equiv="refresh" content="1"><title>dbsight</title>
+<p>The request is not over yet; this page waits for its end.</p></html>
+""",
+)
 
 
 class Service:
@@ -58,6 +66,7 @@ class Service:
     def _reset(self) -> None:
         self._lock = threading.RLock()
         self._requests = Requests()
+        self._pages = RequestPages()
 
     @property
     def active(self) -> bool:
@@ -80,6 +89,7 @@ class Service:
         token = secrets.token_urlsafe(32)
         answers = {
             "/": self._answer_page,
+            PATH: self._answer_request,
             "/api/v1/snapshot": self._answer_snapshot,
             "/api/v1/requests": self._answer_requests,
         }
@@ -145,6 +155,24 @@ class Service:
         """A unit of work is over; see ``Requests.add``."""
         if self._server is not None:
             self._requests.add(summary, operations)
+            self._pages.add(summary, operations)
+
+    def link(self, trace_id: int, span_id: int) -> str | None:
+        """Keep a request that is not over yet for a page of its own.
+
+        Args:
+            trace_id: Of the request's span.
+            span_id: Of the request's span.
+
+        Returns:
+            Where the page will be, to be opened by whoever has this address; None while nothing is served.
+        """
+        process = self.process
+        if process is None:
+            return None
+        request = request_id(trace_id, span_id)
+        self._pages.expect(request)
+        return f"{process.url}{PATH}?id={request}&key={key_of(process.token, request)}"
 
     # -- Answers ------------------------------------------------------------------------------------------------
 
@@ -160,13 +188,16 @@ class Service:
         }
 
     def _answer_page(self, given: Mapping[str, str]) -> Body:
-        from dbsight.report.html import render
+        return _page(self._snapshot(service=service_name()), live=True)
 
-        try:
-            page = render(self._snapshot(service=service_name()), live=True)
-        except ImportError:
-            return "text/plain", b"The page needs Jinja2: pip install 'dbsight[html]'\n"
-        return "text/html; charset=utf-8", page.encode("utf-8", "backslashreplace")
+    def _answer_request(self, given: Mapping[str, str]) -> Body:
+        request = given.get("id", "")
+        snapshot = self._pages.snapshot(request, service_name())
+        if snapshot is not None:
+            return _page(snapshot)
+        if self._pages.is_expected(request):
+            return _WAIT
+        return "text/plain", b"This request is not kept any more; the latest 500 with a link are.\n"
 
     def _answer_snapshot(self, given: Mapping[str, str]) -> Body:
         from dbsight.serve.server import as_json
@@ -191,6 +222,16 @@ class Service:
         if not (text.isascii() and text.isdecimal()):
             raise ValueError("since is not a number")
         return as_json(finite({"process": self._about(), **asdict(self._requests.since(int(text[:18])))}))
+
+
+def _page(snapshot: Snapshot, *, live: bool = False) -> Body:
+    from dbsight.report.html import render
+
+    try:
+        page = render(snapshot, live=live)
+    except ImportError:
+        return "text/plain", b"The page needs Jinja2: pip install 'dbsight[html]'\n"
+    return "text/html; charset=utf-8", page.encode("utf-8", "backslashreplace")
 
 
 def _pool(pool: PoolSnapshot) -> dict[str, Any]:
