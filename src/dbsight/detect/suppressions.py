@@ -185,6 +185,8 @@ def write_baseline(
 ) -> int:
     """Write the known findings, which are no longer reported; the file is replaced atomically.
 
+    Benchmarks that the file has are kept.
+
     Args:
         findings: Those.
         path: The file.
@@ -220,6 +222,39 @@ def write_baseline(
             if totals.count >= ENOUGH
         },
     }
+    benchmarks = _known(path).get("benchmark")
+    if benchmarks:
+        document["benchmark"] = benchmarks
+    _write(document, path)
+    return len(entries)
+
+
+def write_benchmarks(results: Mapping[str, Any], path: str | os.PathLike[str] = DEFAULT_BASELINE) -> None:
+    """Write results of benchmarks into a baseline, whose findings are kept; those of the same names are replaced.
+
+    Args:
+        results: By name, as ``bench.compared.read_benchmark`` gives them; it reads them from the baseline, too.
+        path: The file.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: There is a file, which is not a baseline.
+    """
+    document: dict[str, Any] = {"schema": BASELINE_SCHEMA, "findings": []}
+    if Path(path).exists():
+        document = _load(path)
+    _write({**document, "dbsight": __version__, "benchmark": {**document.get("benchmark", {}), **results}}, path)
+
+
+def _known(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a baseline holds; nothing where there is none, or one that cannot be used."""
+    try:
+        return _load(path)
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(document: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     target = Path(path)
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -228,7 +263,6 @@ def write_baseline(
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
-    return len(entries)
 
 
 def read_baseline(path: str | os.PathLike[str]) -> frozenset[str]:
@@ -248,10 +282,7 @@ def read_plans(path: str | os.PathLike[str] | None) -> dict[str, PlanSummary]:
     """Read the plans of a baseline by fingerprint; none where there is no such file, or it cannot be used."""
     if not path:
         return {}
-    try:
-        saved = _load(path).get("plans")
-    except (OSError, ValueError):
-        return {}  # Suppressions warns of it
+    saved = _known(path).get("plans")  # Suppressions warns of a file that cannot be used
     found = {}
     for fingerprint, plan in saved.items() if isinstance(saved, dict) else ():
         if isinstance(plan, dict) and isinstance(plan.get("hash"), str) and isinstance(plan.get("issues"), list):
@@ -265,10 +296,7 @@ def read_times(path: str | os.PathLike[str] | None) -> dict[str, BaselineTimes]:
     """Read the times of a baseline by fingerprint; none where there is no such file, or it cannot be used."""
     if not path:
         return {}
-    try:
-        saved = _load(path).get("times")
-    except (OSError, ValueError):
-        return {}  # Suppressions warns of it
+    saved = _known(path).get("times")
     found = {}
     for fingerprint, times in saved.items() if isinstance(saved, dict) else ():
         values: list[Any] = [times.get(name) for name in ("count", "p50", "p95")] if isinstance(times, dict) else []

@@ -86,6 +86,28 @@ def test_baseline_save_writes_the_ids(run, tmp_path):
     assert read_baseline(path) == {"n1-00000001"}
 
 
+def test_baseline_save_keeps_benchmarks_beside_findings(run, tmp_path):
+    """Either is saved without loss of the other, and ``compare`` takes the baseline as its base."""
+    path = tmp_path / "known.json"
+    results = {}
+    for name, time in (("before", 2.0), ("after", 9.0)):
+        results[name] = tmp_path / f"{name}.json"
+        samples = {"samples_ms": [time, time * 1.01, time * 1.02, time * 0.99], "p95_ms": time * 1.02}
+        results[name].write_text(json.dumps({"schema": 1, "dbsight": "1", "benchmark": {"list orders": samples}}))
+    code, output = call("baseline", "save", results["before"], "-o", path)
+    assert (code, output.startswith("1 result in ")) == (0, True)
+    assert call("baseline", "save", run, "-o", path)[0] == 0
+    assert read_baseline(path) == {"n1-00000001"}
+    assert call("compare", path, results["before"])[0] == 0
+    code, output = call("compare", path, results["after"])
+    assert (code, "✘ slower" in output) == (1, True)
+    other = tmp_path / "other.json"
+    other.write_text("[]")
+    done = CliRunner().invoke(main, ["baseline", "save", str(results["after"]), "-o", str(other)])
+    assert (done.exit_code, done.stderr) == (2, f"Error: {other}: the file is not a dbsight baseline\n")
+    assert other.read_text() == "[]"
+
+
 def doctor(program, directory):
     """What the doctor says of a program: texts by check and mark, and its exit code."""
     path = directory / "program.py"
