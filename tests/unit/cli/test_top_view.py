@@ -11,7 +11,7 @@ from engine import Engine, run_unit
 
 pytest.importorskip("textual", reason="Textual is not installed")
 
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Input, OptionList
 
 from dbsight.cli.top.app import TopApp
 from dbsight.cli.top.details import Details
@@ -67,17 +67,20 @@ class Watched:
         return value
 
     def text(self, name):
-        """What a line of text says."""
-        return str(self.pilot.app.screen_stack[0].query_one(f"#{name}", Static).render())
+        """What a line of text says, as it stands on the screen; empty if it is not shown."""
+        first = self.pilot.app.screen_stack[0]
+        widget = first.query_one(f"#{name}")
+        lines = self.screen(first).splitlines()[widget.region.y : widget.region.bottom] if widget.display else []
+        return " ".join(" ".join(lines).split())
 
     def rows(self, name):
         """The cells of a table."""
         table = self.pilot.app.screen_stack[0].query_one(f"#{name}", PanelTable)
         return [[str(cell) for cell in table.get_row_at(row)] for row in range(table.row_count)]
 
-    def screen(self):
+    def screen(self, screen=None):
         """Everything that is on the screen, as text."""
-        lines = self.pilot.app.screen._compositor.render_strips()
+        lines = (screen or self.pilot.app.screen)._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in line) for line in lines)
 
 
@@ -110,7 +113,7 @@ def test_what_a_process_does_appears_by_itself(watched):
         assert finding[0] == "▲ N+1  SELECT customers runs once per item"
         watched.unit(engine, 6)
         await watched.until(lambda: watched.rows("requests")[0][2] == "2")
-        assert "12 queries" in watched.text("summary")
+        await watched.until(lambda: "12 queries" in watched.text("summary"))
 
     watched.run(work)
 
@@ -232,7 +235,7 @@ def test_a_filter_shows_only_rows_with_its_words(watched):
         await watched.pilot.press("slash", *"cart")
         await watched.until(lambda: len(watched.rows("requests")) == 1)
         assert watched.rows("queries") == []
-        assert watched.text("summary").startswith("filter: cart")
+        await watched.until(lambda: watched.text("summary").startswith("filter: cart"))
         await watched.pilot.press("enter")
         assert app.focused.id == "requests"
         await watched.pilot.press("escape")
@@ -249,7 +252,7 @@ def test_a_paused_view_stands_still(watched):
 
     async def work(app):
         await watched.pilot.press("p")
-        assert watched.text("summary").startswith("PAUSED")
+        await watched.until(lambda: watched.text("summary").startswith("PAUSED"))
         watched.unit(engine, 2, name="GET /cart")
         await watched.until(lambda: app._watch.workers[0]._next == 2)
         assert len(watched.rows("requests")) == 1
@@ -289,7 +292,7 @@ def test_one_of_several_processes_can_be_chosen(watched):
 
     async def work(app):
         await watched.until(lambda: "2 processes" in watched.text("summary"))
-        assert "5 queries" in watched.text("summary")
+        await watched.until(lambda: "5 queries" in watched.text("summary"))
         await watched.pilot.press("w")
         await watched.until(lambda: isinstance(app.screen, Picker))
         options = app.screen.query_one(OptionList)

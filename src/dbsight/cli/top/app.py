@@ -147,7 +147,7 @@ class TopApp(App[None]):
             return
         facts = summary(self._view)
         if self._choice.label:
-            facts.insert(0, f"only {self._choice.label}")
+            facts[0] = f"only {facts[0]}"
         if self._filter:
             facts.insert(0, f"filter: {one_line(self._filter)}")
         if self.paused:

@@ -230,7 +230,12 @@ def view(watch: Watch, wanted: Callable[[Worker], bool] | None = None) -> View:
     chosen = [worker for worker in workers if worker.snapshot is not None and (wanted is None or wanted(worker))]
     known = [worker.snapshot for worker in chosen if worker.snapshot is not None]
     snapshot = merged(known) if known else Snapshot()
-    living = [worker.snapshot for worker in chosen if worker.snapshot is not None and worker.state != "ended"]
+    living = [
+        worker.snapshot
+        for worker in chosen
+        # A master that imported the application has a pool as its workers do, which it never uses.
+        if worker.snapshot is not None and worker.state != "ended" and not is_helper(worker, chosen)
+    ]
     requests, per_second = _requests(chosen, snapshot)
     rates = [worker.rates() for worker in chosen if worker.state != "ended"]
     return View(
