@@ -4,8 +4,8 @@
 import django
 from django.core.wsgi import get_wsgi_application
 from django.db import connection, models
-from django.http import HttpRequest, JsonResponse
 from django.urls import path
+from rest_framework import generics, serializers
 
 django.setup()
 
@@ -43,18 +43,27 @@ def fill() -> None:
     Order.objects.bulk_create(Order(item=f"book {n}", customer=each) for n, each in enumerate(customers, 1))
 
 
-def list_orders(request: HttpRequest) -> JsonResponse:
-    lines = []
-    for order in Order.objects.order_by("id"):
-        lines.append(f"{order.item} for {order.customer.name}")  # noqa: PERF401 - asks once for each order
-    return JsonResponse(lines, safe=False)
+class OrderSerializer(serializers.BaseSerializer):
+    """One line for each order."""
+
+    def to_representation(self, order: Order) -> str:
+        """As text."""
+        return f"{order.item} for {order.customer.name}"  # asks once for each order
 
 
-def list_orders_fixed(request: HttpRequest) -> JsonResponse:
-    orders = Order.objects.select_related("customer").order_by("id")
-    return JsonResponse([f"{order.item} for {order.customer.name}" for order in orders], safe=False)
+class OrderList(generics.ListAPIView):
+    """All of them."""
+
+    queryset = Order.objects.order_by("id")
+    serializer_class = OrderSerializer
+
+
+class OrderListFixed(OrderList):
+    """With their customers."""
+
+    queryset = Order.objects.select_related("customer").order_by("id")
 
 
 fill()
-urlpatterns = [path("orders", list_orders), path("orders/fixed", list_orders_fixed)]
+urlpatterns = [path("orders", OrderList.as_view()), path("orders/fixed", OrderListFixed.as_view())]
 app = get_wsgi_application()

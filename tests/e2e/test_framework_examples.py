@@ -30,6 +30,7 @@ class Page:
         query: Name of the spans of the queries that are repeated.
         calls: Queries of the faulty page, and of the fixed one.
         suggestion: What is to be written instead; empty where no ORM says.
+        scheme: Of the URL of its database; that of the system by default.
     """
 
     promise: str
@@ -40,6 +41,7 @@ class Page:
     query: str
     calls: tuple[int, int]
     suggestion: str
+    scheme: str = ""
 
 
 JOINED = "select(Order).options(joinedload(Order.customer))"
@@ -56,7 +58,15 @@ PAGES = {
     ),
     "django": Page(
         *("django_psycopg/__init__.py", "django_psycopg/site.py", IN_THE_LOOP, "postgresql"),
-        *("GET orders", 'SELECT "shop_customer"', (26, 1), ""),
+        *("GET orders", 'SELECT "shop_customer"', (26, 1), 'Order.objects.select_related("customer")'),
+    ),
+    "async session": Page(
+        *("fastapi_async_session.py", "fastapi_async_session.py", "session.get_one(", "postgresql"),
+        *("GET /orders", "SELECT customers", (26, 1), "", "postgresql+asyncpg"),
+    ),
+    "sqlmodel": Page(
+        *("fastapi_sqlmodel.py", "fastapi_sqlmodel.py", IN_THE_LOOP, "postgresql"),
+        *("GET /orders", "SELECT customers", (26, 1), JOINED, "postgresql+psycopg"),
     ),
     "gunicorn": Page(
         *("gunicorn_prefork.py", "flask_pymysql.py", IN_THE_LOOP, "mariadb"),
@@ -81,9 +91,9 @@ def line_of(file, text):
     return next(n for n, line in enumerate((EXAMPLES / file).read_text().splitlines(), 1) if text in line)
 
 
-def environment_of(database):
+def environment_of(database, scheme=""):
     """What the example's ``export`` lines set, for a database of the tests."""
-    scheme = {"mariadb": "mysql+pymysql"}.get(database.system, database.system)
+    scheme = scheme or {"mariadb": "mysql+pymysql"}.get(database.system, database.system)
     return {
         "DATABASE_URL": database.url(scheme),
         "DJANGO_SETTINGS_MODULE": "django_psycopg.settings",
@@ -124,7 +134,7 @@ def test_a_page_is_served_as_promised(name, frameworks, receiver, in_datadog, re
     (command,) = commands_of(page.promise)
     port = free_port()
     command = [word.replace("8000", str(port)) for word in command]
-    env = environment_of(request.getfixturevalue(page.server))
+    env = environment_of(request.getfixturevalue(page.server), page.scheme)
     with running(command, python=frameworks, cwd=EXAMPLES, output=tmp_path / "output.txt", receiver=receiver, env=env):
         bodies = [json.loads(get(f"http://127.0.0.1:{port}{path}")) for path in ("/orders", "/orders/fixed")]
         assert bodies == [ORDERS, ORDERS]
@@ -175,6 +185,28 @@ def repeated(receiver, root, page):
         and REPEATED.search(span.attributes.get("db.query.text") or span.attributes.get("db.statement", ""))
     ]
     return spans if len(spans) == 25 else None
+
+
+def test_a_pool_is_waited_for_as_promised(frameworks, observe, postgresql):
+    """Held during other work, two connections are too few for eight; given back before, they are enough."""
+    seen = {}
+    for command in commands_of("psycopg_pool_alone.py"):
+        arguments = command[2:]
+        seen[arguments[-1]] = observe(arguments, cwd=EXAMPLES, python=frameworks, env=environment_of(postgresql))
+        seen[arguments[-1]].run.check()
+    faulty, fixed = seen["psycopg_pool_alone.py"], seen["--fixed"]
+    assert faulty.run.stdout == fixed.run.stdout == f"{[100 + number for number in range(8)]}\n"
+    (finding,) = [log.attributes for log in faulty.logs("dbsight.finding")]
+    assert finding["dbsight.finding.rule"] == "pool_wait"
+    holding = f"psycopg_pool_alone.py:{line_of('psycopg_pool_alone.py', 'held until')}: return the connection earlier"
+    assert holding in finding["dbsight.finding.description"]
+    assert fixed.logs("dbsight.finding") == []
+    waited = [
+        span.attributes["dbsight.pool.wait"]
+        for span in faulty.spans("SELECT")
+        if "dbsight.pool.wait" in span.attributes
+    ]
+    assert max(waited) > 0.5
 
 
 def test_a_task_is_judged_as_promised(frameworks, receiver, in_datadog, redis_server, tmp_path):
