@@ -33,9 +33,15 @@ _QUOTES: Final = "\"'"
 
 def read_redis_text(text: str, system: str) -> Command:
     """The statement of a text: of one command, or of a pipeline with one command a line."""
-    lines = [line for line in text.split("\n") if line.strip()][:_MAX_COMMANDS]
-    parts = tuple([_read(line, system) for line in lines])
-    return parts[0] if len(parts) == 1 else pipeline(parts, system, transaction=False)
+    lines = [line for line in text.split("\n") if line.strip()]
+    parts = tuple([_read(line, system) for line in lines[:_MAX_COMMANDS]])
+    if len(parts) == 1:
+        return parts[0]
+    command = pipeline(parts, system, transaction=False)
+    command.truncated = len(lines) > len(parts) or any(part.truncated for part in parts)
+    if command.truncated or any(part.parameters is None for part in parts):
+        command.parameters = None
+    return command
 
 
 def _read(line: str, system: str) -> Command:
@@ -45,7 +51,7 @@ def _read(line: str, system: str) -> Command:
     command = build(system, operation, words, keys)
     if not keys:  # what is not known cannot be compared
         command.parameters = None
-    command.truncated = bool(words) and words[-1].endswith(_ELLIPSES)
+    command.truncated = line.rstrip().endswith(_ELLIPSES)
     return command
 
 
