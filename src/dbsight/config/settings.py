@@ -1,17 +1,22 @@
-"""The table of settings: one field each, with its default, its sentence and its parser."""
+"""The table of settings: one field each, with its default, its sentence and its parser.
+
+Its first parts are in ``general_settings.py`` and ``rule_settings.py``.
+"""
 # ruff: noqa: RUF009 - what setting() returns is a field
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dbsight.config import overrides as tables
 from dbsight.config import parsers, resolution
+from dbsight.config.general_settings import setting
 from dbsight.config.otel_env import Surroundings, environment
 from dbsight.config.parsers import FailOn, Parser, choice, whole
 from dbsight.config.resolution import ARGUMENT, DEFAULT, Setting
+from dbsight.config.rule_settings import RuleSettings
 from dbsight.config.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -21,9 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("dbsight")
 
-T = TypeVar("T")
-
-Preset = Literal["development", "balanced", "production", "high_traffic"]
 RedisPreset = Literal["minimal", "balanced", "high_performance"]
 FindingsTo = Literal["span", "log", "both"]
 QueryText = Literal["sanitized", "raw", "off"]
@@ -36,7 +38,6 @@ CommentFormat = Literal["sqlcommenter", "datadog"]
 CommentTrace = Literal["auto", "always", "off"]
 ToolbarMode = Literal["off", "on", "badge"]
 
-_PRESET: Parser[Preset] = choice(("development", "balanced", "production", "high_traffic"))
 _REDIS_PRESET: Parser[RedisPreset] = choice(("minimal", "balanced", "high_performance"))
 _FINDINGS_TO: Parser[FindingsTo] = choice(("span", "log", "both"))
 _QUERY_TEXT: Parser[QueryText] = choice(("sanitized", "raw", "off"))
@@ -52,18 +53,6 @@ _TOOLBAR: Parser[ToolbarMode] = choice(("off", "on", "badge"))
 
 SLOWLOG_LEVELS: tuple[str, ...] = ("trace", "debug", "info", "warn")
 """The steps of a ladder of four limits, as in Elasticsearch's slow log."""
-
-
-@overload
-def setting(default: T, sentence: str, parser: Parser[T], **more: Any) -> T: ...
-@overload
-def setting(default: None, sentence: str, parser: Parser[T], **more: Any) -> T | None: ...
-def setting(default: Any, sentence: str, parser: Parser[Any], **more: Any) -> Any:
-    """One field of ``Settings``; ``more`` is what ``Setting`` has besides."""
-    metadata = {"sentence": sentence, "parser": parser, **more}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata, hash=False)
-    return field(default=default, metadata=metadata)
 
 
 class Row(NamedTuple):
@@ -85,7 +74,7 @@ def _overridable() -> dict[str, Parser[Any]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(RuleSettings):
     """Everything that can be set, as it holds in this process.
 
     Made by ``Settings.load`` from arguments, environment, file and preset; made directly, its values are taken as
@@ -95,98 +84,6 @@ class Settings:
         sources: Where the values that are no default came from, by name.
         surroundings: OpenTelemetry's own switches as they stood when the settings were loaded.
     """
-
-    # `theme` holds for the settings that follow, too.
-    enabled: bool = setting(
-        True, "Enable dbsight; `false` leaves plain OpenTelemetry.", parsers.boolean, theme="General"
-    )
-    preset: Preset = setting("balanced", "Set of default values; every individual setting overrides it.", _PRESET)
-    config: str | None = setting(
-        None,
-        "Path of the TOML configuration file.",
-        parsers.path,
-        unset="dbsight.toml, else [tool.dbsight] in pyproject.toml",
-    )
-    flush_on_sigterm: bool = setting(
-        True,
-        "Export pending telemetry, for at most 5 s, before SIGTERM ends the process. Applies where dbsight configures"
-        " OpenTelemetry and the application installs no SIGTERM handler.",
-        parsers.boolean,
-    )
-
-    slow_query_threshold: float = setting(
-        1.0,
-        "Report SQL queries that take at least this long as slow (severity warning).",
-        parsers.duration,
-        theme="Slow queries",
-        overridable=True,
-    )
-    very_slow_query_threshold: float = setting(
-        5.0,
-        "Report SQL queries that take at least this long as very slow (severity error).",
-        parsers.duration,
-        overridable=True,
-    )
-    slow_query_thresholds: Mapping[str, tuple[float, ...]] = setting(
-        {"redis": (0.05, 0.25), "s3": (2.0, 10.0), "elasticsearch": (0.5, 2.0, 5.0, 10.0)},
-        "Slow and very slow thresholds per database system, or four thresholds for trace, debug, info and warn;"
-        " systems that are not named keep their defaults.",
-        parsers.ladders,
-    )
-
-    rules: tuple[str, ...] = setting(
-        ("all",), "Enabled rules; prefix a rule with `-` to disable it.", parsers.rules, theme="Rules", overridable=True
-    )
-    n_plus_one_threshold: int = setting(
-        5, "Report an N+1 as a warning from this number of repetitions of one query.", whole(2), overridable=True
-    )
-    row_by_row_write_threshold: int = setting(
-        5, "Report row-by-row writes from this number of rows written from one place.", whole(2), overridable=True
-    )
-    max_rows_threshold: int = setting(
-        10_000,
-        "Report a query without LIMIT or streaming that fetches more rows than this.",
-        whole(1),
-        overridable=True,
-    )
-    watch_reads: bool = setting(
-        False,
-        "Watch which attributes of the objects that an ORM loaded are read, for the rules `unused_eager_load`,"
-        " `over_fetch` and `client_side_filter`. For development: each read takes longer.",
-        parsers.boolean,
-    )
-    unused_eager_load_threshold: int = setting(
-        10, "Report an eager load of at least this many objects that nobody reads.", whole(1)
-    )
-    over_fetch_threshold: int = setting(
-        65_536, "Report a query that loads at least this many bytes in columns that nobody reads.", whole(1)
-    )
-    client_side_filter_threshold: int = setting(
-        100, "Report a filter in Python that looks at at least this many objects.", whole(2)
-    )
-    fan_out_threshold: int = setting(
-        100,
-        "Report a request that sends at least this many queries, each counted five times at most.",
-        whole(2),
-    )
-    connection_leak_after: float = setting(
-        30.0,
-        "Report a connection that is checked out for longer than this, without running a query, as leaked.",
-        parsers.duration,
-    )
-    pool_wait_threshold: float = setting(
-        0.1, "Report when a request waits longer than this, in total, for pooled connections.", parsers.duration
-    )
-    long_transaction_threshold: float = setting(
-        5.0, "Report transactions that stay open longer than this.", parsers.duration
-    )
-    blocked_loop_threshold: float = setting(
-        0.05, "Report when synchronous database calls block the event loop longer than this.", parsers.duration
-    )
-    cache_hit_ratio_threshold: float = setting(
-        0.7, "Report caches with a lower hit ratio, once they have enough requests.", parsers.fraction
-    )
-    pool_count_threshold: int = setting(100, "Report when the process has more connection pools than this.", whole(1))
 
     stats_window: float = setting(
         300.0,

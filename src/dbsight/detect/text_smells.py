@@ -11,8 +11,6 @@ from dbsight.detect.repetition import PLACEHOLDER
 if TYPE_CHECKING:
     from dbsight.model import Statement
 
-MANY_VALUES: Final = 500
-"""Values of an IN list from which it is long."""
 _MAX_READ: Final = 5_000
 _MAX_STATEMENTS: Final = 500
 
@@ -93,13 +91,22 @@ _CARTESIAN: Final = re.compile(
 _CONDITION: Final = re.compile(r"\s(?:WHERE|ON)\s|\sUSING\s*\(", re.IGNORECASE)
 
 
-def smells_of(statement: Statement) -> tuple[Smell, ...]:
-    """The smells of an SQL statement; those that a plan proves are told by ``bad_plan``, too."""
-    return _read(statement.text, statement.kind, statement.in_length, offset=statement.offset)
+def smells_of(statement: Statement, many: int) -> tuple[Smell, ...]:
+    """The smells of an SQL statement; those that a plan proves are told by ``bad_plan``, too.
+
+    Args:
+        statement: SQL.
+        many: Values of an IN list above which it is long.
+    """
+    found = _read(statement.text, statement.kind, offset=statement.offset)
+    if statement.kind == "select" and statement.in_length > many:
+        values = f"has a list of {statement.in_length} values"
+        found = (*found, Smell("long_in_list", values, "= ANY(:array), a temporary table, or a join"))
+    return found
 
 
 @lru_cache(maxsize=_MAX_STATEMENTS)
-def _read(text: str, kind: str, in_length: int, *, offset: bool) -> tuple[Smell, ...]:
+def _read(text: str, kind: str, *, offset: bool) -> tuple[Smell, ...]:
     text = " ".join(text[:_MAX_READ].split())
     if kind in {"update", "delete"}:
         if re.search(r"\sWHERE\s", text, re.IGNORECASE) is None:
@@ -111,9 +118,6 @@ def _read(text: str, kind: str, in_length: int, *, offset: bool) -> tuple[Smell,
     if offset:
         skip = "reads and discards the rows in front of its page"
         found.append(Smell("offset", skip, ".where(key > last_seen).order_by(key).limit(n), instead of .offset(…)"))
-    if in_length > MANY_VALUES:
-        values = f"has a list of {in_length} values"
-        found.append(Smell("long_in_list", values, "= ANY(:array), a temporary table, or a join"))
     if _CARTESIAN.search(text) and _CONDITION.search(text) is None:
         found.append(Smell("cartesian_join", "joins every row with every other", "JOIN … ON …"))
     return tuple(found)

@@ -101,7 +101,7 @@ def test_a_preset_sets_what_the_table_says_and_nothing_else(preset, slow, explai
 )
 def test_a_redis_preset_sizes_the_five_pools_and_the_plain_redis_variables_beat_it(preset, sizes):
     """Three presets of five numbers; their own names are heeded, ours before theirs."""
-    names = [name for name in SETTINGS if name.startswith("redis_") and name != "redis_preset"]
+    names = [name for name in SETTINGS if name.startswith("redis_") and "_pool_" in name]
     settings = load({"OTEL_DBSIGHT_REDIS_PRESET": preset})
     assert tuple(getattr(settings, name) for name in names) == sizes
     environ = {"OTEL_DBSIGHT_REDIS_PRESET": preset} | {name.upper(): "7" for name in names}

@@ -121,3 +121,22 @@ def test_a_normal_query_costs_a_comparison():
     rule = SlowQuery(Settings())
     operation = one("SELECT orders.id FROM orders", duration=0.001)
     assert best(lambda: rule.visit(operation, None), 1000) < 0.000_001
+
+
+THRESHOLDS = [
+    *("text_smell_threshold", "in_list_threshold", "unprepared_repeat_threshold", "serial_awaits_threshold"),
+    *("redis_chatter_threshold", "redis_reply_threshold", "redis_pipeline_threshold", "retry_storm_threshold"),
+    *("error_burst_threshold", "es_query_context_threshold", "workload_calls_threshold", "write_share_threshold"),
+    *("table_share_threshold", "rollback_rate_threshold", "cache_requests_threshold", "invalidation_storm_threshold"),
+    *("lock_contention_threshold", "pool_churn_threshold", "connection_growth_threshold", "memory_growth_threshold"),
+]
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_what_a_rule_compares_with_is_a_setting_that_it_names_and_reads(name):
+    """In its documentation, and in its code: none is a number that only a new release could change."""
+    rules = [rule for rule in RULES if name in rule.settings]
+    assert rules
+    for rule in rules:
+        source = inspect.getsource(inspect.getmodule(rule))
+        assert source.count(f".{name}") >= 1, rule.name

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import CacheTotals, Category, Snapshot
 
-ENOUGH: Final = 100
-"""Minimum number of lookups for a meaningful ratio."""
 
 COMPILED: Final = "sqlalchemy.compiled"
 """SQLAlchemy's cache of compiled statements, as the metrics name it."""
@@ -50,7 +48,7 @@ class CacheMiss(SnapshotRule):
 
     name: ClassVar[str] = "cache_miss"
     category: ClassVar[Category] = "cache"
-    settings: ClassVar[tuple[str, ...]] = ("cache_hit_ratio_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("cache_hit_ratio_threshold", "cache_requests_threshold")
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Compare the hit ratio of each cache and key template with the threshold."""
@@ -58,7 +56,7 @@ class CacheMiss(SnapshotRule):
         return [
             self._finding(totals, limit)
             for totals in snapshot.caches
-            if totals.requests >= ENOUGH
+            if totals.requests >= self.configuration.cache_requests_threshold
             and totals.hit_ratio < limit
             and (totals.stores or not totals.cache.startswith(("redis ", "valkey ")))
             and (totals.cache != COMPILED or totals.stores > COMPILED_ONCE)

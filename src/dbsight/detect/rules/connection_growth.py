@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 POINTS: Final = 12
 """Points of the time series, ten seconds apart: two minutes."""
 
-GROWTH: Final = 20
-"""Connections."""
-
 
 class ConnectionGrowth(SnapshotRule):
     """The number of connections to a server keeps growing, or idle connections cannot be closed.
@@ -43,6 +40,7 @@ class ConnectionGrowth(SnapshotRule):
 
     name: ClassVar[str] = "connection_growth"
     category: ClassVar[Category] = "pool"
+    settings: ClassVar[tuple[str, ...]] = ("connection_growth_threshold",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Check the time series of each pool, then its cleanup failures."""
@@ -58,7 +56,11 @@ class ConnectionGrowth(SnapshotRule):
         if len(counts) < POINTS or any(later < earlier for earlier, later in pairwise(counts)):
             return None
         first, last = counts[0], counts[-1]
-        if last - first < GROWTH or last < 2 * first or last <= pool.state.idle_min:
+        if (
+            last - first < self.configuration.connection_growth_threshold
+            or last < 2 * first
+            or last <= pool.state.idle_min
+        ):
             return None
         state = pool.state
         return self.finding(
@@ -70,7 +72,7 @@ class ConnectionGrowth(SnapshotRule):
             suggestion=grown(state),
             metric="connections",
             current_value=float(last),
-            threshold=float(first + GROWTH),
+            threshold=float(first + self.configuration.connection_growth_threshold),
             call_site=state.call_site,
         )
 

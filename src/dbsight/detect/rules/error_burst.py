@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-FEW: Final = 3
 MANY: Final = 10
 
 
@@ -45,11 +44,12 @@ class ErrorBurst(WindowRule):
 
     name: ClassVar[str] = "error_burst"
     category: ClassVar[Category] = "workload"
+    settings: ClassVar[tuple[str, ...]] = ("error_burst_threshold",)
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Group the errors of the window by class and database."""
         failed = [each for each in window.operations if each.error_type is not None]
-        if len(failed) < FEW:
+        if len(failed) < self.configuration.error_burst_threshold:
             return
         groups: dict[tuple[str, str], list[Operation]] = {}
         for operation in failed:
@@ -57,7 +57,7 @@ class ErrorBurst(WindowRule):
             if kind is not None and not is_allowed(self.name, operation):
                 groups.setdefault((kind, operation.database.key), []).append(operation)
         for (kind, _), operations in groups.items():
-            if len(operations) >= FEW:
+            if len(operations) >= self.configuration.error_burst_threshold:
                 yield self._finding(kind, operations, window)
 
     def _finding(self, kind: str, operations: list[Operation], window: Window) -> Finding:
@@ -78,5 +78,5 @@ class ErrorBurst(WindowRule):
             count=len(operations),
             metric="count",
             current_value=float(len(operations)),
-            threshold=float(FEW),
+            threshold=float(self.configuration.error_burst_threshold),
         )

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Finding, Operation
 
 _SYSTEMS: Final = frozenset(("elasticsearch", "opensearch"))
-_MATTERS: Final = 0.5
-"""s of such searches in one window from which the finding is a warning: the first step of Elasticsearch's slow log."""
 
 
 class EsQueryContext(WindowRule):
@@ -46,6 +44,7 @@ class EsQueryContext(WindowRule):
 
     name: ClassVar[str] = "es_query_context"
     category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("es_query_context_threshold",)
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at the searches of the window, each statement once."""
@@ -71,7 +70,7 @@ class EsQueryContext(WindowRule):
             window,
             repetition,
             ("qc", statement.fingerprint),
-            severity="warning" if repetition.duration >= _MATTERS else "info",
+            severity="warning" if repetition.duration >= self.configuration.es_query_context_threshold else "info",
             title=f"{statement.summary} scores conditions that only filter",
             description=f"{counted(len(operations), 'search', 'searches')} computed scores for {clauses}.",
             suggestion=f'query={{"bool": {{"filter": [{filters}]}}}}',
@@ -79,5 +78,5 @@ class EsQueryContext(WindowRule):
             count=len(operations),
             metric="duration",
             current_value=repetition.duration,
-            threshold=_MATTERS,
+            threshold=self.configuration.es_query_context_threshold,
         )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.repetition import KEY_VALUE
 from dbsight.detect.rule import SnapshotRule
-from dbsight.detect.rules.write_heavy import MINIMUM_CALLS
 from dbsight.formatting import seconds
 
 if TYPE_CHECKING:
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, Snapshot
 
-_SHARE: Final = 0.5
 _TABLES: Final = 3
 """Of fewer tables, one always has most of the time."""
 
@@ -40,11 +38,12 @@ class HotTable(SnapshotRule):
 
     name: ClassVar[str] = "hot_table"
     category: ClassVar[Category] = "workload"
+    settings: ClassVar[tuple[str, ...]] = ("workload_calls_threshold", "table_share_threshold")
     withdraws: ClassVar[bool] = True
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Add up the time of the statements by table."""
-        if snapshot.calls < MINIMUM_CALLS:
+        if snapshot.calls < self.configuration.workload_calls_threshold:
             return
         by_table: dict[str, float] = {}
         total = 0.0
@@ -56,7 +55,7 @@ class HotTable(SnapshotRule):
         if len(by_table) < _TABLES or total < 1.0:
             return
         for table, time in by_table.items():
-            if time > _SHARE * total:
+            if time > self.configuration.table_share_threshold * total:
                 yield self.finding(
                     ("ht", table),
                     severity="info",
@@ -67,5 +66,5 @@ class HotTable(SnapshotRule):
                     impact=0.0,
                     metric="share",
                     current_value=time / total,
-                    threshold=_SHARE,
+                    threshold=self.configuration.table_share_threshold,
                 )

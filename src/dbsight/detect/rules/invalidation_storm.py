@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
 from dbsight.detect.redis_advice import fitting
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from dbsight.detect.window import Window
     from dbsight.model import Category
-
-MANY: Final = 100
-"""Keys of one template, removed by one unit of work."""
 
 
 class InvalidationStorm(WindowRule):
@@ -42,6 +39,7 @@ class InvalidationStorm(WindowRule):
 
     name: ClassVar[str] = "invalidation_storm"
     category: ClassVar[Category] = "cache"
+    settings: ClassVar[tuple[str, ...]] = ("invalidation_storm_threshold",)
     of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
@@ -53,7 +51,7 @@ class InvalidationStorm(WindowRule):
         return [
             self._finding(events, number, window)
             for events in removed.values()
-            if (number := sum(event.removals for event in events)) >= MANY
+            if (number := sum(event.removals for event in events)) >= self.configuration.invalidation_storm_threshold
         ]
 
     def _finding(self, events: list[CacheEvent], number: int, window: Window) -> Finding:
@@ -80,7 +78,7 @@ class InvalidationStorm(WindowRule):
             count=number,
             metric="removals",
             current_value=float(number),
-            threshold=float(MANY),
+            threshold=float(self.configuration.invalidation_storm_threshold),
             call_site=site,
             trace=f"{window.trace_id:032x}",
             route=window.name,

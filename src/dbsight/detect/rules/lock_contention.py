@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 ENOUGH: Final = 10
 """Minimum number of acquisitions for a meaningful share."""
 
-SHARE: Final = 0.5
-"""Share of acquisitions that had to wait."""
 
 WAIT: Final = 0.01
 """s; mean of all acquisitions."""
@@ -46,6 +44,7 @@ class LockContention(SnapshotRule):
 
     name: ClassVar[str] = "lock_contention"
     category: ClassVar[Category] = "lock"
+    settings: ClassVar[tuple[str, ...]] = ("lock_contention_threshold",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Return one finding per lock."""
@@ -53,7 +52,7 @@ class LockContention(SnapshotRule):
             self._finding(totals)
             for totals in snapshot.locks
             if totals.tries >= ENOUGH
-            and totals.contended >= SHARE * totals.tries
+            and totals.contended >= self.configuration.lock_contention_threshold * totals.tries
             and totals.wait_total >= WAIT * totals.tries
         ]
 
@@ -74,7 +73,7 @@ class LockContention(SnapshotRule):
             count=totals.contended,
             metric="share",
             current_value=totals.contended / totals.tries,
-            threshold=SHARE,
+            threshold=self.configuration.lock_contention_threshold,
             call_site=totals.call_site,
         )
 

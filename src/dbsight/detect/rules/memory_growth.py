@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _POINTS = 15  # minutes
 _GROWTH = 0.2
 _MB = 1e6
-_LEAST = 50 * _MB
 _RISING = 0.7
 
 
@@ -42,6 +41,7 @@ class MemoryGrowth(SnapshotRule):
 
     name: ClassVar[str] = "memory_growth"
     category: ClassVar[Category] = "memory"
+    settings: ClassVar[tuple[str, ...]] = ("memory_growth_threshold",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Check the growth of resident memory, sampled once per minute."""
@@ -53,7 +53,9 @@ class MemoryGrowth(SnapshotRule):
         slope = _slope(points)
         span = (points[-1].at_ns - points[0].at_ns) / 1e9
         grown = slope * span
-        if grown < max(_LEAST, _GROWTH * first) or rising < _RISING * (len(points) - 1):
+        if grown < max(self.configuration.memory_growth_threshold, _GROWTH * first) or rising < _RISING * (
+            len(points) - 1
+        ):
             return
         yield self.finding(
             ("mg",),

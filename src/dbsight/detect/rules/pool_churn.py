@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, PoolSnapshot, Snapshot
 
-_POOLS = 10
 _USES = 5
 _CONNECTIONS = 50
 _PART = 0.5
@@ -45,12 +44,13 @@ class PoolChurn(SnapshotRule):
 
     name: ClassVar[str] = "pool_churn"
     category: ClassVar[Category] = "pool"
+    settings: ClassVar[tuple[str, ...]] = ("pool_churn_threshold",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Compare the number of pools and connections created with the number of checkouts."""
         for pool in snapshot.pools:
             state, totals = pool.state, pool.totals
-            if state.made >= _POOLS and totals.checkouts <= _USES * state.made:
+            if state.made >= self.configuration.pool_churn_threshold and totals.checkouts <= _USES * state.made:
                 yield self._pools(pool)
             elif (
                 state.system != "sqlite"

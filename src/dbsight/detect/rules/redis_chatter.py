@@ -27,17 +27,10 @@ from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dbsight.config import Settings
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation, Severity
 
-THRESHOLD: Final = 5
-"""Single commands that one command can replace."""
-
-BIG_REPLY: Final = 1_000
-"""Items of a collection that is read at once."""
-
-HUGE_PIPELINE: Final = 10_000
-"""Commands that one pipeline holds in memory, on both sides."""
 
 _WHOLE: Final = frozenset(
     ("HGETALL", "HKEYS", "HVALS", "SMEMBERS", "SUNION", "SINTER", "SDIFF", "LRANGE", "ZRANGE", "ZREVRANGE")
@@ -92,11 +85,22 @@ class RedisChatter(WindowRule):
 
     name: ClassVar[str] = "redis_chatter"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("slow_query_thresholds",)
+    settings: ClassVar[tuple[str, ...]] = (
+        "redis_chatter_threshold",
+        "redis_reply_threshold",
+        "redis_pipeline_threshold",
+        "slow_query_thresholds",
+    )
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._few = settings.redis_chatter_threshold
+        self._large = settings.redis_reply_threshold
+        self._huge = settings.redis_pipeline_threshold
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find loops of commands and single oversized commands, ordered by the time that a fix would save."""
-        if not _may_be_chatter(window.operations):
+        if not self._may_be_chatter(window.operations):
             return ()
         groups: dict[str, list[Operation]] = {}
         for each in window.operations:
@@ -105,10 +109,10 @@ class RedisChatter(WindowRule):
         findings = {
             found.id: found
             for group in groups.values()
-            if group[0].statement.operation in _BIG or max([each.batch_size for each in group]) >= HUGE_PIPELINE
+            if group[0].statement.operation in _BIG or max([each.batch_size for each in group]) >= self._huge
             for found in self._big(sorted(group, key=attrgetter("start_ns")), window)
         }
-        repeated = [group for group in groups.values() if len(group) >= THRESHOLD and _may_be_joined(group[0])]
+        repeated = [group for group in groups.values() if len(group) >= self._few and _may_be_joined(group[0])]
         if repeated:
             operations = sorted([each for group in groups.values() for each in group], key=attrgetter("start_ns"))
             units = History(operations, groups).units()
@@ -123,10 +127,19 @@ class RedisChatter(WindowRule):
                         findings[found.id] = found
         return sorted(findings.values(), key=lambda found: (-found.impact, found.id))
 
+    def _may_be_chatter(self, operations: Sequence[Operation]) -> bool:
+        """Return whether the window needs a closer check; for most windows this is the rule's whole cost."""
+        statements = [each.statement for each in operations]
+        if len(statements) - len({each.fingerprint for each in statements}) >= self._few - 1:
+            return True
+        if not _BIG.isdisjoint([each.operation for each in statements]):
+            return True
+        return max([each.batch_size for each in operations], default=0) >= self._huge
+
     # -- Loops --------------------------------------------------------------------------------------------------
 
     def _loop(self, part: list[Operation], window: Window) -> Finding | None:
-        if len(part) < THRESHOLD:
+        if len(part) < self._few:
             return None
         repetition = Repetition(part)
         # External spans may not contain keys: many commands from one line then count as different.
@@ -145,7 +158,7 @@ class RedisChatter(WindowRule):
             return None
         advice = together(repetition) if several or part[0].statement.kind != "select" else once(repetition)
         saving = 0.95 * repetition.duration * (1 - 1 / len(part))
-        return self._finding(part, advice, severity, window, saving, float(len(part)), float(THRESHOLD))
+        return self._finding(part, advice, severity, window, saving, float(len(part)), float(self._few))
 
     # -- Oversized commands -------------------------------------------------------------------------------------
 
@@ -155,19 +168,19 @@ class RedisChatter(WindowRule):
             return self._whole(group, window)
         if operation == "KEYS":
             return self._keys(group, window)
-        if operation == "SCAN" and len(group) >= THRESHOLD:
+        if operation == "SCAN" and len(group) >= self._few:
             return self._scan(group, window)
         huge = max([each.batch_size for each in group])
-        if huge < HUGE_PIPELINE:
+        if huge < self._huge:
             return ()
-        return (self._finding(group, huge_pipeline(huge), "warning", window, 0.0, float(huge), float(HUGE_PIPELINE)),)
+        return (self._finding(group, huge_pipeline(huge), "warning", window, 0.0, float(huge), float(self._huge)),)
 
     def _slow(self, operation: Operation) -> bool:
         return operation.duration >= self.configuration.limits(operation.database.system)[0]
 
     def _keys(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
         longest = max(group, key=attrgetter("duration"))
-        grave = (longest.rows or 0) >= BIG_REPLY or self._slow(longest)
+        grave = (longest.rows or 0) >= self._large or self._slow(longest)
         total = sum(each.duration for each in group)
         yield self._finding(
             group,
@@ -188,14 +201,14 @@ class RedisChatter(WindowRule):
             yield self._finding(group, small_steps(calls, found), "info", window, total * 0.9, float(calls))
 
     def _whole(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
-        big = [each for each in group if (each.rows or 0) >= BIG_REPLY]
+        big = [each for each in group if (each.rows or 0) >= self._large]
         if big:
             most = max(each.rows or 0 for each in big)
-            grave = most >= 10 * BIG_REPLY or any(map(self._slow, group))
+            grave = most >= 10 * self._large or any(map(self._slow, group))
             saving = 0.5 * sum(each.duration for each in big)
             advice = big_reply(big[0], most)
             severity: Severity = "warning" if grave else "info"
-            yield self._finding(big, advice, severity, window, saving, float(most), float(BIG_REPLY))
+            yield self._finding(big, advice, severity, window, saving, float(most), float(self._large))
 
     # -- Findings -----------------------------------------------------------------------------------------------
 
@@ -230,16 +243,6 @@ class RedisChatter(WindowRule):
             trace=f"{window.trace_id:032x}",
             route=window.name,
         )
-
-
-def _may_be_chatter(operations: Sequence[Operation]) -> bool:
-    """Return whether the window needs a closer check; for most windows this is the rule's whole cost."""
-    statements = [each.statement for each in operations]
-    if len(statements) - len({each.fingerprint for each in statements}) >= THRESHOLD - 1:
-        return True
-    if not _BIG.isdisjoint([each.operation for each in statements]):
-        return True
-    return max([each.batch_size for each in operations], default=0) >= HUGE_PIPELINE
 
 
 def _may_be_joined(operation: Operation) -> bool:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-_FEW: Final = 5
 _MANY: Final = 20
 _PAUSE: Final = 1.0
 """s; who waits as long as that between two attempts storms nothing."""
@@ -59,11 +58,12 @@ class RetryStorm(WindowRule):
 
     name: ClassVar[str] = "retry_storm"
     category: ClassVar[Category] = "workload"
+    settings: ClassVar[tuple[str, ...]] = ("retry_storm_threshold",)
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Group the failures of the window by query, database and parameters."""
         failed = [each for each in window.operations if each.error_type is not None]
-        if len(failed) < _FEW:
+        if len(failed) < self.configuration.retry_storm_threshold:
             return
         groups: dict[tuple[object, ...], list[Operation]] = {}
         for operation in failed:
@@ -75,7 +75,7 @@ class RetryStorm(WindowRule):
         for operations in groups.values():
             operations.sort(key=lambda each: each.start_ns)
             pauses = [(later.start_ns - earlier.end_ns) / 1e9 for earlier, later in pairwise(operations)]
-            if len(operations) >= _FEW and not _backs_off(pauses):
+            if len(operations) >= self.configuration.retry_storm_threshold and not _backs_off(pauses):
                 yield self._finding(operations, pauses, window)
 
     def _finding(self, operations: list[Operation], pauses: list[float], window: Window) -> Finding:
@@ -95,7 +95,7 @@ class RetryStorm(WindowRule):
             count=len(operations),
             metric="count",
             current_value=float(len(operations)),
-            threshold=float(_FEW),
+            threshold=float(self.configuration.retry_storm_threshold),
         )
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Finding, Snapshot
 
 _TRANSACTIONS = 20
-_WARNING = 0.1
 _ERROR = 0.5
 
 
@@ -44,6 +43,7 @@ class RollbackRate(SnapshotRule):
 
     name: ClassVar[str] = "rollback_rate"
     category: ClassVar[Category] = "workload"
+    settings: ClassVar[tuple[str, ...]] = ("rollback_rate_threshold",)
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Compare rollbacks with commits per database."""
@@ -52,7 +52,7 @@ class RollbackRate(SnapshotRule):
             if count < _TRANSACTIONS:
                 continue
             rate = totals.rollbacks / count
-            if rate >= _WARNING:
+            if rate >= self.configuration.rollback_rate_threshold:
                 yield self.finding(
                     ("rr", totals.database.key),
                     severity="error" if rate >= _ERROR else "warning",
@@ -63,7 +63,7 @@ class RollbackRate(SnapshotRule):
                     count=totals.rollbacks,
                     metric="rate",
                     current_value=rate,
-                    threshold=_WARNING,
+                    threshold=self.configuration.rollback_rate_threshold,
                     database=totals.database,
                     call_site=totals.call_site,
                 )

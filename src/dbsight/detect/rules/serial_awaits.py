@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-SAVES: Final = 0.1
-"""s that can be saved, from which the finding is worth reading."""
 PART: Final = 0.1
 """The same as a share of the request."""
 _ERROR: Final = 1.0
@@ -57,11 +55,12 @@ class SerialAwaits(WindowRule):
 
     name: ClassVar[str] = "serial_awaits"
     category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("serial_awaits_threshold",)
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look for chains among the awaited reads; without any, this is one pass."""
         awaited = [each for each in window.operations if each.asynchronous]
-        if len(awaited) < 2 or sum([each.duration for each in awaited]) < SAVES:
+        if len(awaited) < 2 or sum([each.duration for each in awaited]) < self.configuration.serial_awaits_threshold:
             return
         for chain in _chains(sorted(awaited, key=lambda each: each.start_ns)):
             independent = [each for each in _independent(chain) if not is_allowed(self.name, each)]
@@ -69,7 +68,7 @@ class SerialAwaits(WindowRule):
                 continue  # one query in a loop is an N+1
             durations = [each.duration for each in independent]
             saved = sum(durations) - max(durations)
-            if saved >= SAVES and saved >= PART * window.duration:
+            if saved >= self.configuration.serial_awaits_threshold and saved >= PART * window.duration:
                 yield self._finding(independent, saved, window)
 
     def _finding(self, chain: list[Operation], saved: float, window: Window) -> Finding:
@@ -91,7 +90,7 @@ class SerialAwaits(WindowRule):
             count=len(chain),
             metric="duration",
             current_value=saved,
-            threshold=SAVES,
+            threshold=self.configuration.serial_awaits_threshold,
         )
 
 

@@ -83,7 +83,7 @@ class SlowQuery(WindowRule):
             severity=severity,
             title=f"{statement.summary} is {adverb}",
             description=_description(operation, execute, limit),
-            suggestion=_suggestion(operation, execute, fetch),
+            suggestion=self._suggestion(operation, execute, fetch),
             impact=operation.duration - slow,
             effort="medium",
             metric="duration",
@@ -105,6 +105,14 @@ class SlowQuery(WindowRule):
                 "facts": _facts(operation),
             },
         )
+
+    def _suggestion(self, operation: Operation, execute: float, fetch: float) -> str:
+        """Suggest code if the split of the time or the text shows the cause; otherwise a query plan is needed."""
+        if fetch > execute and (operation.rows or 0) > 1000:
+            return ".limit(1000), or .execution_options(yield_per=1000) and only the columns that are used"
+        if operation.statement.system in KEY_VALUE:
+            return ""
+        return "; ".join(smell.fix for smell in smells_of(operation.statement, self.configuration.in_list_threshold))
 
 
 def _description(operation: Operation, execute: float, limit: float) -> str:
@@ -142,12 +150,3 @@ def _blocked(blocker: Blocker) -> str:
     if blocker.summary:
         text += f", latest statement {blocker.summary}"
     return f"{text}, trace {blocker.trace}" if blocker.trace else text
-
-
-def _suggestion(operation: Operation, execute: float, fetch: float) -> str:
-    """Suggest code if the split of the time or the text shows the cause; otherwise a query plan is needed."""
-    if fetch > execute and (operation.rows or 0) > 1000:
-        return ".limit(1000), or .execution_options(yield_per=1000) and only the columns that are used"
-    if operation.statement.system in KEY_VALUE:
-        return ""
-    return "; ".join(smell.fix for smell in smells_of(operation.statement))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.grouping import is_allowed, where
 from dbsight.detect.repetition import KEY_VALUE
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.slow_thresholds import SlowThresholds
-from dbsight.detect.text_smells import MANY_VALUES, smells_of
+from dbsight.detect.text_smells import smells_of
 from dbsight.formatting import count
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from dbsight.detect.text_smells import Smell
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
-
-_ROWS: Final = 1000
-"""Rows returned or written from which the text is looked at."""
 
 
 class TextSmell(WindowRule):
@@ -48,16 +45,21 @@ class TextSmell(WindowRule):
     name: ClassVar[str] = "text_smell"
     category: ClassVar[Category] = "query"
 
+    settings: ClassVar[tuple[str, ...]] = ("text_smell_threshold", "in_list_threshold")
+
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self._rows = settings.text_smell_threshold
+        self._values = settings.in_list_threshold
         self._limits = SlowThresholds(settings)
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at the texts of statements with many rows, each once; for the others this is two comparisons."""
+        rows, values = self._rows, self._values
         large = [
             each
             for each in window.operations
-            if (each.rows or 0) >= _ROWS or (each.affected or 0) >= _ROWS or each.statement.in_length > MANY_VALUES
+            if (each.rows or 0) >= rows or (each.affected or 0) >= rows or each.statement.in_length > values
         ]
         seen: set[str] = set()
         for operation in large:
@@ -67,7 +69,7 @@ class TextSmell(WindowRule):
             if is_allowed(self.name, operation) or self._limits.classify(operation, window.name)[0] is not None:
                 continue
             seen.add(statement.fingerprint)
-            smells = smells_of(statement)
+            smells = smells_of(statement, self._values)
             if smells:
                 yield self._finding(operation, smells, window)
 
@@ -90,5 +92,5 @@ class TextSmell(WindowRule):
             impact=0.0,
             metric="rows",
             current_value=float(rows),
-            threshold=float(_ROWS),
+            threshold=float(self._rows),
         )

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-_TEXTS: Final = 10
 _NO_VALUES: Final = hash_parameters(())
 
 
@@ -42,6 +41,7 @@ class UnpreparedRepeat(WindowRule):
 
     name: ClassVar[str] = "unprepared_repeat"
     category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("unprepared_repeat_threshold",)
     of_repetition: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
@@ -61,7 +61,7 @@ class UnpreparedRepeat(WindowRule):
                 groups.setdefault((statement.fingerprint, operation.database.key), []).append(operation)
         for operations in groups.values():
             texts = len({each.statement.literals for each in operations})
-            if texts >= _TEXTS and not is_allowed(self.name, operations[0]):
+            if texts >= self.configuration.unprepared_repeat_threshold and not is_allowed(self.name, operations[0]):
                 yield self._finding(Repetition(operations), texts, window)
 
     def _finding(self, repetition: Repetition, texts: int, window: Window) -> Finding:
@@ -79,5 +79,5 @@ class UnpreparedRepeat(WindowRule):
             count=len(repetition),
             metric="count",
             current_value=float(texts),
-            threshold=float(_TEXTS),
+            threshold=float(self.configuration.unprepared_repeat_threshold),
         )

@@ -11,10 +11,7 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, Snapshot
 
-MINIMUM_CALLS: Final = 1000
-"""Queries below which nothing is said about the workload as a whole."""
 
-_SHARE: Final = 0.5
 _WRITES: Final = ("insert", "update", "delete")
 
 
@@ -43,13 +40,17 @@ class WriteHeavy(SnapshotRule):
 
     name: ClassVar[str] = "write_heavy"
     category: ClassVar[Category] = "workload"
+    settings: ClassVar[tuple[str, ...]] = ("workload_calls_threshold", "write_share_threshold")
     withdraws: ClassVar[bool] = True
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Compare the number of writes with that of all queries."""
         calls = snapshot.calls
         writes = sum(snapshot.kinds[kind].count for kind in _WRITES if kind in snapshot.kinds)
-        if calls >= MINIMUM_CALLS and writes > _SHARE * calls:
+        if (
+            calls >= self.configuration.workload_calls_threshold
+            and writes > self.configuration.write_share_threshold * calls
+        ):
             yield self.finding(
                 ("wh",),
                 severity="info",
@@ -62,5 +63,5 @@ class WriteHeavy(SnapshotRule):
                 count=writes,
                 metric="share",
                 current_value=writes / calls,
-                threshold=_SHARE,
+                threshold=self.configuration.write_share_threshold,
             )

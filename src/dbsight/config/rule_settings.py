@@ -1,0 +1,167 @@
+"""The settings of the rules: what they compare with."""
+# ruff: noqa: RUF009 - what setting() returns is a field
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from dbsight.config import parsers
+from dbsight.config.general_settings import GeneralSettings, setting
+from dbsight.config.parsers import Parser, choice, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PoolProfileName = Literal["read", "write", "mixed", "high-performance", "memory-optimized"]
+
+_POOL_PROFILE: Final[Parser[PoolProfileName]] = choice(
+    ("read", "write", "mixed", "high-performance", "memory-optimized")
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleSettings(GeneralSettings):
+    """The part of ``Settings`` that rules read."""
+
+    slow_query_threshold: float = setting(
+        1.0,
+        "Report SQL queries that take at least this long as slow (severity warning).",
+        parsers.duration,
+        theme="Slow queries",
+        overridable=True,
+    )
+    very_slow_query_threshold: float = setting(
+        5.0,
+        "Report SQL queries that take at least this long as very slow (severity error).",
+        parsers.duration,
+        overridable=True,
+    )
+    slow_query_thresholds: Mapping[str, tuple[float, ...]] = setting(
+        {"redis": (0.05, 0.25), "s3": (2.0, 10.0), "elasticsearch": (0.5, 2.0, 5.0, 10.0)},
+        "Slow and very slow thresholds per database system, or four thresholds for trace, debug, info and warn;"
+        " systems that are not named keep their defaults.",
+        parsers.ladders,
+    )
+
+    rules: tuple[str, ...] = setting(
+        ("all",), "Enabled rules; prefix a rule with `-` to disable it.", parsers.rules, theme="Rules", overridable=True
+    )
+    n_plus_one_threshold: int = setting(
+        5, "Report an N+1 as a warning from this number of repetitions of one query.", whole(2), overridable=True
+    )
+    row_by_row_write_threshold: int = setting(
+        5, "Report row-by-row writes from this number of rows written from one place.", whole(2), overridable=True
+    )
+    max_rows_threshold: int = setting(
+        10_000,
+        "Report a query without LIMIT or streaming that fetches more rows than this.",
+        whole(1),
+        overridable=True,
+    )
+    watch_reads: bool = setting(
+        False,
+        "Watch which attributes of the objects that an ORM loaded are read, for the rules `unused_eager_load`,"
+        " `over_fetch` and `client_side_filter`. For development: each read takes longer.",
+        parsers.boolean,
+    )
+    unused_eager_load_threshold: int = setting(
+        10, "Report an eager load of at least this many objects that nobody reads.", whole(1)
+    )
+    over_fetch_threshold: int = setting(
+        65_536, "Report a query that loads at least this many bytes in columns that nobody reads.", whole(1)
+    )
+    client_side_filter_threshold: int = setting(
+        100, "Report a filter in Python that looks at at least this many objects.", whole(2)
+    )
+    fan_out_threshold: int = setting(
+        100,
+        "Report a request that sends at least this many queries, each counted five times at most.",
+        whole(2),
+    )
+    connection_leak_after: float = setting(
+        30.0,
+        "Report a connection that is checked out for longer than this, without running a query, as leaked.",
+        parsers.duration,
+    )
+    pool_wait_threshold: float = setting(
+        0.1, "Report when a request waits longer than this, in total, for pooled connections.", parsers.duration
+    )
+    long_transaction_threshold: float = setting(
+        5.0, "Report transactions that stay open longer than this.", parsers.duration
+    )
+    blocked_loop_threshold: float = setting(
+        0.05, "Report when synchronous database calls block the event loop longer than this.", parsers.duration
+    )
+    cache_hit_ratio_threshold: float = setting(
+        0.7, "Report caches with a lower hit ratio, once they have enough requests.", parsers.fraction
+    )
+    pool_count_threshold: int = setting(100, "Report when the process has more connection pools than this.", whole(1))
+    text_smell_threshold: int = setting(
+        1000, "Look at the text of statements that return or write at least this many rows.", whole(1)
+    )
+    in_list_threshold: int = setting(500, "Report lists of `IN` with more values than this.", whole(1))
+    unprepared_repeat_threshold: int = setting(
+        10, "Report a query that is sent in at least this many texts, which differ in their values.", whole(2)
+    )
+    serial_awaits_threshold: float = setting(
+        0.1, "Report reads awaited one after the other that would save at least this much at once.", parsers.duration
+    )
+    serial_writes_threshold: int = setting(
+        5, "Report at least this many different writes that are sent one after the other.", whole(2)
+    )
+    cacheable_query_threshold: int = setting(
+        50, "Report a query that was sent with the same values in at least this many requests.", whole(2)
+    )
+    memory_spike_threshold: int = setting(
+        50_000_000,
+        "Report a query whose rows make the memory of the process grow by at least this many bytes.",
+        whole(1),
+    )
+    memory_growth_threshold: int = setting(
+        50_000_000, "Report memory that grows steadily by at least this many bytes, and a fifth.", whole(1)
+    )
+    redis_chatter_threshold: int = setting(
+        5, "Report Redis commands that are sent one by one from this number on.", whole(2)
+    )
+    redis_reply_threshold: int = setting(1000, "Report replies of Redis with at least this many elements.", whole(1))
+    redis_pipeline_threshold: int = setting(
+        10_000, "Report pipelines of Redis with at least this many commands.", whole(1)
+    )
+    retry_storm_threshold: int = setting(5, "Report a statement that fails at least this often in a row.", whole(2))
+    error_burst_threshold: int = setting(3, "Report a request in which at least this many queries fail.", whole(2))
+    es_query_context_threshold: float = setting(
+        0.5, "Report searches that compute scores for nothing as a warning from this time on.", parsers.duration
+    )
+    workload_calls_threshold: int = setting(
+        1000, "Judge the workload of the process after this number of queries.", whole(1)
+    )
+    write_share_threshold: float = setting(0.5, "Report a workload of which a larger share writes.", parsers.fraction)
+    table_share_threshold: float = setting(
+        0.5, "Report a table that takes a larger share of the time in the database.", parsers.fraction
+    )
+    rollback_rate_threshold: float = setting(
+        0.1, "Report databases where a larger share of the writing transactions is rolled back.", parsers.fraction
+    )
+    cache_requests_threshold: int = setting(
+        100, "Judge the hit ratio of a cache after this number of look-ups.", whole(1)
+    )
+    invalidation_storm_threshold: int = setting(
+        100, "Report a request that removes at least this many keys from a cache one by one.", whole(2)
+    )
+    lock_contention_threshold: float = setting(
+        0.5, "Report distributed locks of which at least this share of the acquisitions had to wait.", parsers.fraction
+    )
+    pool_churn_threshold: int = setting(
+        10, "Report pools of one target that are made at least this often, and hardly used.", whole(2)
+    )
+    connection_growth_threshold: int = setting(
+        20, "Report pools whose open connections grow steadily by at least this many.", whole(1)
+    )
+    pool_profile: PoolProfileName | None = setting(
+        None,
+        "Profile that the pools of SQL servers are expected to have: `read`, `write`, `mixed`, `high-performance` or"
+        " `memory-optimized`.",
+        _POOL_PROFILE,
+        unset="that of the queries, for pools that were full",
+    )
