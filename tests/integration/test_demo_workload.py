@@ -102,6 +102,32 @@ def test_a_fault_is_found_where_the_registry_says_and_its_twin_is_silent(watched
         assert found() == expected
 
 
+def test_gathered_queries_wait_side_by_side(shop):
+    """The twin's queries are in the database at the same time, on connections of their own; the fault's never are."""
+    store, _ = shop
+    engine = getattr(store, "concurrent", None) or store.engine
+    running, most = set(), []
+
+    def begin(connection, *_):
+        running.add(connection)
+        most.append(len(running))
+
+    def end(connection, *_):
+        running.discard(connection)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", begin)
+    event.listen(engine.sync_engine, "after_cursor_execute", end)
+    try:
+        (fault,) = [each for each in WORKLOAD_FAULTS if each.name == "serial awaits"]
+        asked(shop, fault.handler)
+        assert max(most) == 1
+        asked(shop, fault.fixed)
+        assert max(most) > 1
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", begin)
+        event.remove(engine.sync_engine, "after_cursor_execute", end)
+
+
 def test_every_handler_is_in_the_registry():
     """And no path or name is there twice."""
     public = {name for name, each in vars(workload).items() if getattr(each, "__module__", "") == workload.__name__}

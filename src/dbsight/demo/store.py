@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_asyn
 from sqlalchemy.orm import Session, sessionmaker
 
 import dbsight
+from dbsight.demo.delay import provide_pause
 from dbsight.demo.seed import prepare
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class SyncStore:
         self.reports = create_engine(url, **_REPORTS) if is_shared(url) else self.engine
         beside = asynchronous(url) if is_shared(url) else None
         self.concurrent = create_async_engine(beside) if beside is not None else None
+        if self.concurrent is not None:
+            provide_pause(self.concurrent.sync_engine)
         self._session = sessionmaker(self.engine, info={"reports": self.reports, "concurrent": self.concurrent})
 
     async def open(self) -> None:
@@ -101,6 +104,7 @@ class AsyncStore:
         self.url = url
         self.engine = create_async_engine(url, **_engine_options(url))
         self.reports = create_async_engine(url, **_REPORTS) if is_shared(url) else self.engine
+        provide_pause(self.engine.sync_engine)
         info = {"reports": self.reports.sync_engine, "concurrent": self.engine}
         self._session: async_sessionmaker[AsyncSession] = async_sessionmaker(self.engine, info=info)
 
