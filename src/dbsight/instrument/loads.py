@@ -172,6 +172,14 @@ class Loads:
         self.options: dict[tuple[Relation, ...], str] = {}
         self.opaque = False
         self._room = MAX_OBJECTS
+        self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def knows(self, session: Any) -> bool:
+        """Whether all that a session of SQLAlchemy has was loaded in this window."""
+        if session in self._sessions:
+            return True
+        self._sessions.add(session)
+        return not len(session.identity_map)
 
     def query(self, key: Any, make: Callable[[], Query]) -> Query | None:
         """The query of this key, made once; None where there are too many."""
@@ -367,7 +375,9 @@ def unfollow(follower: Callable[[bool], None]) -> None:
 
 
 def here() -> Loads | None:
-    """What the unit of work that this thread or task belongs to has loaded; None outside of any."""
+    """What the unit of work that this thread or task belongs to has loaded; None outside of any, and if suppressed."""
+    if scope.suppressed():
+        return None
     window = scope.window.get()
     if window is None or window.sealed:
         window = getattr(scope.root.get(), "window", None)

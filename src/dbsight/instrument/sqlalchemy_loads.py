@@ -123,8 +123,10 @@ def _loading(cursor: Any, context: Any) -> None:
     """A query was executed, and its objects are about to be made."""
     here = loads.here()
     execution = getattr(cursor, "context", None)
-    if here is None or execution is None or context.refresh_state is not None:
+    if here is None or execution is None or context.refresh_state is not None or not _selects(execution):
         return
+    if not here.knows(context.session):
+        here.opaque = True  # what it has from before is not loaded again, and nothing is known of it
     compiled = context.compile_state
     subject = compiled.select_statement._propagate_attrs.get("plugin_subject")
     engine = execution.dialect.__dict__.get("_dbsight")
@@ -151,6 +153,11 @@ def _loading(cursor: Any, context: Any) -> None:
     query = here.query((statement.fingerprint, str(site), relations), make)
     if query is not None:
         context.attributes[_QUERY] = (here, query)
+
+
+def _selects(execution: Any) -> bool:
+    """Whether it is no INSERT, UPDATE or DELETE with RETURNING."""
+    return not (execution.isinsert or execution.isupdate or execution.isdelete)
 
 
 def _relations(path: Any) -> tuple[Relation, ...]:

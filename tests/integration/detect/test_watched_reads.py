@@ -163,3 +163,16 @@ def test_the_same_fault_has_the_same_id_and_the_impact_is_what_the_fix_saves(fou
     (finding,) = first
     assert finding.count == 1
     assert (finding.current_value, finding.threshold) == (PACKAGES, 100)
+
+
+def test_objects_that_a_session_had_before_are_not_loaded_again(found, engine):
+    """A session that outlives requests: what is read of objects of an earlier one is not seen in this one."""
+    statement = sa.select(Package).options(joinedload(Package.releases)).order_by(Package.id)
+    with Session(engine) as session:
+        with found.telemetry.root("GET /first"):
+            kept = session.execute(statement.limit(50)).unique().scalars().all()
+        with found.telemetry.root("GET /second"):
+            names = [package.name for package in session.execute(statement).unique().scalars().all()]
+            versions = [release.version for package in kept for release in package.releases]
+    assert (len(names), len(versions)) == (PACKAGES, 100)
+    assert found.telemetry.processor.analyzer.snapshot().findings == []

@@ -65,7 +65,11 @@ def runs(application, observe, tmp_path, request):
         if os.environ.get("CI") == "true":
             pytest.fail(str(reason), pytrace=False)
         pytest.skip(str(reason))
-    env = {"PYTHONWARNINGS": "ignore", "OTEL_DBSIGHT_RULES": "-slow_query"}  # that would be about this machine
+    env = {
+        "PYTHONWARNINGS": "ignore",
+        "OTEL_DBSIGHT_RULES": "-slow_query",  # that would be about this machine
+        "OTEL_DBSIGHT_WATCH_READS": "true",
+    }
     server = request.getfixturevalue("redis_server") if application.redis else None
     if server:
         env["REDIS_URL"] = server.url()
