@@ -24,7 +24,7 @@ class NotReachable(EndpointError):  # noqa: N818 - a state, as in ConnectionRefu
     """There is no answer now: the process has ended, never served, or is busy.
 
     Attributes:
-        slow: It accepts connections, but does not answer in time, or reports an error of its own.
+        slow: It may answer later: it accepted the connection, but was too slow or too busy.
     """
 
     def __init__(self, message: str, *, slow: bool = False) -> None:
@@ -55,8 +55,10 @@ def ask(process: Process, path: str, *, timeout: float = TIMEOUT) -> dict[str, A
         status, content = answer.status, answer.read(_LARGEST)
     except TimeoutError as error:
         raise NotReachable(f"{_name(process)} does not answer within {timeout:g} s", slow=True) from error
-    except OSError as error:
+    except ConnectionRefusedError as error:
         raise NotReachable(f"nothing answers at {process.url}: {_ended(process)}") from error
+    except OSError as error:
+        raise NotReachable(f"{_name(process)} does not answer: {error}", slow=True) from error
     except (http.client.HTTPException, ValueError) as error:
         raise EndpointError(f"{process.url} is no endpoint of dbsight: it does not speak HTTP") from error
     finally:

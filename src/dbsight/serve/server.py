@@ -32,6 +32,8 @@ ADDRESS: Final = "127.0.0.1"
 _HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _TIMEOUT: Final = 10.0
 """s that a client may take to send its request, or to take an answer."""
+MOST_CLIENTS: Final = 32
+"""Connections at the same time: anybody on this machine can open some, and each has a thread of the application."""
 
 
 def as_json(value: Any) -> Body:
@@ -59,6 +61,7 @@ class Server(ThreadingHTTPServer):
         self.token = token
         self.answers = answers
         self._stopped = False
+        self._clients: set[Any] = set()
         super().__init__((ADDRESS, port), _Handler)
 
     def server_bind(self) -> None:
@@ -74,6 +77,28 @@ class Server(ThreadingHTTPServer):
         while not self._stopped:
             self.handle_request()
         self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, unless there are too many clients already."""
+        if len(self._clients) >= MOST_CLIENTS:
+            self.shutdown_request(request)
+            return
+        self._clients.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """A client is done."""
+        self._clients.discard(request)
+        super().shutdown_request(request)
+
+    def forget(self) -> None:
+        """In a forked child: the port and the connections are the parent's, and stay open there."""
+        self.socket.close()
+        for each in list(self._clients):
+            descriptor = each.detach()  # ``close`` would wait for the files of the handler, whose thread is gone
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._clients.clear()
 
     def stop(self) -> None:
         """Serve no more, now."""

@@ -138,7 +138,7 @@ class Service:
         self._thread = self._file = self.process = None
         self._reset()
         if server is not None:
-            server.socket.close()
+            server.forget()
         if asked is not None:
             threading.Thread(target=self._start_again, args=(asked,), name="dbsight-serve-start", daemon=True).start()
 

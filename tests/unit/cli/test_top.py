@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -124,6 +125,9 @@ def test_rows_are_sorted_and_filtered(workers):
     assert routes("--sort", "requests.queries") == ["/a", "/c", "/b"]
     assert routes("--sort", "requests.route") == ["/a", "/b", "/c"]
     assert routes("--filter", "get /C") == ["/c"]
+    told = json.loads(call("--json", "--sort", "requests.queries", "--filter", "GET")[1])
+    assert [row["route"] for row in told["requests"]] == ["GET /a", "GET /c", "GET /b"]
+    assert told["queries"] == []
 
 
 def test_every_column_sorts(workers):
@@ -260,3 +264,15 @@ def test_rates_are_of_the_time_that_is_kept():
 def test_how_long_ago(passed, said):
     """In the unit that people use."""
     assert ago(1000.0 - passed, 1000.0) == said
+
+
+def test_a_later_process_at_the_same_address_is_watched(workers):
+    """One that was started again has another token."""
+    first = workers()
+    process = first.service.process
+    find = command._finder(process.url, None)
+    assert find() == [process]
+    first.unsubscribe()
+    assert find() == []
+    announce(replace(process, token="later"))
+    assert [process.token for process in find()] == ["later"]

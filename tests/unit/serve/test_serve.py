@@ -1,5 +1,6 @@
 """The endpoint of a process: who may ask, what it answers, and that it ends."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ from dbsight import serve
 from dbsight.config import Settings
 from dbsight.serve.processes import announce
 from dbsight.serve.requests import MOST, Requests
+from dbsight.serve.server import MOST_CLIENTS
 from engine import Engine, run_unit
 from forking import in_child
 from waiting import until
@@ -274,6 +276,38 @@ def test_a_forked_child_serves_its_own(engine, port):
     assert requests == []
     assert len(known(process, "/api/v1/requests")["requests"]) == 1
     assert [each.pid for each in serve.processes(port)] == [os.getpid()]
+
+
+def test_a_forked_child_closes_the_connections_of_its_parent(engine):
+    """A client of the parent sees the end of its connection, though the child lives on."""
+    process = engine.service.process
+    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as client:
+        until(lambda: engine.service._server._clients)
+        (connection,) = engine.service._server._clients
+
+        def look():
+            try:
+                os.fstat(connection.fileno())
+            except OSError:
+                return "closed"
+            return "open"
+
+        assert in_child(look) == "closed"
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        assert client.recv(100)
+
+
+def test_the_number_of_clients_is_limited(engine):
+    """Anybody on this machine can connect, without the token: the application has threads for some of them."""
+    process = engine.service.process
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST_CLIENTS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", process.port), timeout=10))
+        until(lambda: len(engine.service._server._clients) == MOST_CLIENTS)
+        with pytest.raises(OSError, match=r"reset|closed|disconnect|without response|Broken pipe"):
+            ask(process, token=process.token)
+    until(lambda: not engine.service._server._clients)
+    assert ask(process, token=process.token)[0] == 200
 
 
 def test_a_directory_of_somebody_else_is_not_used(engine, port, tmp_path, monkeypatch):

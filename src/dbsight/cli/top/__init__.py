@@ -11,7 +11,7 @@ import click
 from dbsight import serve
 from dbsight.cli.exit_codes import UsageFault
 from dbsight.cli.top.columns import sort_names
-from dbsight.cli.top.printed import print_view
+from dbsight.cli.top.printed import plain, print_view
 from dbsight.cli.top.view import view
 from dbsight.cli.top.watch import Watch
 from dbsight.report.layout import encodable, manner
@@ -56,7 +56,7 @@ def top(
     if not any(worker.snapshot is not None for worker in watch.workers):
         raise UsageFault(next((worker.said for worker in watch.workers if worker.said), "the processes have ended"))
     if as_json:
-        click.echo(json.dumps(view(watch).plain(), indent=1))
+        click.echo(json.dumps(plain(view(watch), chosen, filtered), indent=1))
     elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
         width, color = manner(sys.stdout)
         printed = print_view(view(watch), chosen, filtered, width=width, color=color)
@@ -108,6 +108,8 @@ def _finder(target: str | None, service: int | None) -> Callable[[], Sequence[se
         process = find(target)
     except ValueError as error:
         raise UsageFault(str(error)) from error
+    if process.pid:  # this user's: whatever serves there later is watched, too
+        return lambda: [each for each in serve.processes() if each.port == process.port]
     return lambda: [process]
 
 

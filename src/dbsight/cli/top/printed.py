@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.cli.top.columns import FINDINGS, PANELS, POOLS, QUERIES, REQUESTS
 from dbsight.cli.top.view import is_helper
@@ -64,8 +65,8 @@ def _table(view: View, panel: Panel, sort: str, filtered: str, width: int) -> It
 def _head(view: View) -> Iterator[Text]:
     yield text(" · ".join((*summary(view), counted(len(view.findings), "finding"))))
     for worker in view.workers:
-        if worker.said:
-            yield text((f"{one_line(worker.said)}", "yellow"))
+        if worker.said and worker.state != "ended":
+            yield text((one_line(worker.said), "yellow"))
 
 
 def summary(view: View) -> list[str]:
@@ -86,3 +87,40 @@ def summary(view: View) -> list[str]:
             ),
         )
     )
+
+
+def plain(view: View, sorts: Mapping[str, str], filtered: str) -> dict[str, Any]:
+    """One reading for JSON; times in seconds, moments in seconds since the epoch. Arguments as for ``print_view``."""
+    snapshot = view.snapshot
+    told: dict[str, Any] = {
+        "processes": [
+            {
+                "pid": worker.pid or worker.process.pid,
+                "parent": worker.parent,
+                "port": worker.process.port,
+                "service": worker.service,
+                "started": worker.started,
+                "state": worker.state,
+                "message": worker.said,
+                "requests": worker.snapshot.windows if worker.snapshot is not None else 0,
+                "queries": worker.snapshot.calls if worker.snapshot is not None else 0,
+            }
+            for worker in view.workers
+        ],
+        "totals": {
+            "requests": snapshot.windows,
+            "requests_per_second": view.per_second,
+            "queries": snapshot.calls,
+            "db_time": snapshot.db_time,
+            "db_share": view.db_share,
+            "slow": snapshot.slow + snapshot.very_slow,
+            "failed": snapshot.failed,
+            "missed": view.missed,
+        },
+    }
+    for panel in PANELS:
+        rows = panel.sorted(view, sorts.get(panel.name, panel.sort), filtered)
+        told[panel.name] = [
+            {each.name: getattr(row, each.name) for each in fields(row) if each.name != "cause"} for row in rows
+        ]
+    return told

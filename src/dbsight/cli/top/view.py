@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from dbsight import semconv
 from dbsight.model import Snapshot
@@ -150,10 +150,6 @@ class FindingRow:
     last_seen: float | None
     cause: Cause
 
-    def plain(self) -> dict[str, Any]:
-        """For JSON."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "cause"}
-
 
 @dataclass
 class View:
@@ -181,39 +177,6 @@ class View:
     def db_share(self) -> float:
         """Share of the time of units of work in the database, at most 1."""
         return _share(self.snapshot.db_time, self.snapshot.window_time)
-
-    def plain(self) -> dict[str, Any]:
-        """For JSON; times in seconds."""
-        return {
-            "processes": [
-                {
-                    "pid": worker.pid or worker.process.pid,
-                    "parent": worker.parent,
-                    "port": worker.process.port,
-                    "service": worker.service,
-                    "started": worker.started,
-                    "state": worker.state,
-                    "message": worker.said,
-                    "requests": worker.snapshot.windows if worker.snapshot is not None else 0,
-                    "queries": worker.snapshot.calls if worker.snapshot is not None else 0,
-                }
-                for worker in self.workers
-            ],
-            "totals": {
-                "requests": self.snapshot.windows,
-                "requests_per_second": self.per_second,
-                "queries": self.snapshot.calls,
-                "db_time": self.snapshot.db_time,
-                "db_share": self.db_share,
-                "slow": self.snapshot.slow + self.snapshot.very_slow,
-                "failed": self.snapshot.failed,
-                "missed": self.missed,
-            },
-            "requests": [asdict(row) for row in self.requests],
-            "queries": [asdict(row) for row in self.queries],
-            "pools": [asdict(row) for row in self.pools],
-            "findings": [row.plain() for row in self.findings],
-        }
 
 
 def view(watch: Watch, wanted: Callable[[Worker], bool] | None = None) -> View:
