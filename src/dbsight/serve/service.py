@@ -4,7 +4,7 @@ Paths (``docs/serve.md`` describes the answers):
 
 * ``/``: the HTML report, which reloads itself.
 * ``/request?id=…&key=…``: the report about one request that the toolbar linked to.
-* ``/api/v1/snapshot``: totals of the process.
+* ``/api/v1/snapshot``: totals of the process; with ``brief=1`` without what only the page shows, most of its size.
 * ``/api/v1/requests?since=N``: units of work that ended after number N.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -203,6 +203,9 @@ class Service:
         from dbsight.serve.server import as_json
 
         snapshot = self._snapshot(service=service_name())
+        if given.get("brief"):
+            pools = [replace(pool, series=(), uses=()) for pool in snapshot.pools]
+            snapshot = replace(snapshot, examples=(), memory=(), pools=pools)
         return as_json(
             finite(
                 {

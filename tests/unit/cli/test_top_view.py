@@ -1,6 +1,14 @@
 """The live view of ``dbsight top``, driven by Textual's pilot against processes that serve."""
 
 import asyncio
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
 import time
 
 import pytest
@@ -337,3 +345,27 @@ def test_hostile_names_are_shown_as_they_are(watched):
             await watched.pilot.press("escape")
 
     watched.run(work, LARGE)
+
+
+def test_in_a_terminal_it_runs_until_q_is_pressed(watched):
+    """The whole command, in a real terminal: it leaves the terminal as it was, and says nothing else."""
+    watched.unit(watched.start(), 6)
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    before = termios.tcgetattr(its)
+    command = [sys.executable, "-c", "from dbsight.cli.main import main; main(prog_name='dbsight')", "top"]
+    environ = {**os.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environ) as process:
+        told = b""
+        asked = False
+        end = time.monotonic() + PATIENCE
+        while process.poll() is None and time.monotonic() < end:
+            if select.select([ours], [], [], 0.05)[0]:
+                told += os.read(ours, 65536)
+            if not asked and b"N+1" in told:
+                asked = bool(os.write(ours, b"q"))
+        assert process.wait(10) == 0, told
+    assert termios.tcgetattr(its) == before
+    assert b"Traceback" not in told
+    os.close(ours)
+    os.close(its)

@@ -129,6 +129,17 @@ def test_the_totals_are_those_of_the_report(engine):
     assert body["pools"] == []
 
 
+def test_brief_totals_leave_out_what_only_the_page_shows(engine):
+    """Examples of requests, and what happened in pools over time: most of what is sent, again and again."""
+    run_unit(engine)
+    whole = known(engine.service.process, "/api/v1/snapshot")["report"]
+    brief = known(engine.service.process, "/api/v1/snapshot?brief=1")["report"]
+    assert (len(whole["examples"]), brief["examples"], brief["memory"]) == (1, [], [])
+    assert {name: brief[name] for name in ("totals", "routes", "statements", "findings")} == {
+        name: whole[name] for name in ("totals", "routes", "statements", "findings")
+    }
+
+
 def test_each_unit_of_work_is_told_once(engine):
     """By its number, with its queries."""
     run_unit(engine)

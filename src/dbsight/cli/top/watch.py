@@ -98,7 +98,7 @@ class Worker:
         began = perf_counter()
         try:
             page = ask(self.process, f"/api/v1/requests?since={self._next}")
-            totals = ask(self.process, "/api/v1/snapshot")
+            totals = ask(self.process, "/api/v1/snapshot?brief=1")
             self._take(page, totals)
         except NotReachable as error:
             self.state, self.said = ("silent" if error.slow else "ended"), str(error)
