@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from dbsight.model import Finding, MergedFinding, Severity, Snapshot
 
 _ABOUT_PLANS: Final = frozenset(("missing_index", "bad_plan", "regression"))
+_ABOUT_ROWS: Final = ("unused_eager_load", "client_side_filter", "over_fetch", "unbounded_fetch")
+"""Rules about what a query loads, the most specific advice first: where it is slow as well, that is why."""
 _LARGE: Final = 0.5
 """Share of a slow query's time from which on one part of it is the cause."""
 
@@ -63,8 +65,9 @@ class Cause:
 def causes(findings: Sequence[MergedFinding]) -> list[Cause]:
     """Group findings by cause.
 
-    A slow query, its plan and its missing index are one cause; so are N+1 queries of one request whose fixes are
-    contained in each other, and what a pool reports of one line of code.
+    A slow query, its plan and its missing index, or what it loads in vain, are one cause; so are slow queries with the
+    same fix at one line, N+1 queries of one request whose fixes are contained in each other, and what a pool reports of
+    one line of code.
 
     Args:
         findings: In the order of their importance.
@@ -79,7 +82,10 @@ def causes(findings: Sequence[MergedFinding]) -> list[Cause]:
     groups: dict[Hashable, list[MergedFinding]] = {}
     for each in findings:
         groups.setdefault(_key(each.finding, fixes.get(each.finding.route, ())), []).append(each)
-    found = [_cause(group) for group in groups.values()]
+    for each in findings:
+        if each.finding.rule in _ABOUT_ROWS:
+            _join_slow_query(each, groups)
+    found = _with_same_fix([_cause(group) for group in groups.values()])
     return sorted(found, key=lambda cause: -cause.impact)
 
 
@@ -120,6 +126,38 @@ def _key(finding: Finding, fixes: Sequence[str]) -> Hashable:
     return finding.id
 
 
+def _join_slow_query(about_rows: MergedFinding, groups: dict[Hashable, list[MergedFinding]]) -> None:
+    """Put a finding about what a query loads to the slow query that it explains, unless a plan explains that."""
+    statement, database = about_rows.finding.statement, about_rows.finding.database
+    if statement is None or database is None:
+        return
+    group = groups.get(("query", statement.fingerprint, database.key), ())
+    rules = {each.finding.rule for each in group if each.finding.rule == "slow_query" or each.finding.suggestion}
+    if "slow_query" in rules and not rules & {*_ABOUT_PLANS, about_rows.finding.rule}:
+        groups.pop(about_rows.finding.id, None)
+        group.append(about_rows)  # type: ignore[union-attr]
+
+
+def _with_same_fix(found: Sequence[Cause]) -> list[Cause]:
+    """The same causes; slow queries of one line that one change mends are one."""
+    known: dict[Hashable, Cause] = {}
+    kept = []
+    for cause in found:
+        finding = cause.main.finding
+        advised = finding.rule == "slow_query" and any(each.finding.suggestion.strip() for each in cause.all)
+        if not advised or finding.call_site is None or finding.statement is None:
+            kept.append(cause)
+            continue
+        key = (finding.route, str(finding.call_site), finding.statement.summary, cause.fix)
+        first = known.setdefault(key, cause)
+        if first is cause:
+            kept.append(cause)
+        else:
+            first.others += cause.all
+            first.impact += cause.impact
+    return kept
+
+
 def _contains(longer: str, shorter: str) -> bool:
     """Whether the options of one query include those of another one."""
     return longer.startswith(shorter.rstrip(")")) if "options(" in shorter else longer == shorter
@@ -135,7 +173,10 @@ def _cause(group: list[MergedFinding]) -> Cause:
     index = next((each.finding for each in group if each.finding.rule == "missing_index"), None)
     if index is not None:
         return Cause(main, others, impact, index.suggestion, _proof(index))
-    fix = next((each.finding.suggestion for each in [main, *others] if each.finding.suggestion.strip()), "")
+    about_rows = [each for rule in _ABOUT_ROWS for each in others if each.finding.rule == rule]
+    fix = next(
+        (each.finding.suggestion for each in [*about_rows, main, *others] if each.finding.suggestion.strip()), ""
+    )
     return Cause(main, others, impact, fix or way_forward(main.finding))
 
 

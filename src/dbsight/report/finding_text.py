@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dbsight.report.layout import one_line, prose_line, summary_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from dbsight.model import CallSite, Finding, MergedFinding
 
@@ -34,7 +34,7 @@ def description(finding: Finding) -> str:
     text = shown(finding, finding.description)
     for words, site in (("at", finding.call_site), ("called from", finding.call_site and finding.call_site.caller)):
         if site is not None:
-            text = text.replace(f", {words} {place(site)}", "")
+            text = text.replace(f", {words} {place(site)}", "").replace(f", {words} {one_line(str(site))};", ";")
     return text
 
 
@@ -43,13 +43,23 @@ def place(site: CallSite) -> str:
     return f"{one_line(site.file)}:{site.line} in {one_line(site.function)}"
 
 
-def also(other: Finding, main: Finding) -> tuple[str, str]:
-    """Another finding with the same cause: its title with the relationship, and its place if that is another one."""
-    text = title(other)
-    if other.relationship and other.relationship not in text:
-        text += f" ({one_line(other.relationship)})"
-    site = other.call_site
-    return text, "" if site is None or str(site) == str(main.call_site) else place(site)
+def also(others: Iterable[MergedFinding], main: Finding) -> Iterator[tuple[Finding, str, str]]:
+    """Other findings with the same cause; those that read the same are one.
+
+    Returns:
+        Each with its title, the relationship in it, and its place if that is another one.
+    """
+    told: dict[tuple[str, str, str], list[Finding]] = {}
+    for merged in others:
+        other = merged.finding
+        text = title(other)
+        if other.relationship and other.relationship not in text:
+            text += f" ({one_line(other.relationship)})"
+        site = other.call_site
+        where = "" if site is None or str(site) == str(main.call_site) else place(site)
+        told.setdefault((other.rule, text, where), []).append(other)
+    for (_, text, where), same in told.items():
+        yield same[0], text if len(same) == 1 else f"{text}, {len(same)} of them", where
 
 
 def general_callers(findings: Iterable[MergedFinding]) -> frozenset[str]:

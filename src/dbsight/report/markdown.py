@@ -66,9 +66,8 @@ def about(finding: Finding, cause: Cause, general: frozenset[str] = frozenset())
             yield f"* called from: {code(caller)}"
     yield f"* seen {counted(cause.main.count, 'time')}, in {counted(cause.main.windows, 'window')}"
     yield f"* id: {code(finding.id)}"
-    for other in cause.others:
-        also, place = finding_text.also(other.finding, finding)
-        yield f"* also: {escaped(f'{label(other.finding)}: {also}')}" + (f" at {code(place)}" if place else "")
+    for other, also, place in finding_text.also(cause.others, finding):
+        yield f"* also: {escaped(f'{label(other)}: {also}')}" + (f" at {code(place)}" if place else "")
     if cause.proof:
         yield f"* {escaped(cause.proof)}"
     if cause.fix.strip():

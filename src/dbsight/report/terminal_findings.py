@@ -94,9 +94,8 @@ def _body(cause: Cause, general: frozenset[str], width: int) -> Iterator[Text]:
     bar = list(time_bar(finding.details, width, INDENT)) if finding.rule == "slow_query" else []
     yield from bar
     yield from wrapped(str(finding.details.get("facts", "")) if bar else description, width, indent=INDENT)
-    for other in cause.others:
-        also, place = finding_text.also(other.finding, finding)
-        yield from wrapped(f"+ {label(other.finding)}: {also}", width, indent=INDENT)
+    for other, also, place in finding_text.also(cause.others, finding):
+        yield from wrapped(f"+ {label(other)}: {also}", width, indent=INDENT)
         if place:
             yield text(INDENT, "  ", (place, "cyan"))
     yield from flow(_facts(cause, description, general), width, indent=INDENT)

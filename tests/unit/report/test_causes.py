@@ -4,6 +4,7 @@ import pytest
 
 from builders import make_statement
 from dbsight.model import CallSite, Database, Finding, MergedFinding, PlanSummary, RouteTotals, Snapshot
+from dbsight.report import finding_text
 from dbsight.report.causes import causes, headline, way_forward
 
 SHOP = Database("sqlite", "shop.db")
@@ -31,6 +32,54 @@ def test_a_slow_query_its_plan_and_its_index_are_one_cause():
     )
     assert (cause.impact, cause.fix) == (0.5, "CREATE INDEX i ON t (a)")
     assert cause.proof == "proved: the planner uses the index: cost 120 → 4"
+
+
+def test_what_a_slow_query_loads_in_vain_is_its_cause():
+    """The advice about the rows is what to change, unless a plan knows better; another query's stays alone."""
+    slow = finding("slow_query", impact=0.1, suggestion=".limit(1000)")
+    unused = finding("unused_eager_load", impact=0.2, suggestion="remove joinedload(Customer.orders)")
+    other = finding("over_fetch", suggestion="load_only(…)", statement=make_statement("SELECT 1"))
+    first, second = causes([slow, unused, other])
+    assert (first.main, first.others, first.impact) == (slow, [unused], 0.2)
+    assert first.fix == "remove joinedload(Customer.orders)"
+    assert second.main is other
+    index = finding("missing_index", suggestion="CREATE INDEX i ON t (a)")
+    assert [cause.fix for cause in causes([slow, unused, index])] == [
+        unused.finding.suggestion,
+        index.finding.suggestion,
+    ]
+    assert [cause.main for cause in causes([unused])] == [unused]
+
+
+def test_slow_queries_of_one_line_with_one_fix_are_one_cause():
+    """What each would save adds up; those without a known fix stay apart, and so do those of other lines."""
+    site, elsewhere = CallSite("shop.py", 67, "number"), CallSite("shop.py", 99, "number")
+
+    def slow(number, site, suggestion):
+        statement = make_statement(f"SELECT max(id) - {number} AS a{number} FROM orders")
+        return finding("slow_query", number, call_site=site, suggestion=suggestion, statement=statement)
+
+    found = [slow(1, site, "rewrite"), slow(2, site, "rewrite"), slow(3, elsewhere, "rewrite"), slow(4, site, "")]
+    first, *rest = causes([*found, slow(5, site, "")])
+    assert (first.main, first.others) == (found[0], [found[1]])
+    assert first.impact == pytest.approx(0.2)
+    assert len(rest) == 3
+
+
+def test_findings_that_read_the_same_are_told_once():
+    """With their number."""
+    main = finding("slow_query").finding
+    others = [finding("bad_plan", 1), finding("bad_plan", 2), finding("missing_index")]
+    assert [text for _, text, _ in finding_text.also(others, main)] == ["bad_plan, 2 of them", "missing_index"]
+
+
+def test_a_description_does_not_repeat_the_line_that_stands_below():
+    """With the function or without; another line is kept."""
+    site = CallSite("shop.py", 67, "number")
+    made = finding("serial_awaits", call_site=site, description="Awaited one by one, at shop.py:67; saves 1 s.").finding
+    assert finding_text.description(made) == "Awaited one by one; saves 1 s."
+    made.description = "Awaited one by one, at shop.py:67, shop.py:80; saves 1 s."
+    assert finding_text.description(made) == made.description
 
 
 def test_loads_that_one_query_option_covers_are_one_cause():

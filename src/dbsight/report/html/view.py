@@ -111,7 +111,10 @@ def _card(cause: Cause, examples: Mapping[str, WindowExample], general: frozense
     return {
         **_line(cause),
         "description": finding_text.description(finding),
-        "others": [_other(each.finding, finding) for each in cause.others],
+        "others": [
+            {"label": label(other), "title": text, "where": place, "severity": other.severity}
+            for other, text, place in finding_text.also(cause.others, finding)
+        ],
         "caller": finding_text.caller(finding, general),
         "trace": finding.trace,
         "proof": cause.proof,
@@ -126,11 +129,6 @@ def _card(cause: Cause, examples: Mapping[str, WindowExample], general: frozense
             if each.finding.rule == "missing_index" and each.finding.details.get(key)
         ],
     }
-
-
-def _other(other: Finding, main: Finding) -> dict[str, Any]:
-    title, place = finding_text.also(other, main)
-    return {"label": label(other), "title": title, "where": place, "severity": other.severity}
 
 
 def _line(cause: Cause) -> dict[str, Any]:
