@@ -47,6 +47,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 
 _REPEATED = re.compile(r"\bSELECT(?: SELECT)+\b")
 _SUBQUERY = re.compile(r"(?<=\S) SELECT(?= |$)")
+_SQL = re.compile(r"(?:SELECT|INSERT|UPDATE|DELETE|MERGE|REPLACE|WITH)\b", re.IGNORECASE)
+_NEEDLESS_QUOTES = re.compile(r"(?<![^\s.])(?:\"([A-Za-z_]\w*)\"|`([A-Za-z_]\w*)`|\[([A-Za-z_]\w*)\])(?![^\s.;])")
+"""Quotes around a name that is a word by itself; no others, as in ``"song list"``."""
 
 _BETWEEN_WORDS = re.compile(r" (?!(?<=\d )\d{3}(?!\d))")
 
@@ -64,8 +67,15 @@ def one_line(written: str) -> str:
 
 
 def summary_line(summary: str) -> str:
-    """Format a summary: ``SELECT orders SELECT lines``, which a subquery gives, becomes ``SELECT orders lines``."""
+    """Format a summary for people; ``db.query.summary`` itself is as the conventions have it.
+
+    ``SELECT orders SELECT lines``, which a subquery gives, becomes ``SELECT orders lines``; names that need no quotes,
+    as Django's, lose them: ``SELECT "shop_book"`` becomes ``SELECT shop_book``.
+    """
     line = one_line(summary)
+    if _SQL.match(line) is None:
+        return line
+    line = _NEEDLESS_QUOTES.sub(lambda match: match[1] or match[2] or match[3], line)
     return _SUBQUERY.sub("", line) if line.startswith("SELECT ") else line
 
 

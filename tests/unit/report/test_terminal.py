@@ -27,6 +27,8 @@ from dbsight.model import (
     Statement,
     StatementTotals,
 )
+from dbsight.report import finding_text
+from dbsight.report.layout import summary_line
 from dbsight.report.terminal import print_report, render
 
 GOLDEN = Path(__file__).parent / "terminal"
@@ -259,6 +261,26 @@ def test_a_subquery_does_not_repeat_the_keyword():
     assert "SELECT SELECT" not in shown
 
 
+@pytest.mark.parametrize(
+    ("summary", "shown"),
+    [
+        ('SELECT "shop_book"', "SELECT shop_book"),
+        ('SELECT "public"."Order" "shop_author"', "SELECT public.Order shop_author"),
+        ("UPDATE `shop_book`; DELETE `shop_cart`", "UPDATE shop_book; DELETE shop_cart"),
+        ("SELECT [dbo].[orders] SELECT [lines]", "SELECT dbo.orders lines"),
+        ("SELECT \"song list\" 'artists'", "SELECT \"song list\" 'artists'"),
+        ('SELECT "2024" "a-b" x"y"', 'SELECT "2024" "a-b" x"y"'),
+        ('GET "price" [a]', 'GET "price" [a]'),
+    ],
+)
+def test_names_lose_quotes_that_they_do_not_need(summary, shown):
+    """Those of Django's queries, mostly; names of several words and keys of Redis stay."""
+    assert summary_line(summary) == shown
+    made = Finding("slow_query", "sq-1", "warning", "query", f"{summary} is slow", "")
+    made.statement = Statement("postgresql", "", summary, "a" * 16)
+    assert finding_text.title(made) == f"{shown} is slow"
+
+
 def test_work_outside_requests_is_not_called_a_request():
     """A script's finding saves time, not time per request; in several windows, each time."""
     script = Snapshot(windows=2, findings=[MergedFinding(N_PLUS_ONE, 1, 200, 0.612)])
@@ -427,7 +449,9 @@ def test_start_up_does_not_pay_for_the_report():
     program = """
         import sys
         from dbsight.model import Snapshot
-        from dbsight.report.terminal import render
+        from dbsight.report import finding_text
+from dbsight.report.layout import summary_line
+from dbsight.report.terminal import render
         render(Snapshot(calls=1))
         print([name for name in sys.modules if name.partition(".")[0] == "rich"])
     """
