@@ -14,7 +14,7 @@ import nox
 from packaging.requirements import Requirement
 
 nox.needs_version = ">=2024.10.9"
-nox.options.default_venv_backend = "virtualenv"
+nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.error_on_missing_interpreters = False
 nox.options.sessions = ["tests", "oldest"]
 
