@@ -320,7 +320,18 @@ CLIENTS: Final = (
     Client("pymemcache", below=False),
     Client("pymssql", upstream=("pymssql", "PyMSSQLInstrumentor"), drivers=("pymssql",)),
     Client("oracledb"),
-    Client("django", frames=("django/db", "django/utils"), distributions=("django",), speaks=False),
+    Client(
+        "django",
+        frames=("django/db", "django/utils"),
+        snippets=Snippets(
+            resized='DATABASES["default"]["OPTIONS"]["pool"] = {{"max_size": {size}}}',
+            given_back="connection.close()",
+            shared='DATABASES["default"]["CONN_MAX_AGE"] = 60  # seconds',
+            pooled='DATABASES["default"]["CONN_MAX_AGE"] = 60  # seconds',
+        ),
+        distributions=("django",),
+        speaks=False,
+    ),
     Client(
         "caches",
         instrumentor=Instrumentor("dbsight_caches", "dbsight.instrument.caches", "CacheInstrumentor"),

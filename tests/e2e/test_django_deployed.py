@@ -5,6 +5,7 @@ or was told to.
 """
 
 import itertools
+import json
 import os
 import re
 import shutil
@@ -273,6 +274,52 @@ def test_connections_are_counted_as_those_of_pools(env, made, kept, serve, on_po
     checks = 3 if "MAX_AGE" in env else 0
     queries = [queries for queries, _ in requests(receiver)["GET quick"]]
     assert sum(each["SELECT"] for each in queries) == checks  # Django's own, of a connection that it kept
+
+
+SERVED = """
+import sys
+from wsgiref.util import setup_testing_defaults
+
+import gunicorn  # serves it, for what a checklist knows
+
+from deployed.wsgi import application
+
+
+def request(page):
+    environ = {"PATH_INFO": f"/{page}"}
+    setup_testing_defaults(environ)
+    answer = application(environ, lambda *_: None)
+    list(answer)
+    answer.close()
+
+
+for _ in range(25):
+    request("quick")
+request(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("env", "page", "marks", "said"),
+    [
+        (
+            {"DEBUG": "1", "ATOMIC": "1"},
+            "long",
+            "✘✘✘",
+            ["CONN_MAX_AGE is 0, 26 connections for 26 uses", "views.py:", "DEBUG is on under gunicorn"],
+        ),
+        ({"MAX_AGE": "60"}, "quick", "✔✔✔", ["connections are kept: 1 connection for 26 uses outside pools"]),
+    ],
+    ids=["wrong", "right"],
+)
+def test_doctor_looks_at_djangos_settings(env, page, marks, said, frameworks, on_postgresql, tmp_path):
+    """And at what they led to: connections that were opened, the request that was a transaction for a second."""
+    (tmp_path / "served.py").write_text(SERVED)
+    command = ["-c", "from dbsight.cli.main import main; main()", "doctor", "--json", "--", "python", "served.py", page]
+    run = runner.run_instrumented(command, cwd=tmp_path, env=on_postgresql | env, prefix=(), python=frameworks)
+    lines = [each for each in json.loads(run.stdout) if each["check"].startswith("django-")]
+    assert "".join(each["mark"] for each in lines) == marks
+    assert [text for text, each in zip(said, lines, strict=False) if text not in each["text"]] == []
 
 
 def test_django_can_be_left_to_its_driver(serve, on_sqlite, receiver):

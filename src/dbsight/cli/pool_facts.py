@@ -64,6 +64,13 @@ def _asyncpg(pool: Any) -> dict[str, Any]:
     return facts
 
 
+def _django(about: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {"pre_ping": about.health_checks}
+    if about.max_age != 0:  # else they are closed after each request
+        facts["recycle"] = NEVER if about.max_age is None else float(about.max_age)
+    return facts
+
+
 def _aiomysql(pool: Any) -> dict[str, Any]:
     recycle = getattr(pool, "_recycle", None)
     return {} if recycle is None else {"recycle": float(recycle) if recycle >= 0 else NEVER}
@@ -90,6 +97,7 @@ _READ: Final = {
     "psycopg_pool": _psycopg,
     "asyncpg": _asyncpg,
     "aiomysql": _aiomysql,
+    "django": _django,
     "redis": _redis,
     "valkey": _redis,
 }

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import recording
-from dbsight.cli import pool_facts, store_facts
+from dbsight.cli import django_facts, pool_facts, store_facts
 from dbsight.instrument.caches import publish_at_once
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.drivers import pool_name
-from dbsight.model import CacheEvent, Operation
+from dbsight.model import CacheEvent, Operation, TransactionEvent
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ class Practice:
         budgets: Routes with a budget.
         baseline: Path of the baseline of known findings and durations.
         log_level: Level of the query log.
+        django: Django's settings; None where it does not run.
     """
 
     engines: list[Engine] = field(default_factory=list)
@@ -184,6 +185,7 @@ class Practice:
     budgets: int = 0
     baseline: str = ""
     log_level: str = "off"
+    django: django_facts.Django | None = None
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Practice:
@@ -192,6 +194,7 @@ class Practice:
         known["engines"] = [Engine(**each) for each in known.get("engines", ())]
         known["caches"] = [Cache(**each) for each in known.get("caches", ())]
         known["stores"] = [Store(**each) for each in known.get("stores", ())]
+        known["django"] = django_facts.Django.of(known.get("django"))
         return cls(**known)
 
     def servers(self) -> list[Engine]:
@@ -213,6 +216,7 @@ class Watcher(recording.Consumer):
     def __init__(self) -> None:
         self._seen = Practice()
         self._engines: dict[Any, Engine] = {}  # by target, whose name may change when it connects
+        self._longest: TransactionEvent | None = None
         self._looked: dict[str, list[int]] = {}  # by cache: number of first lookups, and of misses among them
 
     def start(self) -> None:
@@ -254,6 +258,8 @@ class Watcher(recording.Consumer):
             self._operation(observation)
         elif isinstance(observation, CacheEvent):
             self._cache(observation)
+        elif isinstance(observation, TransactionEvent):
+            self._longest = django_facts.longer(self._longest, observation)
 
     def _operation(self, operation: Operation) -> None:
         seen, statement = self._seen, operation.statement
@@ -339,11 +345,11 @@ class Watcher(recording.Consumer):
             if len(titles) < _SHOWN:
                 titles.append(_title(merged))
         seen.unused = list(snapshot.unused[:_MAX])
+        seen.django = django_facts.look(snapshot, self._longest)
         seen.slow = settings.limits("")[0] if settings.rule_enabled("slow_query") else None
         seen.explain = settings.explain
-        known = {
-            (each.statement.fingerprint, each.database.key) for each in snapshot.statements if each.plan is not None
-        }
+        with_plan = (each for each in snapshot.statements if each.plan is not None)
+        known = {(each.statement.fingerprint, each.database.key) for each in with_plan}
         seen.plans = len(known)
         for merged in snapshot.findings:
             finding = merged.finding

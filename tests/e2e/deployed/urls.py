@@ -12,6 +12,7 @@ urlpatterns = [
     path("streamed", views.streamed),
     path("class", views.Orders.as_view()),
     path("plain", views.plain),
+    path("long", views.long),
     path("idle", views.idle),
     path("decorated", views.decorated),
     path("afterwards", views.idle_afterwards),

@@ -68,6 +68,13 @@ def plain(request):  # plain
     return Orders().get(request)
 
 
+def long(request):
+    """Longer than a request should be a transaction."""
+    Order.objects.filter(pk=1).update(item="book")
+    time.sleep(1)
+    return HttpResponse("ok")
+
+
 def idle(request):
     """Idle in an atomic block."""
     with transaction.atomic():  # atomic

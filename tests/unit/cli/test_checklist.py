@@ -1,11 +1,13 @@
 """The lines of the checklist, each right, wrong and unknown."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 
 from dbsight.cli import habits
 from dbsight.cli.checks import CHECKS
+from dbsight.cli.django_facts import Alias, Django
 from dbsight.cli.evidence import Evidence, Inside
 from dbsight.cli.practice import Cache, Engine, Practice, Store
 
@@ -89,6 +91,9 @@ RIGHT = {
     "budgets": {"budgets": 2},
     "regressions": {"baseline": "dbsight-baseline.json"},
     "query-log": {"log_level": "warning"},
+    "django-connections": {"django": Django(aliases=[Alias("default", max_age=60.0)], opened=3, used=90)},
+    "django-transactions": {"django": Django(aliases=[Alias("default", atomic=True)], longest=0.2)},
+    "django-debug": {"django": Django(server="gunicorn")},
 }
 WRONG = {
     "pooling": {"engines": [QUEUE, BARE]},
@@ -117,6 +122,9 @@ WRONG = {
     "redis-health": {"engines": [KEPT]},
     "budgets": {"budgets": 2, **found("budget_exceeded")},
     "regressions": found("regression"),
+    "django-connections": {"django": Django(aliases=[Alias("default")], opened=90, used=90)},
+    "django-transactions": {"django": Django(aliases=[Alias("default", atomic=True)], longest=1.2, where="views.py:7")},
+    "django-debug": {"django": Django(debug=True, server="gunicorn")},
 }
 UNKNOWN = {
     "pooling": {"engines": [FILE]},
@@ -147,6 +155,9 @@ UNKNOWN = {
     "budgets": {},
     "regressions": {},
     "query-log": {},
+    "django-connections": {"django": Django(aliases=[Alias("default")], opened=3, used=3)},
+    "django-transactions": {"django": Django(aliases=[Alias("default", atomic=True)])},
+    "django-debug": {"django": Django(debug=True)},
 }
 
 
@@ -255,3 +266,30 @@ def test_habits_are_read_from_the_files_of_the_project(tmp_path):
     (tmp_path / "Makefile").write_text("bench:\n\tdbsight bench queries hot.sql\n" + "#" * 300_000)
     (tmp_path / "notes.txt").write_text("dbsight bench")
     assert habits.of_project(tmp_path) == {"profiling": "pyproject.toml", "regressions": ".github/workflows/build.yml"}
+
+
+@pytest.mark.parametrize(
+    ("django", "text"),
+    [
+        (Django(aliases=[Alias("default", max_age=60.0, pooled=True)]), "a pool and CONN_MAX_AGE"),
+        (Django(aliases=[Alias("default", max_age=-1.0)], asgi=True), "CONN_MAX_AGE under ASGI"),
+    ],
+    ids=["pool with an age", "age under ASGI"],
+)
+def test_connections_of_django_that_are_kept_in_the_wrong_way(django, text):
+    """Django refuses the first itself; the second opens more and more."""
+    mark, said = judge("django-connections", django=django)
+    assert mark == "✘"
+    assert text in said
+
+
+def test_without_django_there_is_no_line_about_it():
+    """Most programs are none of its."""
+    inside = Inside(attached=True, calls=9, practice=Practice())
+    assert [*CHECKLIST["django-debug"]().look(Evidence(inside=inside))] == []
+
+
+def test_what_was_seen_of_django_is_read_back_from_json():
+    """As a process tells it to ``dbsight doctor``."""
+    practice = Practice(django=Django(debug=True, aliases=[Alias("default", atomic=True)]))
+    assert Practice.of(json.loads(json.dumps(asdict(practice)))) == practice

@@ -8,6 +8,7 @@ from dbsight.cli.checks.application import Awaits, Batches, Caching, Leaks, Moni
 from dbsight.cli.checks.caching import Expiry, HitRate, Invalidation, Layers, Warming
 from dbsight.cli.checks.database import Health, Indexes, Pooling, SlowLog, Timeouts
 from dbsight.cli.checks.distribution import Distribution
+from dbsight.cli.checks.django import DjangoConnections, DjangoDebug, DjangoTransactions
 from dbsight.cli.checks.engines import Engines
 from dbsight.cli.checks.exporter import Exporter
 from dbsight.cli.checks.habits import Benchmarks, Budgets, Profiling, QueryLogging, Regressions
@@ -42,5 +43,6 @@ CHECKS: tuple[type[Check], ...] = (
     *(HitRate, Expiry, Invalidation, Layers, Warming),
     *(Sizing, PoolTimeout, Recycling, IdleTransactions, Workload),
     *(RedisSharing, RedisLazy, RedisCleanup, RedisHealth),
+    *(DjangoConnections, DjangoTransactions, DjangoDebug),
     *(Profiling, Benchmarks, Budgets, Regressions, QueryLogging),
 )

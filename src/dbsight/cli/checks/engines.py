@@ -35,7 +35,9 @@ class Engines(Check):
         practice = evidence.inside.practice
         for each in practice.engines[:_MAX_LINES]:
             shown = f"{each.system} {each.name}: {each.kind}"
-            if each.where:
+            if each.kind == "DjangoConnections":
+                yield Line("✔", f"{shown}, made by Django as DATABASES says")
+            elif each.where:
                 yield Line("✔", f"{shown}, created at {each.where}")
             else:
                 advice = "it is instrumented; start dbsight first to see where it is created"
