@@ -354,7 +354,8 @@ class Analyzer(Consumer):
     @guard
     def _note_loads(self, window: OpenWindow) -> None:
         loaded, window.loads = window.loads, None
-        for event in loaded.events():
+        # Not in scripts, which end with what they have not closed: that would look as if they had lost it.
+        for event in loaded.events(collect=window.request):
             window.note(event)
 
     def _report(self, window: OpenWindow, summary: WindowSummary, end_ns: int) -> None:

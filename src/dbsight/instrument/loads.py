@@ -21,7 +21,7 @@ from dbsight import safety, scope
 from dbsight.model import EagerLoad, LoadEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
     from dbsight.model import CallSite, Database, DjangoQuery, Statement
 
@@ -215,13 +215,18 @@ class Loads:
 
     # -- At the end of the window -------------------------------------------------------------------------------
 
-    def events(self) -> Iterator[LoadEvent]:
-        """What is to be said of each query, when the window has ended."""
+    def events(self, *, collect: bool) -> Iterator[LoadEvent]:
+        """What is to be said of each query, when the window has ended.
+
+        Args:
+            collect: Whether garbage may be collected, if something seems to be loaded in vain.
+        """
         queries: list[Query] = list(self.queries.values())
         loads = [load for query in queries for load in list(query.loads.values())]
         if self.opaque or not loads:
             return
-        self._collect(queries)
+        if collect:
+            self._collect(queries, loads)
         read = _Read(loads, self.finished)
         unread = {id(query): list(_unread(query, read)) for query in queries}
         paths = {path for found in unread.values() for path, _, _ in found}
@@ -236,14 +241,12 @@ class Loads:
                 if event is not None:
                     yield event
 
-    def _collect(self, queries: list[Query]) -> None:
-        """Have objects collected that only refer to each other, as parents and children do, if it may matter."""
-        alive = [load for query in queries for load in list(query.loads.values()) if not load.is_over(self.finished)]
-        if not alive or not gc.isenabled():
-            return
-        read = _Read([load for query in queries for load in list(query.loads.values())], ())
-        if any(_is_suspicious(query, read) for query in queries):
-            gc.collect()
+    def _collect(self, queries: Iterable[Query], loads: Sequence[Load]) -> None:
+        """Have objects collected that only refer to each other, as parents and children do, if it matters."""
+        if gc.isenabled() and not all(load.is_over(self.finished) for load in loads):
+            read = _Read(loads, self.finished)
+            if any(_is_suspicious(query, read) for query in queries):
+                gc.collect()
 
 
 class _Read:

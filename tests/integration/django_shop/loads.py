@@ -10,6 +10,7 @@ import pickle
 import sys
 
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import SpanKind
 
 import dbsight
 from dbsight.config import Settings
@@ -300,7 +301,7 @@ def main(arguments):
 
     def found(work):
         processor.analyzer.reset()
-        with tracer.start_as_current_span("GET /"):
+        with tracer.start_as_current_span("GET /", kind=SpanKind.SERVER):
             work()
         findings = [each.finding for each in processor.analyzer.snapshot().findings]
         return [
