@@ -449,9 +449,7 @@ def test_start_up_does_not_pay_for_the_report():
     program = """
         import sys
         from dbsight.model import Snapshot
-        from dbsight.report import finding_text
-from dbsight.report.layout import summary_line
-from dbsight.report.terminal import render
+        from dbsight.report.terminal import render
         render(Snapshot(calls=1))
         print([name for name in sys.modules if name.partition(".")[0] == "rich"])
     """
