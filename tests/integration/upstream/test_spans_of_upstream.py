@@ -30,6 +30,11 @@ def upstream(request, instrumented):
         yield upstream, telemetry, connect
 
 
+def by_name(name):
+    """The one with this instrumentor."""
+    return next(each for each in CLIENTS if each.name[0] == name)
+
+
 def filled(telemetry, connect):
     """A connection to a table with three rows; what was exported is forgotten."""
     connection = connect()
@@ -82,7 +87,7 @@ def test_fetches_of_a_cursor_are_one_execution(mode, instrumented, postgresql):
     pytest.importorskip("asyncpg")
     upstream = importlib.import_module("opentelemetry.instrumentation.asyncpg")
     telemetry = instrumented(upstream.AsyncPGInstrumentor())
-    client = next(each for each in CLIENTS if each.needs == "asyncpg").connect(postgresql)
+    client = by_name("asyncpg").connect(postgresql)
     every, some = (f"SELECT n FROM generate_series(1, {count}) AS n" for count in (40, 50))
 
     async def read():
@@ -104,3 +109,34 @@ def test_fetches_of_a_cursor_are_one_execution(mode, instrumented, postgresql):
     assert root.attributes[semconv.DB_CALLS] == len(operations(heard))
     summaries = [span.attributes.get("db.query.summary") for span in telemetry.spans()]
     assert summaries.count("SELECT generate_series") >= 60
+
+
+def test_captured_parameters_are_compared_and_not_exported(instrumented, postgresql):
+    """``capture_parameters=True``: the same ones again are redundant, others are an N+1."""
+    client = by_name("psycopg")
+    telemetry = instrumented(client.instrumentor(), capture_parameters=True)
+    connection = client.connect(postgresql)
+    with contextlib.closing(connection):
+        filled(telemetry, lambda: connection)
+        for names in (["one"] * 6, ["one", "two", "three", "SECRET", "five", "six"]):
+            with telemetry.root():
+                for name in names:
+                    connection.run("SELECT id FROM books WHERE title = %s", name)
+    roots = [span for span in telemetry.spans() if span.name == "GET /"]
+    assert [root.attributes["dbsight.findings.rules"] for root in roots] == [["redundant_query"], ["n_plus_one"]]
+    assert "SECRET" not in repr(telemetry.spans())
+
+
+def test_comments_of_upstream_change_no_fingerprint(instrumented, postgresql):
+    """``enable_commenter=True`` and comments in the attribute, whose ``traceparent`` differs from query to query."""
+    client = by_name("psycopg")
+    telemetry = instrumented(client.instrumentor(), enable_commenter=True, enable_attribute_commenter=True)
+    connection = client.connect(postgresql)
+    with contextlib.closing(connection):
+        filled(telemetry, lambda: connection)
+        with hearing() as heard, telemetry.root():
+            for number in range(6):
+                connection.run("SELECT title FROM books WHERE id = %s", number)
+    assert len({each.statement.fingerprint for each in operations(heard)}) == 1
+    assert telemetry.span("GET /").attributes["dbsight.findings.rules"] == ["n_plus_one"]
+    assert "traceparent" not in repr([span.attributes for span in telemetry.spans()])
