@@ -7,7 +7,7 @@ ARGS ?=
 # Processes that run tests: they wait for servers and programs half of the time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-.PHONY: demo test matrix peers lint types bench clean
+.PHONY: demo test matrix peers lint types docs bench clean
 
 # The limits of the demo: low enough for a demonstration that lasts seconds.
 DEMO_ENVIRONMENT := \
@@ -39,6 +39,9 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+docs: $(VENV)/.installed-docs  ## the documentation as a site, in build/docs; a dead link or any other warning fails
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --jobs=auto --quiet docs build/docs
 
 bench: $(VENV)/.installed-test  ## what dbsight costs per query, Redis command, checkout and start; ARGS="--help"
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -1,4 +1,4 @@
-"""What each tool shows of the same three faults: writes ``docs/tools.md``.
+"""What each tool shows of the same three faults: writes its part of ``docs/comparison.md``.
 
 ``python benchmarks/tools.py`` makes a virtual environment for each tool with uv, or pip where there is none, runs
 ``tools_workload.py`` in it, and looks at what left the process: OTLP for stock OpenTelemetry and dbsight, what goes to
@@ -166,10 +166,10 @@ def _yes(answer: object) -> str:
     return "yes" if answer else "no"
 
 
-PAGE = """# What other tools show
+PAGE = ROOT / "docs" / "comparison.md"
+MARKS = ("<!-- from here made by benchmarks/tools.py -->", "<!-- to here -->")
 
-<!-- Made by `python benchmarks/tools.py`: run it to reproduce the table. -->
-
+PART = """
 One program with SQLAlchemy 2.0 on SQLite ([the program](../benchmarks/tools_workload.py)) makes four requests: one
 loads the customer of ten orders one at a time, one runs a query of 0.3 s, one waits 0.3 s for the only connection of
 its pool, and one has a literal in the text of a query. The table shows what each tool recorded in the process, or
@@ -197,7 +197,10 @@ def main() -> None:
         f"| {question.strip()} | " + " | ".join(each[question] for each in answers.values()) + " |"
         for question in answers["dbsight"]
     ]
-    (ROOT / "docs" / "tools.md").write_text(PAGE.format(table="\n".join(table)), encoding="utf-8")
+    before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    part = PART.format(table="\n".join(table))
+    PAGE.write_text(f"{before}{MARKS[0]}\n{part}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

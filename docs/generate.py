@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from attributes_page import attributes
 from cli_page import cli
 from configuration_page import configuration
 from doctor_page import doctor
@@ -18,6 +19,7 @@ from tested_with_page import tested_with
 HERE = Path(__file__).parent
 
 PAGES = (
+    ("attributes.md", attributes),
     ("cli.md", cli),
     ("configuration.md", configuration),
     ("rules.md", rules),

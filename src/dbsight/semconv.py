@@ -13,109 +13,126 @@ SCOPE: Final = "dbsight"
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
 
 # -- Semantic conventions: database client spans ------------------------------------------------------------------
-DB_SYSTEM_NAME: Final = "db.system.name"
-DB_NAMESPACE: Final = "db.namespace"
-DB_OPERATION_NAME: Final = "db.operation.name"
-DB_QUERY_TEXT: Final = "db.query.text"
-DB_QUERY_SUMMARY: Final = "db.query.summary"
+DB_SYSTEM_NAME: Final = "db.system.name"  # postgresql | mysql | mariadb | sqlite | redis …
+DB_NAMESPACE: Final = "db.namespace"  # database; of Redis its number; of SQLite the file's name
+DB_OPERATION_NAME: Final = "db.operation.name"  # SELECT, GET …
+DB_QUERY_TEXT: Final = "db.query.text"  # sanitized: literals are `?`, comments are removed
+DB_QUERY_SUMMARY: Final = "db.query.summary"  # operation and tables: SELECT orders; also the name of the span
 DB_QUERY_PARAMETER: Final = "db.query.parameter."  # prefix, followed by the parameter's name or index
 DB_OPERATION_PARAMETER: Final = "db.operation.parameter."  # prefix, followed by the parameter's name
 DB_OPERATION_INDEX: Final = "db.operation.parameter.index"  # of Elasticsearch
-URL_FULL: Final = "url.full"
-DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"
-DB_RESPONSE_RETURNED_ROWS: Final = "db.response.returned_rows"
-DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"
-ERROR_TYPE: Final = "error.type"
-SERVER_ADDRESS: Final = "server.address"
-SERVER_PORT: Final = "server.port"
-CODE_FILE_PATH: Final = "code.file.path"
-CODE_LINE_NUMBER: Final = "code.line.number"
-CODE_FUNCTION_NAME: Final = "code.function.name"
-HTTP_ROUTE: Final = "http.route"
-ENDUSER_ID: Final = "enduser.id"
+URL_FULL: Final = "url.full"  # of requests to Elasticsearch
+DB_OPERATION_BATCH_SIZE: Final = "db.operation.batch.size"  # statements of a batch, where more than one
+DB_RESPONSE_RETURNED_ROWS: Final = "db.response.returned_rows"  # rows that were fetched
+DB_RESPONSE_STATUS_CODE: Final = "db.response.status_code"  # SQLSTATE, errno or prefix of a Redis error
+ERROR_TYPE: Final = "error.type"  # class of the exception
+SERVER_ADDRESS: Final = "server.address"  # host of the database server
+SERVER_PORT: Final = "server.port"  # port of the database server
+CODE_FILE_PATH: Final = "code.file.path"  # of the line of the application that caused the query
+CODE_LINE_NUMBER: Final = "code.line.number"  # of the same line
+CODE_FUNCTION_NAME: Final = "code.function.name"  # of the same line
+HTTP_ROUTE: Final = "http.route"  # route of the request; on metrics of requests
+ENDUSER_ID: Final = "enduser.id"  # `user_id` given to dbsight.record_query()
 
-POOL_NAME: Final = "db.client.connection.pool.name"
+POOL_NAME: Final = "db.client.connection.pool.name"  # host:port/namespace, or the name of a SQLite file
 CONNECTION_STATE: Final = "db.client.connection.state"  # idle | used
-GC_GENERATION: Final = "cpython.gc.generation"
+GC_GENERATION: Final = "cpython.gc.generation"  # 0 | 1 | 2
 
 # Old names: read from foreign spans, written when OTEL_SEMCONV_STABILITY_OPT_IN asks for `database/dup`.
 DB_SYSTEM: Final = "db.system"  # always written: Datadog, SigNoz and New Relic still read it
-DB_STATEMENT: Final = "db.statement"
-DB_NAME: Final = "db.name"
-DB_OPERATION: Final = "db.operation"
-NET_PEER_NAME: Final = "net.peer.name"
-NET_PEER_PORT: Final = "net.peer.port"
+DB_STATEMENT: Final = "db.statement"  # old name of db.query.text
+DB_NAME: Final = "db.name"  # old name of db.namespace
+DB_OPERATION: Final = "db.operation"  # old name of db.operation.name
+NET_PEER_NAME: Final = "net.peer.name"  # old name of server.address
+NET_PEER_PORT: Final = "net.peer.port"  # old name of server.port
 
-# -- Our own: on the span of a query ------------------------------------------------------------------------------
-QUERY_FINGERPRINT: Final = "dbsight.query.fingerprint"
+# -- On the span of a query ---------------------------------------------------------------------------------------
+QUERY_FINGERPRINT: Final = "dbsight.query.fingerprint"  # 16 hexadecimal digits; literals do not change it
 QUERY_CLASS: Final = "dbsight.query.class"  # slow | very_slow, never written for a normal query
-QUERY_THRESHOLD: Final = "dbsight.query.threshold"  # s
-QUERY_CONNECT_TIME: Final = "dbsight.query.connect_time"  # s
+QUERY_THRESHOLD: Final = "dbsight.query.threshold"  # s; the limit that the query exceeded
+QUERY_CONNECT_TIME: Final = "dbsight.query.connect_time"  # s; opening the connection
 DATADOG_TRACE_INJECTED: Final = "_dd.dbm_trace_injected"  # Datadog's: the statement names its trace
-QUERY_LOCK_TIME: Final = "dbsight.query.lock_time"  # s
-QUERY_FETCH_TIME: Final = "dbsight.query.fetch_time"  # s
+QUERY_LOCK_TIME: Final = "dbsight.query.lock_time"  # s; waiting for locks, as the server says
+QUERY_FETCH_TIME: Final = "dbsight.query.fetch_time"  # s; fetching rows after the execution
 QUERY_TYPE: Final = "dbsight.query.type"  # select | insert | update | delete | ddl | transaction | ping | other
 QUERY_SLOWLOG_LEVEL: Final = "dbsight.query.slowlog_level"  # trace | debug | info | warn: step of a ladder of limits
 QUERY_RETRIES: Final = "dbsight.query.retries"  # attempts that failed before
-QUERY_ROWS_AFFECTED: Final = "dbsight.query.rows_affected"
+QUERY_ROWS_AFFECTED: Final = "dbsight.query.rows_affected"  # rows that a write changed
+FINDING_IDS: Final = "dbsight.finding.ids"  # string[]; findings about this query
+CONNECTION_ID: Final = "dbsight.connection.id"  # `connection_id` given to dbsight.record_query()
+
+# -- On the span of a slow query: the session that blocks it ------------------------------------------------------
 BLOCKER_SESSION: Final = "dbsight.blocker.session"  # its process or connection id on the server
-BLOCKER_APPLICATION: Final = "dbsight.blocker.application"
+BLOCKER_APPLICATION: Final = "dbsight.blocker.application"  # its application_name or program name
 BLOCKER_STATE: Final = "dbsight.blocker.state"  # active | idle in transaction …
-BLOCKER_TRANSACTION_TIME: Final = "dbsight.blocker.transaction_time"  # s
-BLOCKER_QUERY_SUMMARY: Final = "dbsight.blocker.query.summary"
-BLOCKER_QUERY_FINGERPRINT: Final = "dbsight.blocker.query.fingerprint"
-BLOCKER_TRACE: Final = "dbsight.blocker.trace"  # 32 hexadecimal digits
-POOL_WAIT: Final = "dbsight.pool.wait"  # s
+BLOCKER_TRANSACTION_TIME: Final = "dbsight.blocker.transaction_time"  # s; age of its transaction
+BLOCKER_QUERY_SUMMARY: Final = "dbsight.blocker.query.summary"  # of its latest statement
+BLOCKER_QUERY_FINGERPRINT: Final = "dbsight.blocker.query.fingerprint"  # of its latest statement
+BLOCKER_TRACE: Final = "dbsight.blocker.trace"  # 32 hexadecimal digits: its trace, from the comment of its statement
+
+# -- Connection pools, caches and locks ---------------------------------------------------------------------------
+POOL_WAIT: Final = "dbsight.pool.wait"  # s; waiting for a connection of the pool
 POOL_REASON: Final = "dbsight.pool.reason"  # recycle | invalid | overflow | dispose | collected …
-TRANSACTION_RESULT: Final = "dbsight.transaction.result"  # commit | rollback
 POOL_ROLE: Final = "dbsight.pool.role"  # master | slave | local | async
-CACHE_NAME: Final = "dbsight.cache.name"
+CACHE_NAME: Final = "dbsight.cache.name"  # its library, Django's alias, or the name given to watch_cache()
 CACHE_RESULT: Final = "dbsight.cache.result"  # hit | miss
 CACHE_LAYER: Final = "dbsight.cache.layer"  # l1 | l2 | …
 CACHE_KEY_PREFIX: Final = "dbsight.cache.key_prefix"  # user:{}:cart
-CACHE_MODEL: Final = "dbsight.cache.model"
-LOCK_NAME: Final = "dbsight.lock.name"
+CACHE_MODEL: Final = "dbsight.cache.model"  # name given to watch_cache(model=…)
+LOCK_NAME: Final = "dbsight.lock.name"  # template of the lock's name: basket:{}
 LOCK_RESULT: Final = "dbsight.lock.result"  # acquired | failed
-LOCK_RETRIES: Final = "dbsight.lock.retries"
+LOCK_RETRIES: Final = "dbsight.lock.retries"  # attempts after the first
 LOCK_BACKOFF: Final = "dbsight.lock.backoff"  # fixed | growing | none
-ORM_MODEL: Final = "dbsight.orm.model"
+
+# -- Object-relational mapping ------------------------------------------------------------------------------------
+ORM_MODEL: Final = "dbsight.orm.model"  # class of the ORM that is loaded or written
 ORM_OPERATION: Final = "dbsight.orm.operation"  # load | insert | update | delete; of a duration: read | write
 METRIC_ORM_OPERATIONS: Final = "dbsight.orm.operations"  # counter, {object}
 METRIC_ORM_DURATION: Final = "dbsight.orm.duration"  # histogram, s
-ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"
+ORM_RELATIONSHIP: Final = "dbsight.orm.relationship"  # Order.customer
 ORM_COMPILED_CACHE: Final = "dbsight.orm.compiled_cache"  # miss: SQLAlchemy compiled the statement; else absent
 ORM_LOAD: Final = "dbsight.orm.load"  # lazy | eager | deferred | expired | inherited | generated | related | refreshed
-FINDING_IDS: Final = "dbsight.finding.ids"  # string[]
+
+# -- Query plans --------------------------------------------------------------------------------------------------
 PLAN_EVENT: Final = "dbsight.plan"  # a log event; its body is the plan as a tree
 PLAN_HASH: Final = "dbsight.plan.hash"  # the same for the same steps on the same tables and indexes
 PLAN_COST: Final = "dbsight.plan.cost"  # estimated, in the database's unit
-PLAN_ISSUES: Final = "dbsight.plan.issues"  # string[]
-CONNECTION_ID: Final = "dbsight.connection.id"
+PLAN_ISSUES: Final = "dbsight.plan.issues"  # string[]; names of what the plan does
 
 # -- The log event of a query, where the query log is exported ----------------------------------------------------
-QUERY_EVENT: Final = "dbsight.query"
-QUERY_DURATION: Final = "dbsight.query.duration"  # s
+QUERY_EVENT: Final = "dbsight.query"  # a log event, one per query
+QUERY_DURATION: Final = "dbsight.query.duration"  # s; wall clock
 ROUTE: Final = "dbsight.route"  # name of the request or task: GET /orders
 
-# -- Our own: on the local root -----------------------------------------------------------------------------------
-DB_CALLS: Final = "dbsight.db.calls"
-DB_TIME: Final = "dbsight.db.time"  # s
-DB_TIME_RATIO: Final = "dbsight.db.time_ratio"
+# -- On the local root: the request, task or script ---------------------------------------------------------------
+DB_CALLS: Final = "dbsight.db.calls"  # operations of the request
+DB_TIME: Final = "dbsight.db.time"  # s; the sum of the durations of all operations
+DB_TIME_RATIO: Final = "dbsight.db.time_ratio"  # dbsight.db.time divided by the duration of the root
 DB_CONCURRENCY: Final = "dbsight.db.concurrency"  # most queries that ran at once, where that is more than one
-FINDINGS_COUNT: Final = "dbsight.findings.count"
-FINDINGS_RULES: Final = "dbsight.findings.rules"  # string[]
-FINDINGS_MAX_SEVERITY: Final = "dbsight.findings.max_severity"
+FINDINGS_COUNT: Final = "dbsight.findings.count"  # number of findings of the request
+FINDINGS_RULES: Final = "dbsight.findings.rules"  # string[]; names of the rules
+FINDINGS_MAX_SEVERITY: Final = "dbsight.findings.max_severity"  # info | warning | error
 
+# -- Spans that dbsight itself creates ----------------------------------------------------------------------------
 PROFILE_SPAN: Final = "dbsight.profile"
 """Name of the INTERNAL span around a profiled block."""
 
+BENCH_SPAN: Final = "dbsight.bench"
+"""Name of the INTERNAL span around each execution of a benchmark."""
+
+TRANSACTION_SPAN: Final = "transaction"
+"""Name of the INTERNAL span of a transaction, where ``transaction_spans`` is set."""
+
+WINDOW_SPAN: Final = "dbsight.window"
+"""Name of the INTERNAL span that is the root of queries outside any span."""
+
+# -- Measured blocks, health checks and benchmarks ----------------------------------------------------------------
 OPERATION: Final = "operation"  # name given to dbsight.measure()
 COMPONENT: Final = "component"  # name given to dbsight.health_check()
 METRIC_HEALTH: Final = "dbsight.health.status"  # observable gauge, 1
-BENCH_SPAN: Final = "dbsight.bench"
 BENCH_NAME: Final = "dbsight.bench.name"  # of the function or scenario
 BENCH_EVENT: Final = "dbsight.bench"  # a log event: the result of a benchmark or load test
-BENCH_EXECUTIONS: Final = "dbsight.bench.executions"
+BENCH_EXECUTIONS: Final = "dbsight.bench.executions"  # executions that were measured
 BENCH_RATE: Final = "dbsight.bench.rate"  # executions per second
 BENCH_MEAN: Final = "dbsight.bench.mean"  # s
 BENCH_P50: Final = "dbsight.bench.p50"  # s
@@ -127,61 +144,60 @@ BENCH_DB_TIME: Final = "dbsight.bench.db_time"  # s per execution
 METRIC_BENCH: Final = "dbsight.bench.duration"  # histogram, s
 METRIC_MEASURED: Final = "dbsight.operation.duration"  # histogram, s
 
-TRANSACTION_SPAN: Final = "transaction"
-"""Name of the INTERNAL span of a transaction, where ``transaction_spans`` is set."""
-
-TRANSACTION_QUERIES: Final = "dbsight.transaction.queries"
-TRANSACTION_WRITES: Final = "dbsight.transaction.writes"
+# -- On the span of a transaction ---------------------------------------------------------------------------------
+TRANSACTION_RESULT: Final = "dbsight.transaction.result"  # commit | rollback
+TRANSACTION_QUERIES: Final = "dbsight.transaction.queries"  # statements between begin and end
+TRANSACTION_WRITES: Final = "dbsight.transaction.writes"  # of these, INSERT, UPDATE, DELETE and the like
 TRANSACTION_IDLE: Final = "dbsight.transaction.idle"  # s without a running statement
 
-WINDOW_SPAN: Final = "dbsight.window"
-"""Name of the INTERNAL span that is the root of queries outside any span."""
-
 # -- The event of a finding, on a span or as a log record ---------------------------------------------------------
-FINDING_EVENT: Final = "dbsight.finding"
-FINDING_ID: Final = "dbsight.finding.id"
-FINDING_RULE: Final = "dbsight.finding.rule"
-FINDING_SEVERITY: Final = "dbsight.finding.severity"
+FINDING_EVENT: Final = "dbsight.finding"  # on the span of a query, on a local root, or a log event
+FINDING_ID: Final = "dbsight.finding.id"  # the same in every run for the same problem in the same place
+FINDING_RULE: Final = "dbsight.finding.rule"  # name of the rule: n_plus_one
+FINDING_SEVERITY: Final = "dbsight.finding.severity"  # info | warning | error
 FINDING_PRIORITY: Final = "dbsight.finding.priority"  # low | medium | high
-FINDING_CATEGORY: Final = "dbsight.finding.category"
+FINDING_CATEGORY: Final = "dbsight.finding.category"  # query | index | pool | cache …
 FINDING_RUNBOOK: Final = "dbsight.finding.runbook"  # address of the rule's page
-FINDING_TITLE: Final = "dbsight.finding.title"
-FINDING_DESCRIPTION: Final = "dbsight.finding.description"
-FINDING_SUGGESTION: Final = "dbsight.finding.suggestion"
-FINDING_IMPACT: Final = "dbsight.finding.impact"  # s
-FINDING_EFFORT: Final = "dbsight.finding.effort"
-FINDING_COUNT: Final = "dbsight.finding.count"
-FINDING_METRIC: Final = "dbsight.finding.metric"
-FINDING_CURRENT_VALUE: Final = "dbsight.finding.current_value"
-FINDING_THRESHOLD: Final = "dbsight.finding.threshold"
+FINDING_TITLE: Final = "dbsight.finding.title"  # what is wrong, in one line
+FINDING_DESCRIPTION: Final = "dbsight.finding.description"  # what was seen, with numbers
+FINDING_SUGGESTION: Final = "dbsight.finding.suggestion"  # code to paste, or what to change
+FINDING_IMPACT: Final = "dbsight.finding.impact"  # s; estimated time that the change saves
+FINDING_EFFORT: Final = "dbsight.finding.effort"  # of the change: low | medium | high
+FINDING_COUNT: Final = "dbsight.finding.count"  # operations that the finding is about
+FINDING_METRIC: Final = "dbsight.finding.metric"  # what was compared with a threshold
+FINDING_CURRENT_VALUE: Final = "dbsight.finding.current_value"  # what was measured
+FINDING_THRESHOLD: Final = "dbsight.finding.threshold"  # what it was compared with
 
 # -- The log event of an alert ------------------------------------------------------------------------------------
-ALERT_EVENT: Final = "dbsight.alert"
+ALERT_EVENT: Final = "dbsight.alert"  # a log event, when an alert is raised and when it is cleared
 ALERT_METRIC: Final = "dbsight.alert.metric"  # error_rate | avg_query_time | connection_pool_usage …
-ALERT_SEVERITY: Final = "dbsight.alert.severity"
+ALERT_SEVERITY: Final = "dbsight.alert.severity"  # warning | error
 ALERT_STATE: Final = "dbsight.alert.state"  # raised | cleared
-ALERT_CURRENT_VALUE: Final = "dbsight.alert.current_value"
-ALERT_THRESHOLD: Final = "dbsight.alert.threshold"
+ALERT_CURRENT_VALUE: Final = "dbsight.alert.current_value"  # what was measured
+ALERT_THRESHOLD: Final = "dbsight.alert.threshold"  # what it was compared with
 ALERT_SUBJECT: Final = "dbsight.alert.subject"  # name of a pool, fingerprint of a query
 
+# -- The log event of a recommendation ----------------------------------------------------------------------------
+RECOMMENDATION_EVENT: Final = "dbsight.recommendation"  # a log event
+RECOMMENDATION_ID: Final = "dbsight.recommendation.id"  # the same in every run for the same problem
+RECOMMENDATION_PRIORITY: Final = "dbsight.recommendation.priority"  # medium | high
+RECOMMENDATION_CATEGORY: Final = "dbsight.recommendation.category"  # as of findings
+RECOMMENDATION_DESCRIPTION: Final = "dbsight.recommendation.description"  # what was seen, with numbers
+RECOMMENDATION_SUGGESTION: Final = "dbsight.recommendation.suggestion"  # code to paste, or what to change
+RECOMMENDATION_IMPACT: Final = "dbsight.recommendation.impact"  # s; estimated time that the change saves
+RECOMMENDATION_EFFORT: Final = "dbsight.recommendation.effort"  # low | medium | high
+
+# -- Other span events --------------------------------------------------------------------------------------------
 POOL_CHECKOUT_EVENT: Final = "pool.checkout"  # on the first query of a connection that was waited for
-EXCEPTION_EVENT: Final = "exception"
-EXCEPTION_TYPE: Final = "exception.type"
-EXCEPTION_MESSAGE: Final = "exception.message"
-EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+EXCEPTION_EVENT: Final = "exception"  # of OpenTelemetry: an operation failed
+EXCEPTION_TYPE: Final = "exception.type"  # class of the exception
+EXCEPTION_MESSAGE: Final = "exception.message"  # removed from database spans unless a setting keeps it
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"  # likewise
 
 # -- Metrics ------------------------------------------------------------------------------------------------------
 METRIC_OPERATION_DURATION: Final = "db.client.operation.duration"  # histogram, s
 METRIC_RETURNED_ROWS: Final = "db.client.response.returned_rows"  # histogram, {row}
 METRIC_FINDINGS: Final = "dbsight.findings"  # counter, {finding}
-RECOMMENDATION_EVENT: Final = "dbsight.recommendation"
-RECOMMENDATION_ID: Final = "dbsight.recommendation.id"
-RECOMMENDATION_PRIORITY: Final = "dbsight.recommendation.priority"  # medium | high
-RECOMMENDATION_CATEGORY: Final = "dbsight.recommendation.category"
-RECOMMENDATION_DESCRIPTION: Final = "dbsight.recommendation.description"
-RECOMMENDATION_SUGGESTION: Final = "dbsight.recommendation.suggestion"
-RECOMMENDATION_IMPACT: Final = "dbsight.recommendation.impact"  # s
-RECOMMENDATION_EFFORT: Final = "dbsight.recommendation.effort"  # low | medium | high
 METRIC_ALERTS: Final = "dbsight.alerts"  # counter, {alert}
 METRIC_QUERIES: Final = "dbsight.queries"  # counter, {query}
 METRIC_REQUEST_QUERIES: Final = "dbsight.request.queries"  # histogram, {query}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import dbsight
 from dbsight import semconv
 from dbsight.cli.checks import CHECKS
 from dbsight.cli.main import main
@@ -17,8 +18,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs" / "runbooks").glob("*.md")),
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
 
@@ -59,6 +60,22 @@ def test_every_link_leads_somewhere(page):
         if not target.exists() or (heading and heading not in headings(target)):
             missing.append(link)
     assert missing == []
+
+
+def test_every_page_has_one_place_in_the_navigation():
+    """``make docs`` fails otherwise: add the page to a ``toctree`` of docs/index.md."""
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    entries = [line for tree in re.findall(r"(?ms)^```{toctree}\n(.*?)^```$", index) for line in tree.splitlines()]
+    placed = sorted(f"{entry}.md" for entry in entries if entry and not entry.startswith(":"))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert placed == sorted(pages - {"index.md"})
+
+
+def test_every_public_name_has_one_place_on_the_page_about_the_api():
+    """Its text is the docstring, which the site fetches."""
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    named = re.findall(r"(?m)^\.\. auto\w+:: dbsight\.(\w+)(?:\(\))?$", page)
+    assert sorted(named) == sorted(set(dbsight.__all__) - {"__version__"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
