@@ -235,6 +235,25 @@ def test_a_process_that_ends_keeps_its_totals(workers):
     assert only.snapshot.calls == 2
 
 
+@pytest.mark.swallows_errors
+def test_a_process_that_fails_to_answer_is_asked_again(workers):
+    """It is silent for the time: its figures stay, and what it says is told."""
+    engine = workers()
+    run_unit(engine, 4, at=now())
+    watch = Watch(serve.processes, spare=0)
+    watch.read()
+    answers = engine.service._server.answers
+    answer = answers["/api/v1/snapshot"]
+    answers["/api/v1/snapshot"] = lambda given: 1 / 0
+    watch.read()
+    (worker,) = watch.workers
+    assert (worker.state, "status 500" in worker.said) == ("silent", True)
+    assert view(watch).snapshot.calls == 4
+    answers["/api/v1/snapshot"] = answer
+    watch.read()
+    assert (worker.state, worker.said) == ("serving", "")
+
+
 def test_findings_come_newest_first(workers):
     """By when they were first seen; those from before have no such moment."""
     engine = workers()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dbsight import serve
+from dbsight import config, serve
 from dbsight.cli.exit_codes import UsageFault
 from dbsight.cli.top.columns import sort_names
 from dbsight.cli.top.printed import plain, print_view
@@ -57,7 +57,7 @@ def top(
         raise UsageFault(next((worker.said for worker in watch.workers if worker.said), "the processes have ended"))
     if as_json:
         click.echo(json.dumps(plain(view(watch), chosen, filtered), indent=1))
-    elif once or not (sys.stdout.isatty() and sys.stdin.isatty()):
+    elif once or not (sys.stdout.isatty() and sys.stdin.isatty()) or config.environment().get("TERM") == "dumb":
         width, color = manner(sys.stdout)
         printed = print_view(view(watch), chosen, filtered, width=width, color=color)
         click.echo(encodable(printed, getattr(sys.stdout, "encoding", None)), nl=False, color=color)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rich.text import Text
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from dbsight.cli.top.watch import Watch, Worker
 
 _NOTICE_SECONDS: Final = 8.0
+_REST: Final = 2
+"""Between two readings, so many times what a reading took."""
 
 
 class Reading(Message):
@@ -96,6 +99,7 @@ class TopApp(App[None]):
         self._filter = filtered
         self._choice = Choice()
         self._reading = threading.Lock()
+        self._rest = 0.0
         self._states: dict[str, str] | None = None
         self._view: View | None = None
         self.paused = False
@@ -120,14 +124,16 @@ class TopApp(App[None]):
 
     @work(thread=True, exit_on_error=False)
     def _refresh(self, *, read: bool = True) -> None:
-        """Read in a thread; a reading that takes longer than the interval is not begun twice."""
-        if not self._reading.acquire(blocking=not read):
+        """Read in a thread; many processes are read less often, so that keys are answered in between."""
+        if (read and perf_counter() < self._rest) or not self._reading.acquire(blocking=not read):
             return
+        began = perf_counter()
         try:
             if read:
                 self._watch.read()
             self.post_message(Reading(view(self._watch, self._choice.wants)))
         finally:
+            self._rest = perf_counter() + _REST * (perf_counter() - began)
             self._reading.release()
 
     @on(Reading)
