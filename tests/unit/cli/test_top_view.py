@@ -337,14 +337,14 @@ def test_hostile_names_are_shown_as_they_are(watched):
     async def work(app):
         await watched.until(lambda: watched.rows("findings"))
         assert "[red]x[/red]\\x1b[2J" in watched.rows("requests")[0][0]
-        for key in ("1", "2", "3"):
+        for key in ("2", "3"):
             await watched.pilot.press(key, "enter")
             await watched.until(lambda: isinstance(app.screen, Details))
             await watched.until(lambda: "[" in watched.screen())
             assert "\x1b" not in watched.screen()
             await watched.pilot.press("escape")
 
-    watched.run(work, LARGE)
+    watched.run(work)
 
 
 def test_in_a_terminal_it_runs_until_q_is_pressed(watched):

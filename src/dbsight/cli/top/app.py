@@ -262,7 +262,7 @@ def _name(worker: Worker) -> str:
 def _notice(shown: View) -> str:
     """What is wrong with the processes that are watched; empty if nothing is."""
     if all(worker.state == "ended" for worker in shown.chosen):
-        return "all of these processes have ended: their last figures are shown, and new ones appear by themselves"
+        return "all of these processes have ended; new ones appear by themselves"
     said = [one_line(worker.said) for worker in shown.workers if worker.said and worker.state != "ended"]
     more = f" (and {len(said) - 1} more)" if len(said) > 1 else ""
     return f"{said[0]}{more}" if said else ""

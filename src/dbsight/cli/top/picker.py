@@ -88,12 +88,10 @@ def _choices(workers: Sequence[Worker]) -> Iterator[tuple[Text, Choice]]:
         if worker.state == "unreadable" or worker.snapshot is None:
             facts = one_line(worker.said)
         else:
-            facts = (
-                f"{counted(worker.snapshot.windows, 'request')}, {counted(worker.snapshot.calls, 'query', 'queries')},"
-                f" started {ago(worker.started)} ago"
-            )
-            if is_helper(worker, workers):
-                facts += ", no queries of its own"
+            requests = counted(worker.snapshot.windows, "request")
+            queries = counted(worker.snapshot.calls, "query", "queries")
+            did = "no queries of its own" if is_helper(worker, workers) else f"{requests}, {queries}"
+            facts = f"{did}, started {ago(worker.started)} ago"
         style = "" if worker.state == "serving" else "dim" if worker.state == "ended" else "yellow"
         state = "" if worker.state == "serving" else f" [{worker.state}]"
         line = f"{pid} {one_line(worker.service)}{state}  {facts}"
