@@ -38,10 +38,12 @@ _MEASURED: Final = 20
 _FEW: Final = 2
 _SMALL: Final = 1024
 """Bytes that were not read, below which a query of a single object is not worth an event."""
-_LARGE: Final = 16 * 1024
+_LARGE: Final = 32 * 1024
+"""Bytes that were not read, from which it matters whether objects are in use; the next two are objects."""
 _MANY: Final = 50
+_SOME: Final = 10
 _COMPARED: Final = 2
-"""Bytes that were not read, objects, and attributes that were, from which it matters whether objects are in use."""
+"""Attributes that a condition reads at most."""
 _NUMBER: Final = 8
 _ALIVE: Final = 0.1
 """Share of objects that are still alive from which nothing is said about a query."""
@@ -280,13 +282,14 @@ def _related(one: type, other: type) -> bool:
 
 def _is_suspicious(query: Query, read: _Read) -> bool:
     """Whether something was loaded in vain, unless it is read later."""
-    if any(_unread(query, read, alive=True)):
+    if any(objects >= _SOME for _, _, objects in _unread(query, read, alive=True)):
         return True
     for load in list(query.loads.values()):
-        short = sum([len(reads) <= _COMPARED for _, reads in load.watched])
-        if short > len(load.watched) / 2 and load.objects >= _MANY:
+        sets = Counter([frozenset(reads) for _, reads in load.watched])
+        least = min(sets, key=len, default=frozenset())
+        if len(sets) > 1 and len(least) <= _COMPARED and sets[least] > load.objects / 2 and load.objects >= _MANY:
             return True
-        names = frozenset().union(*[tuple(reads) for _, reads in load.watched])
+        names = frozenset().union(*sets)
         spare = query.columns(load.kind)[1] - names
         unread = sum([size for name, size in load.sizes.items() if name in spare])
         if unread * load.objects >= _LARGE * load.measured:
