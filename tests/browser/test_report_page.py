@@ -1,9 +1,12 @@
 """The HTML report in a real Chromium: what people see, reach by keyboard, and copy; and what no page may do."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from dbsight.model import Finding, MergedFinding, Snapshot
 from dbsight.report import html
+from dbsight.report.html.comparison import difference
 from pages import full_snapshot, hostile_snapshot
 
 SUMMARIES = ("SELECT order_lines 1 failed", "SELECT customers")
@@ -97,6 +100,65 @@ def test_the_theme_can_be_changed(opened, report):
     dark = page.evaluate(color)
     page.click("#theme")
     assert page.evaluate(color) != dark
+
+
+def compared():
+    """Two runs side by side."""
+
+    def query(name, verdict, before, after):
+        return SimpleNamespace(
+            name=name, verdict=verdict, base_mean=before, base_count=10, head_mean=after, head_count=10
+        )
+
+    queries = [query("SELECT order_lines", "faster", 0.5, 0.02), query('SELECT "shop_book"', "slower", 0.05, 0.2)]
+    routes = [SimpleNamespace(route="GET /orders", base=21, head=2)]
+    return difference("1 query became faster, 1 slower", queries, routes, ["N+1 in GET /orders"], [], worse=True)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_before_and_after_stand_side_by_side(opened, tmp_path, size):
+    """Both, and the verdict, without scrolling to the side; bars begin where their headings do."""
+    page = opened(html.write(full_snapshot(), tmp_path / "report.html", compared()).as_uri(), size)
+    for table in page.query_selector_all("table.pairs"):
+        box = table.bounding_box()
+        assert box["x"] + box["width"] <= SIZES[size][0]
+        heading, bar = table.query_selector("thead th:nth-child(3)"), table.query_selector("tbody td:nth-child(3)")
+        assert heading.bounding_box()["x"] == bar.bounding_box()["x"]
+        assert heading.evaluate("(each) => getComputedStyle(each).textAlign") == "left"
+    assert "SELECT shop_book" in page.inner_text("#difference")
+
+
+def test_nothing_is_cut_off_in_print(opened, tmp_path):
+    """On a page of A4, with the evidence of findings, but without texts in the narrow columns of tables."""
+    page = opened(html.write(full_snapshot(), tmp_path / "report.html", compared()).as_uri())
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1046})  # A4 at 96 dots per inch, with margins of 1 cm
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("[...document.querySelectorAll('article details')].every((each) => each.open)")
+    assert not page.evaluate("[...document.querySelectorAll('th details')].some((each) => each.open)")
+    edges = "[...document.querySelectorAll('table, pre, figure')].map((each) => each.getBoundingClientRect().right)"
+    assert max(page.evaluate(edges)) <= 718
+    assert not page.is_visible("nav")
+    assert not page.is_visible(".copy")
+
+
+@pytest.mark.parametrize("chosen", [False, True], ids=["by the system", "by the button"])
+def test_a_dark_page_is_printed_black_on_white(opened, report, chosen):
+    """Light text would be lost on paper."""
+    page = opened(report, scheme="light" if chosen else "dark")
+    if chosen:
+        page.click("#theme")
+    page.emulate_media(media="print", color_scheme="light" if chosen else "dark")
+    color = page.evaluate("getComputedStyle(document.querySelector('.facts b')).color")
+    assert color == "rgb(27, 31, 36)"
+
+
+def test_the_chart_of_memory_says_what_is_marked(opened, report):
+    """Its scale, and the large results."""
+    page = opened(report)
+    assert "0 to 191 MB" in page.inner_text("#memory figcaption")
+    assert "a result of 1 000 rows or more" in page.inner_text("#memory .legend")
+    assert page.query_selector_all("#memory rect.hot")
 
 
 def test_hostile_texts_do_nothing(opened, tmp_path):

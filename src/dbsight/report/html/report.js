@@ -94,7 +94,10 @@
   };
   addEventListener("hashchange", open);
   open();
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => (each.open = true)));
+  addEventListener("beforeprint", () => {
+    // Not those in tables: a statement in a column of numbers is as narrow as they leave it, and it is at its finding.
+    document.querySelectorAll("details").forEach((each) => (each.open = each.open || !each.closest("th")));
+  });
 
   const pause = document.getElementById("pause");
   if (pause) {

@@ -350,6 +350,7 @@ def _memory(snapshot: Snapshot) -> dict[str, Any] | None:
             "summary": summary_line(step.statement.summary),
             "rows": count(step.rows or 0),
             "route": _route_name(each.route),
+            "where": "" if step.call_site is None else _short(step.call_site),
         }
         for each in snapshot.examples
         for step in each.steps
@@ -357,6 +358,7 @@ def _memory(snapshot: Snapshot) -> dict[str, Any] | None:
     ]
     return {
         "chart": chart,
+        "many": count(_MANY_ROWS),
         "now": megabytes(snapshot.memory[-1].rss),
         "growth": megabytes(snapshot.memory[-1].rss - snapshot.memory[0].rss),
         "top": "" if chart is None else megabytes(chart.top),
