@@ -14,6 +14,7 @@ from dbsight.monitor.examples import Examples
 from dbsight.monitor.locks import Locks
 from dbsight.monitor.models import Models
 from dbsight.monitor.pools import Pools
+from dbsight.monitor.reads import Reads
 from dbsight.monitor.recommend import recommendations
 from dbsight.monitor.stats import Stats
 from dbsight.report.metrics import Metrics
@@ -54,6 +55,7 @@ class Totals:
         caches: Caches.
         locks: Distributed locks.
         models: Classes of the ORM.
+        reads: Reads of the same values, None where no rule looks at them.
         examples: The slowest window of each route.
         metrics: Of all of them.
     """
@@ -64,6 +66,7 @@ class Totals:
         self.caches = Caches()
         self.locks = Locks()
         self.models = Models()
+        self.reads = Reads() if settings.rule_enabled("cacheable_query") else None
         self.examples = Examples()
         self.metrics = Metrics(provider, collect)
         self._pending: deque[Operation] = deque()
@@ -93,6 +96,8 @@ class Totals:
         self.caches.reset()
         self.locks.reset()
         self.models.reset()
+        if self.reads is not None:
+            self.reads.reset()
         self.examples.reset()
 
     def reset(self) -> None:
@@ -169,6 +174,8 @@ class Totals:
             series.record(group)
         if group[0].model is not None:
             self.models.took(group[0].model, group)
+        if self.reads is not None:
+            self.reads.took(group)
         return series.counted
 
     def add_slow(self, operation: Operation, verdict: Verdict) -> None:
@@ -180,6 +187,8 @@ class Totals:
         series.counted.add()
         if operation.model is not None:
             self.models.took(operation.model, (operation,))
+        if self.reads is not None:
+            self.reads.took((operation,))
 
     def add_event(self, event: Event) -> None:
         """Count what is no query."""
@@ -196,6 +205,7 @@ class Totals:
         snapshot.caches = self.caches.totals()
         snapshot.locks = self.locks.totals()
         snapshot.models = self.models.totals()
+        snapshot.repeated_reads = self.reads.totals() if self.reads is not None else ()
         snapshot.examples = self.examples.all()
         snapshot.recommendations = recommendations(snapshot)
         return snapshot

@@ -14,9 +14,9 @@ from dbsight import config
 from dbsight.cli import diagnosis
 from dbsight.cli.doctor_probe import VARIABLE
 from dbsight.cli.exit_codes import FINDINGS
-from dbsight.cli.expectations import TEMPLATES
 from dbsight.cli.redis_counts import redis_counts
 from dbsight.cli.run import instrumented
+from dbsight.detect.expectations import TEMPLATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

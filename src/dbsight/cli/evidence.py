@@ -30,7 +30,7 @@ from dbsight.safety import errors
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from dbsight.cli.expectations import Template, Workload
+    from dbsight.detect.expectations import Template, Workload
 
 _PACKAGES: Final = (
     "dbsight",

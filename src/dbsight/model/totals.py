@@ -280,6 +280,29 @@ class ModelTotals:
 
 
 @dataclass(slots=True)
+class RepeatedRead:
+    """One query with the same values in several units of work.
+
+    Attributes:
+        statement: What ran.
+        database: Where it ran.
+        call_site: Where in the application, the first time.
+        times: In how many units of work.
+        total: s; of all executions.
+        writes: Statements that wrote one of its tables since it ran first.
+        allowed: Rules allowed when it ran first.
+    """
+
+    statement: Statement
+    database: Database
+    call_site: CallSite | None
+    times: int
+    total: float
+    writes: int = 0
+    allowed: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
 class Snapshot:
     """Totals of the process at one moment; what reports and rules about totals read.
 
@@ -304,6 +327,7 @@ class Snapshot:
         caches: Totals by cache, layer, key template and model, most look-ups first.
         locks: Totals by lock, most time waited first.
         models: Totals by class of the ORM, most time first.
+        repeated_reads: Queries with the same values in several units of work, most time first; bounded.
         recommendations: What to change first.
         window_time: s that the windows took, all together.
         request_time: s of these that requests took.
@@ -337,6 +361,7 @@ class Snapshot:
     caches: Sequence[CacheTotals] = ()
     locks: Sequence[LockTotals] = ()
     models: Sequence[ModelTotals] = ()
+    repeated_reads: Sequence[RepeatedRead] = ()
     recommendations: Sequence[Recommendation] = ()
     transactions: Sequence[OpenTransaction] = ()
     transaction_totals: Sequence[TransactionTotals] = ()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from dbsight.cli import expectations
 from dbsight.cli.check import Line
 from dbsight.cli.checks.database import Advice, names
 from dbsight.cli.practice import IDLE_LIMITS
+from dbsight.detect import expectations
 from dbsight.formatting import counted, seconds
 
 if TYPE_CHECKING:
     from dbsight.cli.evidence import Evidence
-    from dbsight.cli.expectations import PoolProfile
     from dbsight.cli.practice import Engine, Practice
+    from dbsight.detect.expectations import PoolProfile
 
 _LONGEST_WAIT: Final = 30.0
 _ENOUGH_QUERIES: Final = 100

@@ -9,7 +9,9 @@ from dbsight.detect.rules.bad_plan import BadPlan
 from dbsight.detect.rules.blocking_call import BlockingCall
 from dbsight.detect.rules.budget_exceeded import BudgetExceeded
 from dbsight.detect.rules.cache_miss import CacheMiss
+from dbsight.detect.rules.cacheable_query import CacheableQuery
 from dbsight.detect.rules.client_side_filter import ClientSideFilter
+from dbsight.detect.rules.concurrency_over_pool import ConcurrencyOverPool
 from dbsight.detect.rules.connection_growth import ConnectionGrowth
 from dbsight.detect.rules.connection_leak import ConnectionLeak
 from dbsight.detect.rules.duplicate_pools import DuplicatePools
@@ -23,10 +25,12 @@ from dbsight.detect.rules.lock_fixed_retry import LockFixedRetry
 from dbsight.detect.rules.lock_leak import LockLeak
 from dbsight.detect.rules.long_transaction import LongTransaction
 from dbsight.detect.rules.memory_growth import MemoryGrowth
+from dbsight.detect.rules.memory_spike import MemorySpike
 from dbsight.detect.rules.missing_index import MissingIndex
 from dbsight.detect.rules.n_plus_one import NPlusOne
 from dbsight.detect.rules.over_fetch import OverFetch
 from dbsight.detect.rules.pool_churn import PoolChurn
+from dbsight.detect.rules.pool_profile_mismatch import PoolProfileMismatch
 from dbsight.detect.rules.pool_role_size import PoolRoleSize
 from dbsight.detect.rules.pool_wait import PoolWait
 from dbsight.detect.rules.redis_chatter import RedisChatter
@@ -36,6 +40,7 @@ from dbsight.detect.rules.retry_storm import RetryStorm
 from dbsight.detect.rules.rollback_rate import RollbackRate
 from dbsight.detect.rules.row_by_row_write import RowByRowWrite
 from dbsight.detect.rules.serial_awaits import SerialAwaits
+from dbsight.detect.rules.serial_writes import SerialWrites
 from dbsight.detect.rules.session_leak import SessionLeak
 from dbsight.detect.rules.slow_query import SlowQuery
 from dbsight.detect.rules.text_smell import TextSmell
@@ -60,7 +65,9 @@ RULES: tuple[type[Rule], ...] = (
     UnpreparedRepeat,
     FanOut,
     SerialAwaits,
+    SerialWrites,
     UnboundedFetch,
+    MemorySpike,
     UnusedEagerLoad,
     OverFetch,
     ClientSideFilter,
@@ -70,6 +77,7 @@ RULES: tuple[type[Rule], ...] = (
     RedisChatter,
     EsQueryContext,
     CacheMiss,
+    CacheableQuery,
     InvalidationStorm,
     ConnectionGrowth,
     PoolRoleSize,
@@ -77,6 +85,8 @@ RULES: tuple[type[Rule], ...] = (
     LockFixedRetry,
     LockContention,
     PoolWait,
+    ConcurrencyOverPool,
+    PoolProfileMismatch,
     ConnectionLeak,
     SessionLeak,
     LongTransaction,
