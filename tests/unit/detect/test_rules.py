@@ -140,3 +140,49 @@ def test_what_a_rule_compares_with_is_a_setting_that_it_names_and_reads(name):
     for rule in rules:
         source = inspect.getsource(inspect.getmodule(rule))
         assert source.count(f".{name}") >= 1, rule.name
+
+
+PROMISED = [
+    "slow_query",
+    "n_plus_one",
+    "redundant_query",
+    "row_by_row_write",
+    "redis_chatter",
+    "fan_out",
+    "serial_awaits",
+    "pool_wait",
+    "connection_leak",
+    "long_transaction",
+    "blocking_call",
+    "unbounded_fetch",
+    "retry_storm",
+    "error_burst",
+    "missing_index",
+    "bad_plan",
+    "text_smell",
+    "pool_churn",
+    "duplicate_pools",
+    "cache_miss",
+    "write_heavy",
+    "hot_table",
+    "budget_exceeded",
+    "regression",
+    "unprepared_repeat",
+    "cacheable_query",
+    "memory_spike",
+    "pool_profile_mismatch",
+    "concurrency_over_pool",
+    "serial_writes",
+    "unused_eager_load",
+    "over_fetch",
+    "client_side_filter",
+    "es_query_context",
+]
+"""The rules of the design, in its order, and those that were added to it."""
+
+
+def test_every_rule_that_was_promised_exists():
+    """Others may exist besides; none of these may be missing or have another name."""
+    assert set(PROMISED) - {rule.name for rule in RULES} == set()
+    assert len(PROMISED) == len(set(PROMISED))
+    assert len(RULES) == len({rule.name for rule in RULES})

@@ -24,6 +24,8 @@ _LEAST: Final = 0.01
 _PART: Final = 0.1
 _ERROR: Final = 1.0
 _SHOWN: Final = 5
+_ROUND_TRIPS: Final = 3
+"""Round trips that remain: psycopg's pipeline takes about as many to begin, to prepare and to end, as measured."""
 
 
 class SerialWrites(WindowRule):
@@ -90,7 +92,7 @@ class SerialWrites(WindowRule):
             severity="warning" if saved >= _ERROR and window.request else "info",
             title="Writes wait for each other's answers",
             description=f"{counted(len(chain), 'write')} ({names}) were sent one after the other"
-            f"{where(chain[0].call_site)}; in one round trip they would save about {seconds(saved)}.",
+            f"{where(chain[0].call_site)}; in a pipeline they would save about {seconds(saved)}.",
             suggestion=_suggestion(chain[0]),
             effort="medium",
             impact=saved,
@@ -118,8 +120,8 @@ def _chains(operations: list[Operation]) -> Iterator[list[Operation]]:
 
 
 def _saved(chain: list[Operation]) -> float:
-    """The round trips of all but one, s: none takes longer than the shortest write."""
-    return (len(chain) - 1) * min(each.duration for each in chain)
+    """The round trips of all but those that remain, s: none takes longer than the shortest write."""
+    return max(0, len(chain) - _ROUND_TRIPS) * min(each.duration for each in chain)
 
 
 def _suggestion(operation: Operation) -> str:
