@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import secrets
 import signal
+import tempfile
+import threading
 import webbrowser
+from contextlib import contextmanager, nullcontext
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +24,7 @@ from dbsight.report.layout import one_line
 from dbsight.serve.client import EndpointError, ask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dbsight.model import Snapshot
     from dbsight.serve.server import Body
@@ -63,15 +67,28 @@ def serve(run: tuple[Path, ...], port: int, service: int | None, browse: bool, l
     url = f"http://127.0.0.1:{server.server_port}/?token={token}"
     click.echo(url)
     click.echo(f"{page.about()}; Ctrl-C ends the server", err=True)
-    if browse:
-        webbrowser.open(url)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as a service or a container ends it
     try:
-        server.serve()
+        with _opened(url) if browse else nullcontext():
+            server.serve()
     except KeyboardInterrupt:
         server.server_close()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[None]:
+    """Open a page in the browser by way of a file that only this user can read.
+
+    Other users of the machine can read the arguments of the browser, which must not hold the token.
+    """
+    with tempfile.TemporaryDirectory(prefix="dbsight-") as directory:
+        file = Path(directory) / "dbsight.html"
+        file.write_text(f'<meta http-equiv="refresh" content="0; url={escape(url)}">\n', encoding="utf-8")
+        # In a thread: a browser that runs in the terminal ends only with its user.
+        threading.Thread(target=webbrowser.open, args=(file.as_uri(),), name="dbsight-browser", daemon=True).start()
+        yield
 
 
 class _Page:

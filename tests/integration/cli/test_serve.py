@@ -1,11 +1,14 @@
 """``dbsight serve``: pages of saved runs and of live processes, for those who have the link."""
 
 import contextlib
+import html
 import http.client
 import re
 import socket
+import stat
 import subprocess
 import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +20,7 @@ from dbsight.cli.main import main
 from dbsight.model import Finding, MergedFinding, Snapshot
 from dbsight.report import json as saved
 from engine import Engine, run_unit
+from waiting import until
 
 pytest.importorskip("jinja2")
 
@@ -115,6 +119,20 @@ def test_live_processes_are_one_page_that_reloads_itself():
         for engine in engines:
             if not engine.retired:
                 engine.unsubscribe()
+
+
+def test_the_browser_is_opened_without_the_token_among_its_arguments(tmp_path, monkeypatch):
+    """Other users of the machine can read them: a file that only this user can read leads to the page."""
+    seen = tmp_path / "seen"
+    monkeypatch.setenv("BROWSER", f"sh -c 'echo \"$0\" >{seen}.part; mv {seen}.part {seen}' %s")
+    with running(run_of("shelves", tmp_path / "run.json"), "--open") as url:
+        until(seen.exists)
+        opened = urlsplit(seen.read_text().strip())
+        assert (opened.scheme, opened.query) == ("file", "")
+        file = Path(opened.path)
+        assert url in html.unescape(file.read_text())
+        assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert not file.parent.exists()
 
 
 def call(*arguments):
