@@ -7,7 +7,7 @@ ARGS ?=
 # Processes that run tests: they wait for servers and programs half of the time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 
-.PHONY: demo test matrix peers lint types docs bench clean
+.PHONY: demo test matrix peers lint types docs pictures bench clean
 
 # The limits of the demo: low enough for a demonstration that lasts seconds.
 DEMO_ENVIRONMENT := \
@@ -42,6 +42,9 @@ types: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-docs  ## the documentation as a site, in build/docs; a dead link or any other warning fails
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --jobs=auto --quiet docs build/docs
+
+pictures: $(VENV)/.installed-demo $(VENV)/.installed-browser $(VENV)/.redis  ## docs/images, from the demo's report in Chromium
+	@$(DEMO_ENVIRONMENT) $(BIN)/python docs/images/make.py
 
 bench: $(VENV)/.installed-test  ## what dbsight costs per query, Redis command, checkout and start; ARGS="--help"
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -42,11 +42,16 @@ def test_links_of_the_readme_are_absolute_and_lead_to_files_that_exist():
     """It is the page of the package registry, too."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)\s]+)\)", page)
-    ours = "https://github.com/dbsight/dbsight/blob/main/"
     assert [link for link in links if not link.startswith("https://")] == []
-    named = [link.removeprefix(ours).partition("#")[0] for link in links if link.startswith(ours)]
+    named = [link.partition("/dbsight/dbsight/") for link in links if "/dbsight/dbsight/" in link]
+    assert {host for host, _, _ in named} == {"https://github.com", "https://raw.githubusercontent.com"}
+    missing = []
+    for _, _, path in named:
+        name, _, heading = path.removeprefix("blob/").removeprefix("main/").partition("#")
+        if not (ROOT / name).exists() or (heading and heading not in headings(ROOT / name)):
+            missing.append(path)
     assert len(named) > 10
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
