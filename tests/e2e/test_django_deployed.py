@@ -23,7 +23,7 @@ from matrix.serving import get, running
 from waiting import until
 
 PROJECT = Path(__file__).parent / "deployed"
-LATE = {"OTEL_BSP_SCHEDULE_DELAY": "60000"}
+LATE = {"OTEL_BSP_SCHEDULE_DELAY": "60000", "OTEL_METRIC_EXPORT_INTERVAL": "60000"}
 TRANSACTIONS = {"OTEL_DBSIGHT_LONG_TRANSACTION_THRESHOLD": "200ms"}
 ORDERS = {'SELECT "deployed_order"': 1, 'SELECT "deployed_customer"': 10}
 JOINED = 'Order.objects.select_related("customer")'
@@ -62,6 +62,11 @@ def on_sqlite(frameworks, tmp_path):
     return env
 
 
+def exporting(receiver):
+    """Over HTTP: gRPC does not survive a fork at the moment of an export, whoever uses it."""
+    return {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http_endpoint}
+
+
 def fill(python, env, cwd):
     """Make tables and rows."""
     runner.run_instrumented(["-m", "deployed.fill"], cwd=cwd, env=env, prefix=(), python=python).check()
@@ -75,7 +80,8 @@ def serve(frameworks, receiver, tmp_path):
         port = free_port()
         command = ["opentelemetry-instrument", *(word.replace("PORT", str(port)) for word in command)]
         said = tmp_path / "said.txt"
-        with running(command, python=frameworks, cwd=PROJECT.parent, output=said, receiver=receiver, env=env | LATE):
+        options = {"python": frameworks, "cwd": PROJECT.parent, "env": env | exporting(receiver)}
+        with running(command, output=said, receiver=receiver, **options):
             answers = [get(f"http://127.0.0.1:{port}/{page}") for page in pages]
         assert not [answer for answer in answers if re.fullmatch(r"5\d\d", answer)]
         return said.read_text()
@@ -153,9 +159,9 @@ def test_the_development_server_reloads(frameworks, on_sqlite, receiver, tmp_pat
     shutil.copytree(PROJECT, tmp_path / "deployed", ignore=shutil.ignore_patterns("__pycache__"))
     port = free_port()
     command = ["opentelemetry-instrument", "python", "deployed/manage.py", "runserver", f"127.0.0.1:{port}"]
-    env = on_sqlite | {"PYTHONPATH": str(tmp_path), "DEBUG": "1"}
+    env = on_sqlite | exporting(receiver) | {"PYTHONPATH": str(tmp_path), "DEBUG": "1"}
     said = tmp_path / "said.txt"
-    options = {"python": frameworks, "cwd": tmp_path, "output": said, "receiver": receiver, "env": env | LATE}
+    options = {"python": frameworks, "cwd": tmp_path, "output": said, "receiver": receiver, "env": env}
     with running(command, **options) as process:
         get(f"http://127.0.0.1:{port}/orders")
         changes = itertools.count(int(time.time()) + 10)
@@ -194,7 +200,7 @@ def test_django_runs_its_tests_as_before(frameworks, on_sqlite, observe):
 def test_a_task_of_celery_is_a_unit_of_work(frameworks, on_postgresql, receiver, redis_process, tmp_path):
     """A prefork worker with Django's fix-up: its child ends without exit handlers, and flushes all the same."""
     with servers.fresh(redis_process) as broker:
-        env = on_postgresql | {"BROKER_URL": broker.url()}
+        env = on_postgresql | exporting(receiver) | {"BROKER_URL": broker.url()}
         command = ["opentelemetry-instrument", "celery", "--app", "deployed.tasks", "worker", "-c", "1", "-l", "INFO"]
         said = tmp_path / "said.txt"
         options = {"python": frameworks, "cwd": PROJECT.parent, "env": env}
