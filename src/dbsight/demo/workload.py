@@ -17,7 +17,7 @@ from dbsight.demo.delay import Pause
 from dbsight.demo.models import Customer, Order, OrderLine
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
     from sqlalchemy.orm import Session
 
     Rows = list[dict[str, Any]]
@@ -50,22 +50,26 @@ def _ledger(lines: Any) -> Rows:
 
 async def show_dashboard(session: Session) -> Rows:
     """Six numbers that have nothing to do with each other, each awaited before the next is asked for."""
-    engine = session.info["concurrent"]
     rows = []
-    for what, statement in _numbers():
-        rows.append(await _number(engine, what, statement))
+    async with session.info["concurrent"].connect() as connection:
+        for what, statement in _numbers():
+            rows.append(await _number(connection, what, statement))
     return rows
 
 
 async def show_dashboard_fixed(session: Session) -> Rows:
     """The same, asked for at once, each on a connection of its own."""
     engine = session.info["concurrent"]
-    return list(await asyncio.gather(*[_number(engine, what, statement) for what, statement in _numbers()]))
+    return list(await asyncio.gather(*[_number_apart(engine, what, statement) for what, statement in _numbers()]))
 
 
-async def _number(engine: AsyncEngine, what: str, statement: Any) -> dict[str, Any]:
+async def _number_apart(engine: AsyncEngine, what: str, statement: Any) -> dict[str, Any]:
     async with engine.connect() as connection:
-        return {"what": what, "number": int(await connection.scalar(statement))}
+        return await _number(connection, what, statement)
+
+
+async def _number(connection: AsyncConnection, what: str, statement: Any) -> dict[str, Any]:
+    return {"what": what, "number": int(await connection.scalar(statement))}
 
 
 def _numbers() -> list[tuple[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from dbsight import semconv
 from dbsight.report.layout import one_line, prose_line, summary_line
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ def description(finding: Finding) -> str:
         if site is not None:
             text = text.replace(f", {words} {place(site)}", "").replace(f", {words} {one_line(str(site))};", ";")
     return text
+
+
+def route(finding: Finding) -> str:
+    """The route of a finding, empty for work outside requests."""
+    return "" if finding.route == semconv.WINDOW_SPAN else one_line(finding.route)
 
 
 def place(site: CallSite) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from dbsight.formatting import count, counted, mean, seconds
 from dbsight.report import finding_text
 from dbsight.report.causes import causes, headline, label
-from dbsight.report.layout import code_lines, one_line, summary_line
+from dbsight.report.layout import code_lines, summary_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,8 @@ def about(finding: Finding, cause: Cause, general: frozenset[str] = frozenset())
     if finding.description:
         yield escaped(finding_text.description(finding))
         yield ""
-    if finding.route:
-        yield f"* route: {escaped(one_line(finding.route))}"
+    if route := finding_text.route(finding):
+        yield f"* route: {escaped(route)}"
     if finding.call_site is not None:
         yield f"* line: {code(finding_text.place(finding.call_site))}"
         caller = finding_text.caller(finding, general)

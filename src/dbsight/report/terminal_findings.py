@@ -60,7 +60,7 @@ def _head(cause: Cause) -> list[Text]:
     mark, style, _ = SEVERITIES[cause.severity]
     head = [
         text((f" {mark} {one_line(label(finding))}", style)),
-        text(clip(one_line(finding.route), 60)),
+        text(clip(finding_text.route(finding), 60)),
         text((_subject(finding), "bold")),
     ]
     if finding.rule == "slow_query" and finding.current_value is not None:

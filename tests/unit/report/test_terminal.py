@@ -290,6 +290,14 @@ def test_work_outside_requests_is_not_called_a_request():
     assert "in 2 windows" in render(worker)
 
 
+def test_work_outside_requests_has_no_route():
+    """The name of its window is one of dbsight's, and says nothing to people."""
+    made = Finding("slow_query", "sq-1", "warning", "query", "SELECT orders is slow", "", route="dbsight.window")
+    page = render(Snapshot(calls=1, findings=[MergedFinding(made, 1, 1, 0.1)]))
+    assert "SELECT orders is slow" in page
+    assert "dbsight.window" not in page
+
+
 def test_queries_that_ran_side_by_side_take_more_than_the_time_watched():
     """More than a hundred percent is said in words."""
     assert "900 ms in the database · 1.5 × the recorded time" in render(ONE)
