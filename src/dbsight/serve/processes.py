@@ -109,7 +109,7 @@ def processes(asked: int | None = None) -> Sequence[Process]:
     for directory in _directories():
         if not _is_private(directory):
             continue
-        for path in directory.iterdir():
+        for path in _files(directory):
             name = _FILE.fullmatch(path.name)
             if name is None or (asked is not None and int(name[1]) != asked):
                 continue
@@ -121,6 +121,13 @@ def processes(asked: int | None = None) -> Sequence[Process]:
             if process is not None and (process.port not in found or found[process.port].started < process.started):
                 found[process.port] = process
     return [found[port] for port in sorted(found)]
+
+
+def _files(directory: Path) -> Sequence[Path]:
+    try:
+        return list(directory.iterdir())
+    except OSError:  # it was removed just now
+        return ()
 
 
 def _read(path: Path) -> Process | None:

@@ -104,7 +104,7 @@ class Worker:
             self.state, self.said = ("silent" if error.slow else "ended"), str(error)
         except (EndpointError, ValueError) as error:  # ValueError: a newer schema of the report
             self.state, self.said = "unreadable", str(error)
-        except (KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # whatever else an answer can lack: the others are watched on
             self.state = "unreadable"
             self.said = f"{self.process.url} answers what this version cannot read: {type(error).__name__} {error}"
         else:
