@@ -9,6 +9,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config, recording, scope
+from dbsight.detect import roots
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
@@ -330,6 +331,7 @@ class Analyzer(Consumer):
         groups = list(window.findings.values())
         for found in groups:
             found.trace = found.trace or f"{window.trace_id:032x}"
+        roots.link(groups)
         summary = WindowSummary(
             window.name,
             route,

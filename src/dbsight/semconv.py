@@ -163,6 +163,7 @@ FINDING_DESCRIPTION: Final = "dbsight.finding.description"  # what was seen, wit
 FINDING_SUGGESTION: Final = "dbsight.finding.suggestion"  # code to paste, or what to change
 FINDING_IMPACT: Final = "dbsight.finding.impact"  # s; estimated time that the change saves
 FINDING_EFFORT: Final = "dbsight.finding.effort"  # of the change: low | medium | high
+FINDING_ROOT: Final = "dbsight.finding.root"  # id of the finding whose cause is the same
 FINDING_COUNT: Final = "dbsight.finding.count"  # operations that the finding is about
 FINDING_METRIC: Final = "dbsight.finding.metric"  # what was compared with a threshold
 FINDING_CURRENT_VALUE: Final = "dbsight.finding.current_value"  # what was measured

@@ -51,6 +51,7 @@ class Finding:
         trace: 32 hexadecimal digits of a trace that shows it.
         route: Name of the window that it was found in, ``GET /orders``.
         plan: The plan of the statement, None when it is not known.
+        root: Id of the finding of the same window that has the same cause, empty when there is none.
         details: More numbers for reports, not exported as attributes.
     """
 
@@ -74,6 +75,7 @@ class Finding:
     trace: str = ""
     route: str = ""
     plan: PlanSummary | None = None
+    root: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
     @property

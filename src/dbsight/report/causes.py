@@ -66,8 +66,8 @@ def causes(findings: Sequence[MergedFinding]) -> list[Cause]:
     """Group findings by cause.
 
     A slow query, its plan and its missing index, or what it loads in vain, are one cause; so are slow queries with the
-    same fix at one line, N+1 queries of one request whose fixes are contained in each other, and what a pool reports of
-    one line of code.
+    same fix at one line, findings of one loop, N+1 queries of one request whose fixes are contained in each other, and
+    what a pool reports of one line of code.
 
     Args:
         findings: In the order of their importance.
@@ -85,6 +85,7 @@ def causes(findings: Sequence[MergedFinding]) -> list[Cause]:
     for each in findings:
         if each.finding.rule in _ABOUT_ROWS:
             _join_slow_query(each, groups)
+    _join_roots(groups)
     found = _with_same_fix([_cause(group) for group in groups.values()])
     return sorted(found, key=lambda cause: -cause.impact)
 
@@ -124,6 +125,16 @@ def _key(finding: Finding, fixes: Sequence[str]) -> Hashable:
     if finding.category == "pool" and finding.call_site is not None:
         return ("pool", str(finding.call_site))
     return finding.id
+
+
+def _join_roots(groups: dict[Hashable, list[MergedFinding]]) -> None:
+    """Put findings that have the cause of another one to that one."""
+    keys = {each.finding.id: key for key, group in groups.items() for each in group}
+    for key, group in list(groups.items()):
+        roots = {keys.get(each.finding.root) for each in group if each.finding.root} - {None, key}
+        root = roots.pop() if len(roots) == 1 and all(each.finding.root for each in group) else None
+        if root in groups:  # which may have gone to another one itself
+            groups[root] += groups.pop(key)
 
 
 def _join_slow_query(about_rows: MergedFinding, groups: dict[Hashable, list[MergedFinding]]) -> None:
@@ -166,10 +177,12 @@ def _contains(longer: str, shorter: str) -> bool:
 def _cause(group: list[MergedFinding]) -> Cause:
     main = next((each for each in group if each.finding.rule == "slow_query"), group[0])
     if main.finding.rule == "n_plus_one":
-        main = max(group, key=lambda each: len(each.finding.suggestion))
+        loads = [each for each in group if each.finding.rule == "n_plus_one"]
+        main = max(loads, key=lambda each: len(each.finding.suggestion))
     others = [each for each in group if each is not main]
     impacts = [each.impact for each in group]
-    impact = sum(impacts) if main.finding.rule == "n_plus_one" else max(impacts)
+    of_one_loop = main.finding.rule == "n_plus_one" or any(each.finding.root == main.finding.id for each in others)
+    impact = sum(impacts) if of_one_loop else max(impacts)
     index = next((each.finding for each in group if each.finding.rule == "missing_index"), None)
     if index is not None:
         return Cause(main, others, impact, index.suggestion, _proof(index))

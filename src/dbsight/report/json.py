@@ -125,6 +125,7 @@ def _finding(merged: MergedFinding) -> dict[str, Any]:
         "current_value": found.current_value,
         "threshold": found.threshold,
         "route": found.route,
+        "root": found.root,
         "trace": found.trace,
         "relationship": found.relationship,
         "plan": plain_plan(found.plan),
@@ -272,6 +273,7 @@ def _read_finding(saved: Mapping[str, Any]) -> MergedFinding:
         trace=saved["trace"],
         route=saved["route"],
         plan=read_plan(saved.get("plan")),
+        root=saved.get("root", ""),
         details=dict(saved.get("details") or {}),
     )
     return MergedFinding(found, saved["windows"], saved["count"], saved["impact"], saved["requests"])

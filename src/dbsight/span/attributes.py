@@ -139,6 +139,8 @@ def finding_attributes(finding: Finding) -> Attributes:
         semconv.FINDING_EFFORT: finding.effort,
         semconv.FINDING_COUNT: finding.count,
     }
+    if finding.root:
+        attributes[semconv.FINDING_ROOT] = finding.root
     if finding.suggestion:
         attributes[semconv.FINDING_SUGGESTION] = finding.suggestion
     if finding.metric:

@@ -7,6 +7,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from dbsight import semconv
+from dbsight.report.causes import causes
+from dbsight.report.json import document
+
 NUMBERS = [sa.text(f"SELECT pg_sleep(0.15) AS {name}") for name in ("orders", "reviews", "stock")]
 
 
@@ -88,3 +92,35 @@ def test_locks_that_are_not_to_be_had_are_a_storm_and_a_burst(telemetry, postgre
     bursts = findings(telemetry, "error_burst")
     assert {each.title for each in bursts} == {"Queries fail repeatedly with a lock timeout"}
     engine.dispose()
+
+
+def test_a_loop_that_reads_and_writes_is_one_fault_everywhere(telemetry, postgresql):
+    """The event of the write names the read as its root, the report has one cause, JSON keeps it."""
+    engine = sa.create_engine(postgresql.url("postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE stock (id int PRIMARY KEY, pieces int)"))
+        connection.execute(sa.text("INSERT INTO stock SELECT number, 9 FROM generate_series(1, 20) AS number"))
+    telemetry.clear()
+
+    def sell(connection):
+        for number in range(1, 21):
+            row = {"id": number}
+            pieces = connection.scalar(sa.text("SELECT pieces FROM stock WHERE id = :id"), row)
+            connection.execute(sa.text("UPDATE stock SET pieces = :left WHERE id = :id"), {**row, "left": pieces - 1})
+
+    with telemetry.root("POST /sale"), engine.begin() as connection:
+        sell(connection)
+    engine.dispose()
+    (root,) = [span for span in telemetry.spans() if span.name == "POST /sale"]
+    events = {
+        each.attributes[semconv.FINDING_RULE]: each.attributes for each in root.events_named(semconv.FINDING_EVENT)
+    }
+    assert set(events) == {"n_plus_one", "row_by_row_write"}
+    ids = {rule: each[semconv.FINDING_ID] for rule, each in events.items()}
+    named = {rule: each.get(semconv.FINDING_ROOT) for rule, each in events.items()}
+    assert sorted(named.values(), key=str) == sorted([None, *(set(named.values()) & set(ids.values()))], key=str)
+    snapshot = telemetry.processor.analyzer.snapshot()
+    (cause,) = causes(snapshot.findings)
+    assert len(cause.all) == 2
+    saved = document(snapshot)["findings"]
+    assert {each["id"]: each["root"] or None for each in saved} == {ids[rule]: named[rule] for rule in ids}
