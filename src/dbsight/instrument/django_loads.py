@@ -40,6 +40,18 @@ _DICT: Final = "__dict__"
 _READERS: Final = frozenset(("__getstate__", "__reduce__", "__copy__", "__deepcopy__"))
 """Functions of Django that read all of an object for the application."""
 
+_NO_DATA: Final = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
+_NO_MODULES: Final = (
+    "django.apps",
+    "django.core.handlers",
+    "django.db.models.fields",
+    "django.db.models.options",
+    "django.db.models.sql",
+    "django.http",
+    "django.urls",
+)
+"""Modules whose objects lead from a response to the whole application, and to none of its objects alone."""
+
 _patches: Final = Patches()
 _fetching: ContextVar[_Fetch | None] = ContextVar("dbsight_django_fetch", default=None)
 _level: ContextVar[tuple[Relation, ...]] = ContextVar("dbsight_django_prefetch", default=())
@@ -310,9 +322,9 @@ def _rendered(_: Any, response: Any) -> None:
         if known is not None and known[2]() is current:
             here.finished.add(id(known[0]))
         for each in gc.get_referents(current):
-            if id(each) not in seen and not isinstance(each, _NO_DATA) and gc.is_tracked(each):
+            kind = type(each)  # isinstance() would evaluate a lazy object
+            if id(each) in seen or issubclass(kind, _NO_DATA) or kind.__module__.startswith(_NO_MODULES):
+                continue
+            if gc.is_tracked(each):
                 seen.add(id(each))
                 left.append(each)
-
-
-_NO_DATA: Final = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)
