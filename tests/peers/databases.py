@@ -130,7 +130,7 @@ _MORE = (
     *("m2m_and_m2o", "m2m_intermediary", "m2m_multiple", "m2m_recursive", "m2m_regress", "m2m_signals", "m2m_through"),
     *("m2m_through_regress", "m2o_recursive", "managers_regress", "many_to_one", "many_to_one_null", "model_fields"),
     *("model_inheritance", "model_inheritance_regress", "multiple_database", "nested_foreign_keys", "null_fk"),
-    *("one_to_one", "or_lookups", "ordering", "pagination", "postgres_tests", "proxy_models", "queryset_pickle"),
+    *("one_to_one", "or_lookups", "ordering", "pagination", "proxy_models", "queryset_pickle"),
     *("reverse_lookup", "schema", "select_for_update", "serializers", "sessions_tests", "signals", "test_utils"),
     *("test_client", "timezones", "update", "update_only_fields"),
 )

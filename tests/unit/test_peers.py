@@ -114,3 +114,11 @@ def test_a_run_without_dbsight_is_kept_with_its_environment(tmp_path):
     assert numbers == [1, 1, 2, 1]
     assert kept(python, "suite", once, again=True)["number"] == 3
     assert kept(tmp_path / "another" / "bin" / "python", "suite", once)["number"] == 4
+
+
+def test_a_suite_with_a_program_of_its_own_needs_no_pytest():
+    """Django's; others get pytest, once."""
+    requirements = {suite.name: suite.requirements for suite in SUITES}
+    assert not [each for each in requirements["django-4.2-sqlite"] if each.startswith("pytest")]
+    assert requirements["psycopg2"] == ("psycopg2==2.9.13", "pytest")
+    assert "pytest" not in requirements["aiomysql"]

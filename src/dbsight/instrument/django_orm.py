@@ -309,6 +309,9 @@ def _relation(manager: Any, owner: Any) -> tuple[Any, ...]:
     elif hasattr(manager, "content_type_field_name"):
         accessor = lookup = manager.prefetch_cache_name
         back = manager.object_id_field_name
+    elif hasattr(manager.field, "get_accessor_name"):  # a ForeignObject that the application reads as many
+        accessor = lookup = manager.field.field.name
+        back = ""
     else:
         accessor, lookup = manager.field.remote_field.get_accessor_name(), manager.field.related_query_name()
         back = manager.field.name
