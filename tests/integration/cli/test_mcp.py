@@ -136,5 +136,5 @@ def test_runs_outside_the_project_are_not_compared(tmp_path):
 
 def test_a_live_process_is_asked(tmp_path):
     """With the port of the setting SERVE; without a process, one sentence says so."""
-    with pytest.raises(AgentError, match="no process of this user serves at port 1"):
+    with pytest.raises(AgentError, match="no process of this user serves with OTEL_DBSIGHT_SERVE=1"):
         Project(tmp_path, port=1).findings()
