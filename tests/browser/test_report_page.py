@@ -1,5 +1,6 @@
 """The HTML report in a real Chromium: what people see, reach by keyboard, and copy; and what no page may do."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -189,6 +190,23 @@ def test_a_link_opens_what_it_leads_to(opened, report):
     page.click(".first li:nth-child(2) h3 a")
     assert page.evaluate("document.querySelector(':target').tagName") == "ARTICLE"
     assert page.query_selector("article:target svg[role=img] rect.hot") is not None
+
+
+def test_a_link_leads_to_its_section_past_many_findings(opened, tmp_path):
+    """Cards that were never shown have an estimated height: a slow scroll would end where the section was before."""
+    snapshot = full_snapshot()
+    card = snapshot.findings[-1]
+    snapshot.findings = [
+        replace(
+            card, finding=replace(card.finding, id=f"cl-{number}", description="One is out. " * 200, call_site=None)
+        )
+        for number in range(60)
+    ]
+    page = opened(html.write(snapshot, tmp_path / "report.html").as_uri())
+    page.click("nav a[href='#pools']")
+    top = "document.getElementById('pools').getBoundingClientRect().top"
+    page.wait_for_function(f"{top} >= 0 && {top} < 100", timeout=5000)
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
 def test_five_thousand_findings_can_be_filtered(opened, tmp_path):

@@ -376,7 +376,7 @@ def _cache(totals: Any) -> dict[str, Any]:
     return {
         "name": one_line(" ".join(filter(None, (totals.cache, totals.layer, totals.key_prefix, totals.model)))),
         "lookups": count(totals.requests),
-        "hits": f"{totals.hit_ratio * 100:.0f} %",
+        "hits": f"{totals.hit_ratio * 100:.0f} %" if totals.requests else "–",
         "bar": box(0.0, totals.hit_ratio, 1.0) if totals.hits else None,
         "stores": count(totals.stores),
         "removals": count(totals.removals),
