@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dbsight import semconv
+from dbsight.config import Settings
 from dbsight.report.causes import causes
 from dbsight.report.json import document
 
@@ -124,3 +125,28 @@ def test_a_loop_that_reads_and_writes_is_one_fault_everywhere(telemetry, postgre
     assert len(cause.all) == 2
     saved = document(snapshot)["findings"]
     assert {each["id"]: each["root"] or None for each in saved} == {ids[rule]: named[rule] for rule in ids}
+
+
+def test_who_dawdles_over_a_stream_is_told_as_that(make_telemetry, postgresql):
+    """It is no slow query and no long transaction; page by page, nothing is found."""
+    limits = Settings(long_transaction_threshold=0.2, slow_query_threshold=0.25)
+    telemetry = make_telemetry(settings=limits)
+    engine = sa.create_engine(postgresql.url("postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE lines AS SELECT number AS id FROM generate_series(1, 300) AS number"))
+    with telemetry.root("GET /stream"), engine.begin() as connection:
+        query = sa.text("SELECT id FROM lines").execution_options(yield_per=50)
+        for page in connection.execute(query).partitions(50):
+            time.sleep(0.08)
+            assert len(page) == 50
+    last = 0
+    with telemetry.root("GET /pages"):
+        while last < 300:
+            with engine.begin() as connection:
+                query = sa.text("SELECT id FROM lines WHERE id > :last ORDER BY id LIMIT 50")
+                last = connection.scalars(query, {"last": last}).all()[-1]
+            time.sleep(0.08)
+    engine.dispose()
+    (slow,) = telemetry.processor.analyzer.snapshot().findings
+    assert (slow.finding.rule, slow.finding.route) == ("slow_consumer", "GET /stream")
+    assert slow.finding.current_value == pytest.approx(0.45, abs=0.25)

@@ -42,6 +42,7 @@ from dbsight.detect.rules.row_by_row_write import RowByRowWrite
 from dbsight.detect.rules.serial_awaits import SerialAwaits
 from dbsight.detect.rules.serial_writes import SerialWrites
 from dbsight.detect.rules.session_leak import SessionLeak
+from dbsight.detect.rules.slow_consumer import SlowConsumer
 from dbsight.detect.rules.slow_query import SlowQuery
 from dbsight.detect.rules.text_smell import TextSmell
 from dbsight.detect.rules.unbounded_fetch import UnboundedFetch
@@ -90,6 +91,7 @@ RULES: tuple[type[Rule], ...] = (
     ConnectionLeak,
     SessionLeak,
     LongTransaction,
+    SlowConsumer,
     BlockingCall,
     DuplicatePools,
     PoolChurn,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.rule import SnapshotRule, WindowRule
+from dbsight.detect.rules.slow_consumer import between_rows
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.formatting import seconds
 from dbsight.model import Finding, TransactionEvent
@@ -61,7 +62,8 @@ class LongTransaction(WindowRule, SnapshotRule):
 
     Not reported:
         Autocommit, transactions without a statement, read-only transactions on SQLite (which hold no locks), and
-        suppressed transactions. A transaction that consists of one slow query is reported as ``slow_query`` only.
+        suppressed transactions. A transaction that consists of one slow query is reported as ``slow_query``
+        only, one that a stream keeps open as ``slow_consumer`` only.
     """
 
     name: ClassVar[str] = "long_transaction"
@@ -78,9 +80,9 @@ class LongTransaction(WindowRule, SnapshotRule):
         for event in window.events:
             if not isinstance(event, TransactionEvent) or event.allowed & {self.name, "all"}:
                 continue
-            if self._is_long(
-                event.database, event.seconds, event.queries, event.writes
-            ) and not self._is_one_slow_query(event, window):
+            if self._is_long(event.database, event.seconds, event.queries, event.writes) and not (
+                self._is_one_slow_query(event, window) or self._waits_for_consumer(event, window)
+            ):
                 ended = f"{event.result} after {seconds(event.seconds)}"
                 yield self._finding(event, event.seconds, ended)
 
@@ -104,6 +106,16 @@ class LongTransaction(WindowRule, SnapshotRule):
             _ONE_QUERY * event.seconds <= operation.duration <= event.seconds
             and operation.database.key == event.database.key
             and slow.classify(operation, window.name)[0] is not None
+            for operation in window.operations
+        )
+
+    def _waits_for_consumer(self, event: TransactionEvent, window: Window) -> bool:
+        """Return whether a stream that ``slow_consumer`` reports keeps it open."""
+        return self.configuration.rule_enabled("slow_consumer") and any(
+            operation.streamed
+            and operation.database.key == event.database.key
+            and between_rows(operation) >= self.configuration.long_transaction_threshold
+            and operation.end_ns - operation.start_ns <= event.seconds * 1.01e9
             for operation in window.operations
         )
 
