@@ -11,10 +11,10 @@ INTRODUCTION = """\
 
 <!-- Made by `python docs/generate.py` from the docstrings in `src/dbsight/cli/checks/`: edit there. -->
 
-```
+```sh
 dbsight doctor                      checks the environment
-dbsight doctor -- python app.py     runs the command instrumented, and checks it from inside
-dbsight doctor --json               the same as JSON: a list of check, mark, text and advice
+dbsight doctor -- python app.py   # runs the command instrumented, and checks it from inside
+dbsight doctor --json             # the same as JSON: a list of check, mark, text and advice
 ```
 
 Each line is ✔ (right), ✘ (wrong) or ? (unknown, or worth a look), followed by what to do. The exit code is 1 if a line

@@ -13,6 +13,13 @@ EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "orders.py"
 LINES = EXAMPLE.read_text().splitlines()
 LOOP = next(number for number, line in enumerate(LINES, 1) if "asks the database once for each order" in line)
 RUN_BY = ("test_examples.py", "test_framework_examples.py")
+CLIENT = """
+from starlette.testclient import TestClient
+
+import shop
+
+assert len(TestClient(shop.app).get("/orders").json()) == 20
+"""
 PRINTED = "".join(f"book {number} for customer {number}\n" for number in range(1, 26))
 
 
@@ -26,6 +33,17 @@ def test_the_script_runs_without_anything_in_front(observe, arguments):
     """It knows nothing of us."""
     run = observe([str(EXAMPLE), *arguments], receiver=None, prefix=()).run
     assert (run.returncode, run.stdout, run.stderr) == (0, PRINTED, "")
+
+
+def test_the_application_on_the_page_about_fastapi_has_the_finding_that_the_page_names(observe, tmp_path):
+    """Its fix, and the line of the loop."""
+    page = (EXAMPLE.parents[1] / "docs" / "frameworks" / "fastapi.md").read_text()
+    shop = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    (tmp_path / "shop.py").write_text(shop)
+    (tmp_path / "client.py").write_text(CLIENT)
+    event = next(iter(observe(["client.py"], cwd=tmp_path).span("GET /orders").events))
+    assert event.attributes["dbsight.finding.suggestion"] in page
+    assert "order.customer.name" in shop.splitlines()[event.attributes["code.line.number"] - 1]
 
 
 def test_under_the_command_the_loop_is_named(observe):

@@ -2,7 +2,6 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
@@ -11,21 +10,9 @@ from dbsight import semconv
 from dbsight.cli.checks import CHECKS
 from dbsight.cli.main import main
 from dbsight.config import SETTINGS
+from documentation import PAGES, ROOT, ids
 from test_architecture import LAYERS, OUTSIDE, SRC
 from test_architecture import ROOT as FACE
-
-ROOT = Path(__file__).parents[2]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "SECURITY.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
-]
-
-
-def ids(path):
-    """A page's name."""
-    return str(path.relative_to(ROOT))
 
 
 def anchor(title):
