@@ -12,7 +12,7 @@ INTRODUCTION = """\
 <!-- Made by `python docs/generate.py` from the docstrings in `src/dbsight/cli/checks/`: edit there. -->
 
 ```sh
-dbsight doctor                      checks the environment
+dbsight doctor                    # checks the environment
 dbsight doctor -- python app.py   # runs the command instrumented, and checks it from inside
 dbsight doctor --json             # the same as JSON: a list of check, mark, text and advice
 ```
