@@ -196,7 +196,9 @@ class Analyzer(Consumer):
         Returns:
             What must stand on each one's own span; empty when there is nothing to say of any.
         """
-        if self.origins:
+        latest = self._origin
+        others = [operation for operation in operations if operation.origin is not latest]  # nearly always none
+        if others and self.origins:
             ours = [operation for operation in operations if self._is_ours(operation.origin)]
             if len(ours) < len(operations):
                 return self._verdicts_for(operations, ours)

@@ -8,7 +8,17 @@ import pytest
 
 from builders import NOW_NS, make_operation
 from dbsight import model
-from dbsight.model import CallSite, Database, Finding, MergedFinding, Operation, Snapshot, Statement, Verdict
+from dbsight.model import (
+    CallSite,
+    Database,
+    Finding,
+    MergedFinding,
+    Operation,
+    Snapshot,
+    Statement,
+    Verdict,
+    operation_of,
+)
 
 MARKER = 123456789123456789
 SECRET = "jane@example.org"
@@ -64,7 +74,7 @@ def test_every_field_of_a_record_is_documented(record):
 def test_an_operation_of_what_ran_has_every_field_of_one_that_was_constructed():
     """A field that is added to one of the two would be missing in the other."""
     constructed = Operation(statement(), Database("sqlite"), NOW_NS, 0.5, rows=3, pool="main", error_type="KeyError")
-    copied = Operation.of(constructed)
+    copied = operation_of(constructed)
     assert [(name, getattr(copied, name)) for name in Operation.__slots__] == [
         (name, getattr(constructed, name)) for name in Operation.__slots__
     ]

@@ -31,7 +31,7 @@ from dbsight import catalog, config, recording, scope, semconv, span
 from dbsight.instrument import callsite, django, transactions, upstream_spans
 from dbsight.instrument.django_orm import asked
 from dbsight.instrument.driver_call import WRITES, DriverCall, Ending, Fetch, FetchAll, Link
-from dbsight.instrument.pools import held_by_connection
+from dbsight.instrument.pools import held_on
 from dbsight.instrument.pools.drivers import database_behind
 from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
@@ -81,6 +81,8 @@ class Driver:
         self.factory = span.SpanFactory(provider)
         self.links: dict[int, Link] = {}
         self.open: dict[int, DriverCall] = {}
+        # Read by each query: what stands on the class alone is searched for.
+        self.upstream, self.asynchronous = self.upstream, self.asynchronous
         self._databases: dict[str, tuple[Database, dict[Any, Any]]] = {}
 
     # -- What a driver's file says ------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ class Driver:
         self._note(call, text, parameters, cursor, many)
         if not self.asynchronous and _get_running_loop() is not None:
             call.blocked_loop = True
-        held = held_by_connection.get(id(connection))
+        held = held_on(id(connection))
         if held is not None:
             call.held = held
             held.inside += 1

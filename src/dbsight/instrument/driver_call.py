@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 WRITES: Final = frozenset({"insert", "update", "delete"})
 _COUNTED_WRITES: Final = frozenset({"insert", "update", "delete", "ddl"})
 
+_initialize = PendingQuery.__init__
+
 
 class Link:
     """One connection of a driver.
@@ -101,7 +103,7 @@ class DriverCall(PendingQuery):
     )
 
     def __init__(self) -> None:
-        PendingQuery.__init__(self)  # not by super(): that costs as much again
+        _initialize(self)  # not by super(): that costs as much again
         self.affected = self.claim = self.held = self.django = self._cursor = self._connection = self._dropped = None
         self.last = self.executed = 0.0
         self.key = 0
@@ -133,8 +135,8 @@ class DriverCall(PendingQuery):
         try:
             if driver.in_transaction(connection) is (self.link.transaction is None):
                 self._transaction_changed(connection)
-        except Exception:  # noqa: S110 - the connection may be lost; nothing more is known of its transaction
-            pass
+        except Exception:
+            failed("dbapi.raised")
         self.finish(error)
 
     def _left_driver(self) -> None:

@@ -13,9 +13,10 @@ from collections import deque
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import recording, safety, scope, semconv
+from dbsight import recording, safety, semconv
 from dbsight.model import OrmEvent
 from dbsight.safety import failed
+from dbsight.scope import suppressed
 
 if TYPE_CHECKING:
     from dbsight.instrument.wrap import Patches
@@ -66,7 +67,7 @@ def _counter(table: dict[str, _Counter], name: str) -> _Counter:
 
 
 def _count(table: dict[str, _Counter], model: type) -> None:
-    if not scope.suppressed():
+    if not suppressed():
         name = model.__name__
         next((table.get(name) or _counter(table, name)).steps)
 
@@ -80,7 +81,9 @@ def add(operation: OrmOperation, name: str, number: int) -> None:
 
 def loaded(state: Any, _: Any) -> None:
     """An object was made from a row; one that the session already had is not made again."""
-    _count(_loads, state.class_)
+    if not suppressed():  # ``_count`` written out: each row comes here
+        name = state.class_.__name__
+        next((_loads.get(name) or _counter(_loads, name)).steps)
 
 
 def inserted(mapper: Any, _: Any, __: Any) -> None:

@@ -10,7 +10,7 @@ from dbsight import config, semconv
 from dbsight.instrument.outcomes import was_cancelled, was_handled
 from dbsight.instrument.redis_clients import error_of, measuring_themselves, server_of
 from dbsight.instrument.redis_replies import count, items, looks
-from dbsight.model import Operation
+from dbsight.model import operation_of
 from dbsight.safety import failed
 from dbsight.span import PendingQuery, template_of
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.caches import Look
     from dbsight.instrument.pools.checkout import Checkout
+    from dbsight.model import Operation
     from dbsight.statement.redis.command import Command
+
+_initialize = PendingQuery.__init__
 
 
 class CommandCall(PendingQuery):
@@ -58,7 +61,7 @@ class CommandCall(PendingQuery):
     )
 
     def __init__(self) -> None:
-        PendingQuery.__init__(self)  # not by super(): that costs as much again
+        _initialize(self)  # not by super(): that costs as much again
         self.looks = self.connections = ()
         self.request = None
         self.failures = 0
@@ -132,7 +135,7 @@ class CommandCall(PendingQuery):
 
     def operation(self) -> Operation:
         """As a record of ``dbsight.model``."""
-        operation = Operation.of(self)
+        operation = operation_of(self)
         operation.asynchronous = self.asynchronous
         operation.blocked_loop = self.blocked_loop
         operation.parameters = self.statement.parameters

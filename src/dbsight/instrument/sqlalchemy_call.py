@@ -13,7 +13,7 @@ from dbsight import config, scope, semconv
 from dbsight.instrument import callsite, orm, upstream_spans
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
-from dbsight.instrument.pools import held_by_connection
+from dbsight.instrument.pools import held_on
 from dbsight.instrument.results import follow
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
@@ -34,6 +34,8 @@ _WRITES = frozenset({"insert", "update", "delete"})
 
 compiled_cache: Callable[[int, int], None] | None = None
 """Counts hits and misses in the cache of compiled statements if that is instrumented; set by ``cache_libraries.py``."""
+
+_initialize = PendingQuery.__init__
 
 
 class StatementCall(PendingQuery):
@@ -96,7 +98,7 @@ class StatementCall(PendingQuery):
     )
 
     def __init__(self) -> None:
-        PendingQuery.__init__(self)  # not by super(): that costs as much again
+        _initialize(self)  # not by super(): that costs as much again
         self.affected = self.loading = self.entity = self.model = self.flush = self.held = self.claim = None
         self.last = self.executed = 0.0
         self.blocked_loop = self.fetching = self.quiet = self.reading = self.closing = False
@@ -148,7 +150,7 @@ class StatementCall(PendingQuery):
         quiet = engine.suppresses_driver()  # nothing below can fail and need to be undone
         call._cursor = cursor
         call._context = context
-        held = held_by_connection.get(key)
+        held = held_on(key)
         if held is not None:
             call.held = held
             held.inside += 1

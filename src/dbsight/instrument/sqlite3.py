@@ -146,7 +146,11 @@ class _Connection:
     def cursor(self, factory: Any = None) -> Any:
         if factory is None:
             factory = sqlite3.Cursor
-        kind = _subclass(factory, sqlite3.Cursor, _Cursor) if driver is not None else None
+        if driver is None:
+            return super().cursor(factory)  # type: ignore[misc]
+        wanted, kind = _latest  # nearly always the same
+        if wanted is not factory:
+            kind = _cursors_of(factory)
         return super().cursor(kind or factory)  # type: ignore[misc]
 
     # Since Python 3.11 these make a cursor without asking ``cursor``; an application's own methods are left alone.
@@ -183,6 +187,17 @@ def _made(base: Any, adds: Any) -> Any:
         "__doc__": base.__doc__,
     }
     return type(base.__name__, (adds, base), names)
+
+
+_latest: tuple[Any, type | None] = (None, None)
+"""The class of cursors that was asked for last, and the subclass of it."""
+
+
+def _cursors_of(wanted: Any) -> type | None:
+    global _latest  # noqa: PLW0603 - replaced whole: readers need no lock
+    kind = _subclass(wanted, sqlite3.Cursor, _Cursor)
+    _latest = (wanted, kind)
+    return kind
 
 
 def _subclass(wanted: Any, of: type, adds: Any) -> type | None:

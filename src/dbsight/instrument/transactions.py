@@ -16,7 +16,7 @@ from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from dbsight import config, recording, scope, semconv
 from dbsight.instrument import callsite
-from dbsight.instrument.pools import held_by_connection, open_connections
+from dbsight.instrument.pools import held_on, open_connections
 from dbsight.instrument.pools.pool import current_parent
 from dbsight.model import OpenTransaction, TransactionEvent
 from dbsight.safety import guard
@@ -135,7 +135,7 @@ def begun(link: Link, connection: Any, site: CallSite | None, began: float) -> N
 def _held(connection: Any) -> Checkout | None:
     # Not the public property: it raises where the connection was lost.
     proxy = connection._dbapi_connection
-    return held_by_connection.get(id(getattr(proxy, "dbapi_connection", proxy))) if proxy is not None else None
+    return held_on(id(getattr(proxy, "dbapi_connection", proxy))) if proxy is not None else None
 
 
 def begin(transaction: Any) -> None:

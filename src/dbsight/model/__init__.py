@@ -64,6 +64,7 @@ from dbsight.model.query import (
     Kind,
     Operation,
     Statement,
+    operation_of,
 )
 from dbsight.model.totals import (
     CacheTotals,
@@ -149,4 +150,5 @@ __all__ = [
     "Verdict",
     "WindowExample",
     "WindowSummary",
+    "operation_of",
 ]

@@ -6,7 +6,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from dbsight import recording
-from dbsight.model import Operation
+from dbsight.model import operation_of
 from dbsight.safety import failed
 from dbsight.span.emission import emit
 from dbsight.statement.parameters import VALUES_MATTER, frozen, hash_parameters, separate_values
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
-    from dbsight.model import CallSite, Database, Statement, Verdict
+    from dbsight.model import CallSite, Database, Operation, Statement, Verdict
     from dbsight.recording import Queue
     from dbsight.span.factory import Begin, PendingSpan, SpanFactory
     from dbsight.span.template import SpanTemplate
@@ -160,7 +160,7 @@ class PendingQuery:
         if self.parameters is not None:
             self._hash(self.parameters)
             self.parameters = None  # freed: values are not kept longer than needed
-        operation = Operation.of(self)
+        operation = operation_of(self)
         operation.parameters = self.parameters_hash
         operation.values = self.values
         return operation

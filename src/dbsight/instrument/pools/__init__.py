@@ -6,7 +6,7 @@ pool can be asked for, and calls its methods when something happens. ``registry.
 ``report/metrics.py``.
 """
 
-from dbsight.instrument.pools.checkout import Checkout, held_by_connection
+from dbsight.instrument.pools.checkout import Checkout, held_by_connection, held_on
 from dbsight.instrument.pools.instruments import observe, stop_observing
 from dbsight.instrument.pools.pool import Pool
 from dbsight.instrument.pools.registry import engines, infos, open_connections, overdue, snapshots
@@ -16,6 +16,7 @@ __all__ = [
     "Pool",
     "engines",
     "held_by_connection",
+    "held_on",
     "infos",
     "observe",
     "open_connections",

@@ -61,11 +61,11 @@ class Checkout:
         transaction: The one that is open on it; ``transactions.py``'s.
     """
 
-    creating = 0.0
+    creating: float
     began = 0.0
     ended = 0.0
     served = 0.0
-    wait = 0.0
+    wait: float
     waited = 0.0
     last = 0.0
     busy = 0.0
@@ -89,6 +89,7 @@ class Checkout:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self.wait = self.creating = 0.0  # read by each query: what stands on the class alone is searched for
         self.ahead = len(pool.held) + len(pool.requests)
         self.asked = perf_counter()
         pool.requests[self] = None
@@ -150,6 +151,9 @@ class Checkout:
 
 held_by_connection: dict[int, Checkout] = {}
 """Checked-out connections, by the identity that the instrumentor of their queries uses."""
+
+held_on: Callable[[int], Checkout | None] = held_by_connection.get
+"""The checkout of a connection; asked for each query."""
 
 asking: ContextVar[Checkout | None] = ContextVar("dbsight_pool_request", default=None)
 """What the current thread or task asks a pool for; ContextVars follow greenlets."""

@@ -1,0 +1,30 @@
+"""What a statement of a driver says of itself when it fails."""
+
+import pytest
+
+from dbsight import safety
+from dbsight.instrument.dbapi import Driver
+from dbsight.instrument.driver_call import DriverCall, Link
+from dbsight.model import Database
+
+
+class LostDriver(Driver):
+    """A driver whose connection cannot say whether it is in a transaction."""
+
+    def in_transaction(self, connection):
+        raise OSError("the connection is lost")
+
+
+@pytest.mark.swallows_errors
+def test_a_lost_connection_that_says_nothing_of_its_transaction_is_counted(monkeypatch):
+    """The statement ends with the driver's error all the same."""
+    ended = []
+    monkeypatch.setattr(DriverCall, "finish", lambda call, error: ended.append(error))
+    call = DriverCall()
+    call.driver, call.link, call.began = LostDriver(), Link(Database("postgresql"), {}), 0.0
+    error = ConnectionResetError("reset")
+
+    call.raised(error)
+
+    assert ended == [error]
+    assert safety.errors() == {"dbapi.raised": 1}
