@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dbsight.detect.repetition import PLACEHOLDER
 
 if TYPE_CHECKING:
-    from dbsight.model import Statement
+    from dbsight.model import Operation, Statement
 
 _MAX_READ: Final = 5_000
 _MAX_STATEMENTS: Final = 500
@@ -121,3 +122,25 @@ def _read(text: str, kind: str, *, offset: bool) -> tuple[Smell, ...]:
     if _CARTESIAN.search(text) and _CONDITION.search(text) is None:
         found.append(Smell("cartesian_join", "joins every row with every other", "JOIN … ON …"))
     return tuple(found)
+
+
+_COUNT: Final = re.compile(r"SELECT\s+count\s*\([^()]*\)(?!.*\bGROUP\s+BY\b)", re.IGNORECASE | re.DOTALL)
+_ZERO: Final = re.compile(r"(?:>|!=|==|<=)\s*0\b|(?:>=|<)\s*1\b")
+_TRUTH: Final = re.compile(r"^(?:if|elif|while|assert)\s+(?:not\s+)?(?:(?!==|!=|[<>]).)*$|\bbool\(")
+
+
+def tests_existence(statement: Statement, operation: Operation) -> tuple[Smell, ...]:
+    """A COUNT of which the line of code only asks whether it is zero; nothing where the line cannot be read.
+
+    Args:
+        statement: SQL.
+        operation: One execution, for its line.
+    """
+    site = operation.call_site
+    if site is None or _COUNT.match(statement.text) is None:
+        return ()
+    line = linecache.getline(site.file, site.line).split("#")[0].strip()
+    if "count" not in line or not (_ZERO.search(line) or _TRUTH.search(line)):
+        return ()
+    fix = "select(exists().where(…)), queryset.exists(), or SELECT 1 … LIMIT 1"
+    return (Smell("count_for_existence", "counts all rows, of which the line only asks whether there is one", fix),)

@@ -150,3 +150,19 @@ def test_who_dawdles_over_a_stream_is_told_as_that(make_telemetry, postgresql):
     (slow,) = telemetry.processor.analyzer.snapshot().findings
     assert (slow.finding.rule, slow.finding.route) == ("slow_consumer", "GET /stream")
     assert slow.finding.current_value == pytest.approx(0.45, abs=0.25)
+
+
+def test_a_count_that_tests_existence_is_found_until_it_is_exists(telemetry, postgresql):
+    """On a table where counting takes its time."""
+    engine = sa.create_engine(postgresql.url("postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE visits AS SELECT n AS id FROM generate_series(1, 1000000) AS n"))
+    count = sa.text("SELECT count(*) FROM visits")
+    exists = sa.text("SELECT EXISTS (SELECT 1 FROM visits)")
+    with telemetry.root("GET /count"), engine.connect() as connection:
+        assert connection.scalar(count) > 0
+    with telemetry.root("GET /exists"), engine.connect() as connection:
+        assert connection.scalar(exists)
+    engine.dispose()
+    (found,) = findings(telemetry, "text_smell")
+    assert (found.route, found.metric) == ("GET /count", "duration")

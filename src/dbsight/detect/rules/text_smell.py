@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.grouping import is_allowed, where
 from dbsight.detect.repetition import KEY_VALUE
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.slow_thresholds import SlowThresholds
-from dbsight.detect.text_smells import smells_of
-from dbsight.formatting import count
+from dbsight.detect.text_smells import smells_of, tests_existence
+from dbsight.formatting import count, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from dbsight.detect.text_smells import Smell
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
+
+
+_COUNTED: Final = 0.02
+"""s that a COUNT takes, from which it counts many rows."""
 
 
 class TextSmell(WindowRule):
@@ -35,7 +39,8 @@ class TextSmell(WindowRule):
     Severity:
         warning: UPDATE or DELETE without WHERE, a join without condition; in a request.
         info: ``SELECT *``, a leading wildcard, a function on a column, ``ORDER BY random()``, ``NOT IN (SELECT …)``,
-        ``OR`` over columns, OFFSET, lists of more than 500 values.
+        ``OR`` over columns, OFFSET, lists of more than 500 values; a ``COUNT`` of 20 ms or more of which the line of
+        code only asks whether it is zero.
 
     Not reported:
         Statements that return or write fewer than 1 000 rows, unless their list is long; slow ones, of which
@@ -59,7 +64,10 @@ class TextSmell(WindowRule):
         large = [
             each
             for each in window.operations
-            if (each.rows or 0) >= rows or (each.affected or 0) >= rows or each.statement.in_length > values
+            if (each.rows or 0) >= rows
+            or (each.affected or 0) >= rows
+            or each.statement.in_length > values
+            or each.duration >= _COUNTED
         ]
         seen: set[str] = set()
         for operation in large:
@@ -69,15 +77,25 @@ class TextSmell(WindowRule):
             if is_allowed(self.name, operation) or self._limits.classify(operation, window.name)[0] is not None:
                 continue
             seen.add(statement.fingerprint)
-            smells = smells_of(statement, self._values)
+            smells = (
+                smells_of(statement, self._values)
+                if self._has_many(operation)
+                else tests_existence(statement, operation)
+            )
             if smells:
                 yield self._finding(operation, smells, window)
+
+    def _has_many(self, operation: Operation) -> bool:
+        rows = max(operation.rows or 0, operation.affected or 0)
+        return rows >= self._rows or operation.statement.in_length > self._values
 
     def _finding(self, operation: Operation, smells: tuple[Smell, ...], window: Window) -> Finding:
         statement = operation.statement
         names = {smell.name for smell in smells}
+        many = self._has_many(operation)
         rows = operation.rows if operation.rows is not None else operation.affected or 0
         verb = "returned" if operation.rows is not None else "written"
+        evidence = f"{count(rows)} rows were {verb}" if many else f"it took {seconds(operation.duration)}"
         grave = bool(names & {"write_without_where", "cartesian_join"}) and window.request
         return self.finding_in(
             window,
@@ -85,12 +103,11 @@ class TextSmell(WindowRule):
             ("ts", statement.fingerprint, *sorted(names)),
             severity="warning" if grave else "info",
             title=f"{statement.summary} {smells[0].what}",
-            description=f"It {', and '.join(smell.what for smell in smells)}: {count(rows)} rows were {verb}"
-            f"{where(operation.call_site)}.",
+            description=f"It {', and '.join(smell.what for smell in smells)}: {evidence}{where(operation.call_site)}.",
             suggestion="; ".join(smell.fix for smell in smells),
             effort="medium",
             impact=0.0,
-            metric="rows",
-            current_value=float(rows),
-            threshold=float(self._rows),
+            metric="rows" if many else "duration",
+            current_value=float(rows) if many else operation.duration,
+            threshold=float(self._rows) if many else _COUNTED,
         )

@@ -5,6 +5,7 @@ import pytest
 from dbsight.config import Settings
 from dbsight.detect.rules.slow_query import SlowQuery
 from dbsight.detect.rules.text_smell import TextSmell
+from dbsight.model import CallSite
 from unit.detect.loops import make_window, one
 
 
@@ -98,3 +99,48 @@ def test_a_long_list_of_values_is_told_whatever_it_returns():
     values = ", ".join(["?"] * 501)
     assert len(judge(f"SELECT id FROM orders WHERE id IN ({values})", 3)) == 1
     assert judge("SELECT id FROM orders WHERE id IN (?, ?)", 3) == []
+
+
+COUNT = "SELECT count(*) AS count_1 FROM orders WHERE status = ?"
+
+
+def counted(tmp_path, line, text=COUNT, duration=0.05):
+    """What is found of a COUNT that this line of code asked for."""
+    path = tmp_path / "shop.py"
+    path.write_text(f"{line}\n    pass\n", encoding="utf-8")
+    return judge(text, rows=1, duration=duration, call_site=CallSite(str(path), 1, "busy"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "if session.query(Order).filter_by(status='new').count() > 0:",
+        "if Order.objects.filter(status='new').count():",
+        "if not queryset.count():",
+        "busy = session.scalar(select(func.count()).select_from(Order)) >= 1",
+        "return bool(queryset.count())",
+        "assert session.scalar(count_new_orders) == 0",
+    ],
+)
+def test_detects_a_count_of_which_only_zero_matters(tmp_path, line):
+    """As pylint-django's and Django's own documentation of ``exists()`` warn of it."""
+    (found,) = counted(tmp_path, line)
+    assert (found.severity, found.metric) == ("info", "duration")
+    assert "exists" in found.suggestion
+
+
+@pytest.mark.parametrize(
+    ("line", "options"),
+    [
+        ("total = queryset.count()", {}),
+        ("if queryset.count() > 10:", {}),
+        ("if queryset.count() > 0:", {"duration": 0.01}),
+        ("if queryset.count() > 0:", {"text": "SELECT status, count(*) FROM orders GROUP BY status"}),
+        ("if queryset.count() > 0:", {"text": "SELECT count(*) FROM orders GROUP BY status"}),
+        ("return {'count': queryset.count(), 'pages': pages}", {}),
+        ("if busy(session) > 0:", {}),
+    ],
+)
+def test_leaves_alone_a_count_whose_number_is_used_or_that_is_fast(tmp_path, line, options):
+    """Or whose line does not say."""
+    assert counted(tmp_path, line, **options) == []
