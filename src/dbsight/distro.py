@@ -89,7 +89,8 @@ class DbsightDistro(BaseDistro):
         settings = config.current()
         if entry_point.name not in INSTRUMENTORS:
             load = functools.partial(super().load_instrumentor, entry_point, **kwargs)
-            if settings.enabled and entry_point.name == "django" and django_settings.VARIABLE not in os.environ:
+            known = django_settings.VARIABLE in config.environment()
+            if settings.enabled and entry_point.name == "django" and not known:
                 django_settings.when_configured(load)
             elif not (settings.enabled and entry_point.name in REPLACED):
                 load()
