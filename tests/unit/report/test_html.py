@@ -12,6 +12,7 @@ from dbsight.bench.compared import compare_runs, told
 from dbsight.formatting import counted
 from dbsight.model import (
     Borrowing,
+    CacheTotals,
     CallSite,
     Finding,
     MemorySample,
@@ -25,6 +26,7 @@ from dbsight.model import (
 from dbsight.report import html
 from dbsight.report.html.charts import comb, memory_chart, pool_chart, sparkline, waterfall
 from dbsight.report.html.comparison import difference
+from dbsight.report.html.view import page
 from pages import example, hostile_snapshot
 
 
@@ -172,3 +174,12 @@ def test_many_findings_are_a_small_page():
     page = html.render(Snapshot(calls=5000, findings=found))
     assert len(page.encode()) < 5_000_000
     assert page.count("is loaded one row at a time") >= 5000
+
+
+@pytest.mark.parametrize(
+    ("cache", "hits"), [(CacheTotals("basket", stores=1), "–"), (CacheTotals("b", misses=2), "0 %")]
+)
+def test_a_cache_that_nobody_asked_has_no_share_of_hits(cache, hits):
+    """0 % is that of one that was asked in vain."""
+    (shown,) = page(Snapshot(calls=1, caches=[cache]), None, live=False)["caches"]
+    assert shown["hits"] == hits
