@@ -10,7 +10,7 @@ brought; what prefetching reads meanwhile is not the application's. Objects that
 not read any more. ``iterator()``, raw queries and ``values()`` are not watched.
 
 Private names: ``QuerySet._fetch_all`` and ``_iterable_class``, ``prefetch_one_level``, ``Query.select_related``,
-``Field.is_cached``; checked with Django 4.2, 5.2 and 6.1. Without them, nothing is watched.
+``Field.is_cached``; checked with Django 5.2. Without them, nothing is watched.
 """
 
 from __future__ import annotations
