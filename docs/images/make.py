@@ -1,6 +1,6 @@
 """Write the pictures of this directory: ``make pictures``.
 
-They show the HTML report of the demo: its first screen, and its finding about customers loaded one by one. Needs
+They show the HTML report of the demo: its first screen, and its finding about a query without an index. Needs
 Chromium (``apt-get install chromium``); the extra ``browser`` brings the package that drives it.
 """
 # ruff: noqa: INP001 - a program beside the pages, not a package
@@ -41,8 +41,8 @@ def main() -> None:
         page.goto(page_file.as_uri())
         page.screenshot(path=HERE / "report.png")
         page.set_viewport_size({"width": WIDTH, "height": page.evaluate("document.documentElement.scrollHeight")})
-        loop = page.locator("#findings article", has_text="Order.customer is loaded one row at a time").first
-        loop.screenshot(path=HERE / "n_plus_one.png")
+        slow = page.locator("#findings article", has_text="order_lines has no index on (sku)").first
+        slow.screenshot(path=HERE / "slow_query.png")
         chromium.close()
 
 
