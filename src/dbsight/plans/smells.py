@@ -1,4 +1,4 @@
-"""What a slow statement asks for that no index serves: a deep page by OFFSET, a pattern that begins with a wildcard."""
+"""What a slow statement asks for that no index serves: a deep page, a leading wildcard, a column as another type."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.formatting import count
 from dbsight.model import PlanIssue, PlanNode
+from dbsight.plans.casts import casts
 from dbsight.plans.errors import ExplainError
 from dbsight.plans.issues import LARGE_TABLE
 from dbsight.plans.literals import with_literals
@@ -15,7 +16,7 @@ from dbsight.plans.sessions import SQLAlchemySession
 from dbsight.plans.text_search import advice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dbsight.model import Plan
 
@@ -37,6 +38,8 @@ def smells(plan: Plan, text: str, parameters: Any, connection: Any) -> Iterator[
     """
     if not any(node.kind in ("seq_scan", "index_scan") and _is_large(node) for node in plan.nodes()):
         return
+    session = SQLAlchemySession(connection)
+    yield from casts(plan, session)
     with suppress(ExplainError):  # for a value that cannot be written: what is in the text can be seen all the same
         text = with_literals(text, parameters, connection.dialect.paramstyle, plan.system)
     skipped = max(
@@ -51,7 +54,7 @@ def smells(plan: Plan, text: str, parameters: Any, connection: Any) -> Iterator[
             PlanNode("OFFSET"),
         )
     if _WILDCARD.search(text):
-        statements, proof = advice(plan, text, SQLAlchemySession(connection))
+        statements, proof = advice(plan, text, session)
         how = "proved: SQLite's planner uses the full-text table" if proof == "proved" else f"{proof}: it was not tried"
         yield PlanIssue(
             "leading_wildcard",
@@ -61,6 +64,18 @@ def smells(plan: Plan, text: str, parameters: Any, connection: Any) -> Iterator[
             statements,
             PlanNode("LIKE"),
         )
+
+
+def with_smells(issues: list[PlanIssue], found: Iterable[PlanIssue]) -> list[PlanIssue]:
+    """All issues of a plan; where a column is converted, without the index that would not serve it.
+
+    Args:
+        issues: The plan's.
+        found: The smells of its statement.
+    """
+    found = list(found)
+    converted = {id(each.node) for each in found if each.name == "implicit_cast"}
+    return [each for each in issues if each.name != "selective_filter" or id(each.node) not in converted] + found
 
 
 def _is_large(node: PlanNode) -> bool:

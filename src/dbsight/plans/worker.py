@@ -16,7 +16,7 @@ from dbsight.plans.explain import explain
 from dbsight.plans.issues import ExplainAnalyzer
 from dbsight.plans.merging import Advised
 from dbsight.plans.rendering import as_tree, costly_line
-from dbsight.plans.smells import smells
+from dbsight.plans.smells import smells, with_smells
 from dbsight.safety import dropped, failed
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ class PlanWorker:
         plan = explain(replay.text, connection, params=replay.parameters, timeout=TIMEOUT, lock_timeout=LOCK_TIMEOUT)
         issues = ExplainAnalyzer(plan).issues
         if job.query_class is not None:
-            issues += smells(plan, replay.text, replay.parameters, connection)
+            issues = with_smells(issues, smells(plan, replay.text, replay.parameters, connection))
         advice = advise_slow(
             plan,
             connection,
