@@ -2,7 +2,12 @@
 
 import contextlib
 
+import hypothesis
 import pytest
+
+# How long an example takes says nothing: machines that run the tests are shared.
+hypothesis.settings.register_profile("dbsight", deadline=None)
+hypothesis.settings.load_profile("dbsight")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import tracemalloc
 from contextlib import suppress
-from threading import Lock
 from typing import Final
 
 _UNIT: Final = 1 if sys.platform == "darwin" else 1024
@@ -25,7 +24,6 @@ class Peak:
     """Tells by how much the peak grew since the last look; of Python's own count where ``tracemalloc`` runs."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._traced = tracemalloc.is_tracing()
         self._last = self._now()
 
@@ -33,15 +31,17 @@ class Peak:
         return tracemalloc.get_traced_memory()[1] if self._traced else _resident()
 
     def growth(self) -> int:
-        """Bytes; 0 at the first look after tracing began or ended."""
-        with self._lock:
-            if tracemalloc.is_tracing() != self._traced:
-                self._traced = not self._traced
-                self._last = self._now()
-                return 0
-            now = self._now()
-            grown, self._last = now - self._last, now
-            return grown
+        """Bytes; 0 at the first look after tracing began or ended.
+
+        Without a lock, which a thread could hold at a fork: of two that look at once, both may be told.
+        """
+        if tracemalloc.is_tracing() != self._traced:
+            self._traced = not self._traced
+            self._last = self._now()
+            return 0
+        now = self._now()
+        grown, self._last = now - self._last, now
+        return max(0, grown)
 
     @property
     def counts(self) -> bool:

@@ -11,6 +11,7 @@ with ``follow``. Without anybody who asks, nothing is installed.
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import weakref
 from collections import Counter
@@ -378,6 +379,15 @@ def unfollow(follower: Callable[[bool], None]) -> None:
             _followers.remove(follower)
             if _askers:
                 follower(False)
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - one that another thread held at the fork would never be released
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def here() -> Loads | None:

@@ -1,5 +1,6 @@
 """``dbsight top``: what it prints once, and each way in which it says that it cannot."""
 
+import inspect
 import json
 import os
 import socket
@@ -29,6 +30,10 @@ def alone(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
 
 
+# Since 8.2 click's runner always tells standard error apart, and does not take the argument any more.
+RUNNER = CliRunner(**({"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}))
+
+
 @pytest.fixture
 def workers():
     """Makes engines that serve, each as a process of its own."""
@@ -53,7 +58,7 @@ def now():
 
 def call(*arguments):
     """Exit code, standard output and standard error."""
-    done = CliRunner().invoke(main, ["top", *map(str, arguments)], env={"COLUMNS": "120"})
+    done = RUNNER.invoke(main, ["top", *map(str, arguments)], env={"COLUMNS": "120"})
     return done.exit_code, done.stdout, done.stderr
 
 
