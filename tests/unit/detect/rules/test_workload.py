@@ -50,6 +50,7 @@ def test_a_workload_of_which_more_than_half_writes_is_named(kinds, calls, found)
     [
         ({"orders": 6.0, "customers": 2.0, "stock": 1.0}, 1000, ["orders"]),
         ({"orders": 0.8, "customers": 0.2, "stock": 0.1}, 5000, ["orders"]),
+        ({"log": 51.0, "orders": 13.0, "customers": 12.0, "stock": 12.0, "lines": 12.0}, 5000, ["log"]),
         ({"orders": 5.0, "customers": 4.0, "stock": 1.0}, 1000, []),
         ({"orders": 9.0, "customers": 1.0}, 1000, []),
         ({"orders": 6.0, "customers": 2.0, "stock": 1.0}, 999, []),
