@@ -59,6 +59,11 @@ class RuleSettings(GeneralSettings):
         whole(1),
         overridable=True,
     )
+    max_rows_error_factor: float = setting(
+        10.0,
+        "A query without LIMIT or streaming is an error from this many times `max_rows_threshold` on.",
+        parsers.number,
+    )
     watch_reads: bool = setting(
         False,
         "Watch which attributes of the objects that an ORM loaded are read, for the rules `unused_eager_load`,"
@@ -68,11 +73,28 @@ class RuleSettings(GeneralSettings):
     unused_eager_load_threshold: int = setting(
         10, "Report an eager load of at least this many objects that nobody reads.", whole(1)
     )
+    unused_eager_load_warning_factor: float = setting(
+        50.0, "An unused eager load is a warning from this many times `unused_eager_load_threshold` on.", parsers.number
+    )
     over_fetch_threshold: int = setting(
         65_536, "Report a query that loads at least this many bytes in columns that nobody reads.", whole(1)
     )
+    over_fetch_share_threshold: float = setting(
+        0.5,
+        "Report columns that nobody reads only when they are at least this share of the bytes of the query.",
+        parsers.fraction,
+    )
+    over_fetch_warning_factor: float = setting(
+        16.0, "Columns that nobody reads are a warning from this many times `over_fetch_threshold` on.", parsers.number
+    )
     client_side_filter_threshold: int = setting(
         100, "Report a filter in Python that looks at at least this many objects.", whole(2)
+    )
+    client_side_filter_share_threshold: float = setting(
+        0.8, "Report a filter in Python only when it discards at least this share of the objects.", parsers.fraction
+    )
+    client_side_filter_warning_factor: float = setting(
+        10.0, "A filter in Python is a warning from this many times `client_side_filter_threshold` on.", parsers.number
     )
     fan_out_threshold: int = setting(
         100,
@@ -87,8 +109,29 @@ class RuleSettings(GeneralSettings):
     pool_wait_threshold: float = setting(
         0.1, "Report when a request waits longer than this, in total, for pooled connections.", parsers.duration
     )
+    pool_wait_share_threshold: float = setting(
+        0.2,
+        "Report also a request that waits for connections for at least this share of its duration.",
+        parsers.fraction,
+    )
+    pool_wait_error_threshold: float = setting(
+        1.0, "Waiting for connections is an error when a request waits for at least this long.", parsers.duration
+    )
+    concurrency_wait_threshold: float = setting(
+        0.001,
+        "Count a request as waiting for a connection from this time on, in `concurrency_over_pool`.",
+        parsers.duration,
+    )
+    concurrency_warning_factor: float = setting(
+        2.0, "Too much concurrency is a warning from this many times the connections of the pool on.", parsers.number
+    )
     long_transaction_threshold: float = setting(
         5.0, "Report transactions that stay open longer than this.", parsers.duration
+    )
+    long_transaction_error_factor: float = setting(
+        6.0,
+        "A long transaction or a slow consumer is an error from this many times `long_transaction_threshold` on.",
+        parsers.number,
     )
     blocked_loop_threshold: float = setting(
         0.05, "Report when synchronous database calls block the event loop longer than this.", parsers.duration
@@ -101,25 +144,75 @@ class RuleSettings(GeneralSettings):
         1000, "Look at the text of statements that return or write at least this many rows.", whole(1)
     )
     in_list_threshold: int = setting(500, "Report lists of `IN` with more values than this.", whole(1))
+    slow_count_threshold: float = setting(
+        0.02, "Report a `COUNT` that only tests for existence when it takes at least this long.", parsers.duration
+    )
     unprepared_repeat_threshold: int = setting(
         10, "Report a query that is sent in at least this many texts, which differ in their values.", whole(2)
     )
     serial_awaits_threshold: float = setting(
         0.1, "Report reads awaited one after the other that would save at least this much at once.", parsers.duration
     )
+    serial_awaits_error_threshold: float = setting(
+        1.0,
+        "Reads awaited one after the other are an error when a request would save at least this much at once.",
+        parsers.duration,
+    )
     serial_writes_threshold: int = setting(
         5, "Report at least this many different writes that are sent one after the other.", whole(2)
     )
+    serial_writes_time_threshold: float = setting(
+        0.01,
+        "Report writes that are sent one after the other only when a pipeline would save at least this much.",
+        parsers.duration,
+    )
+    serial_writes_warning_threshold: float = setting(
+        1.0,
+        "Writes that are sent one after the other are a warning when a request would save at least this much.",
+        parsers.duration,
+    )
     cacheable_query_threshold: int = setting(
         50, "Report a query that was sent with the same values in at least this many requests.", whole(2)
+    )
+    cacheable_query_time_threshold: float = setting(
+        0.1, "Report a query that could be cached only when it took at least this long in all.", parsers.duration
+    )
+    cacheable_query_mean_threshold: float = setting(
+        0.0005,
+        "Report a query that could be cached only when it takes at least this long on average.",
+        parsers.duration,
+    )
+    cacheable_query_reads_per_write: int = setting(
+        20,
+        "Report a query that could be cached only when its tables are read at least this often for each write.",
+        whole(1),
     )
     memory_spike_threshold: int = setting(
         50_000_000,
         "Report a query whose rows make the memory of the process grow by at least this many bytes.",
         whole(1),
     )
+    memory_spike_rows_threshold: int = setting(
+        1000, "Look for the query that made memory grow among those of at least this many rows.", whole(1)
+    )
+    memory_spike_error_factor: float = setting(
+        10.0,
+        "Memory that a query makes grow is an error from this many times `memory_spike_threshold` on.",
+        parsers.number,
+    )
     memory_growth_threshold: int = setting(
-        50_000_000, "Report memory that grows steadily by at least this many bytes, and a fifth.", whole(1)
+        50_000_000, "Report memory that grows steadily by at least this many bytes.", whole(1)
+    )
+    memory_growth_share_threshold: float = setting(
+        0.2, "Report memory that grows steadily only when it grew by at least this share.", parsers.fraction
+    )
+    regression_factor: float = setting(
+        2.0,
+        "Report a new plan that costs, or a query that takes (median and 95th percentile), this many times as much.",
+        parsers.number,
+    )
+    regression_threshold: float = setting(
+        0.005, "Report a slower query only when its median grew by at least this much.", parsers.duration
     )
     redis_chatter_threshold: int = setting(
         5, "Report Redis commands that are sent one by one from this number on.", whole(2)
@@ -128,8 +221,18 @@ class RuleSettings(GeneralSettings):
     redis_pipeline_threshold: int = setting(
         10_000, "Report pipelines of Redis with at least this many commands.", whole(1)
     )
+    redis_scan_threshold: int = setting(100, "Report `SCAN` in small steps from this number of calls on.", whole(2))
+    redis_scan_keys_threshold: int = setting(
+        20, "Steps of `SCAN` are small when they find fewer keys than this on average.", whole(1)
+    )
     retry_storm_threshold: int = setting(5, "Report a statement that fails at least this often in a row.", whole(2))
+    retry_storm_error_threshold: int = setting(
+        20, "A statement that fails again and again is an error from this number of attempts on.", whole(2)
+    )
     error_burst_threshold: int = setting(3, "Report a request in which at least this many queries fail.", whole(2))
+    error_burst_error_threshold: int = setting(
+        10, "A request in which queries fail is an error from this number of errors of one class on.", whole(2)
+    )
     es_query_context_threshold: float = setting(
         0.5, "Report searches that compute scores for nothing as a warning from this time on.", parsers.duration
     )

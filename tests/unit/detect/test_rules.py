@@ -129,6 +129,15 @@ THRESHOLDS = [
     *("error_burst_threshold", "es_query_context_threshold", "workload_calls_threshold", "write_share_threshold"),
     *("table_share_threshold", "rollback_rate_threshold", "cache_requests_threshold", "invalidation_storm_threshold"),
     *("lock_contention_threshold", "pool_churn_threshold", "connection_growth_threshold", "memory_growth_threshold"),
+    *("pool_wait_share_threshold", "pool_wait_error_threshold", "concurrency_wait_threshold"),
+    *("concurrency_warning_factor", "long_transaction_error_factor", "regression_factor", "regression_threshold"),
+    *("memory_growth_share_threshold", "memory_spike_rows_threshold", "memory_spike_error_factor"),
+    *("cacheable_query_time_threshold", "cacheable_query_mean_threshold", "cacheable_query_reads_per_write"),
+    *("serial_writes_time_threshold", "serial_writes_warning_threshold", "serial_awaits_error_threshold"),
+    *("over_fetch_share_threshold", "over_fetch_warning_factor", "client_side_filter_share_threshold"),
+    *("client_side_filter_warning_factor", "unused_eager_load_warning_factor", "max_rows_error_factor"),
+    *("error_burst_error_threshold", "retry_storm_error_threshold", "slow_count_threshold"),
+    *("redis_scan_threshold", "redis_scan_keys_threshold"),
 ]
 
 

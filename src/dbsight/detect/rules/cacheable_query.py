@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, RepeatedRead, Snapshot
 
-_PER_WRITE: Final = 20
-"""Reads per write of its tables, from which a table is seldom written."""
-_MEAN: Final = 0.0005
-"""s; a query that is faster is hardly slower than a cache."""
-_TOTAL: Final = 0.1
-"""s in the database, below which nothing is to be gained."""
 _CHANGES: Final = re.compile(
     r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY)\b|\bLOCK\s+IN\s+SHARE\b"
     r"|\b(?:nextval|setval|now|random|rand|uuid|gen_random_uuid|pg_advisory_\w+|get_lock)\s*\(|\bCURRENT_(?:TIME|DATE)",
@@ -43,17 +37,23 @@ class CacheableQuery(SnapshotRule):
             return tuple(session.execute(select(Setting.name, Setting.value)))
 
     Severity:
-        info: 50 requests or more (``cacheable_query_threshold``), 0.1 s in all, and 20 reads for each write.
+        info: 50 requests or more (``cacheable_query_threshold``), 0.1 s in all
+        (``cacheable_query_time_threshold``), and 20 reads for each write (``cacheable_query_reads_per_write``).
 
     Not reported:
         Tables that are written often, queries that lock rows or ask for the time or a random value, queries of less
-        than 0.5 ms, queries whose values are not known, repetitions in one request (``redundant_query``), and
-        suppressed queries.
+        than 0.5 ms (``cacheable_query_mean_threshold``), queries whose values are not known, repetitions in one request
+        (``redundant_query``), and suppressed queries.
     """
 
     name: ClassVar[str] = "cacheable_query"
     category: ClassVar[Category] = "cache"
-    settings: ClassVar[tuple[str, ...]] = ("cacheable_query_threshold",)
+    settings: ClassVar[tuple[str, ...]] = (
+        "cacheable_query_threshold",
+        "cacheable_query_time_threshold",
+        "cacheable_query_mean_threshold",
+        "cacheable_query_reads_per_write",
+    )
     withdraws: ClassVar[bool] = True
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
@@ -69,9 +69,9 @@ class CacheableQuery(SnapshotRule):
         allowed = read.allowed | read.statement.allowed
         return (
             read.times >= self.configuration.cacheable_query_threshold
-            and read.total >= _TOTAL
-            and read.total >= _MEAN * read.times
-            and read.writes * _PER_WRITE <= read.times
+            and read.total >= self.configuration.cacheable_query_time_threshold
+            and read.total >= self.configuration.cacheable_query_mean_threshold * read.times
+            and read.writes * self.configuration.cacheable_query_reads_per_write <= read.times
             and bool(read.statement.targets)
             and not allowed & {self.name, "all"}
             and _CHANGES.search(read.statement.text) is None

@@ -17,13 +17,9 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import CallSite, Category, Finding, LoadEvent, Operation
 
-_DISCARDED: Final = 0.8
-"""Share of the objects that must have been given up after the comparison."""
 _MOST_DISCARDED: Final = 0.95
 _COMPARED: Final = 2
 """Attributes that a condition reads at most."""
-_MANY: Final = 10
-"""Times the threshold from which the finding is a warning."""
 _AGGREGATES: Final = re.compile(r"\b(sum|min|max)\(")
 _LENGTH: Final = re.compile(r"\blen\(")
 
@@ -44,9 +40,11 @@ class ClientSideFilter(LoadRule):
         return [order.status for order in orders]
 
     Severity:
-        warning: Ten times ``client_side_filter_threshold`` objects or more, of which 95 % are given up, in a request.
-        info: From ``client_side_filter_threshold`` objects (100), of which 80 % are given up; or a line that counts
-        them by ``len()``, or reduces one attribute of all by ``sum()``, ``min()`` or ``max()``.
+        warning: Ten times ``client_side_filter_threshold`` objects (``client_side_filter_warning_factor``) or more, of
+        which 95 % are given up, in a request.
+        info: From ``client_side_filter_threshold`` objects (100), of which 80 % are given up
+        (``client_side_filter_share_threshold``); or a line that counts them by ``len()``, or
+        reduces one attribute of all by ``sum()``, ``min()`` or ``max()``.
 
     Not reported:
         Everything while ``watch_reads`` is off, which the preset ``development`` turns on; lazy and eager loads;
@@ -57,7 +55,12 @@ class ClientSideFilter(LoadRule):
 
     name: ClassVar[str] = "client_side_filter"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("watch_reads", "client_side_filter_threshold")
+    settings: ClassVar[tuple[str, ...]] = (
+        "watch_reads",
+        "client_side_filter_threshold",
+        "client_side_filter_share_threshold",
+        "client_side_filter_warning_factor",
+    )
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -67,11 +70,12 @@ class ClientSideFilter(LoadRule):
         """Compare how many objects were used with how many were looked at."""
         if event.finished < self._fewest or not event.own or not is_over(event):
             return
-        found = _filtered(event) or _reduced(event)
+        found = _filtered(event, self.configuration.client_side_filter_share_threshold) or _reduced(event)
         if found is None:
             return
         discarded = found.discarded / event.finished
-        strong = event.finished >= _MANY * self._fewest and discarded >= _MOST_DISCARDED and window.request
+        many = event.finished >= self.configuration.client_side_filter_warning_factor * self._fewest
+        strong = many and discarded >= _MOST_DISCARDED and window.request
         yield self.finding_of(
             event,
             window,
@@ -108,7 +112,7 @@ class _Found(NamedTuple):
     suggestion: str
 
 
-def _filtered(event: LoadEvent) -> _Found | None:
+def _filtered(event: LoadEvent, share: float) -> _Found | None:
     """One attribute, or two, were read of all objects, and more of few."""
     short = [
         names
@@ -118,7 +122,7 @@ def _filtered(event: LoadEvent) -> _Found | None:
     compared = max(short, key=lambda names: _within(names, event), default=frozenset[str]())
     discarded = _within(compared, event)
     first = frozenset.intersection(*[names for names in event.reads if names] or [frozenset()])
-    if not first or discarded < _DISCARDED * event.finished:
+    if not first or discarded < share * event.finished:
         return None
     if len(compared) == _COMPARED and first == compared:
         return None  # both were read of all: a list of values rather than a condition

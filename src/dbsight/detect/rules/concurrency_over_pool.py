@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.pool_advice import resized
 from dbsight.detect.rule import SnapshotRule
@@ -13,11 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from dbsight.model import Borrowing, CallSite, Category, Finding, PoolSnapshot, Snapshot
-
-_MANY: Final = 2
-"""Times the connections of a pool from which the finding is a warning."""
-_WAITED: Final = 0.001
-"""s; a request that was served faster did not wait."""
 
 
 class ConcurrencyOverPool(SnapshotRule):
@@ -38,8 +33,8 @@ class ConcurrencyOverPool(SnapshotRule):
                 return await load(number)
 
     Severity:
-        warning: Twice as many wanted one as there are, or more.
-        info: More than there are, and some waited.
+        warning: Twice as many wanted one as there are (``concurrency_warning_factor``), or more.
+        info: More than there are, and some waited (1 ms or more: ``concurrency_wait_threshold``).
 
     Not reported:
         Pools without a limit, one request at a time, and waits that a leak causes: those who hold a connection of the
@@ -48,6 +43,7 @@ class ConcurrencyOverPool(SnapshotRule):
 
     name: ClassVar[str] = "concurrency_over_pool"
     category: ClassVar[Category] = "pool"
+    settings: ClassVar[tuple[str, ...]] = ("concurrency_warning_factor", "concurrency_wait_threshold")
     withdraws: ClassVar[bool] = True
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
@@ -56,12 +52,13 @@ class ConcurrencyOverPool(SnapshotRule):
             most = pool.state.max
             if most and pool.state.pools and pool.totals.waits + pool.totals.timeouts and not pool.totals.leaks:
                 wanted = _most_at_once(pool.uses)
-                if wanted > most:
-                    yield self._finding(pool, wanted, most)
+                least = self.configuration.concurrency_wait_threshold
+                waited = [use for use in pool.uses if use.waited >= least]
+                if waited and wanted > most:
+                    yield self._finding(pool, waited, wanted, most)
 
-    def _finding(self, pool: PoolSnapshot, wanted: int, most: int) -> Finding:
+    def _finding(self, pool: PoolSnapshot, waited: list[Borrowing], wanted: int, most: int) -> Finding:
         state = pool.state
-        waited = [use for use in pool.uses if use.waited >= _WAITED]
         site = _usual(waited)
         who = "tasks" if state.asynchronous else "threads"
         size = resized(state, -(-wanted // max(1, state.pools)))
@@ -70,7 +67,7 @@ class ConcurrencyOverPool(SnapshotRule):
         )
         return self.finding(
             ("cp", state.name),
-            severity="warning" if wanted >= _MANY * most else "info",
+            severity="warning" if wanted >= self.configuration.concurrency_warning_factor * most else "info",
             title=f"More {who} want a connection of {state.name} at once than it has",
             description=f"{wanted} {who} wanted one of {counted(most, 'connection')} at the same time;"
             f" {counted(len(waited), 'request')} waited {seconds(sum(use.waited for use in waited))} in all.",

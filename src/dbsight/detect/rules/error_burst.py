@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.errors import ADVICE, error_class
 from dbsight.detect.grouping import is_allowed, where
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
-
-MANY: Final = 10
 
 
 class ErrorBurst(WindowRule):
@@ -34,8 +32,8 @@ class ErrorBurst(WindowRule):
             session.execute(update(Stock).where(Stock.id == item.id).values(pieces=Stock.pieces - 1))
 
     Severity:
-        error: 10 or more errors of one class.
-        warning: 3 or more.
+        error: 10 or more errors of one class (``error_burst_error_threshold``).
+        warning: 3 or more (``error_burst_threshold``).
 
     Not reported:
         Errors that do not pass by themselves (syntax, constraints, privileges); single errors; what a library handles
@@ -44,7 +42,7 @@ class ErrorBurst(WindowRule):
 
     name: ClassVar[str] = "error_burst"
     category: ClassVar[Category] = "workload"
-    settings: ClassVar[tuple[str, ...]] = ("error_burst_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("error_burst_threshold", "error_burst_error_threshold")
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Group the errors of the window by class and database."""
@@ -68,7 +66,7 @@ class ErrorBurst(WindowRule):
             window,
             first,
             ("eb", kind, first.statement.fingerprint),
-            severity="error" if len(operations) >= MANY else "warning",
+            severity="error" if len(operations) >= self.configuration.error_burst_error_threshold else "warning",
             title=f"Queries fail repeatedly with a {kind}",
             description=f"{counted(len(operations), 'query', 'queries')} failed with a {kind}: {most}"
             f"{where(first.call_site)}.",

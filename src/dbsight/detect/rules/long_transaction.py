@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Database, OpenedBy, OpenTransaction, Snapshot
 
-_ERROR = 6  # times the limit
 _ONE_QUERY: Final = 0.9
 """Share of a transaction from which a single slow query is its cause, and ``slow_query`` reports it."""
 
@@ -57,7 +56,7 @@ class LongTransaction(WindowRule, SnapshotRule):
             session.get(Order, number, with_for_update=True).paid = paid
 
     Severity:
-        error: Open for six times ``long_transaction_threshold``.
+        error: Open for six times ``long_transaction_threshold`` (``long_transaction_error_factor``).
         warning: Open for ``long_transaction_threshold`` (5 s).
 
     Not reported:
@@ -68,7 +67,7 @@ class LongTransaction(WindowRule, SnapshotRule):
 
     name: ClassVar[str] = "long_transaction"
     category: ClassVar[Category] = "lock"
-    settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold", "long_transaction_error_factor")
     of_events: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
@@ -125,7 +124,7 @@ class LongTransaction(WindowRule, SnapshotRule):
         sleeps = idle >= age / 2
         return self.finding(
             ("lt", database.key, site),
-            severity="error" if age >= _ERROR * limit else "warning",
+            severity="error" if age >= self.configuration.long_transaction_error_factor * limit else "warning",
             title="A transaction is idle while open" if sleeps else "A transaction stays open for too long",
             description=f"Begun at {site or 'an unknown line'}, {how}; {seconds(idle)} of it without a statement.",
             suggestion=(_SHORTER if sleeps else _SMALLER)[transaction.opened_by],

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Finding, MemorySample, Snapshot
 
 _POINTS = 15  # minutes
-_GROWTH = 0.2
 _MB = 1e6
 _RISING = 0.7
 
@@ -41,7 +40,7 @@ class MemoryGrowth(SnapshotRule):
 
     name: ClassVar[str] = "memory_growth"
     category: ClassVar[Category] = "memory"
-    settings: ClassVar[tuple[str, ...]] = ("memory_growth_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("memory_growth_threshold", "memory_growth_share_threshold")
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Check the growth of resident memory, sampled once per minute."""
@@ -53,9 +52,9 @@ class MemoryGrowth(SnapshotRule):
         slope = _slope(points)
         span = (points[-1].at_ns - points[0].at_ns) / 1e9
         grown = slope * span
-        if grown < max(self.configuration.memory_growth_threshold, _GROWTH * first) or rising < _RISING * (
-            len(points) - 1
-        ):
+        share = self.configuration.memory_growth_share_threshold
+        least = max(self.configuration.memory_growth_threshold, share * first)
+        if grown < least or rising < _RISING * (len(points) - 1):
             return
         yield self.finding(
             ("mg",),
@@ -67,7 +66,7 @@ class MemoryGrowth(SnapshotRule):
             effort="high",
             metric="rss",
             current_value=float(last),
-            threshold=float(first) * (1 + _GROWTH),
+            threshold=float(first) * (1 + share),
         )
 
 

@@ -18,15 +18,12 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Finding, Operation
 
 _MB: Final = 1e6
-_ROWS: Final = 1000
-"""Rows below which a result is not taken for the cause."""
 _VALUE: Final = 64
 """Bytes of one value, estimated: a Python object and its place in the row."""
 _OBJECT: Final = 1000
 """Bytes of one object of an ORM, estimated, beside its values."""
 _PART: Final = 0.1
 """Share of the growth that the estimate has to explain: values may be ten times as long."""
-_FAR_OVER: Final = 10
 
 
 class MemorySpike(WindowRule):
@@ -43,20 +40,24 @@ class MemorySpike(WindowRule):
             write(line)
 
     Severity:
-        error: By ten times ``memory_spike_threshold``.
+        error: By ten times ``memory_spike_threshold`` (``memory_spike_error_factor``).
         warning: By ``memory_spike_threshold`` (50 MB), in a request.
         info: The same in a script or a task.
 
     Not reported:
-        Memory that the process had used before; results of fewer than 1 000 rows; rows that are streamed; growth that
-        the number of rows and columns does not explain; and suppressed queries. It is the growth of the peak of
-        resident memory, or of what ``tracemalloc`` counts while it runs; estimated from the rows where neither is
-        known.
+        Memory that the process had used before; results of fewer than 1 000 rows (``memory_spike_rows_threshold``);
+        rows that are streamed; growth that the number of rows and columns does not explain; and suppressed queries.
+        It is the growth of the peak of resident memory, or of what ``tracemalloc`` counts while it runs; estimated
+        from the rows where neither is known.
     """
 
     name: ClassVar[str] = "memory_spike"
     category: ClassVar[Category] = "memory"
-    settings: ClassVar[tuple[str, ...]] = ("memory_spike_threshold",)
+    settings: ClassVar[tuple[str, ...]] = (
+        "memory_spike_threshold",
+        "memory_spike_error_factor",
+        "memory_spike_rows_threshold",
+    )
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -65,7 +66,8 @@ class MemorySpike(WindowRule):
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at the query with most rows, if the peak of memory grew since the window before."""
         grown = self._peak.growth()
-        large = [each for each in window.operations if (each.rows or 0) >= _ROWS and not each.streamed]
+        fewest = self.configuration.memory_spike_rows_threshold
+        large = [each for each in window.operations if (each.rows or 0) >= fewest and not each.streamed]
         if not large:
             return
         largest = max(large, key=_estimate)
@@ -77,7 +79,7 @@ class MemorySpike(WindowRule):
         statement = largest.statement
         if statement.catalogue or statement.system in KEY_VALUE or is_allowed(self.name, largest):
             return
-        grave = grown >= _FAR_OVER * limit
+        grave = grown >= self.configuration.memory_spike_error_factor * limit
         rows = count(largest.rows or 0)
         yield self.finding_in(
             window,

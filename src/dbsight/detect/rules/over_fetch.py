@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, LoadEvent, Operation
 
-_PART: Final = 0.5
-"""Share of the bytes of a query that must not have been read."""
-_MANY: Final = 16
-"""Times the threshold from which the finding is a warning."""
 _SHARE: Final = 0.02
 """Share of these bytes from which a column is worth its name."""
 _SHOWN: Final = 6
@@ -40,8 +36,9 @@ class OverFetch(LoadRule):
         return [article.title for article in articles]
 
     Severity:
-        warning: 16 times ``over_fetch_threshold`` or more, in a request.
-        info: From ``over_fetch_threshold`` (64 KiB) and half of the bytes of the query.
+        warning: 16 times ``over_fetch_threshold`` (``over_fetch_warning_factor``) or more, in a request.
+        info: From ``over_fetch_threshold`` (64 KiB) and half of the bytes of the query
+        (``over_fetch_share_threshold``).
 
     Not reported:
         Everything while ``watch_reads`` is off, which the preset ``development`` turns on; keys, and columns of
@@ -52,7 +49,12 @@ class OverFetch(LoadRule):
 
     name: ClassVar[str] = "over_fetch"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("watch_reads", "over_fetch_threshold")
+    settings: ClassVar[tuple[str, ...]] = (
+        "watch_reads",
+        "over_fetch_threshold",
+        "over_fetch_share_threshold",
+        "over_fetch_warning_factor",
+    )
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -62,12 +64,17 @@ class OverFetch(LoadRule):
         """Compare the bytes that were read of no object with those of the query."""
         each = sum(event.sizes.values())
         wasted = each * event.objects
-        if wasted < self._least or each < _PART * event.size or not is_over(event):
+        if (
+            wasted < self._least
+            or each < self.configuration.over_fetch_share_threshold * event.size
+            or not is_over(event)
+        ):
             return
         if not (event.own or event.eager is not None):
             return  # a lazy load, which is a finding of its own where it matters
         if sum([number for names, number in event.reads.items() if names]) < event.finished / 2:
             return
+        grave = wasted >= self.configuration.over_fetch_warning_factor * self._least
         names = [name for name, of_each in event.sizes.items() if of_each >= _SHARE * each]
         shown = ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
         yield self.finding_of(
@@ -75,7 +82,7 @@ class OverFetch(LoadRule):
             window,
             "of",
             event.model,
-            severity="warning" if window.request and wasted >= _MANY * self._least else "info",
+            severity="warning" if window.request and grave else "info",
             title=f"Columns of {event.model} are loaded and not read",
             description=f"{size(wasted)} of {size(event.size * event.objects)} in {count(event.objects)} rows belong to"
             f" columns that were not read: {shown}{where(event.call_site)}.",

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import CallSite, Category, PoolSnapshot, Snapshot
 
-_PART_OF_WINDOW = 0.2
 _SHORTEST = 0.02  # s; a fifth of a window of a few milliseconds is not a fault
-_ERROR = 1.0  # s
 _WAITS = 5
 _WAITS_PART = 0.05
 _HOG = 0.5
@@ -45,8 +43,9 @@ class PoolWait(WindowRule, SnapshotRule):
         engine = create_engine(url, pool_size=20, max_overflow=0)
 
     Severity:
-        error: A checkout timed out, or one unit of work waited for 1 s in total.
-        warning: One unit of work waited for ``pool_wait_threshold``, or for a fifth of its duration.
+        error: A checkout timed out, or one unit of work waited for 1 s in total (``pool_wait_error_threshold``).
+        warning: One unit of work waited for ``pool_wait_threshold``, or for a fifth of its duration
+        (``pool_wait_share_threshold``).
         info: A pool keeps four times as many connections open as are ever checked out.
 
     Not reported:
@@ -55,7 +54,12 @@ class PoolWait(WindowRule, SnapshotRule):
 
     name: ClassVar[str] = "pool_wait"
     category: ClassVar[Category] = "pool"
-    settings: ClassVar[tuple[str, ...]] = ("pool_wait_threshold", "connection_leak_after")
+    settings: ClassVar[tuple[str, ...]] = (
+        "pool_wait_threshold",
+        "pool_wait_share_threshold",
+        "pool_wait_error_threshold",
+        "connection_leak_after",
+    )
     of_events: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
@@ -75,7 +79,11 @@ class PoolWait(WindowRule, SnapshotRule):
         timeouts = [event for event in events if event.kind == "timeout"]
         waited = sum(event.seconds for event in events)
         limit = self.configuration.pool_wait_threshold
-        share = window.duration > 0 and waited >= _PART_OF_WINDOW * window.duration and waited >= _SHORTEST
+        share = (
+            window.duration > 0
+            and waited >= self.configuration.pool_wait_share_threshold * window.duration
+            and waited >= _SHORTEST
+        )
         if not timeouts and waited < limit and not share:
             return None
         longest = max(events, key=lambda event: event.seconds)
@@ -88,7 +96,7 @@ class PoolWait(WindowRule, SnapshotRule):
         leaked = [site for site, age in holders if age > self.configuration.connection_leak_after]
         return self.finding(
             ("pw", pool, "window"),
-            severity="error" if timeouts or waited >= _ERROR else "warning",
+            severity="error" if timeouts or waited >= self.configuration.pool_wait_error_threshold else "warning",
             title=f"Waited for a connection of {pool}",
             description=f"{text}.",
             suggestion=_give_back(events[0], leaked, holders),

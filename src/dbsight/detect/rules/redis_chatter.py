@@ -41,10 +41,6 @@ _BIG: Final = _WHOLE | {"KEYS", "SCAN"}
 _FEW: Final = 5
 """Keys found per call of SCAN: half of the 10 that it scans by default; with fewer, most do not match."""
 
-_SMALL_STEP: Final = 20
-_MANY_STEPS: Final = 100
-"""Calls of SCAN that find fewer keys than that each, and could find more."""
-
 _CHUNK: Final = 20
 """Keys in one command from which it counts as one of several chunks."""
 
@@ -89,6 +85,8 @@ class RedisChatter(WindowRule):
         "redis_chatter_threshold",
         "redis_reply_threshold",
         "redis_pipeline_threshold",
+        "redis_scan_threshold",
+        "redis_scan_keys_threshold",
         "slow_query_thresholds",
     )
 
@@ -194,10 +192,11 @@ class RedisChatter(WindowRule):
         total = sum(each.duration for each in group)
         found = sum(each.rows or 0 for each in group)
         calls = len(group)
+        many = calls >= self.configuration.redis_scan_threshold
         if found < _FEW * calls:
-            severity: Severity = "warning" if total >= MATTERS or calls >= _MANY_STEPS else "info"
+            severity: Severity = "warning" if total >= MATTERS or many else "info"
             yield self._finding(group, broad_scan(calls, found), severity, window, total * 0.9, float(calls))
-        elif calls >= _MANY_STEPS and found < _SMALL_STEP * calls:
+        elif many and found < self.configuration.redis_scan_keys_threshold * calls:
             yield self._finding(group, small_steps(calls, found), "info", window, total * 0.9, float(calls))
 
     def _whole(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:

@@ -16,15 +16,6 @@ if TYPE_CHECKING:
     from dbsight.detect.suppressions import BaselineTimes
     from dbsight.model import Category, ExplainedQuery, Finding, PlanSummary, Snapshot, StatementTotals
 
-_DEARER: Final = 2.0
-"""Times the cost before."""
-
-_SLOWER: Final = 2.0
-"""Times the median and the 95th percentile before: both, so that neither outliers nor a quiet minute count."""
-
-_NOTICED: Final = 0.005
-"""s that the median grew."""
-
 _WORSE: Final = frozenset(
     (
         *("seq_scan", "selective_filter", "missing_join_index", "automatic_index", "large_nested_loop", "temp_btree"),
@@ -50,18 +41,24 @@ class Regression(PlanRule, SnapshotRule):
 
     Severity:
         error: The query is very slow with the new plan.
-        warning: Any other plan; a query whose median and 95th percentile are twice those of the baseline, of 20
-        executions each.
+        warning: Any other plan; a query whose median and 95th percentile are twice those of the baseline
+        (``regression_factor``), of 20 executions each.
 
     Not reported:
         The same steps on the same tables and indexes, however much more they cost: tables grow. Other steps that cost
         less than twice as much; where the database has no costs, other steps without a new scan, sort or loop. A median
-        that grew by less than 5 ms.
+        that grew by less than 5 ms (``regression_threshold``).
     """
 
     name: ClassVar[str] = "regression"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("explain", "explain_interval", "baseline")
+    settings: ClassVar[tuple[str, ...]] = (
+        "explain",
+        "explain_interval",
+        "baseline",
+        "regression_factor",
+        "regression_threshold",
+    )
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -73,7 +70,7 @@ class Regression(PlanRule, SnapshotRule):
         statement = explained.operation.statement
         before = explained.before or self._stored.get(statement.fingerprint)
         now = explained.summary
-        if before is None or not _is_worse(before, now):
+        if before is None or not _is_worse(before, now, self.configuration.regression_factor):
             return
         finding = self.about(explained, identity("rg", self.name, statement.fingerprint))
         finding.severity = "error" if explained.query_class == "very_slow" else "warning"
@@ -94,7 +91,7 @@ class Regression(PlanRule, SnapshotRule):
         """Compare the times of each statement with the baseline's."""
         for totals in snapshot.statements if self._times else ():
             before = self._times.get(totals.statement.fingerprint)
-            if before is not None and _is_slower(before, totals):
+            if before is not None and _is_slower(before, totals, self.configuration):
                 yield self._slower(before, totals)
 
     def _slower(self, before: BaselineTimes, totals: StatementTotals) -> Finding:
@@ -111,7 +108,7 @@ class Regression(PlanRule, SnapshotRule):
             impact=(totals.p50 - before.p50) * totals.count,
             metric="p50",
             current_value=totals.p50,
-            threshold=before.p50 * _SLOWER,
+            threshold=before.p50 * self.configuration.regression_factor,
             statement=statement,
             database=totals.database,
             call_site=totals.call_site,
@@ -119,18 +116,19 @@ class Regression(PlanRule, SnapshotRule):
         )
 
 
-def _is_slower(before: BaselineTimes, now: StatementTotals) -> bool:
+def _is_slower(before: BaselineTimes, now: StatementTotals, settings: Settings) -> bool:
+    """Both the median and the 95th percentile, so that neither outliers nor a quiet minute count."""
     return (
         min(before.executions, now.count) >= ENOUGH
-        and now.p50 >= before.p50 * _SLOWER
-        and now.p95 >= before.p95 * _SLOWER
-        and now.p50 - before.p50 >= _NOTICED
+        and now.p50 >= before.p50 * settings.regression_factor
+        and now.p95 >= before.p95 * settings.regression_factor
+        and now.p50 - before.p50 >= settings.regression_threshold
     )
 
 
-def _is_worse(before: PlanSummary, now: PlanSummary) -> bool:
+def _is_worse(before: PlanSummary, now: PlanSummary, factor: float) -> bool:
     if before.hash == now.hash:
         return False
     if before.cost is not None and now.cost is not None:
-        return now.cost > before.cost * _DEARER
+        return now.cost > before.cost * factor
     return not _WORSE.isdisjoint(set(now.issues) - set(before.issues))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-_MANY: Final = 20
 _PAUSE: Final = 1.0
 """s; who waits as long as that between two attempts storms nothing."""
 _GROWS: Final = 3.0
@@ -48,7 +47,7 @@ class RetryStorm(WindowRule):
                 time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
 
     Severity:
-        error: 20 or more failed attempts.
+        error: 20 or more failed attempts (``retry_storm_error_threshold``).
         warning: 5 or more failed attempts with the same parameters, without growing pauses.
 
     Not reported:
@@ -58,7 +57,7 @@ class RetryStorm(WindowRule):
 
     name: ClassVar[str] = "retry_storm"
     category: ClassVar[Category] = "workload"
-    settings: ClassVar[tuple[str, ...]] = ("retry_storm_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("retry_storm_threshold", "retry_storm_error_threshold")
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Group the failures of the window by query, database and parameters."""
@@ -86,7 +85,7 @@ class RetryStorm(WindowRule):
             window,
             last,
             ("rt", last.statement.fingerprint, last.call_site.function if last.call_site is not None else ""),
-            severity="error" if len(operations) >= _MANY else "warning",
+            severity="error" if len(operations) >= self.configuration.retry_storm_error_threshold else "warning",
             title=f"{last.statement.summary} fails and is retried without backoff",
             description=f"{counted(len(operations), 'attempt')} with the same parameters failed with {name}, "
             f"{seconds(max(0.0, median(pauses)))} apart{where(last.call_site)}.",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PART: Final = 0.1
 """The same as a share of the request."""
-_ERROR: Final = 1.0
 _BETWEEN: Final = 0.25
 """Time between two of them, by their own, from which the application does something else in between."""
 _SHOWN: Final = 5
@@ -43,7 +42,7 @@ class SerialAwaits(WindowRule):
             return await asyncio.gather(open_orders(), latest_reviews(), low_stock())  # each in a session of its own
 
     Severity:
-        error: 1 s or more could be saved, in a request.
+        error: 1 s or more could be saved (``serial_awaits_error_threshold``), in a request.
         warning: 0.1 s or more, and a tenth of the request.
         info: The same in a script or a task.
 
@@ -55,7 +54,7 @@ class SerialAwaits(WindowRule):
 
     name: ClassVar[str] = "serial_awaits"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("serial_awaits_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("serial_awaits_threshold", "serial_awaits_error_threshold")
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look for chains among the awaited reads; without any, this is one pass."""
@@ -76,11 +75,12 @@ class SerialAwaits(WindowRule):
         names = ", ".join(dict.fromkeys(each.statement.summary for each in chain[:_SHOWN]))
         sites = [each.call_site for each in chain if each.call_site is not None]
         lines = ", ".join(dict.fromkeys(map(str, sites[:_SHOWN])))
+        grave = saved >= self.configuration.serial_awaits_error_threshold
         return self.finding_in(
             window,
             longest,
             ("sa", *sorted({each.statement.fingerprint for each in chain})),
-            severity=("error" if saved >= _ERROR else "warning") if window.request else "info",
+            severity=("error" if grave else "warning") if window.request else "info",
             title="Independent queries are awaited one after the other",
             description=f"{counted(len(chain), 'query', 'queries')} ({names}) that do not need each other's answers"
             f" were awaited one after the other{lines and f', at {lines}'}; at once, they would save {seconds(saved)}.",

@@ -19,10 +19,8 @@ _SYSTEMS: Final = frozenset(("postgresql", "cockroachdb"))
 """Whose drivers can send a statement before the answer to the one before is there."""
 _SHAPES: Final = 3
 """Different statements; what repeats one statement is ``row_by_row_write``'s."""
-_LEAST: Final = 0.01
-"""s of waiting for answers, below which nothing is to be gained; and the same as a share of the unit of work."""
 _PART: Final = 0.1
-_ERROR: Final = 1.0
+"""Share of the unit of work that is to be gained."""
 _SHOWN: Final = 5
 _ROUND_TRIPS: Final = 3
 """Round trips that remain: psycopg's pipeline takes about as many to begin, to prepare and to end, as measured."""
@@ -49,9 +47,9 @@ class SerialWrites(WindowRule):
                 connection.execute("INSERT INTO log (line) VALUES (%s)", order[1:])
 
     Severity:
-        warning: 1 s or more could be saved, in a request.
+        warning: 1 s or more could be saved (``serial_writes_warning_threshold``), in a request.
         info: ``serial_writes_threshold`` (5) writes of three or more kinds, one directly after the other, of which
-        10 ms and a tenth of the unit of work could be saved.
+        10 ms (``serial_writes_time_threshold``) and a tenth of the unit of work could be saved.
 
     Not reported:
         Databases whose drivers have no pipeline; writes whose result is read (``RETURNING``), or with a read in
@@ -61,7 +59,11 @@ class SerialWrites(WindowRule):
 
     name: ClassVar[str] = "serial_writes"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("serial_writes_threshold",)
+    settings: ClassVar[tuple[str, ...]] = (
+        "serial_writes_threshold",
+        "serial_writes_time_threshold",
+        "serial_writes_warning_threshold",
+    )
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look for chains of writes; without enough of them, this is one pass."""
@@ -80,16 +82,17 @@ class SerialWrites(WindowRule):
         if len({each.statement.fingerprint for each in longest}) < _SHAPES:
             return
         saved = _saved(longest)
-        if saved >= _LEAST and saved >= _PART * window.duration:
+        if saved >= self.configuration.serial_writes_time_threshold and saved >= _PART * window.duration:
             yield self._finding(longest, saved, window)
 
     def _finding(self, chain: list[Operation], saved: float, window: Window) -> Finding:
         names = ", ".join(dict.fromkeys(each.statement.summary for each in chain[:_SHOWN]))
+        grave = saved >= self.configuration.serial_writes_warning_threshold
         return self.finding_in(
             window,
             chain[0],
             ("sw", *sorted({each.statement.fingerprint for each in chain})),
-            severity="warning" if saved >= _ERROR and window.request else "info",
+            severity="warning" if grave and window.request else "info",
             title="Writes wait for each other's answers",
             description=f"{counted(len(chain), 'write')} ({names}) were sent one after the other"
             f"{where(chain[0].call_site)}; in a pipeline they would save about {seconds(saved)}.",

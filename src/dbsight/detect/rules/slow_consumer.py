@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 _PART: Final = 0.5
 """Share of the time from the first row to the last that the application took, from which it is the cause."""
-_ERROR: Final = 6
-"""Times the limit, as for a long transaction."""
 
 
 class SlowConsumer(WindowRule):
@@ -38,7 +36,7 @@ class SlowConsumer(WindowRule):
             last = lines[-1].id
 
     Severity:
-        error: Six times ``long_transaction_threshold``.
+        error: Six times ``long_transaction_threshold`` (``long_transaction_error_factor``).
         warning: The application spent ``long_transaction_threshold`` (5 s) or more between its rows.
 
     Not reported:
@@ -48,7 +46,7 @@ class SlowConsumer(WindowRule):
 
     name: ClassVar[str] = "slow_consumer"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold", "long_transaction_error_factor")
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at streams that were open for long; for other queries this is one comparison."""
@@ -64,7 +62,7 @@ class SlowConsumer(WindowRule):
             window,
             operation,
             ("sc", operation.statement.fingerprint, operation.call_site),
-            severity="error" if idle >= _ERROR * limit else "warning",
+            severity="error" if idle >= self.configuration.long_transaction_error_factor * limit else "warning",
             title=f"Rows of {operation.statement.summary} are consumed slowly",
             description=f"The application spent {seconds(idle)} between {rows} of a stream, which took the database"
             f" {seconds(operation.duration)}; its connection and its transaction stayed open"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.grouping import is_allowed, where
 from dbsight.detect.repetition import KEY_VALUE
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from dbsight.model import Category, Finding, Operation
 
 
-_COUNTED: Final = 0.02
-"""s that a COUNT takes, from which it counts many rows."""
-
-
 class TextSmell(WindowRule):
     """A statement's text asks for more than is needed, and many rows prove it.
 
@@ -39,8 +35,8 @@ class TextSmell(WindowRule):
     Severity:
         warning: UPDATE or DELETE without WHERE, a join without condition; in a request.
         info: ``SELECT *``, a leading wildcard, a function on a column, ``ORDER BY random()``, ``NOT IN (SELECT …)``,
-        ``OR`` over columns, OFFSET, lists of more than 500 values; a ``COUNT`` of 20 ms or more of which the line of
-        code only asks whether it is zero.
+        ``OR`` over columns, OFFSET, lists of more than 500 values; a ``COUNT`` of 20 ms or more
+        (``slow_count_threshold``) of which the line of code only asks whether it is zero.
 
     Not reported:
         Statements that return or write fewer than 1 000 rows, unless their list is long; slow ones, of which
@@ -50,11 +46,12 @@ class TextSmell(WindowRule):
     name: ClassVar[str] = "text_smell"
     category: ClassVar[Category] = "query"
 
-    settings: ClassVar[tuple[str, ...]] = ("text_smell_threshold", "in_list_threshold")
+    settings: ClassVar[tuple[str, ...]] = ("text_smell_threshold", "in_list_threshold", "slow_count_threshold")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._rows = settings.text_smell_threshold
+        self._counted = settings.slow_count_threshold
         self._values = settings.in_list_threshold
         self._limits = SlowThresholds(settings)
 
@@ -67,7 +64,7 @@ class TextSmell(WindowRule):
             if (each.rows or 0) >= rows
             or (each.affected or 0) >= rows
             or each.statement.in_length > values
-            or each.duration >= _COUNTED
+            or each.duration >= self._counted
         ]
         seen: set[str] = set()
         for operation in large:
@@ -109,5 +106,5 @@ class TextSmell(WindowRule):
             impact=0.0,
             metric="rows" if many else "duration",
             current_value=float(rows) if many else operation.duration,
-            threshold=float(self._rows) if many else _COUNTED,
+            threshold=float(self._rows) if many else self._counted,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.grouping import is_allowed, where
 from dbsight.detect.rule import WindowRule
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation, Severity
-
-_FAR_OVER: Final = 10
-"""Times the threshold from which the finding is an error."""
 
 
 class UnboundedFetch(WindowRule):
@@ -35,7 +32,7 @@ class UnboundedFetch(WindowRule):
             add(line)
 
     Severity:
-        error: Ten times ``max_rows_threshold`` or more.
+        error: Ten times ``max_rows_threshold`` (``max_rows_error_factor``) or more.
         warning: More rows than ``max_rows_threshold`` (10 000), in a request.
         info: The same in a script or a task.
 
@@ -46,7 +43,7 @@ class UnboundedFetch(WindowRule):
 
     name: ClassVar[str] = "unbounded_fetch"
     category: ClassVar[Category] = "memory"
-    settings: ClassVar[tuple[str, ...]] = ("max_rows_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("max_rows_threshold", "max_rows_error_factor")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -80,7 +77,8 @@ class UnboundedFetch(WindowRule):
     def _finding(self, operations: list[Operation], window: Window) -> Finding:
         largest = max(operations, key=lambda each: each.rows or 0)
         rows, limit = largest.rows or 0, self._limit(largest, window)
-        severity: Severity = "error" if rows >= _FAR_OVER * limit else "warning" if window.request else "info"
+        far_over = rows >= self.configuration.max_rows_error_factor * limit
+        severity: Severity = "error" if far_over else "warning" if window.request else "info"
         statement = largest.statement
         return self.finding_in(
             window,

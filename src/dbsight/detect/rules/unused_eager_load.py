@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.grouping import where
 from dbsight.detect.load_rule import LoadRule, seconds_of
@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.detect.window import Window
     from dbsight.model import Category, EagerLoad, Finding, LoadEvent, Operation
-
-_MANY: Final = 50
-"""Times the threshold from which the finding is a warning."""
 
 
 class UnusedEagerLoad(LoadRule):
@@ -35,7 +32,8 @@ class UnusedEagerLoad(LoadRule):
         return [customer.name for customer in customers]
 
     Severity:
-        warning: 50 times ``unused_eager_load_threshold`` objects or more, in a request.
+        warning: 50 times ``unused_eager_load_threshold`` objects (``unused_eager_load_warning_factor``) or more, in
+        a request.
         info: From ``unused_eager_load_threshold`` objects (10).
 
     Not reported:
@@ -48,7 +46,11 @@ class UnusedEagerLoad(LoadRule):
 
     name: ClassVar[str] = "unused_eager_load"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("watch_reads", "unused_eager_load_threshold")
+    settings: ClassVar[tuple[str, ...]] = (
+        "watch_reads",
+        "unused_eager_load_threshold",
+        "unused_eager_load_warning_factor",
+    )
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -63,7 +65,7 @@ class UnusedEagerLoad(LoadRule):
     def _finding(self, event: LoadEvent, eager: EagerLoad, operations: Sequence[Operation], window: Window) -> Finding:
         part = eager.objects / max(eager.objects + event.objects, 1) if eager.shared else 1.0
         path = " → ".join(eager.path)
-        many = eager.objects >= _MANY * self._fewest
+        many = eager.objects >= self.configuration.unused_eager_load_warning_factor * self._fewest
         return self.finding_of(
             event,
             window,
