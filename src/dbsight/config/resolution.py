@@ -18,7 +18,7 @@ PREFIX = "OTEL_DBSIGHT_"
 ARGUMENT, ENVIRONMENT, DEFAULT = "argument", "environment", "default"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class Setting:
     """One row of the table.
 

@@ -20,7 +20,7 @@ _POOL_PROFILE: Final[Parser[PoolProfileName]] = choice(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
 class RuleSettings(GeneralSettings):
     """The part of ``Settings`` that rules read."""
 

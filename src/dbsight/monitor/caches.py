@@ -8,13 +8,12 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from dbsight import safety, semconv
-from dbsight.model import CacheTotals
+from dbsight import model, safety, semconv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import CacheEvent
+    from dbsight.model import CacheEvent, CacheTotals
 
 MAX_CACHES: Final = 500
 """Caches, with their layers, key templates and models, that are told apart; the rest is one, ``other``."""
@@ -48,7 +47,7 @@ class Caches:
         if len(self._totals) >= MAX_CACHES:
             safety.dropped("caches")
             key = (semconv.OTHER, "", "", "")
-        return self._totals.setdefault(key, CacheTotals(*key))
+        return self._totals.setdefault(key, model.CacheTotals(*key))
 
     def totals(self) -> Sequence[CacheTotals]:
         """A copy, most look-ups first."""
