@@ -53,6 +53,10 @@ class RuleSettings(GeneralSettings):
     row_by_row_write_threshold: int = setting(
         5, "Report row-by-row writes from this number of rows written from one place.", whole(2), overridable=True
     )
+    write_batch_size: int = setting(500, "Suggest to write this many rows at a time.", whole(1))
+    write_stream_threshold: int = setting(
+        1000, "Suggest to stream the rows in parallel batches from this number of rows written one by one.", whole(1)
+    )
     max_rows_threshold: int = setting(
         10_000,
         "Report a query without LIMIT or streaming that fetches more rows than this.",

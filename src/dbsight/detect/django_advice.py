@@ -20,9 +20,6 @@ _MAX_PATH: Final = 6
 _COUNT: Final = re.compile(r"SELECT COUNT\(", re.IGNORECASE)
 _EXISTS: Final = re.compile(r"SELECT (?:TOP 1 )?\(?(?:1|\?|%s|\$\d+)\)? AS ", re.IGNORECASE)
 
-AT_ONCE: Final = 500
-"""Rows in one statement."""
-
 
 class Wording(NamedTuple):
     """As ``advice.Advice``."""
@@ -183,16 +180,16 @@ def _of_model(repetition: Repetition, query: DjangoQuery, manager: str) -> Wordi
     return Wording(title, seen, fix, "medium")
 
 
-def of_write(operation: Operation, query: DjangoQuery) -> str:
-    """One statement for rows that are written one by one."""
+def of_write(operation: Operation, query: DjangoQuery, size: int) -> str:
+    """One statement for rows that are written one by one, so many at a time."""
     manager, statement = query.target, operation.statement
     if statement.kind == "delete":
         return f"{manager}.filter(pk__in=keys).delete()"
     if statement.kind == "update":
         names = dict(query.fields)
         fields = ", ".join(f'"{names.get(name, name)}"' for name in _assigned(statement.text)) or "…"
-        return f"{manager}.bulk_update(objects, [{fields}], batch_size={AT_ONCE})"
-    return f"{manager}.bulk_create(objects, batch_size={AT_ONCE})"
+        return f"{manager}.bulk_update(objects, [{fields}], batch_size={size})"
+    return f"{manager}.bulk_create(objects, batch_size={size})"
 
 
 def _assigned(text: str) -> list[str]:

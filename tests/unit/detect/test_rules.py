@@ -137,7 +137,7 @@ THRESHOLDS = [
     *("over_fetch_share_threshold", "over_fetch_warning_factor", "client_side_filter_share_threshold"),
     *("client_side_filter_warning_factor", "unused_eager_load_warning_factor", "max_rows_error_factor"),
     *("error_burst_error_threshold", "retry_storm_error_threshold", "slow_count_threshold"),
-    *("redis_scan_threshold", "redis_scan_keys_threshold"),
+    *("redis_scan_threshold", "redis_scan_keys_threshold", "write_batch_size", "write_stream_threshold"),
 ]
 
 

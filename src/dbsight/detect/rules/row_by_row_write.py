@@ -41,7 +41,7 @@ class RowByRowWrite(WindowRule):
 
     Best practice:
         rows = [{"name": f"customer {number}"} for number in range(200)]
-        session.execute(insert(Customer), rows)  # in chunks of 500 if there are more than 1000
+        session.execute(insert(Customer), rows)  # 500 at a time (write_batch_size)
         session.commit()
 
     Severity:
@@ -58,7 +58,7 @@ class RowByRowWrite(WindowRule):
 
     name: ClassVar[str] = "row_by_row_write"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("row_by_row_write_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("row_by_row_write_threshold", "write_batch_size", "write_stream_threshold")
     of_repetition: ClassVar[bool] = True
 
     def __init__(self, settings: Settings) -> None:
@@ -116,7 +116,7 @@ class RowByRowWrite(WindowRule):
             category=self.category,
             title=f"{statement.summary} writes one row at a time",
             description=description,
-            suggestion=_suggestion(main.operations[0]),
+            suggestion=self._suggestion(main.operations[0], count),
             impact=(1 - share) * duration * (1 - 1 / count),
             effort="low",
             count=count,
@@ -130,6 +130,13 @@ class RowByRowWrite(WindowRule):
             route=window.name,
             details={"duration": duration, "flushes": flushes},
         )
+
+    def _suggestion(self, operation: Operation, count: int) -> str:
+        suggestion = _suggestion(operation, self.configuration.write_batch_size)
+        if count < self.configuration.write_stream_threshold or operation.statement.kind == "delete":
+            return suggestion
+        comment = ", from a generator; batches may run in parallel, each on a connection of its own"
+        return suggestion + (comment if "  # " in suggestion else f"  # {comment[2:]}")
 
 
 def _row_by_row(operations: Sequence[Operation], threshold: int) -> bool:
@@ -173,13 +180,13 @@ def _left_alone(repetition: Repetition, window: Window, history: History) -> boo
     )
 
 
-def _suggestion(operation: Operation) -> str:
+def _suggestion(operation: Operation, size: int) -> str:
     """Suggest one statement for all rows, with the application's names where known."""
     statement = operation.statement
     if operation.foreign:
-        return "cursor.executemany(statement, rows)  # 500 rows at a time"
+        return f"cursor.executemany(statement, rows)  # {size} rows at a time"
     if operation.django is not None:
-        return django_advice.of_write(operation, operation.django)
+        return django_advice.of_write(operation, operation.django, size)
     table = operation.entity or statement.written[0].rpartition(".")[2].strip('"`[]')
     columns = table if operation.entity else f"{table}.c"
     key = key_of(statement.text) or "id"
@@ -187,8 +194,8 @@ def _suggestion(operation: Operation) -> str:
         return f"session.execute(delete({table}).where({columns}.{key}.in_(keys)))"
     if statement.kind == "update" and operation.entity:
         # SQLAlchemy 1.4 treats update(Model) with a list as a statement without WHERE; this form works in all versions.
-        return f"session.bulk_update_mappings({table}, rows)  # dictionaries with the primary key, 500 at a time"
+        return f"session.bulk_update_mappings({table}, rows)  # dictionaries with the primary key, {size} at a time"
     if statement.kind == "update":
         named = f'update({table}).where({columns}.{key} == bindparam("key"))'
-        return f"session.execute({named}, rows)  # dictionaries with key and the new values, 500 at a time"
-    return f"session.execute(insert({table}), rows)  # a list of dictionaries, 500 at a time"
+        return f"session.execute({named}, rows)  # dictionaries with key and the new values, {size} at a time"
+    return f"session.execute(insert({table}), rows)  # a list of dictionaries, {size} at a time"

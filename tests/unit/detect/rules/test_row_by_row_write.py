@@ -88,6 +88,25 @@ def test_the_suggestion_fits_the_statement(text, fields, suggestion):
 
 
 @pytest.mark.parametrize(
+    ("text", "suggestion"),
+    [
+        (
+            INSERT,
+            "session.execute(insert(tags), rows)  # a list of dictionaries, 50 at a time, from a generator; batches",
+        ),
+        (DELETE, "session.execute(delete(tags).where(tags.c.id.in_(keys)))"),
+    ],
+)
+def test_very_many_rows_are_streamed_in_batches(text, suggestion):
+    """From how many on, and how many at a time, are settings; below, it is one batch."""
+    rule = RowByRowWrite(Settings(write_batch_size=50, write_stream_threshold=20))
+    (many,) = rule.complete(make_window(writes(20, text)))
+    assert many.suggestion.startswith(suggestion)
+    (fewer,) = rule.complete(make_window(writes(19, text)))
+    assert "generator" not in fewer.suggestion
+
+
+@pytest.mark.parametrize(
     ("count", "duration", "window", "severities"),
     [
         (4, 0.003, 1.0, []),
