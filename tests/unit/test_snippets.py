@@ -1,15 +1,12 @@
 """The blocks of code on the pages: Python compiles and its names exist, settings load, commands have these options.
 
-Blocks that print something are run elsewhere: rules and plans in ``tests/integration``, examples in ``tests/e2e``,
-guides in ``tests/capabilities``, backends and runbooks in ``tests/collector``.
+``tests/e2e/test_snippets.py`` runs them.
 """
 
 import ast
 import importlib
 import json
 import re
-import shlex
-import textwrap
 
 import click
 import pytest
@@ -17,40 +14,11 @@ import pytest
 import dbsight
 from dbsight.cli.main import main
 from dbsight.pytest_plugin import QueryChecks
-from documentation import PAGES, ROOT, ids
+from documentation import PAGES, ROOT, blocks, commands, ids, parsed
 from matrix.environments import tomllib
 
-BLOCK = re.compile(r"(?ms)^( *)```([\w-]*)\n(.*?)^\1```$")
-ASSIGNED = re.compile(r"[A-Z_]+=")
-TYPED = ("dbsight", "make", "opentelemetry-instrument", "pip", "pytest")
-"""Commands that are looked at, also in a block that names no language."""
 
-
-def blocks(page, *languages):
-    """The blocks of a page in these languages, without the indentation that they have in a list."""
-    text = page.read_text(encoding="utf-8")
-    return [textwrap.dedent(body) for _, language, body in BLOCK.findall(text) if language in languages]
-
-
-def commands(page):
-    """What the page says to type: a list of words each, without variables in front, comments, pipes and prompts."""
-    found = []
-    for body in blocks(page, "sh", "console", ""):
-        for line in body.replace("\\\n", " ").splitlines():
-            try:
-                words = shlex.split(line.removeprefix("$ "), comments=True)
-            except ValueError:  # output with a quotation mark
-                continue
-            while words and ASSIGNED.match(words[0]):
-                words.pop(0)
-            ends = [n for n, word in enumerate(words) if word in ("|", "&", "&&", ">", ";", "2>", "<")]
-            words = words[: ends[0]] if ends else words
-            if words and words[0] in TYPED and (words[0] != "dbsight" or {*words[1:2]} & {*main.commands}):
-                found.append(words)
-    return found
-
-
-def parsed(words):
+def read_by_click(words):
     """Let click read the arguments of a command of dbsight, as far as it does without files."""
     command, context = main, click.Context(main, info_name="dbsight")
     arguments = words[1:]
@@ -64,8 +32,8 @@ def parsed(words):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CONTRIBUTING.md"], ids=ids)
 def test_python_compiles_and_names_of_dbsight_exist(page):
     """``await`` may stand at the top level. CONTRIBUTING.md names modules that the reader adds: its own test does."""
-    for body in blocks(page, "python"):
-        tree = compile(body, str(page), "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    for block in blocks(page, "python"):
+        tree = parsed(block)
         fixture = any(isinstance(node, ast.arg) and node.arg == "dbsight" for node in ast.walk(tree))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "dbsight":
@@ -78,10 +46,10 @@ def test_python_compiles_and_names_of_dbsight_exist(page):
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_files_that_are_shown_can_be_read(page):
     """TOML and JSON; an ellipsis stands for what is left out."""
-    for body in blocks(page, "toml"):
-        tomllib.loads(body)
-    for body in blocks(page, "json"):
-        json.loads(body)
+    for block in blocks(page, "toml"):
+        tomllib.loads(block.text)
+    for block in blocks(page, "json"):
+        json.loads(block.text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
@@ -89,9 +57,9 @@ def test_commands_that_are_shown_have_these_options(page):
     """Of dbsight; extras that pip is told of, and targets of make, exist."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     targets = set(re.findall(r"(?m)^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
-    for words in commands(page):
+    for words in (command.words for command in commands(page) if command.words):
         if words[0] == "dbsight":
-            parsed(words)
+            read_by_click(words)
         elif words[0] == "pip":
             assert set(re.findall(r"\w+", "".join(re.findall(r"dbsight\[(.*?)\]", " ".join(words))))) <= set(extras)
         elif words[0] == "make":
