@@ -440,10 +440,17 @@ def _process_monitor() -> PerformanceMonitor:
 
 
 def measure(operation: str) -> _Measure:
-    """Measure a block of code in the monitor of the process: ``with dbsight.measure("create"):``."""
+    """Measure a block of code in the monitor of the process: ``with dbsight.measure("create"):``.
+
+    Args:
+        operation: Name of its span and of its numbers; 500 names are told apart, further ones are ``other``.
+
+    Returns:
+        A context manager and a decorator, for sync and async code; what the block raises passes through.
+    """
     return _process_monitor().measure(operation)
 
 
 def measurements() -> PerformanceMonitor:
-    """The monitor that ``dbsight.measure`` adds to."""
+    """The monitor that ``dbsight.measure`` adds to, one in each process."""
     return _process_monitor()

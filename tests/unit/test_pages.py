@@ -1,6 +1,7 @@
 """The pages of documentation that are written by hand: what they name exists."""
 
 import ast
+import inspect
 import re
 
 import pytest
@@ -68,6 +69,16 @@ def test_every_public_name_has_one_place_on_the_page_about_the_api():
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     named = re.findall(r"(?m)^\.\. auto\w+:: dbsight\.(\w+)(?:\(\))?$", page)
     assert sorted(named) == sorted(set(dbsight.__all__) - {"__version__"})
+
+
+def test_every_public_function_describes_its_arguments():
+    """Each that takes some has a list of them, with shape, unit and default, and names each in it."""
+    for name in dbsight.__all__:
+        function = getattr(dbsight, name)
+        if inspect.isfunction(function):
+            _, _, listed = inspect.getdoc(function).partition("Args:\n")
+            described = set(re.findall(r"(?m)^    \*{0,2}(\w+): ", listed.partition("\n\n")[0]))
+            assert set(inspect.signature(function).parameters) == described, name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

@@ -90,6 +90,9 @@ def load_test(
         warm_up: s before, which are not measured.
         progress: Called from the test with the s that have passed and the executions so far, every 0.1 s.
 
+    Returns:
+        Response times in ms, and what failed: an execution that raises is counted, and does not end the test.
+
     Raises:
         ValueError: A number is not above zero.
         RuntimeError: It is called where an event loop runs.

@@ -8,7 +8,16 @@ from dbsight.distro import configure, serve_prometheus
 
 
 def setup(service_name: str | None = None, **settings: Any) -> None:
-    """As ``dbsight.configure``."""
+    """As ``dbsight.configure``.
+
+    Args:
+        service_name: ``service.name``; None leaves it to ``OTEL_SERVICE_NAME``.
+        settings: As the arguments of ``dbsight.configure``.
+
+    Raises:
+        TypeError: A setting that does not exist.
+        ValueError: A value that does not parse.
+    """
     configure(service_name, **settings)
 
 

@@ -50,7 +50,14 @@ class ModelStats:
 
 
 def model_stats(model: type | str) -> ModelStats:
-    """What the ORM did with the objects of a class so far; as ``ModelStats.get``."""
+    """What the ORM did with the objects of a class so far; as ``ModelStats.get``.
+
+    Args:
+        model: The class, or its name.
+
+    Returns:
+        A copy that does not change; zeros where nothing is known of the class.
+    """
     return ModelStats.get(model)
 
 

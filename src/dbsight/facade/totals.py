@@ -71,7 +71,11 @@ def get_pool_count() -> int:
 
 
 def get_pool_info() -> dict[str, list[dict[str, Any]]]:
-    """``loop_id`` and ``config_hash`` of every pool, by ``db.client.connection.pool.name``."""
+    """What tells the pools of this process apart, by ``db.client.connection.pool.name``; several may have one name.
+
+    Returns:
+        ``loop_id`` (None outside event loops) and ``config_hash`` (8 hexadecimal digits) of each pool.
+    """
     return pools.infos()
 
 
@@ -193,7 +197,11 @@ class QueryStats:
 
 
 def stats() -> QueryStats:
-    """Queries of this process so far."""
+    """Queries of this process so far.
+
+    Returns:
+        A copy that does not change; zeros where dbsight was not started.
+    """
     return QueryStats.get()
 
 
