@@ -124,10 +124,11 @@ class SharedPoolRegistry:
         """
         if role not in ROLES:
             raise ValueError(f"{role!r} is not a role: use one of {', '.join(ROLES)}")
+        before = getattr(pool, "dbsight_role", "")
         pool.dbsight_role = role
         watched = pool.__dict__.get("_dbsight")
         if watched is not None:
-            registry.rename(watched, f"{watched.name} {role}")
+            registry.rename(watched, f"{watched.name.removesuffix(f' {before}')} {role}")
 
     @classmethod
     def cleanup(cls, idle_after: float = IDLE_AFTER) -> int:

@@ -8,7 +8,7 @@ import redis
 import sqlalchemy as sa
 
 import dbsight
-from dbsight import semconv
+from dbsight import config, semconv
 from dbsight.instrument import cache_states
 from dbsight.instrument import caches as instrument
 
@@ -98,6 +98,30 @@ def test_a_pool_that_is_registered_has_its_role(watched, redis_server):
         dbsight.SharedPoolRegistry.register(pool, "replica")
     client.close()
     pool.disconnect()
+
+
+@pytest.mark.parametrize("where", ["{host}", "{host}:{port}", "elsewhere=master,{host}"])
+def test_a_pool_has_the_role_of_its_host(watched, redis_server, monkeypatch, where):
+    """By a setting, for applications that make their pools themselves; one that is registered keeps its own role."""
+    at = where.format(host=redis_server.host.upper(), port=redis_server.port)
+    monkeypatch.setattr(config, "current", lambda: config.Settings.load({"OTEL_DBSIGHT_REDIS_ROLES": f"{at}=slave"}))
+    pool = redis.ConnectionPool.from_url(redis_server.url(), max_connections=7)
+    client = redis.Redis(connection_pool=pool)
+    client.ping()
+    assert limits_by_role(watched)["slave"] == 7
+    dbsight.SharedPoolRegistry.register(pool, "master")
+    assert limits_by_role(watched)["master"] == 7
+    names = {point.attributes[semconv.POOL_NAME] for point in watched.points("db.client.connection.max")}
+    assert not [name for name in names if name.endswith("slave master")]
+    client.close()
+    pool.disconnect()
+
+
+def limits_by_role(telemetry):
+    """The largest size of the pools of each role."""
+    return {
+        point.attributes.get(semconv.POOL_ROLE): point.value for point in telemetry.points("db.client.connection.max")
+    }
 
 
 def test_a_pool_that_is_used_already_gets_its_role_later(watched, redis_server):

@@ -315,6 +315,26 @@ ladders: Parser[Mapping[str, tuple[float, ...]]] = Parser(
     _show_ladders,
 )
 
+_REDIS_ROLES = ("master", "slave", "local", "async")
+
+
+def _roles(value: object) -> dict[str, str]:
+    if isinstance(value, str):
+        value = dict(_pair(item) for item in value.split(",") if item.strip())
+    if not isinstance(value, Mapping):
+        raise ValueError(value)
+    read = {_text(host).lower(): _text(role) for host, role in value.items()}
+    if not set(read.values()) <= set(_REDIS_ROLES):
+        raise ValueError(value)
+    return read
+
+
+roles: Parser[Mapping[str, str]] = Parser(
+    f"a list such as cache-1=master,cache-2:6380=slave, of the roles {' · '.join(_REDIS_ROLES)}",
+    _roles,
+    lambda value: ",".join(f"{host}={role}" for host, role in value.items()),
+)
+
 _LIMITS: dict[str, Callable[[object], float]] = {"queries": whole(0).read, "time": _duration}
 
 

@@ -274,6 +274,12 @@ class Settings(RuleSettings):
     redis_local_pool_size: int = setting(
         5, "Maximum connections to a local server, per process.", whole(1), also="REDIS_LOCAL_POOL_SIZE"
     )
+    redis_roles: Mapping[str, str] = setting(
+        {},
+        "Role of the Redis pools of a host, or of `host:port`, that neither `redis_pool()` made nor"
+        " `SharedPoolRegistry.register()` gave one.",
+        parsers.roles,
+    )
     redis_async_pool_min: int = setting(
         5, "Minimum connections of an asynchronous pool.", whole(0), also="REDIS_ASYNC_POOL_MIN"
     )

@@ -26,6 +26,7 @@ BAD = {
     "a list such as GET": ["GET /", "GET /=queries", "GET /=rows:5", "queries:5", "GET /=queries:many", "GET /="],
     "a list such as n_plus_one": ["n_plus_one:fatal", ":error", "-n_plus_one", "a b"],
     "a list such as redis": ["redis", "redis=1", "redis=1/2/3", "redis=2/1", "redis=a/b"],
+    "a list such as cache-1": ["cache-1", "cache-1=replica", "=", "cache-1=master;cache-2=slave"],
     "a path": [],  # any text is one
 }
 """Bad values by what is expected."""
@@ -79,6 +80,7 @@ def test_durations_are_seconds_or_carry_a_unit(raw, seconds):
         ("prometheus_port", "8000", 8000),
         ("log_file", "queries.log", "queries.log"),
         ("slow_query_thresholds", "Redis=50ms/1s", Settings().slow_query_thresholds | {"redis": (0.05, 1.0)}),
+        ("redis_roles", "Cache-1=master, cache-2:6380=slave", {"cache-1": "master", "cache-2:6380": "slave"}),
         ("budgets", "GET /orders=queries:5,time:200ms", {"GET /orders": {"queries": 5, "time": 0.2}}),
         ("budgets", "GET /a/:id=queries:5;GET /b?x=1=time:1,GET /c=queries:0",
          {"GET /a/:id": {"queries": 5}, "GET /b?x=1": {"time": 1.0}, "GET /c": {"queries": 0}}),

@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
+from dbsight import config
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.around import Making
@@ -153,6 +154,11 @@ def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
     database = database_of(pool, package)
     where = database.address if database.port is None else f"{database.address}:{database.port}"
     role = getattr(pool, "dbsight_role", "")  # of redis_pools: the same server may be asked in several roles
+    if not role:
+        declared = config.current().redis_roles
+        role = declared.get(str(where).lower()) or declared.get(str(database.address).lower(), "")
+        if role:
+            pool.dbsight_role = role
     name = f"{where}/{database.namespace}{' ' if role else ''}{role}"
     options = getattr(pool, "connection_kwargs", {})
     shared = ("username", "protocol", "decode_responses", "encoding", "ssl_certfile")
