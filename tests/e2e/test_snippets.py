@@ -60,6 +60,7 @@ def failed(redis_process):
     return json.loads(done.stdout)
 
 
+@pytest.mark.timeout(600)  # all pages, on a machine with other things to do
 def test_every_snippet_runs(failed):
     """In a directory with a small shop; a command may answer that it found something."""
     wrong = [f"{page}:{each['line']}\n{each['why']}" for page, all_wrong in failed.items() for each in all_wrong]
