@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbsight.config import Settings
-from dbsight.detect.rules import connection_growth, lock_contention, memory_growth, pool_churn
+from dbsight.detect.rules import lock_contention, pool_churn
 
 HERE = Path(__file__).parent
 
@@ -105,17 +105,18 @@ def slow(severity: str, name: str, kind: str, setting: str) -> Alert:
     )
 
 
-def growing(name: str, series: str, what: str) -> Alert:
+def growing(limits: Settings, name: str, series: str, what: str) -> Alert:
     """Memory that grows steadily, by a least amount and a part of what there was."""
-    least, part = memory_growth._LEAST, memory_growth._GROWTH
+    least, part = limits.memory_growth_threshold, limits.memory_growth_share_threshold
     return Alert(
         name,
         "warning",
-        f"deriv({series}[15m]) * 15 * 60 > {least:.0f}\n"
+        f"deriv({series}[15m]) * 15 * 60 > {least}\n"
         f"and deriv({series}[15m]) * 15 * 60 > {part:g} * {series} offset 15m",
         f"{what} of {{{{ $labels.job }}}} {{{{ $labels.instance }}}} grew by {{{{ $value | humanize1024 }}}}B"
         " in 15 minutes",
-        lasting="5m",
+        "memory_growth_threshold",
+        "5m",
     )
 
 
@@ -262,9 +263,10 @@ def pools(limits: Settings) -> tuple[Alert, ...]:
         Alert(
             "DbConnectionsGrowing",
             "warning",
-            f"{count} - {before} >= {connection_growth.GROWTH}\nand {count} >= 2 * {before}",
+            f"{count} - {before} >= {limits.connection_growth_threshold}\nand {count} >= 2 * {before}",
             f"{{{{ $value }}}} more connections to {of} than ten minutes ago",
-            lasting="5m",
+            "connection_growth_threshold",
+            "5m",
         ),
         Alert(
             "DbPoolChurn",
@@ -310,13 +312,14 @@ def others(limits: Settings) -> tuple[Alert, ...]:
             "LockContention",
             "warning",
             f'(sum by ({by_lock}) (increase({attempts}{{dbsight_lock_result="failed"}}[15m]))\n'
-            f"/ sum by ({by_lock}) (increase({attempts}[15m]))) >= {lock_contention.SHARE:g}\n"
+            f"/ sum by ({by_lock}) (increase({attempts}[15m]))) >= {limits.lock_contention_threshold:g}\n"
             f"and sum by ({by_lock}) (increase({attempts}[15m])) >= {lock_contention.ENOUGH}",
             "{{ $value | humanizePercentage }} of those who want {{ $labels.dbsight_lock_name }} of"
             " {{ $labels.job }} give up",
+            "lock_contention_threshold",
         ),
-        growing("ProcessRssGrowing", "process_memory_usage_bytes", "Resident memory"),
-        growing("ProcessVmsGrowing", "process_memory_virtual_bytes", "Virtual memory"),
+        growing(limits, "ProcessRssGrowing", "process_memory_usage_bytes", "Resident memory"),
+        growing(limits, "ProcessVmsGrowing", "process_memory_virtual_bytes", "Virtual memory"),
         Alert(
             "DbsightDropped",
             "warning",
