@@ -145,6 +145,7 @@ async def main():
     async with engine.connect() as connection:
         (await connection.execute(text("SELECT id FROM orders WHERE customer_id = 7"))).fetchall()
     await engine.dispose()
+    return engine
 
 
 engine = create_engine(os.environ["DATABASE_URL"])
@@ -152,7 +153,7 @@ with engine.begin() as connection:
     connection.execute(text("CREATE TABLE orders (id INTEGER PRIMARY KEY, customer_id INTEGER)"))
 with engine.connect() as connection:
     connection.execute(QUERY, {"customer": 7}).fetchall()
-asyncio.run(main())
+kept = asyncio.run(main())  # of an engine that is gone, nothing can be asked
 plans()
 """
 """Two queries whose plans are asked for in the background, one of an asynchronous engine."""
