@@ -6,7 +6,6 @@ import importlib.metadata
 import logging
 import os
 import re
-import subprocess
 import sys
 import types
 
@@ -308,11 +307,3 @@ def test_at_exit_windows_close_before_exporters_are_told_and_the_report_comes_la
     distro._runtime.outlet = Outlet()
     distro._at_exit()
     assert steps == ["windows closed", "exporters told", ("report", True)]
-
-
-def test_a_start_makes_no_records_of_plans_pools_and_totals():
-    """They are dataclasses, which take a quarter of dbsight's start; snapshots and plans make them later."""
-    program = "import sys, dbsight.distro; dbsight.distro.analyzer.Analyzer(); print(*sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    late = {f"dbsight.model.{name}" for name in ("plan", "pools", "totals")} | {"dbsight.report.json"}
-    assert late.isdisjoint(ended.stdout.split())

@@ -23,8 +23,7 @@ from dbsight.model import (
 MARKER = 123456789123456789
 SECRET = "jane@example.org"
 
-NAMED = [getattr(model, name) for name in model.__all__]
-RECORDS = [record for record in NAMED if inspect.isclass(record) and not issubclass(record, enum.Enum)]
+RECORDS = [record for _, record in inspect.getmembers(model, inspect.isclass) if not issubclass(record, enum.Enum)]
 
 
 class Replay:

@@ -28,7 +28,7 @@ def setting(default: Any, sentence: str, parser: Parser[Any], **more: Any) -> An
     return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GeneralSettings:
     """The first part of ``Settings``."""
 

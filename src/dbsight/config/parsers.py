@@ -23,7 +23,7 @@ T = TypeVar("T")
 C = TypeVar("C", bound=str)
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True)
 class Parser(Generic[T]):
     """How the values of a setting are read and shown.
 

@@ -18,7 +18,7 @@ PREFIX = "OTEL_DBSIGHT_"
 ARGUMENT, ENVIRONMENT, DEFAULT = "argument", "environment", "default"
 
 
-@dataclass(frozen=True, slots=True, repr=False, eq=False)
+@dataclass(frozen=True, slots=True)
 class Setting:
     """One row of the table.
 

@@ -20,7 +20,7 @@ _POOL_PROFILE: Final[Parser[PoolProfileName]] = choice(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, init=False, repr=False, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSettings(GeneralSettings):
     """The part of ``Settings`` that rules read."""
 

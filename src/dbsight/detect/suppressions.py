@@ -10,14 +10,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from dbsight import model
+from dbsight.model import PlanSummary
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dbsight.config import Settings
-    from dbsight.model import Finding, PlanSummary, Statement, StatementTotals
+    from dbsight.model import Finding, Statement, StatementTotals
 
 logger = logging.getLogger("dbsight")
 
@@ -286,9 +286,9 @@ def read_plans(path: str | os.PathLike[str] | None) -> dict[str, PlanSummary]:
     found = {}
     for fingerprint, plan in saved.items() if isinstance(saved, dict) else ():
         if isinstance(plan, dict) and isinstance(plan.get("hash"), str) and isinstance(plan.get("issues"), list):
-            cost = plan.get("cost") if isinstance(plan.get("cost"), (int, float)) else None
+            cost = plan.get("cost")
             issues = tuple(each for each in plan["issues"] if isinstance(each, str))
-            found[fingerprint] = model.PlanSummary(plan["hash"], cost, issues)
+            found[fingerprint] = PlanSummary(plan["hash"], cost if isinstance(cost, (int, float)) else None, issues)
     return found
 
 

@@ -13,15 +13,14 @@ from weakref import ref
 from opentelemetry.metrics import Observation as Measurement
 from opentelemetry.metrics import get_meter_provider
 
-from dbsight import model, semconv
+from dbsight import semconv
+from dbsight.model import MemorySample
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from opentelemetry.metrics import CallbackOptions, MeterProvider
-
-    from dbsight.model import MemorySample
 
 _EVERY_NS: Final = 60 * 1_000_000_000
 _POINTS: Final = 60  # an hour
@@ -50,7 +49,7 @@ def memory() -> MemorySample:
 
         _process = psutil.Process()
     used = _process.memory_info()
-    return model.MemorySample(time_ns(), used.rss, used.vms)
+    return MemorySample(time_ns(), used.rss, used.vms)
 
 
 def remember() -> None:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
-from dbsight import config, model, recording, scope, semconv
+from dbsight import config, recording, scope, semconv
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import held_on, open_connections
 from dbsight.instrument.pools.pool import current_parent
-from dbsight.model import TransactionEvent
+from dbsight.model import OpenTransaction, TransactionEvent
 from dbsight.safety import guard
 from dbsight.span import SpanFactory
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.driver_call import Link
     from dbsight.instrument.pools import Checkout
-    from dbsight.model import CallSite, Database, OpenedBy, OpenTransaction
+    from dbsight.model import CallSite, Database, OpenedBy
 
 _TOLD: Final = 0.1
 """s; a shorter transaction interests no rule, and its span is not looked up."""
@@ -250,7 +250,7 @@ def open_transactions() -> list[OpenTransaction]:
         transaction = held.transaction
         if transaction is not None:
             found.append(
-                model.OpenTransaction(
+                OpenTransaction(
                     transaction.database,
                     transaction.site,
                     now - transaction.began,

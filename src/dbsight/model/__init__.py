@@ -5,9 +5,6 @@ classes with slots (0.3 µs to make, against 2.5 µs for a frozen dataclass); th
 Times are seconds (float) unless a name ends in ``_ns`` or the text says otherwise.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Final
-
 from dbsight.model.attributes import SharedAttributes, TextAttributes
 from dbsight.model.blocking import Blocker
 from dbsight.model.events import (
@@ -40,6 +37,26 @@ from dbsight.model.finding import (
 )
 from dbsight.model.loads import EagerLoad, LoadEvent
 from dbsight.model.monitoring import PRIORITIES, Alert, AlertSeverity, Priority, Recommendation, RouteTotals
+from dbsight.model.plan import (
+    ExplainedQuery,
+    IndexAdvice,
+    IndexReport,
+    Plan,
+    PlanIssue,
+    PlanKind,
+    PlanNode,
+    PlanSummary,
+    SuperfluousIndex,
+)
+from dbsight.model.pools import (
+    Borrowing,
+    Holder,
+    Leak,
+    PoolSample,
+    PoolSnapshot,
+    PoolState,
+    PoolTotals,
+)
 from dbsight.model.query import (
     CallSite,
     Database,
@@ -49,41 +66,19 @@ from dbsight.model.query import (
     Statement,
     operation_of,
 )
-
-if TYPE_CHECKING:
-    from dbsight.model.plan import (
-        ExplainedQuery,
-        IndexAdvice,
-        IndexReport,
-        Plan,
-        PlanIssue,
-        PlanKind,
-        PlanNode,
-        PlanSummary,
-        SuperfluousIndex,
-    )
-    from dbsight.model.pools import (
-        Borrowing,
-        Holder,
-        Leak,
-        PoolSample,
-        PoolSnapshot,
-        PoolState,
-        PoolTotals,
-    )
-    from dbsight.model.totals import (
-        CacheTotals,
-        KindTotals,
-        LockTotals,
-        MemorySample,
-        ModelTotals,
-        OpenTransaction,
-        RepeatedRead,
-        SlowQuery,
-        Snapshot,
-        StatementTotals,
-        TransactionTotals,
-    )
+from dbsight.model.totals import (
+    CacheTotals,
+    KindTotals,
+    LockTotals,
+    MemorySample,
+    ModelTotals,
+    OpenTransaction,
+    RepeatedRead,
+    SlowQuery,
+    Snapshot,
+    StatementTotals,
+    TransactionTotals,
+)
 
 __all__ = [
     "PRIORITIES",
@@ -157,41 +152,3 @@ __all__ = [
     "WindowSummary",
     "operation_of",
 ]
-
-_LATE: Final = {
-    "ExplainedQuery": "plan",
-    "IndexAdvice": "plan",
-    "IndexReport": "plan",
-    "Plan": "plan",
-    "PlanIssue": "plan",
-    "PlanKind": "plan",
-    "PlanNode": "plan",
-    "PlanSummary": "plan",
-    "SuperfluousIndex": "plan",
-    "Borrowing": "pools",
-    "Holder": "pools",
-    "Leak": "pools",
-    "PoolSample": "pools",
-    "PoolSnapshot": "pools",
-    "PoolState": "pools",
-    "PoolTotals": "pools",
-    "CacheTotals": "totals",
-    "KindTotals": "totals",
-    "LockTotals": "totals",
-    "MemorySample": "totals",
-    "ModelTotals": "totals",
-    "OpenTransaction": "totals",
-    "RepeatedRead": "totals",
-    "SlowQuery": "totals",
-    "Snapshot": "totals",
-    "StatementTotals": "totals",
-    "TransactionTotals": "totals",
-}
-"""Records whose module is imported at their first use: these dataclasses would slow down every start."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"{__name__}.{_LATE[name]}"), name)
-    return globals().setdefault(name, value)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from dbsight import model, safety, semconv
+from dbsight import safety, semconv
+from dbsight.model import CacheTotals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import CacheEvent, CacheTotals
+    from dbsight.model import CacheEvent
 
 MAX_CACHES: Final = 500
 """Caches, with their layers, key templates and models, that are told apart; the rest is one, ``other``."""
@@ -47,7 +48,7 @@ class Caches:
         if len(self._totals) >= MAX_CACHES:
             safety.dropped("caches")
             key = (semconv.OTHER, "", "", "")
-        return self._totals.setdefault(key, model.CacheTotals(*key))
+        return self._totals.setdefault(key, CacheTotals(*key))
 
     def totals(self) -> Sequence[CacheTotals]:
         """A copy, most look-ups first."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from dbsight import model, safety, semconv
+from dbsight import safety, semconv
+from dbsight.model import LockTotals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import LockEvent, LockTotals
+    from dbsight.model import LockEvent
 
 MAX_LOCKS: Final = 500
 """Locks, by the template of their name, that are told apart; the rest is one, ``other``."""
@@ -35,7 +36,7 @@ class Locks:
                 if len(self._totals) >= MAX_LOCKS:
                     safety.dropped("locks")
                     key = (event.system, semconv.OTHER)
-                totals = self._totals.setdefault(key, model.LockTotals(*key))
+                totals = self._totals.setdefault(key, LockTotals(*key))
             if event.kind == "acquire":
                 _acquired(totals, event)
             elif event.kind == "release":

@@ -5,12 +5,13 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from dbsight import model, semconv
+from dbsight import semconv
+from dbsight.model import ModelTotals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import ModelTotals, Operation, OrmEvent
+    from dbsight.model import Operation, OrmEvent
 
 _MAX_MODELS = 500
 
@@ -41,10 +42,10 @@ class Models:
                 totals.writes += len(operations)
                 totals.write_time += seconds
 
-    def _of(self, name: str) -> ModelTotals:
-        if name not in self._totals and len(self._totals) >= _MAX_MODELS:
-            name = semconv.OTHER
-        return self._totals.setdefault(name, model.ModelTotals(name))
+    def _of(self, model: str) -> ModelTotals:
+        if model not in self._totals and len(self._totals) >= _MAX_MODELS:
+            model = semconv.OTHER
+        return self._totals.setdefault(model, ModelTotals(model))
 
     def totals(self) -> Sequence[ModelTotals]:
         """A copy, most time first."""

@@ -11,26 +11,14 @@ from threading import RLock
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
 
-from dbsight import model, safety, semconv
-from dbsight.model import PoolUse
+from dbsight import safety, semconv
+from dbsight.model import Borrowing, Leak, PoolSample, PoolSnapshot, PoolState, PoolTotals, PoolUse, TransactionTotals
 from dbsight.monitor.quantiles import bucket, count_all, empty, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dbsight.model import (
-        Borrowing,
-        CallSite,
-        Leak,
-        PoolEvent,
-        PoolSample,
-        PoolSnapshot,
-        PoolState,
-        PoolTotals,
-        PoolUses,
-        TransactionEvent,
-        TransactionTotals,
-    )
+    from dbsight.model import CallSite, PoolEvent, PoolUses, TransactionEvent
 
 _MAX_NAMES = 200
 _MAX_DATABASES = 200
@@ -46,7 +34,7 @@ class _Record:
         self.lock = RLock()  # re-entrant: connections are given back by finalisers too
         self.waits = empty()
         self.uses = empty()
-        self.totals = model.PoolTotals()
+        self.totals = PoolTotals()
         self.recent: deque[PoolUse] = deque(maxlen=_REMEMBERED)
         self.offset = time_ns() / 1e9 - perf_counter()  # of the times in ``recent`` from seconds since the epoch
         self.series: deque[PoolSample] = deque(maxlen=_POINTS)
@@ -117,7 +105,7 @@ class Pools:
                 if len(self._transactions) >= _MAX_DATABASES:
                     safety.dropped("databases with transactions")
                     return
-                totals = self._transactions[key] = model.TransactionTotals(event.database)
+                totals = self._transactions[key] = TransactionTotals(event.database)
             if event.result == "commit":
                 totals.commits += 1
             else:
@@ -136,12 +124,12 @@ class Pools:
             with record.lock:
                 timeouts = record.totals.timeouts - record.sampled_timeouts
                 record.sampled_timeouts = record.totals.timeouts
-                point = model.PoolSample(at_ns or time_ns(), state.used, state.idle, state.pending, timeouts)
+                point = PoolSample(at_ns or time_ns(), state.used, state.idle, state.pending, timeouts)
                 record.series.append(point)
 
     def snapshots(self, states: Iterable[PoolState]) -> list[PoolSnapshot]:
         """Each pool with what happened in it."""
-        return [model.PoolSnapshot(state, *self._known(state.name, state.open)) for state in states]
+        return [PoolSnapshot(state, *self._known(state.name, state.open)) for state in states]
 
     def _known(
         self, name: str, still_open: Sequence[PoolUse]
@@ -150,13 +138,13 @@ class Pools:
         record = self._records.get(name)
         if record is None:
             if not still_open:
-                return model.PoolTotals(), (), ()
+                return PoolTotals(), (), ()
             record = _Record()
         with record.lock:
             totals, series = record.totals, tuple(record.series)
             offset = record.offset
             recent = [
-                model.Borrowing(over + offset - used - served, served, used, requester, site)
+                Borrowing(over + offset - used - served, served, used, requester, site)
                 for over, used, served, _, requester, site in (*record.recent, *still_open)
             ]
             (wait_p95,) = quantiles(record.waits, totals.wait_max, 0.95)
@@ -171,7 +159,7 @@ class Pools:
         checkouts, waits, wait_total, wait_max, use_max = counted
         timeouts, failures, leaks = counts
         return (
-            model.PoolTotals(
+            PoolTotals(
                 checkouts=checkouts,
                 waits=waits,
                 wait_total=wait_total,
@@ -210,7 +198,7 @@ def _leaked(leaks: dict[str, Leak], event: PoolEvent) -> None:
         if len(leaks) >= _MAX_LEAKS:
             safety.dropped("leaks")
             return
-        leak = leaks[key] = model.Leak(event.call_site, event.session)
+        leak = leaks[key] = Leak(event.call_site, event.session)
     leak.count += 1
     leak.age = event.seconds
     if event.reason == "collected":

@@ -5,12 +5,12 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from dbsight import model
+from dbsight.model import RepeatedRead
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import Operation, RepeatedRead, Statement
+    from dbsight.model import Operation, Statement
 
 _MAX_READS: Final = 1000
 """Queries with their values that are told apart; when there are more, one that was not seen lately is forgotten."""
@@ -100,7 +100,7 @@ class Reads:
         """Those that were sent in several units of work, most time first; bounded."""
         with self._lock:
             found = [
-                model.RepeatedRead(
+                RepeatedRead(
                     statement=read.statement,
                     database=read.database,
                     call_site=read.call_site,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from dbsight import model
+from dbsight.model import StatementTotals
 from dbsight.monitor.quantiles import bucket, count_all, durations, empty, quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import CallSite, Database, Operation, PlanSummary, Statement, StatementTotals
+    from dbsight.model import CallSite, Database, Operation, PlanSummary, Statement
 
 
 class StatementRecord:
@@ -113,7 +113,7 @@ class StatementRecord:
     def totals(self) -> StatementTotals:
         """As a record of ``dbsight.model``."""
         p50, p95 = quantiles(self.buckets, self.max, 0.5, 0.95)
-        return model.StatementTotals(
+        return StatementTotals(
             self.statement,
             self.database,
             self.count,

@@ -11,15 +11,24 @@ from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from dbsight import model, safety, semconv
-from dbsight.model import SEVERITIES, Database, MergedFinding, RouteTotals, Statement
+from dbsight import safety, semconv
+from dbsight.model import (
+    SEVERITIES,
+    Database,
+    KindTotals,
+    MergedFinding,
+    RouteTotals,
+    SlowQuery,
+    Snapshot,
+    Statement,
+)
 from dbsight.monitor.quantiles import empty, quantiles
 from dbsight.monitor.statement_record import StatementRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from dbsight.model import Finding, KindTotals, Operation, PlanSummary, SlowQuery, Snapshot, Verdict, WindowSummary
+    from dbsight.model import Finding, Operation, PlanSummary, Verdict, WindowSummary
 
 _OTHER_STATEMENT = Statement(semconv.OTHER, "", semconv.OTHER, "0" * 16)
 _OTHER_DATABASE = Database(semconv.OTHER)
@@ -218,7 +227,7 @@ class Stats:
         counted = told_apart + rest
         p50, p95 = _quantiles(counted)
         statements = [record.totals() for record in (*told_apart, *_merged_other(rest))]
-        return model.Snapshot(
+        return Snapshot(
             service=service,
             preset=preset,
             windows=windows,
@@ -299,7 +308,7 @@ def _remember_slow(state: _State, record: StatementRecord, operation: Operation,
             record.very_slow += 1
         else:
             record.slow += 1
-    slow = model.SlowQuery(
+    slow = SlowQuery(
         statement,
         operation.database,
         operation.start_ns,
@@ -354,7 +363,7 @@ def _quantiles(records: Iterable[StatementRecord]) -> tuple[float, float]:
 def _kinds(records: Iterable[StatementRecord]) -> dict[str, KindTotals]:
     kinds: dict[str, KindTotals] = {}
     for record in records:
-        totals = kinds.setdefault(record.kind, model.KindTotals())
+        totals = kinds.setdefault(record.kind, KindTotals())
         totals.count += record.count
         totals.errors += record.errors
         totals.total += record.total

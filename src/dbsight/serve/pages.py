@@ -12,15 +12,14 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from dbsight import model
-from dbsight.model import MergedFinding
+from dbsight.model import MergedFinding, Snapshot, StatementTotals
 from dbsight.monitor.examples import example_of
 from dbsight.monitor.quantiles import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import Operation, Snapshot, StatementTotals, WindowExample, WindowSummary
+    from dbsight.model import Operation, WindowExample, WindowSummary
 
 MOST: Final = 500
 """Requests whose pages are kept, and as many that are not over yet."""
@@ -95,7 +94,7 @@ class RequestPages:
         summary = page.summary
         found = {each.id: each for each in summary.findings}.values()
         merged = [MergedFinding(each, 1, each.count, each.impact, 1) for each in found]
-        return model.Snapshot(
+        return Snapshot(
             service=f"{service} · {summary.route}" if service else summary.route,
             windows=1,
             requests=1,
@@ -121,7 +120,7 @@ def _statements(operations: Sequence[Operation]) -> list[StatementTotals]:
 
 def _totals(group: Sequence[Operation]) -> StatementTotals:
     durations = sorted(each.duration for each in group)
-    return model.StatementTotals(
+    return StatementTotals(
         group[0].statement,
         group[0].database,
         len(group),

@@ -17,6 +17,7 @@ from dataclasses import asdict, replace
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
+from dbsight.report.json import document, finite
 from dbsight.safety import failed, guard, logger
 from dbsight.serve.pages import PATH, RequestPages, key_of, request_id
 from dbsight.serve.processes import PROTOCOL, Process, announce, service_name
@@ -199,7 +200,6 @@ class Service:
         return "text/plain", b"This request is not kept any more; the latest 500 with a link are.\n"
 
     def _answer_snapshot(self, given: Mapping[str, str]) -> Body:
-        from dbsight.report.json import document, finite
         from dbsight.serve.server import as_json
 
         snapshot = self._snapshot(service=service_name())
@@ -219,7 +219,6 @@ class Service:
         )
 
     def _answer_requests(self, given: Mapping[str, str]) -> Body:
-        from dbsight.report.json import finite
         from dbsight.serve.server import as_json
 
         text = given.get("since", "0")

@@ -10,18 +10,8 @@ from builders import NOW_NS
 from dbsight.config import Settings
 from dbsight.detect.rules.pool_churn import PoolChurn
 from dbsight.detect.rules.pool_wait import PoolWait
-from dbsight.model import (
-    Borrowing,
-    PoolEvent,
-    PoolSample,
-    PoolSnapshot,
-    PoolState,
-    PoolTotals,
-    PoolUse,
-    PoolUses,
-    Snapshot,
-)
-from dbsight.monitor.pools import Pools, needed
+from dbsight.model import PoolEvent, PoolSample, PoolSnapshot, PoolState, PoolTotals, PoolUse, PoolUses, Snapshot
+from dbsight.monitor.pools import Borrowing, Pools, needed
 
 USE_OF_TIMED_OUT = 7.0
 

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from builders import NOW_NS
-from dbsight.model import Borrowing, Database, PoolEvent, PoolState, PoolUses, TransactionEvent
-from dbsight.monitor.pools import Pools, needed
+from dbsight.model import Database, PoolEvent, PoolState, PoolUses, TransactionEvent
+from dbsight.monitor.pools import Borrowing, Pools, needed
 
 
 def simulate(size, arrivals, use, think=None, rounds=50):

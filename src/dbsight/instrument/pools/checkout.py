@@ -6,14 +6,14 @@ from contextvars import ContextVar
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
-from dbsight import model, recording, scope
-from dbsight.model import PoolUse, PoolUses
+from dbsight import recording, scope
+from dbsight.model import Holder, PoolUse, PoolUses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dbsight.instrument.pools.pool import Pool
-    from dbsight.model import CallSite, Holder
+    from dbsight.model import CallSite
     from dbsight.span import PendingQuery
 
 
@@ -140,7 +140,7 @@ class Checkout:
 
     def holder(self, now: float) -> Holder:
         """As a record."""
-        return model.Holder(self.site, now - self.began, now - self.last, self.queries, self.session, self.is_meant())
+        return Holder(self.site, now - self.began, now - self.last, self.queries, self.session, self.is_meant())
 
     def use(self, now: float) -> PoolUse:
         """As the use that it is so far; of a request that still waits, the wait so far."""

@@ -9,8 +9,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from dbsight import model, safety, semconv
+from dbsight import safety, semconv
 from dbsight.instrument.pools.checkout import held_by_connection
+from dbsight.model import PoolState
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.pools.checkout import Checkout
     from dbsight.instrument.pools.pool import Pool
-    from dbsight.model import CallSite, PoolState
+    from dbsight.model import CallSite
 
 MAX_NAMES: Final = 200
 """Names of pools that are told apart; further targets are ``other``."""
@@ -233,7 +234,7 @@ def snapshots(library: str = "", *, gone: bool = False) -> list[PoolState]:
         with _lock:
             left = [(name, totals) for name, totals in _totals.items() if name not in names and totals.made]
         for name, totals in left:
-            state = model.PoolState(name, totals.library, totals.kind, totals.system, pools=0, same=0, clients=0)
+            state = PoolState(name, totals.library, totals.kind, totals.system, pools=0, same=0, clients=0)
             state.made, state.created, state.closed_by = totals.made, totals.opened, _by_reason(totals)
             state.call_site = totals.site
             states.append(state)
@@ -270,7 +271,7 @@ def _state(name: str, group: list[Pool], totals: Totals, now: float) -> PoolStat
     held = sorted((held for pool in group for held in tuple(pool.held.values())), key=lambda each: each.began)
     waiting = [request for pool in group for request in tuple(pool.requests) if not request.began]
     used = sum(max(0, pool.used()) for pool in group)
-    return model.PoolState(
+    return PoolState(
         name,
         first.library,
         first.kind,
