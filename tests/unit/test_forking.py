@@ -71,4 +71,4 @@ def test_nobody_else_forks_the_tests():
         for node in ast.walk(ast.parse(path.read_bytes()))
         if isinstance(node, ast.Attribute) and node.attr == "fork"
     ]
-    assert forks == ["forking.py"]
+    assert forks == ["e2e/snippets/run.py", "forking.py"]
