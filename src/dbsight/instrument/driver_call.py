@@ -133,7 +133,11 @@ class DriverCall(PendingQuery):
         driver, connection = self.driver, self._connection
         self._left_driver()
         try:
-            if driver.in_transaction(connection) is (self.link.transaction is None):
+            inside: bool | None = driver.in_transaction(connection)
+        except Exception:  # a connection that was lost raises whatever it likes; what was open ends when it is closed
+            inside = None
+        try:
+            if inside is (self.link.transaction is None):
                 self._transaction_changed(connection)
         except Exception:
             failed("dbapi.raised")
