@@ -98,7 +98,7 @@ def extended(tmp_path_factory):
         "src/dbsight/detect/rules/big_read.py",
         "src/dbsight/detect/rules/__init__.py",
         "src/dbsight/detect/rules/__init__.py",
-        "src/dbsight/config/settings.py",
+        "src/dbsight/config/rule_settings.py",
         "src/dbsight/instrument/toydb.py",
         "src/dbsight/catalog.py",
         "pyproject.toml",
