@@ -31,7 +31,7 @@ class Route:
         database: s in the database, of all of them.
         each: s in the database of each, as far as there is room.
         findings: In how many requests each rule found something at warning or above.
-        worst: The request with the most time in the database, as the endpoint tells it.
+        worst: The request with the most time in the database, as the endpoint returns it.
     """
 
     route: str

@@ -34,7 +34,7 @@ class AdvisoryLocks(recording.Consumer):
             os.register_at_fork(after_in_child=self._after_fork)
 
     def observe_all(self, operations: Sequence[Operation]) -> Sequence[Verdict | None]:
-        """The same for operations that are told together: those of Redis, where none takes a lock."""
+        """The same for operations of one batch; those of Redis take no locks of PostgreSQL."""
         if any([operation.statement.system == "postgresql" for operation in operations]):  # noqa: C419 - faster
             for operation in operations:
                 self.observe(operation)

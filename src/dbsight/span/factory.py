@@ -237,8 +237,8 @@ class SpanFactory:
             record.current = root.current
             parent, window = root.context, root.window
         record.parent = parent
-        if sdk is None and recording.listening() and not self.live():
-            record.queue = recording.loose  # nothing becomes of its span: whoever listens can wait
+        if sdk is None and not self.live():
+            record.queue = recording.loose  # there will be no span, and those who listen take records in batches
             return True
         if sdk is None or parent is None or not self._is_deferrable(sdk):
             return True

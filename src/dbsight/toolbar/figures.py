@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from dbsight import recording
 from dbsight.detect.window import Window
+from dbsight.formatting import counted
 from dbsight.recording import OpenWindow
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ class Figures:
     @property
     def findings(self) -> str:
         """``2 findings``."""
-        return _counted(len(self.rules), "finding", "findings")
+        return counted(len(self.rules), "finding")
 
     def server_timing(self) -> str:
         """The value of a ``Server-Timing`` header: ASCII, without anything of a query or its values."""
-        entries = [f'db;dur={self.time * 1e3:.2f};desc="{_counted(self.queries, "query", "queries")}"']
+        entries = [f'db;dur={self.time * 1e3:.2f};desc="{counted(self.queries, "query", "queries")}"']
         if self.wait is not None:
             entries.append(f'db-wait;dur={self.wait * 1e3:.2f};desc="waited for connections"')
         entries.append(f'db-findings;desc="{self.findings}{_names(self.rules)}"')
@@ -51,7 +52,7 @@ class Figures:
 
     def text(self) -> str:
         """The same for people, in ASCII."""
-        queries = _counted(self.queries, "query", "queries")
+        queries = counted(self.queries, "query", "queries")
         line = f"{queries} in {self.time * 1e3:.1f} ms"
         return f"{line}, {self.findings}" if self.rules else line
 
@@ -60,10 +61,6 @@ def _names(rules: Iterable[str]) -> str:
     names = sorted({_UNFIT.sub("_", each)[:40] for each in rules})
     more = [f"and {len(names) - _MOST_RULES} more"] if len(names) > _MOST_RULES else []
     return f": {', '.join([*names[:_MOST_RULES], *more])}" if names else ""
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def figures_of(engine: Analyzer, windows: Sequence[OpenWindow]) -> Figures:
