@@ -15,30 +15,30 @@ N_PLUS_ONES = [fault for fault in FAULTS if any(expected.rule == "n_plus_one" fo
 class Shop:
     """One run of the shop, and where its telemetry arrived."""
 
-    def __init__(self, jaeger, prometheus, otelcol):
+    def __init__(self, service, jaeger, prometheus, otelcol):
+        self.service = service
         self.jaeger = jaeger
         self.prometheus = prometheus
         self.otelcol = otelcol
 
     def traces(self, operation):
         """What Jaeger's API returns for a request."""
-        return services.eventually(lambda: self.jaeger.traces("shop", operation=operation))
+        return services.eventually(lambda: self.jaeger.traces(self.service, operation=operation))
 
 
 @pytest.fixture(scope="module")
 def shop(jaeger, prometheus, otelcol, tmp_path_factory):
-    """Requested once, as ``make demo`` does."""
+    """Requested once, as ``make demo`` does; under a name of its own, because Jaeger outlives the module."""
+    directory = tmp_path_factory.mktemp("shop")
     env = {
-        "OTEL_SERVICE_NAME": "shop",
+        "OTEL_SERVICE_NAME": directory.name,
         "OTEL_DBSIGHT_PRESET": "development",
         "OTEL_DBSIGHT_REPORT": "off",
         "OTEL_DBSIGHT_FINDINGS": "both",
         "OTEL_METRIC_EXPORT_INTERVAL": "1000",
     }
-    run_instrumented(
-        ["-m", "dbsight.demo"], cwd=tmp_path_factory.mktemp("shop"), env=env, receiver=otelcol, timeout=180
-    ).check()
-    return Shop(jaeger, prometheus, otelcol)
+    run_instrumented(["-m", "dbsight.demo"], cwd=directory, env=env, receiver=otelcol, timeout=180).check()
+    return Shop(directory.name, jaeger, prometheus, otelcol)
 
 
 def fields(tags):
@@ -103,7 +103,7 @@ def test_a_search_finds_the_requests_with_such_findings(shop, key):
     """The searches that the documentation tells people to type; how grave an N+1 is depends on how long it took."""
     (trace,) = shop.traces("GET /orders")
     value = fields(root_of(trace)["tags"])[key]
-    roots = [root_of(found) for found in shop.jaeger.traces("shop", tags=json.dumps({key: value}))]
+    roots = [root_of(found) for found in shop.jaeger.traces(shop.service, tags=json.dumps({key: value}))]
     assert {fields(root["tags"])[key] for root in roots} == {value}
     assert "GET /orders" in {root["operationName"] for root in roots}
 
@@ -112,10 +112,10 @@ def test_a_search_finds_one_rule_among_others(shop):
     """By what stands on the events: every request with such a finding, and no other."""
 
     def requests():
-        searched = shop.jaeger.traces("shop", tags=json.dumps({"dbsight.finding.rule": "n_plus_one"}))
+        searched = shop.jaeger.traces(shop.service, tags=json.dumps({"dbsight.finding.rule": "n_plus_one"}))
         having = [
             trace
-            for trace in shop.jaeger.traces("shop")
+            for trace in shop.jaeger.traces(shop.service)
             if any(found["dbsight.finding.rule"] == "n_plus_one" for span in trace["spans"] for found in findings(span))
         ]
         return [{trace["traceID"] for trace in each} for each in (searched, having)]
@@ -127,25 +127,29 @@ def test_a_search_finds_one_rule_among_others(shop):
 
 def test_prometheus_has_every_database_call_with_exemplars(shop):
     """Counted before sampling, by summary; the examples are traces that Jaeger has."""
-    query = 'traces_db_client_calls_total{service_name="shop", db_query_summary="SELECT customers"}'
+    query = f'traces_db_client_calls_total{{service_name="{shop.service}", db_query_summary="SELECT customers"}}'
     (series,) = services.eventually(lambda: shop.prometheus.query(query))
     assert series["metric"]["db_system_name"] == "sqlite"
-    found = services.eventually(lambda: shop.prometheus.exemplars("traces_db_client_duration_seconds_bucket"))
-    known = {trace["traceID"] for trace in shop.jaeger.traces("shop")}
-    assert {exemplar["labels"]["trace_id"] for exemplar in found} & known
+    known = {trace["traceID"] for trace in shop.jaeger.traces(shop.service)}
+
+    def examples():
+        found = shop.prometheus.exemplars("traces_db_client_duration_seconds_bucket")
+        return {exemplar["labels"]["trace_id"] for exemplar in found} & known
+
+    assert services.eventually(examples)
 
 
 def test_prometheus_has_the_findings_of_the_spans(shop):
     """As many as Jaeger shows on them."""
     shown = Counter(
         found["dbsight.finding.rule"]
-        for trace in shop.jaeger.traces("shop")
+        for trace in shop.jaeger.traces(shop.service)
         for span in trace["spans"]
         for found in findings(span)
     )
 
     def counted():
-        query = 'sum by (dbsight_finding_rule) (traces_dbsight_findings_total{service_name="shop"})'
+        query = f'sum by (dbsight_finding_rule) (traces_dbsight_findings_total{{service_name="{shop.service}"}})'
         series = shop.prometheus.query(query)
         return {one["metric"]["dbsight_finding_rule"]: int(one["value"][1]) for one in series}
 
@@ -154,7 +158,7 @@ def test_prometheus_has_the_findings_of_the_spans(shop):
 
 def test_the_applications_own_metrics_arrive(shop):
     """Under the names of the semantic conventions, with the service as a label."""
-    query = 'sum(db_client_operation_duration_seconds_count{service_name="shop"})'
+    query = f'sum(db_client_operation_duration_seconds_count{{service_name="{shop.service}"}})'
     (series,) = services.eventually(lambda: shop.prometheus.query(query))
     assert float(series["value"][1]) > 201
 
