@@ -6,8 +6,8 @@
     make bench ARGS="--rounds 20 --workload core-memory --json overhead.json"
 
 Every number comes from a fresh process (``workload.py``) pinned to a core of its own, which exports for real, over
-OTLP/gRPC, to another process (``sink.py``) on another core. A round is one process of each variant, in an order that
-rotates from round to round. Where valgrind is installed, instructions are counted besides: they are the same on a busy
+OTLP/gRPC, to another process (``sink.py``) on another core. A round is one process of each variant; they take turns of
+a fraction of a second, one runs at a time, so that a slow moment of the machine slows all of them down. Where valgrind is installed, instructions are counted besides: they are the same on a busy
 machine. ``variants.py`` says what is compared, ``results.py`` how numbers become tables, and ``docs/performance.md``
 what they mean.
 """
@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import datetime as dt
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -44,6 +45,8 @@ import workload
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    Process = subprocess.Popen[str]
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))
 import servers  # noqa: E402 - of the tests, whose servers these are
@@ -51,6 +54,9 @@ import servers  # noqa: E402 - of the tests, whose servers these are
 PAGE = HERE.parent / "docs" / "performance.md"
 RECORD = HERE / "record.json"
 BEGIN, END = "<!-- measured: make bench ARGS=--record -->", "<!-- end of what was measured -->"
+STARTS = 2
+"""Starts of each variant in each round; the best counts."""
+
 BUSY = 0.4
 """Load per core from which on a run is not to be trusted."""
 
@@ -94,7 +100,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--variant", action="append", choices=variants.VARIANTS, help="only this (repeatable)")
     parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds (9)")
     parser.add_argument("--requests", type=int, default=30, help="requests of 20 queries in each measurement (30)")
-    parser.add_argument("--repeats", type=int, default=3, help="measurements in each process, the best counts (3)")
+    parser.add_argument("--turns", type=int, default=12, help="measurements in each process, the best counts (12)")
     parser.add_argument("--count-requests", type=int, default=10, help="requests whose instructions are counted (10)")
     parser.add_argument("--no-instructions", action="store_true", help="count none")
     parser.add_argument("--ablation", action="store_true", help="measure dbsight without each of its parts, too")
@@ -105,7 +111,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     options = parser.parse_args(argv)
     if options.quick:
-        options.rounds, options.repeats = min(options.rounds, 3), min(options.repeats, 2)
+        options.rounds, options.turns = min(options.rounds, 3), min(options.turns, 6)
         options.workload = options.workload or list(QUICK)
         options.variant = options.variant or ["none", "stock", "dbsight"]
     if options.record:
@@ -223,8 +229,9 @@ class Bench:
         self._base = base
         self._ddtrace = ddtrace
 
-    def run(self, variant: str, *prefix: str, path: str = "", **task: Any) -> dict[str, Any]:
-        """Run one variant in a fresh process.
+    @contextlib.contextmanager
+    def _process(self, variant: str, *prefix: str, path: str = "", **task: Any) -> Iterator[Process]:
+        """Start one variant in a fresh process, and see that it ends well.
 
         Args:
             variant: Which one.
@@ -249,11 +256,48 @@ class Bench:
             environment |= {"OTEL_SERVICE_NAME": "benchmark", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}
             # Else instrumentations of other libraries, which the stock program does not load, would count.
             environment["OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"] = ",".join(others())
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if done.returncode:
-            sys.exit(f"{variant} failed:\n{done.stderr}")
-        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return measured
+        with (
+            tempfile.TemporaryFile("w+") as errors,
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            ) as process,
+        ):
+            try:
+                yield process
+            except EOFError:
+                process.wait()
+                errors.seek(0)
+                sys.exit(f"{variant} failed:\n{errors.read()}")
+
+    def run(self, variant: str, *prefix: str, path: str = "", **task: Any) -> dict[str, Any]:
+        """Run one variant by itself; the arguments are those of a process."""
+        with self._process(variant, *prefix, path=path, **task) as process:
+            return measured(line(process))
+
+    def together(self, names: list[str], tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Run variants side by side; they take turns, in an order that rotates.
+
+        Args:
+            names: The workloads, in the order in which every variant comes to them.
+            tasks: What is other than in the common task, by variant.
+
+        Returns:
+            What each variant measured.
+        """
+        with contextlib.ExitStack() as stack:
+            running = {
+                variant: stack.enter_context(self._process(variant, **task)) for variant, task in tasks.items()
+            }
+            said = {variant: line(process) for variant, process in running.items()}
+            for name in names:
+                for turn in itertools.count():
+                    waiting = [variant for variant in running if said[variant].strip() == name]
+                    if not waiting:
+                        break
+                    for variant in rotated(waiting, turn):
+                        print(file=running[variant].stdin, flush=True)
+                        said[variant] = line(running[variant])
+            return {variant: measured(text) for variant, text in said.items()}
 
     def start(self, variant: str) -> dict[str, Any]:
         """Start a program, dbsight as ``opentelemetry-instrument`` starts it."""
@@ -277,6 +321,21 @@ class Bench:
         return found
 
 
+def line(process: Process) -> str:
+    """The next line that a process prints."""
+    assert process.stdout
+    text = process.stdout.readline()
+    if not text:
+        raise EOFError
+    return text
+
+
+def measured(text: str) -> dict[str, Any]:
+    """What a process measured, from its last line."""
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
 def others() -> list[str]:
     """The instrumentations of this environment that are neither dbsight's nor of the libraries that it instruments."""
     names = {entry.name for entry in importlib.metadata.entry_points(group="opentelemetry_instrumentor")}
@@ -296,20 +355,23 @@ def measure(options: argparse.Namespace, bench: Bench, names: list[str]) -> list
     wanted = list(bench.task["urls"])
     progress = Console(stderr=True)
     for number in range(options.rounds):
-        one: dict[str, Any] = {"start": {}, "workloads": {}}
+        tasks = {}
+        order = rotated(wanted, number)
         for variant in rotated(names, number):
-            which = ["checkout"] if variant == "watched" else wanted
+            which = ["checkout"] if variant == "watched" else order
             if variant.startswith(variants.WITHOUT):
-                which = [name for name in ABLATED if name in wanted]
-            which = rotated([name for name in which if name in wanted], number)
+                which = [name for name in order if name in ABLATED]
             # Memory does not vary from run to run: once is enough. ddtrace keeps its spans outside Python's.
             sized = number == 0 and variant in ("none", "stock", "base", "dbsight")
-            with progress.status(f"round {number + 1} of {options.rounds}: {variant}"):
-                if which:
-                    sizes = ALLOCATIONS_IN if sized else ()
-                    one["workloads"][variant] = bench.run(variant, workloads=which, allocations=sizes)
-                if variant in ("none", "stock", "base", "dbsight"):
-                    one["start"][variant] = bench.start(variant)
+            if which := [name for name in which if name in wanted]:
+                tasks[variant] = {"workloads": which, "allocations": ALLOCATIONS_IN if sized else ()}
+        with progress.status(f"round {number + 1} of {options.rounds}"):
+            one = {"workloads": bench.together(order, tasks), "start": {}}
+            started = [variant for variant in rotated(names, number) if variant in ("none", "stock", "base", "dbsight")]
+            for again in range(STARTS):
+                for variant in rotated(started, again):
+                    new, best = bench.start(variant), one["start"].get(variant)
+                    one["start"][variant] = {key: min(new[key], best[key]) for key in new} if best else new
         rounds.append(one)
     return rounds
 
@@ -354,7 +416,7 @@ def meta(options: argparse.Namespace, pinned: str, rounds: int, busy: float | No
         "cores": pinned,
         "load_before": busy,
         "rounds": rounds,
-        "repeats": options.repeats,
+        "turns": options.turns,
         "queries": options.requests * workload.QUERIES_PER_REQUEST,
         "versions": versions,
     }
@@ -389,7 +451,7 @@ def main(argv: list[str] | None = None) -> None:
             "core": core,
             "warmup": 10,
             "requests": options.requests,
-            "rounds": options.repeats,
+            "turns": options.turns,
             "count_requests": options.count_requests,
         }
         bench = Bench(task, base, ddtrace)

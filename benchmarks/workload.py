@@ -7,8 +7,10 @@ reading one row by its primary key: healthy traffic, without a finding. With Red
 kinds of keys, or twenty pipelines of ten; with a pool, twenty checkouts.
 
 Garbage collection stays on, as in production, with Python's thresholds. What exists when the measurement begins is
-collected and frozen, so that no variant pays for the size of the modules that it imported; every round begins with a
+collected and frozen, so that no variant pays for the size of the modules that it imported; every turn begins with a
 collection that is not measured.
+
+The processes of a round take turns: before each measurement this one prints the workload's name and waits for a line.
 """
 
 from __future__ import annotations
@@ -240,8 +242,8 @@ PROGRAMS = {
 }
 
 
-def _round(program: Program, telemetry: Telemetry, requests: int) -> dict[str, float]:
-    """Measure one round.
+def _turn(program: Program, telemetry: Telemetry, requests: int) -> dict[str, float]:
+    """Measure once.
 
     Returns:
         ``cpu`` (all threads), ``caller`` (the thread that asks) and ``wall``: µs a query, to the last span delivered;
@@ -307,18 +309,22 @@ def _arrived(sink: dict[str, int]) -> dict[str, int]:
 
 
 def _measure(name: str, task: dict[str, Any], telemetry: Telemetry) -> dict[str, Any]:
-    """Measure one workload: warm up, freeze, run the rounds, ask the sink what arrived."""
+    """Measure one workload: warm up, freeze, then measure at each turn, and ask the sink what arrived."""
     program = PROGRAMS[WORKLOADS[name][0]](name, task["urls"].get(name, ""), telemetry)
     program.run(task["warmup"])
     telemetry.flush()
-    _arrived(task["sink"])
     gc.collect()
     gc.freeze()
-    rounds = [_round(program, telemetry, task["requests"]) for _ in range(task["rounds"])]
+    turns = []
+    for _ in range(task["turns"]):
+        print(name, flush=True)
+        sys.stdin.readline()
+        _arrived(task["sink"])
+        turn = _turn(program, telemetry, task["requests"])
+        queries = task["requests"] * QUERIES_PER_REQUEST
+        turns.append(turn | {key: count / queries for key, count in _arrived(task["sink"]).items()})
     # The smallest: what another process on this machine adds is never negative.
-    result: dict[str, Any] = {key: min(one[key] for one in rounds) for key in rounds[0]}
-    queries = task["rounds"] * task["requests"] * QUERIES_PER_REQUEST
-    result |= {key: count / queries for key, count in _arrived(task["sink"]).items()}
+    result: dict[str, Any] = {key: min(turn[key] for turn in turns) for key in turns[0]}
     if name in task["allocations"]:
         result |= _allocations(program, telemetry.flush)
     program.close()
@@ -364,7 +370,7 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
     Args:
         task: ``do``: "measure", "count" instructions or "start"; ``variant``; ``workloads`` and their database
             ``urls``; the ports of the ``sink``; ``core`` to be pinned to, or None; ``warmup`` and ``requests`` (a
-            round) and ``rounds`` of each workload; ``allocations``: the workloads where memory is measured too;
+            turn) and ``turns`` of each workload; ``allocations``: the workloads where memory is measured too;
             ``instrumented``: it is already.
 
     Returns:
