@@ -6,10 +6,10 @@
     make bench ARGS="--rounds 20 --workload core-memory --json overhead.json"
 
 Every number comes from a fresh process (``workload.py``) pinned to a core of its own, which exports for real, over
-OTLP/gRPC, to another process (``sink.py``) on another core. A round is one process of each variant; they take turns of
-a fraction of a second, one runs at a time, so that a slow moment of the machine slows all of them down. Where valgrind is installed, instructions are counted besides: they are the same on a busy
-machine. ``variants.py`` says what is compared, ``results.py`` how numbers become tables, and ``docs/performance.md``
-what they mean.
+OTLP/gRPC, to another process (``sink.py``) on another core. A round is one process of each variant. They take turns of
+a fraction of a second, and one runs at a time: a slow moment of the machine slows all of them down. Where valgrind is
+installed, instructions are counted besides: they are the same on a busy machine. ``variants.py`` says what is compared,
+``results.py`` how numbers become tables, and ``docs/performance.md`` what they mean.
 """
 
 from __future__ import annotations
@@ -285,9 +285,7 @@ class Bench:
             What each variant measured.
         """
         with contextlib.ExitStack() as stack:
-            running = {
-                variant: stack.enter_context(self._process(variant, **task)) for variant, task in tasks.items()
-            }
+            running = {variant: stack.enter_context(self._process(variant, **task)) for variant, task in tasks.items()}
             said = {variant: line(process) for variant, process in running.items()}
             for name in names:
                 for turn in itertools.count():
