@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from dbsight.detect.history import MIGRATION_TABLES, moves_a_bound
+from dbsight.detect.pace import IN_PROCESS
 from dbsight.detect.pages import pages
 from dbsight.detect.placeholders import placeholders
 from dbsight.detect.repetition import LOADED_ONCE, PLACEHOLDER
@@ -34,9 +35,6 @@ _INSERT = frozenset({"insert"})
 _UPDATE = frozenset({"update"})
 _SAVEPOINT = re.compile(r"SAVE(?:POINT|\s+TRAN)", re.IGNORECASE)
 _PACKAGES = frozenset({"site-packages", "dist-packages"})
-
-IN_PROCESS = frozenset({"sqlite", "duckdb"})
-"""Databases that run in process."""
 
 FASTEST_ROUND_TRIP = 3e-5
 """s; a query to a server on the same host takes at least 50 µs, also through a socket file."""

@@ -71,6 +71,7 @@ class History:
         self.operations = operations
         self._starts: list[int] = []
         self._units: dict[int, tuple[object, ...]] | None = None
+        self._pauses: dict[int, float] | None = None
 
     def writes(self, repetition_tables: Sequence[str], database: str, kinds: frozenset[str]) -> list[Operation]:
         """Return the successful writes to these tables, by start."""
@@ -91,6 +92,25 @@ class History:
             earlier = self.operations[position]
             if earlier.thread == operation.thread:
                 yield earlier
+
+    def pauses(self) -> dict[int, float]:
+        """Map each operation, by identity, to half of the pauses before and after it on its thread, s.
+
+        A pause is the time in which no query runs there: between two queries, it belongs to both.
+        """
+        if self._pauses is None:
+            pauses = dict.fromkeys(map(id, self.operations), 0.0)
+            latest: dict[int, Operation] = {}
+            for operation in self.operations:
+                before = latest.get(operation.thread)
+                if before is not None:
+                    half = max(0, operation.start_ns - before.end_ns) / 2e9
+                    pauses[id(before)] += half
+                    pauses[id(operation)] += half
+                if before is None or before.end_ns < operation.end_ns:
+                    latest[operation.thread] = operation
+            self._pauses = pauses
+        return self._pauses
 
     # -- Units of work ------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dbsight.detect.advice import DIFFERENT, Advice, advise
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import parts, where
 from dbsight.detect.identity import identity
+from dbsight.detect.pace import saving
 from dbsight.detect.repetition import KEY_VALUE, Repetition
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
@@ -179,10 +180,14 @@ class NPlusOne(WindowRule):
             if severity is not None:
                 judged.setdefault(self._identity(candidate.repetition), []).append((severity, candidate))
         siblings = _siblings(candidate.repetition for cases in judged.values() for _, candidate in cases)
-        ranked = sorted(judged.items(), key=lambda item: (-_saving(item[1]), item[0]))
+        savings = {found: fsum(candidate.saving(history) for _, candidate in cases) for found, cases in judged.items()}
+        ranked = sorted(savings, key=lambda found: (-savings[found], found))
         if len(ranked) > _MAX_FINDINGS:
             dropped("findings of a window", len(ranked) - _MAX_FINDINGS)
-        return [self._finding(*item, window, history, siblings) for item in ranked[:_MAX_FINDINGS]]
+        return [
+            self._finding(found, judged[found], window, history, siblings, savings[found])
+            for found in ranked[:_MAX_FINDINGS]
+        ]
 
     def _identity(self, repetition: Repetition) -> str:
         """Stable across runs: the query and the code that ran it, without line numbers, which every edit changes.
@@ -204,6 +209,7 @@ class NPlusOne(WindowRule):
         window: Window,
         history: History,
         siblings: Mapping[str, Sequence[str]],
+        saved: float,
     ) -> Finding:
         main = max((candidate.repetition for _, candidate in cases), key=lambda each: (len(each), each.duration))
         count = sum(len(candidate.repetition) for _, candidate in cases)
@@ -229,7 +235,7 @@ class NPlusOne(WindowRule):
             title=advice.title,
             description=description,
             suggestion=advice.suggestion,
-            impact=_saving(cases),
+            impact=saved,
             effort=advice.effort,
             count=count,
             metric="count",
@@ -269,18 +275,9 @@ class _Candidate:
         self.followers.append(operation)
         self.duration += operation.duration
 
-    def saving(self) -> float:
-        """Seconds that the fix saves: all but one execution, less the cost of reading the same rows in one query.
-
-        One query for n keys was measured to cost one execution and a share of the others: 5 % where each was a round
-        trip to a server (PostgreSQL on the same host, 5 to 200 keys), 40 % in process (SQLite).
-        """
-        share = 0.4 if self.repetition.database.system in exempt.IN_PROCESS else 0.05
-        return (1 - share) * self.duration * (1 - 1 / len(self.repetition))
-
-
-def _saving(cases: Iterable[tuple[Severity, _Candidate]]) -> float:
-    return fsum(candidate.saving() for _, candidate in cases)
+    def saving(self, history: History) -> float:
+        """Seconds that the fix saves."""
+        return saving([*self.repetition.operations, *self.followers], history)
 
 
 def _reads(operation: Operation) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.grouping import is_allowed
 from dbsight.detect.history import History
+from dbsight.detect.pace import saving
 from dbsight.detect.redis_advice import (
     RedisAdvice,
     big_reply,
@@ -113,14 +114,15 @@ class RedisChatter(WindowRule):
         repeated = [group for group in groups.values() if len(group) >= self._few and _may_be_joined(group[0])]
         if repeated:
             operations = sorted([each for group in groups.values() for each in group], key=attrgetter("start_ns"))
-            units = History(operations, groups).units()
+            history = History(operations, groups)
+            units = history.units()
             locks = _locks(operations)
             for group in repeated:
                 if _are_locks(group, locks):
                     continue
                 group.sort(key=attrgetter("start_ns"))
                 for part in _parts(group, units):
-                    found = self._loop(part, window)
+                    found = self._loop(part, window, history)
                     if found is not None:
                         findings[found.id] = found
         return sorted(findings.values(), key=lambda found: (-found.impact, found.id))
@@ -136,7 +138,7 @@ class RedisChatter(WindowRule):
 
     # -- Loops --------------------------------------------------------------------------------------------------
 
-    def _loop(self, part: list[Operation], window: Window) -> Finding | None:
+    def _loop(self, part: list[Operation], window: Window, history: History) -> Finding | None:
         if len(part) < self._few:
             return None
         repetition = Repetition(part)
@@ -155,8 +157,8 @@ class RedisChatter(WindowRule):
         if severity is None:
             return None
         advice = together(repetition) if several or part[0].statement.kind != "select" else once(repetition)
-        saving = 0.95 * repetition.duration * (1 - 1 / len(part))
-        return self._finding(part, advice, severity, window, saving, float(len(part)), float(self._few))
+        saved = saving(part, history)
+        return self._finding(part, advice, severity, window, saved, float(len(part)), float(self._few))
 
     # -- Oversized commands -------------------------------------------------------------------------------------
 
@@ -204,10 +206,10 @@ class RedisChatter(WindowRule):
         if big:
             most = max(each.rows or 0 for each in big)
             grave = most >= 10 * self._large or any(map(self._slow, group))
-            saving = 0.5 * sum(each.duration for each in big)
+            saved = 0.5 * sum(each.duration for each in big)
             advice = big_reply(big[0], most)
             severity: Severity = "warning" if grave else "info"
-            yield self._finding(big, advice, severity, window, saving, float(most), float(self._large))
+            yield self._finding(big, advice, severity, window, saved, float(most), float(self._large))
 
     # -- Findings -----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from dbsight.detect import exempt
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
+from dbsight.detect.pace import saving
 from dbsight.detect.repetition import MAX_TEXTS, Repetition, binds_values
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MATTERS
@@ -88,7 +89,9 @@ class RedundantQuery(WindowRule):
                     repetition = Repetition(run)
                     if not _waits(repetition, window) and not exempt.of_a_library(repetition, window):
                         judged.setdefault(self._identity(repetition), []).append(repetition)
-        findings = [found for found in (self._judge(*case, window) for case in judged.items()) if found is not None]
+        findings = [
+            found for found in (self._judge(*case, window, history) for case in judged.items()) if found is not None
+        ]
         return sorted(findings, key=lambda found: (-found.impact, found.id))[:_MAX_FINDINGS]
 
     def _same(self, group: Sequence[Operation], history: History) -> Iterator[list[Operation]]:
@@ -115,7 +118,7 @@ class RedundantQuery(WindowRule):
         """Only the query identifies the finding: the order of its call sites may change between runs."""
         return identity("rq", self.name, repetition.statement.fingerprint)
 
-    def _judge(self, found: str, cases: Sequence[Repetition], window: Window) -> Finding | None:
+    def _judge(self, found: str, cases: Sequence[Repetition], window: Window, history: History) -> Finding | None:
         count = sum(map(len, cases))
         again = fsum(each.duration for case in cases for each in case.operations[1:])
         severity = _severity(count, again)
@@ -138,7 +141,7 @@ class RedundantQuery(WindowRule):
             title=f"{statement.summary} is repeated with the same parameters",
             description=description,
             suggestion=_suggestion(main, len(sites)),
-            impact=again,
+            impact=fsum(saving(case.operations, history, again=False) for case in cases),
             effort="low",
             count=count,
             metric="count",

@@ -9,6 +9,7 @@ from dbsight.detect import django_advice, exempt
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
+from dbsight.detect.pace import saving
 from dbsight.detect.repetition import Repetition
 from dbsight.detect.rewriting import key_of
 from dbsight.detect.rule import WindowRule
@@ -83,7 +84,7 @@ class RowByRowWrite(WindowRule):
                 repetition = Repetition(part)
                 if not _left_alone(repetition, window, history):
                     judged.setdefault(self._identity(repetition), []).append(repetition)
-        findings = [self._finding(found, cases, window) for found, cases in judged.items()]
+        findings = [self._finding(found, cases, window, history) for found, cases in judged.items()]
         return sorted(findings, key=lambda found: (-found.impact, found.id))[:_MAX_FINDINGS]
 
     def _threshold_of(self, operation: Operation, window: Window) -> int:
@@ -95,15 +96,13 @@ class RowByRowWrite(WindowRule):
         place = (site.file, site.function) if site is not None else ()
         return identity("rw", self.name, repetition.statement.fingerprint, *place)
 
-    def _finding(self, found: str, cases: Sequence[Repetition], window: Window) -> Finding:
+    def _finding(self, found: str, cases: Sequence[Repetition], window: Window, history: History) -> Finding:
         main = max(cases, key=lambda each: (len(each), each.duration))
         statement = main.statement
         threshold = self._threshold_of(main.operations[0], window)
         count = sum(map(len, cases))
         duration = fsum(each.duration for each in cases)
         flushes = len({each.flush for case in cases for each in case.operations if each.flush})
-        # As for an N+1: a share of each execution remains, 5 % of a round trip to a server, 40 % in process.
-        share = 0.4 if main.database.system in exempt.IN_PROCESS else 0.05
         description = f"{count} rows were written by {statement.summary}, one row per statement{where(main.call_site)}."
         if flushes:
             description += f" They belong to {flushes} flushes of the session."
@@ -117,7 +116,7 @@ class RowByRowWrite(WindowRule):
             title=f"{statement.summary} writes one row at a time",
             description=description,
             suggestion=self._suggestion(main.operations[0], count),
-            impact=(1 - share) * duration * (1 - 1 / count),
+            impact=fsum(saving(case.operations, history) for case in cases),
             effort="low",
             count=count,
             metric="count",

@@ -43,7 +43,7 @@ def test_a_loop_of_writes_becomes_one_finding():
             title="INSERT tags writes one row at a time",
             description="200 rows were written by INSERT tags, one row per statement, at shop.py:88 in list_orders.",
             suggestion="session.execute(insert(tags), rows)  # a list of dictionaries, 500 at a time",
-            impact=pytest.approx(0.6 * 0.6 * 199 / 200),
+            impact=pytest.approx(0.9 * 0.6 * 199 / 200),
             count=200,
             metric="count",
             current_value=200.0,
