@@ -1,7 +1,7 @@
 """The findings of ``pytest --dbsight`` in suites of others that a person has looked at: ``findings.toml`` beside this.
 
-One table per finding, as in ``applications/reviewed.py``, with ``test``: one that shows it. Findings below warning are
-not listed.
+One table per finding, as in ``applications/reviewed.py``, with ``test``: one that shows it. What is always
+below warning is not listed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ FILE: Final = Path(__file__).parent / "findings.toml"
 def differences(suite: str, found: Iterable[Mapping[str, Any]]) -> list[str]:
     """What was found and is not written down, or the other way round; one line each, and the table to fill in."""
     seen = [
-        reviewed.Seen(_place(each), each["severity"], each["description"], {"test": each["tests"][0]})
-        for each in found
-        if each["severity"] != "info"
+        reviewed.Seen(_place(each), each["severity"], each["description"], {"test": each["tests"][0]}) for each in found
     ]
-    return reviewed.compared(suite, seen, FILE)
+    return reviewed.compared(suite, seen, FILE, info=False)
 
 
 def _place(found: Mapping[str, Any]) -> Place:

@@ -25,7 +25,6 @@ def test_a_review_has_a_severity_a_verdict_and_a_reason(name):
     """Somebody looked at each finding and wrote down why it is right or wrong."""
     for review in reviews(name).values():
         assert review.severity <= {"info", "warning", "error"}
-        assert review.severity
         assert review.verdict in reviewed.VERDICTS
         assert review.reason.endswith(".")
 
@@ -60,23 +59,26 @@ def test_a_place_is_the_same_on_every_machine():
 def test_what_is_new_what_is_graver_and_what_is_gone_is_told(tmp_path, monkeypatch):
     """A finding that is in no list, one of another severity, and one that vanished; a false one may vanish."""
     entries = [
-        ("listed", "warning", "true"),
-        ("gone", "info", "true"),
-        ("wrong", "info", "false"),
+        ("n_plus_one", "listed", "", "true"),
+        ("n_plus_one", "gone", "", "true"),
+        ("n_plus_one", "wrong", "", "false"),
+        ("session_leak", "listed", 'severity = "error"\n', "true"),
     ]
     file = tmp_path / "findings.toml"
     file.write_text(
         "".join(
-            f'[[finding]]\napplication = "shop"\nrule = "n_plus_one"\nplace = "shop.py:{function}"\n'
-            f'query = "SELECT orders"\nseverity = "{severity}"\nverdict = "{verdict}"\nreason = "So."\n'
-            for function, severity, verdict in entries
+            f'[[finding]]\napplication = "shop"\nrule = "{rule}"\nplace = "shop.py:{function}"\n'
+            f'query = "SELECT orders"\n{severity}verdict = "{verdict}"\nreason = "So."\n'
+            for rule, function, severity, verdict in entries
         )
     )
     monkeypatch.setattr(reviewed, "FILE", file)
     gone = "not found any more: Place(rule='n_plus_one', place='shop.py:gone', query='SELECT orders')"
-    assert differences("shop", [finding()]) == [gone]
-    assert differences("shop", [finding(severity="error")])[0].startswith("error instead of warning")
-    new = differences("shop", [finding(), finding("redundant_query")])[0]
+    leak = finding("session_leak", "error")
+    assert differences("shop", [finding(), leak]) == [gone]
+    assert differences("shop", [finding(severity="info"), leak]) == [gone], "the clock decides over its severity"
+    assert differences("shop", [finding(), finding("session_leak", "info")])[0].startswith("info instead of error")
+    new = differences("shop", [finding(), leak, finding("redundant_query")])[0]
     assert new.startswith('not reviewed; 7 queries.\n[[finding]]\napplication = "shop"\nrule = "redundant_query"')
 
 

@@ -7,12 +7,12 @@ One table per finding::
     rule = "n_plus_one"
     place = "optuna/storages/_rdb/storage.py:get_trial"   # file from its package or script on, and function
     query = "SELECT trials"                                # the summary of its query
-    severity = ["warning", "error"]                        # each that is right; the clock decides between them
     verdict = "true"                                       # true, false or arguable
     reason = "A SELECT per trial; the storage has no call that reads many."
     sometimes = true                                       # where it depends on the clock whether it is found at all
 
-A finding whose verdict is ``false`` may vanish: that is what the rules are improved for.
+A rule whose severity does not depend on how long something took (see ``BY_CLOCK``) has ``severity`` as well: one, or a
+list of those that are right. A finding whose verdict is ``false`` may vanish: that is what the rules are improved for.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ ANY_PLACE = frozenset({"duplicate_pools"})
 
 ANY_QUERY = frozenset({"blocking_call"})
 """Rules whose findings name one of several queries, by chance."""
+
+BY_CLOCK = frozenset(
+    {
+        *("n_plus_one", "redundant_query", "row_by_row_write", "redis_chatter", "blocking_call", "fan_out"),
+        *("serial_awaits", "serial_writes", "slow_query", "slow_consumer", "pool_wait", "long_transaction"),
+    }
+)
+"""Rules whose severity depends on how long something took: on a busy machine, the same finding is a graver one."""
 
 VERDICTS = frozenset({"true", "false", "arguable"})
 
@@ -80,7 +88,7 @@ class Review:
     """What somebody thinks of a finding.
 
     Attributes:
-        severity: Each that is right.
+        severity: Each that is right; empty where the clock decides.
         verdict: ``true``, ``false`` or ``arguable``.
         reason: In a sentence.
         sometimes: Whether a run without it is right, too.
@@ -123,7 +131,8 @@ def reviews(application: str, file: Path = FILE) -> dict[Place, Review]:
         place = Place(entry["rule"], entry["place"], entry["query"])
         assert place not in found, f"{place} is written down twice"
         assert entry["verdict"] in VERDICTS, f"{place}: the verdict is one of {sorted(VERDICTS)}"
-        severity = entry["severity"]
+        severity = entry.get("severity", ())
+        assert bool(severity) != (place.rule in BY_CLOCK), f"{place}: the clock decides over the severity, or a person"
         found[place] = Review(
             frozenset([severity] if isinstance(severity, str) else severity),
             entry["verdict"],
@@ -136,11 +145,11 @@ def reviews(application: str, file: Path = FILE) -> dict[Place, Review]:
 def table(application: str, seen: Seen) -> str:
     """What to write into the file, but for the verdict and its reason."""
     place = seen.place
-    values = {"application": application, "rule": place.rule, "place": place.place, "query": place.query}
+    values = {"application": application, "rule": place.rule, "place": place.place, "query": place.query, **seen.more}
+    if place.rule not in BY_CLOCK:
+        values["severity"] = seen.severity
     # JSON's strings are TOML's.
-    lines = [
-        f"{name} = {json.dumps(value)}" for name, value in {**values, **seen.more, "severity": seen.severity}.items()
-    ]
+    lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
     return "\n".join(["[[finding]]", *lines, 'verdict = ""', 'reason = ""', ""])
 
 
@@ -157,16 +166,23 @@ def differences(application: str, records: Iterable[Event | LogRecord]) -> list[
     return compared(application, seen, FILE)
 
 
-def compared(application: str, found: Iterable[Seen], file: Path) -> list[str]:
-    """As ``differences``, with what is written in ``file``."""
+def compared(application: str, found: Iterable[Seen], file: Path, *, info: bool = True) -> list[str]:
+    """As ``differences``, with what is written in ``file``.
+
+    Args:
+        application: Its name.
+        found: What was found, of any severity.
+        file: The list.
+        info: Whether a finding below warning has to be in the list.
+    """
     known = reviews(application, file)
     seen: set[Place] = set()
     told = []
     for each in found:
         place = each.place
-        if place not in known and place not in seen:
+        if place not in known and place not in seen and (info or each.severity != "info"):
             told.append(f"not reviewed; {each.description}\n{table(application, each)}")
-        elif place in known and each.severity not in known[place].severity:
+        elif place in known and place.rule not in BY_CLOCK and each.severity not in known[place].severity:
             told.append(f"{each.severity} instead of {'/'.join(sorted(known[place].severity))}: {place}")
         seen.add(place)
     told += [
