@@ -27,6 +27,7 @@ from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
 from dbsight.instrument import django_settings
+from dbsight.own_metadata import read_once
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import failed, guard
 from dbsight.serve import service_name
@@ -81,6 +82,7 @@ class DbsightDistro(BaseDistro):
             os.environ.setdefault(variable, "otlp")
         if config.current().enabled:
             logging.getLogger(_LOADER).addFilter(_is_not_about_what_we_replace)
+            read_once()
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Instrument one library, unless ours takes its place or the user switched it off by upstream's name."""

@@ -13,6 +13,7 @@ import pytest
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.util._importlib_metadata import entry_points
 
 from dbsight import config, distro, safety
 from dbsight.catalog import INSTRUMENTORS
@@ -194,6 +195,26 @@ def test_what_the_loader_knows_how_to_take_reaches_it(load, monkeypatch, name, e
     monkeypatch.setattr(Loaded, "error", error)
     with pytest.raises(type(error)):
         load(name)
+
+
+def test_the_loader_parses_the_metadata_of_this_package_once(monkeypatch):
+    """It asks twice for each of our instrumentors; the answer is Python's own, and nobody's list to change."""
+    use()
+    ours = [point for point in entry_points(group=GROUP) if point.name in INSTRUMENTORS]
+    for point in ours:
+        monkeypatch.setattr(point.dist, "__class__", importlib.metadata.PathDistribution)
+    parsed = []
+    read = importlib.metadata.PathDistribution.read_text
+    monkeypatch.setattr(
+        importlib.metadata.PathDistribution,
+        "read_text",
+        lambda self, name: parsed.append(name) or read(self, name),
+    )
+    DbsightDistro().configure()
+    required = [get for point in ours for get in (point.dist.requires, point.dist.requires)]
+    assert parsed == ["METADATA"]
+    required[0].clear()
+    assert required[1] == ours[-1].dist.requires == importlib.metadata.requires("dbsight")
 
 
 # -- The configurator -----------------------------------------------------------------------------------------------

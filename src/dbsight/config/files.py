@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,13 +46,21 @@ def _read(path: str, *, required: bool = False) -> File:
         content = Path(path).read_bytes()
         shared = Path(path).name == PYPROJECT
         # Most applications have a pyproject.toml that says nothing to us: neither parsed nor judged.
-        if shared and not required and b"dbsight" not in content:
+        if shared and not required and not _may_hold_ours(content):
             return File()
         values = _parse(content)
     except (OSError, ValueError) as error:  # what is no TOML or no UTF-8 is a ValueError that names the place
         reason = error.strerror if isinstance(error, OSError) else error
         return File(path, {}, f"{path} cannot be read: {reason}")
     return _ours(path, values, required=required) if shared else File(path, values)
+
+
+def _may_hold_ours(content: bytes) -> bool:
+    """Whether there may be a table ``tool.dbsight``: our name alone also stands among the dependencies."""
+    if b"dbsight" not in content:
+        return False
+    ours = rb"""(?m)^[ \t]*(?:\[[ \t]*){0,2}["']?tool["']?[ \t]*(?:[\]=]|\.[ \t]*["']?dbsight\b)"""
+    return re.search(ours, content) is not None
 
 
 def _parse(content: bytes) -> dict[str, Any]:

@@ -32,9 +32,27 @@ def test_the_pyproject_of_an_application_that_says_nothing_to_us_is_not_judged(s
     """Not even when it is no TOML at all."""
     Path("pyproject.toml").write_text("[project\n")
     assert load() == Settings()
-    Path("pyproject.toml").write_text("[project]\ndependencies = ['dbsight']\n")
+    Path("pyproject.toml").write_text("[project]\ndependencies = ['dbsight'\n[tool.other]\n")
     assert load() == Settings()
     assert said() == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[tool.dbsight]\nmax_alerts = 2",
+        "[project]\nname = 'x'\r\n  [ tool . 'dbsight' ]\nmax_alerts = 2",
+        '["tool"."dbsight"]\nmax_alerts = 2',
+        "[tool]\nother = 1\ndbsight.max_alerts = 2",
+        "tool = {dbsight = {max_alerts = 2}}",
+        "tool.dbsight.max_alerts = 2",
+        "[[tool.dbsight.ignore]]\nrule = 'fan_out'\nreason = 'x'\n[tool.dbsight]\nmax_alerts = 2",
+    ],
+)
+def test_our_table_is_found_however_it_is_written(content):
+    """Only a pyproject.toml that may hold it is parsed."""
+    Path("pyproject.toml").write_text(content)
+    assert load().max_alerts == 2
 
 
 @pytest.mark.parametrize(

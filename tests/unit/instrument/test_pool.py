@@ -1,8 +1,11 @@
-"""When a request at a pool has waited: never because the machine was busy."""
+"""When a request at a pool has waited, never because the machine was busy; and pools that were there before."""
+
+import gc
 
 import pytest
 
 from dbsight.instrument.pools import registry
+from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.pool import Pool
 from dbsight.model import PoolEvent
 from hearing import hearing
@@ -81,3 +84,11 @@ def test_with_a_connection_left_nobody_has_waited(library, pool, told):
     pool.gave_back(connection)
     pool.got(served, object())
     assert (served.wait, told) == (0.0, [])
+
+
+def test_nothing_is_looked_for_of_a_library_that_is_not_imported(monkeypatch):
+    """A process may have a million objects, and a start takes no time over them."""
+    found = Library()
+    assert found in existing(Library)
+    monkeypatch.setattr(gc, "get_objects", lambda: pytest.fail("looked at every object"))
+    assert existing() == []

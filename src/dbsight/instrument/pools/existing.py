@@ -17,6 +17,8 @@ def existing(*classes: type, having: tuple[str, ...] = ()) -> list[Any]:
         having: Attributes that each must have: one that another thread is just making does not have them yet, and is
             watched when it is first used.
     """
+    if not classes:  # a library that is not imported: there may be a million objects to look at
+        return []
     kinds = set[int]().union(*map(_kinds, classes))
     found = [each for each in gc.get_objects() if id(type(each)) in kinds]
     return [each for each in found if all(hasattr(each, name) for name in having)] if having else found
