@@ -11,7 +11,7 @@ LAYERS = (
     ("semconv", "version"),
     ("model",),
     ("config", "safety", "formatting", "catalog"),
-    ("statement", "scope", "own_metadata"),
+    ("statement", "scope"),
     ("recording",),
     ("span", "export"),
     ("instrument", "detect", "plans", "monitor", "report"),

@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import os
 import sys
+from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
@@ -21,13 +22,13 @@ from opentelemetry._logs import get_logger_provider
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.util._importlib_metadata import entry_points
 
 from dbsight import analyzer, config, sigterm, statement, worker_exit
 from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
 from dbsight.instrument import django_settings
-from dbsight.own_metadata import read_once
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import failed, guard
 from dbsight.serve import service_name
@@ -73,6 +74,31 @@ def _is_not_about_what_we_replace(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith(tuple(f"{name} only instruments" for name in REPLACED))
 
 
+class _ReadOnce(PathDistribution):
+    """An installed package whose requirements are parsed once."""
+
+    _required: list[str] | None
+
+    @property
+    def requires(self) -> list[str] | None:
+        if "_required" not in self.__dict__:
+            self._required = super().requires
+        return self._required and list(self._required)
+
+
+@guard
+def _read_metadata_once() -> None:
+    """Parse the requirements of this package once.
+
+    The loader asks for them twice for each of our instrumentors, and Python answers each time by parsing all metadata
+    of the package, of which the README is a part: 1 ms each, 32 times at every start.
+    """
+    for entry_point in entry_points(group="opentelemetry_instrumentor"):
+        # Another loader's class, or an entry point without its package, stays as it is.
+        if entry_point.name in INSTRUMENTORS and type(entry_point.dist) is PathDistribution:
+            entry_point.dist.__class__ = _ReadOnce
+
+
 class DbsightDistro(BaseDistro):
     """The distribution: OTLP by default, and our instrumentors in place of upstream's."""
 
@@ -82,7 +108,7 @@ class DbsightDistro(BaseDistro):
             os.environ.setdefault(variable, "otlp")
         if config.current().enabled:
             logging.getLogger(_LOADER).addFilter(_is_not_about_what_we_replace)
-            read_once()
+            _read_metadata_once()
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Instrument one library, unless ours takes its place or the user switched it off by upstream's name."""
