@@ -107,6 +107,8 @@ def advise(repetition: Repetition, query: DjangoQuery, history: History) -> Word
         fix = f"{query.manager}.in_bulk(keys)  # instead of refresh_from_db() for each"
         return Wording(f"{name} is refreshed one row at a time", f"read {name} again one row at a time", fix, "medium")
     source = origin(repetition.operations[0], query, history)
+    if query.kept:
+        return _missing_types(name, query, source)
     if query.load == "deferred":
         return _deferred(name, query, source)
     if query.to_many and query.narrowed and source.single:
@@ -114,6 +116,13 @@ def advise(repetition: Repetition, query: DjangoQuery, history: History) -> Word
         model, _, accessor = name.partition(".")
         return _of_model(repetition, query, f"{model.lower()}.{accessor}")
     return _relation(repetition, query, name, source)
+
+
+def _missing_types(name: str, query: DjangoQuery, source: Origin) -> Wording:
+    """Content types below a generic foreign key, of which none was found."""
+    title, seen = f"{name} asks for content types that do not exist", f"asked for missing content types of {name}"
+    lookup = f"{source.path}__{query.lookup}" if source.path else query.lookup
+    return Wording(title, seen, f"{source.manager}.filter({lookup}__in={query.target}.all())")
 
 
 def _relation(repetition: Repetition, query: DjangoQuery, name: str, source: Origin) -> Wording:

@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config
-from dbsight.instrument import callsite, definitions, django_loads, django_orm, loads, transactions
+from dbsight.instrument import callsite, definitions, django_generic, django_loads, django_orm, loads, transactions
 from dbsight.instrument.driver_call import Covering
 from dbsight.instrument.pools import django as connections
 from dbsight.instrument.wrap import Patches
@@ -43,6 +43,7 @@ def follow(user: object) -> None:
         _patches.when_imported("django.db.backends.sqlite3.operations", _patch_logging)
         _patches.when_imported("django.db.transaction", _patch_transactions)
         django_orm.patch(_patches)
+        django_generic.patch(_patches)
         loads.follow(django_loads.switch)
     _users.append(user)
 

@@ -7,6 +7,8 @@ mark lies in ``Query.__dict__``, which Django copies with every step of a chain,
 pickled. Where a query is sent (``SQLCompiler.execute_sql``), mark and load are put where the driver's instrumentation
 finds them.
 
+``django_generic.py`` follows generic foreign keys and content types.
+
 Private names: ``_apply_rel_filters`` and other attributes of the classes of managers, ``Query.__dict__``,
 ``get_object`` and ``fetch_one`` of descriptors; checked with Django 4.2, 5.2 and 6.1. Without them, queries have no
 relation.
@@ -33,7 +35,8 @@ _asked: ContextVar[DjangoQuery | None] = ContextVar("dbsight_django", default=No
 asked = _asked.get
 """What Django's ORM is sending, None outside of it."""
 
-_ambient: ContextVar[tuple[Any, ...] | None] = ContextVar("dbsight_django_load", default=None)
+ambient: Final[ContextVar[tuple[Any, ...] | None]] = ContextVar("dbsight_django_load", default=None)
+"""The mark of what is loaded without a queryset of its own."""
 
 following: Callable[[DjangoQuery], DjangoQuery] | None = None
 """Is told of each query, and gives what stands for it; set by ``django_loads.py`` while objects are watched."""
@@ -43,10 +46,10 @@ _MODEL: Final = "_dbsight_model"
 _MAX_KNOWN: Final = 5000
 _known: dict[tuple[Any, ...], DjangoQuery] = {}
 _relations: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-_marks: dict[tuple[Any, ...], _Mark] = {}
+_marks: dict[tuple[Any, ...], Mark] = {}
 
 
-class _Mark(NamedTuple):
+class Mark(NamedTuple):
     """The relation of a queryset; kept as a plain tuple.
 
     Attributes:
@@ -60,6 +63,7 @@ class _Mark(NamedTuple):
         back: The name of the way back in ``filter()``.
         joinable: Whether ``select_related()`` can follow it.
         conditions: Parts of WHERE that it needs itself.
+        kept: As ``DjangoQuery.kept``.
     """
 
     relationship: str
@@ -72,12 +76,12 @@ class _Mark(NamedTuple):
     back: str = ""
     joinable: bool = False
     conditions: int = 0
+    kept: bool = False
 
 
 def patch(patches: Patches) -> None:
     """Follow the ORM from now on, or from when it is imported."""
     patches.when_imported("django.db.models.fields.related_descriptors", lambda module: _descriptors(patches, module))
-    patches.when_imported("django.contrib.contenttypes.fields", lambda module: _generic(patches, module))
     patches.when_imported("django.db.models.base", lambda module: _models(patches, module))
     patches.when_imported("django.db.models.query", lambda module: _prefetches(patches, module))
     patches.when_imported("django.db.models.sql.compiler", lambda module: _compilers(patches, module))
@@ -101,7 +105,7 @@ class _Sending:
             inner = query.__dict__.get("inner_query")  # of a count over a slice, or over distinct rows
             mark = inner.__dict__.get(_MARK) if inner is not None else None
         if mark is None:
-            mark = _ambient.get()
+            mark = ambient.get()
         elif mark[_CONDITIONS]:
             narrowed = len(query.where.children) != mark[_CONDITIONS] or query.is_sliced
         key = (query.model, mark, narrowed, joined or None, query.default_cols)
@@ -115,7 +119,7 @@ class _Sending:
     raised = returned
 
 
-_CONDITIONS: Final = _Mark._fields.index("conditions")
+_CONDITIONS: Final = Mark._fields.index("conditions")
 
 
 class _SendingRaw(_Sending):
@@ -134,15 +138,11 @@ def _frozen(joined: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _learn(model: Any, mark: tuple[Any, ...] | None, narrowed: bool, joined: Any, loads: bool) -> DjangoQuery:
-    relation = _Mark(*mark) if mark is not None else _Mark("", "")
+    relation = Mark(*mark) if mark is not None else Mark("", "")
     meta = getattr(model, "_meta", None)
     name = _name(model)
     manager = f"{name}.{_manager_of(meta)}"
-    load = relation.load
-    if load == "lazy" and narrowed:
-        load = "related"
-    if load == "lazy" and relation.entity is None and name == "ContentType":
-        load = "eager"  # asked once per process
+    load = "related" if relation.load == "lazy" and narrowed else relation.load
     found = DjangoQuery(
         model=name,
         key=getattr(getattr(meta, "pk", None), "column", None) or "",
@@ -159,6 +159,7 @@ def _learn(model: Any, mark: tuple[Any, ...] | None, narrowed: bool, joined: Any
         selected=tuple(_selected(meta, joined or (), ())),
         fields=tuple((f.column, f.name) for f in getattr(meta, "fields", ()) if f.column not in {f.name, f.attname}),
         loads=bool(loads),
+        kept=relation.kept,
     )
     if len(_known) >= _MAX_KNOWN:
         _known.clear()
@@ -203,9 +204,9 @@ def _compilers(patches: Patches, module: ModuleType) -> None:
 # -- Querysets of relations -------------------------------------------------------------------------------------------
 def _descriptors(patches: Patches, module: ModuleType) -> None:
     patches.wrap(module.ForwardManyToOneDescriptor, "get_object", begin=_forward)
-    _fetching(patches, module.ReverseOneToOneDescriptor, _reverse_one, _reverse_one_unless_cached)
+    fetching(patches, module.ReverseOneToOneDescriptor, _reverse_one, _reverse_one_unless_cached)
     for name in ("create_reverse_many_to_one_manager", "create_forward_many_to_many_manager"):
-        _managers(patches, module, name)
+        managers(patches, module, name)
     apps = sys.modules["django.apps"].apps
     if apps.models_ready:  # what was made before
         for model in apps.get_models(include_auto_created=True):
@@ -215,7 +216,7 @@ def _descriptors(patches: Patches, module: ModuleType) -> None:
                     _manager(patches, made)
 
 
-def _managers(patches: Patches, module: ModuleType, name: str) -> None:
+def managers(patches: Patches, module: ModuleType, name: str) -> None:
     """Classes of related managers are made for each relation when it is first asked."""
     patches.wrap(module, name, after=lambda manager: _manager(patches, manager))
 
@@ -227,13 +228,7 @@ def _manager(patches: Patches, made: Any) -> None:
             patches.wrap(made, name, begin=_between)
 
 
-def _generic(patches: Patches, module: ModuleType) -> None:
-    _managers(patches, module, "create_generic_related_manager")
-    descriptor = getattr(module, "GenericForeignKeyDescriptor", module.GenericForeignKey)
-    _fetching(patches, descriptor, _to_any, _to_any_unless_cached)
-
-
-def _fetching(patches: Patches, descriptor: Any, fetch: Any, read: Any) -> None:
+def fetching(patches: Patches, descriptor: Any, fetch: Any, read: Any) -> None:
     """Follow what a descriptor loads: Django 6.1 has a method for it, before that it is part of reading."""
     if hasattr(descriptor, "fetch_one"):
         patches.wrap(descriptor, "fetch_one", begin=fetch)
@@ -241,20 +236,20 @@ def _fetching(patches: Patches, descriptor: Any, fetch: Any, read: Any) -> None:
         patches.wrap(descriptor, "__get__", begin=read)
 
 
-def _forward(descriptor: Any, instance: Any) -> _During:
+def _forward(descriptor: Any, instance: Any) -> During:
     """``book.author``."""
     key = (descriptor, type(instance))
-    return _During(_relations.get(key) or _keep(key, _to_one(type(instance), descriptor.field)))
+    return During(_relations.get(key) or _keep(key, _to_one(type(instance), descriptor.field)))
 
 
-def _reverse_one(descriptor: Any, instance: Any) -> _During:
+def _reverse_one(descriptor: Any, instance: Any) -> During:
     """``author.profile``, where the profile has the key."""
     key = (descriptor, type(instance))
     related = descriptor.related
-    return _During(_relations.get(key) or _keep(key, _to_one(type(instance), related, related.get_accessor_name())))
+    return During(_relations.get(key) or _keep(key, _to_one(type(instance), related, related.get_accessor_name())))
 
 
-def _reverse_one_unless_cached(descriptor: Any, instance: Any) -> _During | None:
+def _reverse_one_unless_cached(descriptor: Any, instance: Any) -> During | None:
     if instance is None or descriptor.related.is_cached(instance):
         return None
     return _reverse_one(descriptor, instance)
@@ -287,9 +282,9 @@ def _of_manager(queryset: Any, manager: Any) -> None:
     query.__dict__[_MARK] = (*_relation_of(manager), own)
 
 
-def _between(manager: Any) -> _During:
+def _between(manager: Any) -> During:
     """``book.tags.count()``."""
-    return _During(_Mark(*_relation_of(manager)))
+    return During(Mark(*_relation_of(manager)))
 
 
 def _relation_of(manager: Any) -> tuple[Any, ...]:
@@ -320,34 +315,22 @@ def _relation(manager: Any, owner: Any) -> tuple[Any, ...]:
 
 
 # -- What is loaded without a queryset of its own -----------------------------------------------------------------
-class _During:
-    """A load that is going on."""
+class During:
+    """A load that is going on; what a ``begin`` hook returns."""
 
     __slots__ = ("_token",)
 
     def __init__(self, mark: tuple[Any, ...]) -> None:
-        self._token: Token[tuple[Any, ...] | None] = _ambient.set(mark)
+        self._token: Token[tuple[Any, ...] | None] = ambient.set(mark)
 
     def returned(self, _: Any) -> None:
         """It is over."""
-        _ambient.reset(self._token)
+        ambient.reset(self._token)
 
     raised = returned
 
 
-def _to_any(descriptor: Any, instance: Any) -> _During:
-    """``tag.content_object``."""
-    field = getattr(descriptor, "field", descriptor)
-    return _During(_mark_of(type(instance), field.name, "lazy", to_many=False))
-
-
-def _to_any_unless_cached(descriptor: Any, instance: Any) -> _During | None:
-    if instance is None or getattr(descriptor, "field", descriptor).is_cached(instance):
-        return None
-    return _to_any(descriptor, instance)
-
-
-def _mark_of(owner: Any, name: str, load: str, *, to_many: bool | None = None, lookup: str | None = None) -> _Mark:
+def mark_of(owner: Any, name: str, load: str, *, to_many: bool | None = None, lookup: str | None = None) -> Mark:
     """A mark without what only a descriptor knows; made once."""
     key = (owner, name, load, lookup)
     found = _marks.get(key)
@@ -356,7 +339,7 @@ def _mark_of(owner: Any, name: str, load: str, *, to_many: bool | None = None, l
             _marks.clear()
         relation = f"{owner.__name__}.{name}" if name else owner.__name__
         manager = _manager_for(owner)
-        found = _marks[key] = _Mark(relation, load, to_many, None, manager, name if lookup is None else lookup)
+        found = _marks[key] = Mark(relation, load, to_many, None, manager, name if lookup is None else lookup)
     return found
 
 
@@ -364,13 +347,13 @@ def _models(patches: Patches, module: ModuleType) -> None:
     patches.wrap(module.Model, "refresh_from_db", begin=_refresh)
 
 
-def _refresh(instance: Any, using: Any, fields: Any) -> _During:
+def _refresh(instance: Any, using: Any, fields: Any) -> During:
     """A field that was deferred, or columns that are read again."""
     names = instance.__dict__
     owner = type(instance)
     if not isinstance(fields, (list, tuple)) or not fields or any(name in names for name in fields):
-        return _During(_mark_of(owner, "", "refreshed"))
-    return _During(_mark_of(owner, min(fields), "deferred", lookup=_with_field(owner, names, min(fields))))
+        return During(mark_of(owner, "", "refreshed"))
+    return During(mark_of(owner, min(fields), "deferred", lookup=_with_field(owner, names, min(fields))))
 
 
 def _with_field(owner: Any, loaded: Any, name: str) -> str:
@@ -394,9 +377,9 @@ def _raw(_: Any, queryset: Any, raw_query: Any, model: Any) -> None:
     queryset.query.__dict__[_MODEL] = model
 
 
-def _prefetch(instances: Any, prefetcher: Any, lookup: Any, level: int) -> _During:
+def _prefetch(instances: Any, prefetcher: Any, lookup: Any, level: int) -> During:
     name = lookup.prefetch_through.split("__")[level]
-    return _During(_mark_of(type(instances[0]), name, "eager"))
+    return During(mark_of(type(instances[0]), name, "eager"))
 
 
 # -- Asynchronous views -----------------------------------------------------------------------------------------------

@@ -236,6 +236,8 @@ class DriverCall(PendingQuery):
             operation.django = django
             operation.model = django.model
             operation.relationship, operation.load = django.relationship, django.load
+            if django.kept and operation.rows != 0:
+                operation.load = "eager"  # once per process; one that finds nothing is sent again each time
             operation.entity, operation.to_many = django.entity, django.to_many
             if self.statement.kind in WRITES:
                 self._count_written(operation, django)

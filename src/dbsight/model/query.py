@@ -203,6 +203,7 @@ class DjangoQuery(NamedTuple):
         fields: Names of the fields, by column, where they differ.
         loads: Whether each row becomes an object of ``model``.
         raw: Whether the application wrote the text.
+        kept: Whether Django keeps what it finds until the process ends: it looks up a content type.
     """
 
     model: str | None
@@ -221,6 +222,7 @@ class DjangoQuery(NamedTuple):
     fields: tuple[tuple[str, str], ...] = ()
     loads: bool = False
     raw: bool = False
+    kept: bool = False
 
 
 class Operation:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from django.apps import apps
+from django.contrib.contenttypes.models import ContentType
 from django.core.paginator import Paginator
 from django.db.models import Count, Exists, OuterRef, Prefetch
 from django.db.models.signals import post_save
@@ -20,6 +22,7 @@ from integration.django_shop.models import (
     Comment,
     Favourite,
     Novel,
+    Pin,
     Profile,
     Publisher,
     Review,
@@ -73,6 +76,20 @@ def named(function, name):
     """The same under a name of its own: two lambdas of one file and one query would be one fault."""
     new = {"co_name": name, **({"co_qualname": name} if hasattr(function.__code__, "co_qualname") else {})}
     return FunctionType(function.__code__.replace(**new), function.__globals__, name)
+
+
+def target_or_none(pin):
+    """Of a pin whose class may be gone."""
+    try:
+        return pin.target
+    except ContentType.DoesNotExist:
+        return None
+
+
+def of_a_new_process(work):
+    """What a request does when Django has not looked up a content type yet."""
+    ContentType.objects.clear_cache()
+    return work()
 
 
 def loop(name, queryset, body, relationship, suggestion, **more):
@@ -174,6 +191,22 @@ loop(
     lambda comment: comment.content_object.title,
     "Comment.content_object",
     'Comment.objects.prefetch_related("content_object")',
+)
+loop(
+    "generic foreign key to content types",
+    lambda: Pin.objects.filter(kind__model="contenttype", number__lt=1000),
+    lambda pin: pin.target.model,
+    "Pin.target",
+    'Pin.objects.prefetch_related("target")',
+    pasted='Pin.objects.filter(kind__model="contenttype", number__lt=1000).prefetch_related("target")',
+)
+loop(
+    "content types that do not exist",
+    lambda: Pin.objects.filter(number=1),
+    target_or_none,
+    "Pin.target",
+    "Pin.objects.filter(kind__in=ContentType.objects.all())",
+    pasted="Pin.objects.filter(number=1).filter(kind__in=ContentType.objects.all())",
 )
 loop(
     "over an iterator",
@@ -608,6 +641,12 @@ CASES["refreshed after each write"] = Case(
 )
 CASES["comments on things of several kinds"] = Case(
     lambda: [comment.content_object for comment in Comment.objects.prefetch_related("content_object")]
+)
+CASES["content types, once per process"] = Case(
+    lambda: of_a_new_process(lambda: [pin.target for pin in Pin.objects.filter(number=2000)])
+)
+CASES["content types of models, once per process"] = Case(
+    lambda: of_a_new_process(lambda: [ContentType.objects.get_for_model(model) for model in apps.get_models()])
 )
 CASES["an iterator"] = Case(lambda: list(Book.objects.iterator(chunk_size=2)))
 CASES["one object"] = Case(lambda: Book.objects.first().author.publisher.name)

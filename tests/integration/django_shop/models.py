@@ -109,3 +109,11 @@ class Comment(models.Model):
     object_id = models.PositiveIntegerField()
     content_object = GenericForeignKey()
     text = models.TextField()
+
+
+class Pin(models.Model):
+    """On anything, even of a class that is no longer there."""
+
+    kind = models.ForeignKey(ContentType, models.DO_NOTHING, db_constraint=False)
+    number = models.PositiveIntegerField()
+    target = GenericForeignKey("kind", "number")

@@ -97,6 +97,11 @@ def fill():
         models.Category.objects.create(name=f"below {number}", parent=above)
         kind = ContentType.objects.get_for_model(models.Book)
         models.Comment.objects.create(content_type=kind, object_id=novel.pk, text="…")
+        models.Pin.objects.create(kind_id=1000 + number, number=1)
+    of_kinds = ContentType.objects.get_for_model(ContentType)
+    for kind in ContentType.objects.get_for_models(*apps.get_models()).values():
+        models.Pin.objects.create(kind=of_kinds, number=kind.pk)
+        models.Pin.objects.create(kind=kind, number=2000)
 
 
 def count_objects():
