@@ -144,6 +144,14 @@ def test_uvicorn_serves_views_of_both_kinds(serve, on_postgresql, receiver):
     assert [line for line in said.splitlines() if not line.startswith("INFO:")] == []
 
 
+def test_uvicorn_serves_wsgi(serve, on_sqlite, receiver):
+    """Each request runs in a thread of a pool, without the context of the loop."""
+    command = ["uvicorn", "deployed.wsgi:application", "--interface", "wsgi", "--port", "PORT"]
+    said = serve(command, on_sqlite, "orders", "async", "thread")
+    assert requests(receiver) == SYNC | ASYNC
+    assert "Traceback" not in said
+
+
 def test_the_development_server_ends_by_sigterm(serve, on_sqlite, receiver):
     """Without its reloader, with DEBUG and a middleware that asks before the view."""
     command = ["python", "deployed/manage.py", "runserver", "--noreload", "127.0.0.1:PORT"]
