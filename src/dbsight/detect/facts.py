@@ -1,10 +1,9 @@
-"""Facts that several rules derive from a closed window, computed once."""
+"""Facts that several rules derive from a closed window with repetitions, computed once."""
 
 from __future__ import annotations
 
-from functools import cached_property
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dbsight.detect.history import History
 
@@ -12,36 +11,28 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Operation
 
+_START: Final = attrgetter("start_ns")
+
 
 class Facts:
-    """Facts about a window, each computed on first access.
+    """Facts about a window.
 
     Args:
         window: A closed window, or a part taken out of an open one.
+
+    Attributes:
+        operations: The operations by start, with only the first fetch of each cursor; empty if no query ran more than
+            once.
+        by_query: The same by fingerprint, in order of first appearance.
     """
 
+    __slots__ = ("_history", "by_query", "operations")
+
     def __init__(self, window: Window) -> None:
-        self._window = window
-
-    @cached_property
-    def repeats(self) -> bool:
-        """Whether a query ran more than once."""
-        return self._window.repeats()
-
-    @cached_property
-    def operations(self) -> list[Operation]:
-        """The operations by start, with only the first fetch of each cursor; empty if no query ran more than once."""
-        if not self.repeats:
-            return []
-        operations = sorted(self._window.operations, key=attrgetter("start_ns"))
-        if any([operation.cursor for operation in operations]):  # noqa: C419 - twice as fast as a generator
-            return _first_of_each_cursor(operations)
-        return operations
-
-    @cached_property
-    def by_query(self) -> dict[str, list[Operation]]:
-        """The same by fingerprint, in order of first appearance."""
-        groups: dict[str, list[Operation]] = {}
+        # Not cached properties: each of these takes a lock before Python 3.12.
+        self.operations = _in_order(window)
+        self.by_query: dict[str, list[Operation]] = {}
+        groups = self.by_query
         for operation in self.operations:
             fingerprint = operation.statement.fingerprint
             group = groups.get(fingerprint)
@@ -49,12 +40,14 @@ class Facts:
                 groups[fingerprint] = [operation]
             else:
                 group.append(operation)
-        return groups
+        self._history: History | None = None
 
-    @cached_property
+    @property
     def history(self) -> History:
         """The history of the window: what follows from the order of its operations."""
-        return History(self.operations, self.by_query)
+        if self._history is None:
+            self._history = History(self.operations, self.by_query)
+        return self._history
 
 
 def facts_of(window: Window) -> Facts:
@@ -63,6 +56,15 @@ def facts_of(window: Window) -> Facts:
     if facts is None:
         facts = window.facts = Facts(window)
     return facts
+
+
+def _in_order(window: Window) -> list[Operation]:
+    if not window.repeats():
+        return []
+    operations = sorted(window.operations, key=_START)
+    if any([operation.cursor for operation in operations]):  # noqa: C419 - twice as fast as a generator
+        return _first_of_each_cursor(operations)
+    return operations
 
 
 def _first_of_each_cursor(operations: list[Operation]) -> list[Operation]:

@@ -56,6 +56,12 @@ def moves_a_bound(text: str) -> bool:
     return _RANGE.search(text) is not None
 
 
+@lru_cache(maxsize=MAX_TEXTS)
+def _skips_and_limits(text: str) -> tuple[bool, bool]:
+    """Return whether a sanitised text skips locked rows, and whether it limits the number of rows."""
+    return _SKIP_LOCKED.search(text) is not None, _LIMIT.search(text) is not None
+
+
 class History:
     """The operations of a window by start, and what follows from their order.
 
@@ -145,9 +151,10 @@ class History:
             return True
         if len(group) < 2 or statement.kind not in {"select", "update", "delete"} or group[0].relationship:
             return False
-        if _SKIP_LOCKED.search(statement.text):
+        skips, limited = _skips_and_limits(statement.text)
+        if skips:
             return True
-        if statement.limit is None and (statement.kind == "select" or not _LIMIT.search(statement.text)):
+        if statement.limit is None and (statement.kind == "select" or not limited):
             return False
         asked = {(operation.parameters, operation.statement.literals) for operation in group}
         if len(asked) > len(group) // 2 and not moves_a_bound(statement.text):

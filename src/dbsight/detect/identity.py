@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 
+@lru_cache(maxsize=1000, typed=True)
 def identity(prefix: str, *parts: object) -> str:
     """Return an id such as ``pw-7c1e9a40``: a hash of the parts, eight hexadecimal digits.
 

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import DEFAULT_TRACE_STATE
 
 from dbsight import semconv
-from dbsight.export.encodable import Careful, clean_span, encode_with
+from dbsight.export.encodable import Careful, clean_span, encode_with, is_encodable
 from dbsight.model import SharedAttributes, TextAttributes
 from dbsight.safety import failed
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _TIMES = Struct("<sQsQ")
 _TIME = Struct("<sQ")
 _NUMBER = Struct("<sd")
+_FLOAT = Struct("<d")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
 _OWN = len(_SPAN_ID) + 8 + _TIMES.size  # bytes of the fields that differ in each span
@@ -48,6 +49,8 @@ _ATTRIBUTES = b"\x4a"  # Span.attributes, field 9
 _KEY, _VALUE = b"\x0a", b"\x12"  # of KeyValue, fields 1 and 2
 _STRING, _BOOL, _INT, _DOUBLE = b"\x0a", b"\x10", b"\x18", b"\x21"  # of AnyValue, fields 1 to 4
 _EVENT_TIME, _EVENT_NAME, _EVENT_ATTRIBUTES = b"\x09", b"\x12", b"\x1a"  # of Event, fields 1, 2 and 3
+_NAME = semconv.FINDING_EVENT.encode()
+_FINDING = _EVENT_NAME + bytes((len(_NAME),)) + _NAME
 _PLAIN = frozenset((str, int, float, bool))
 _UNSIGNED = 2**64 - 1
 _TRACE_STATE = 4
@@ -105,7 +108,7 @@ class Encoder(Careful):
                 and not span._links
             ):
                 if not _is_alike(span):
-                    others.append(clean_span(span))
+                    others.append(span)
                     continue
                 parent = above
             if span._resource is not resource or span._instrumentation_scope is not scope:
@@ -128,24 +131,50 @@ class Encoder(Careful):
 
     def _others(self, spans: Sequence[ReadableSpan]) -> Any:
         """As the stock encoder, but for the events of findings, whose many attributes take it as long as ten spans."""
-        found = {span.context.span_id.to_bytes(8, "big"): span for span in spans if _has_findings(span)}
-        if not found:
-            return self.stock(spans)
-        request = self.stock([_eventless(span) if _has_findings(span) else span for span in spans])
-        for resource in request.resource_spans:
+        found: dict[bytes, list[bytes]] = {}
+        left: list[Any] = []
+        for span in spans:
+            events = self._finding_events(span._events) if span._events else None
+            if events is not None:
+                found[span.context.span_id.to_bytes(8, "big")] = events
+            left.append(clean_span(span if events is None else _eventless(span)))
+        request = self.stock(left)
+        for resource in request.resource_spans if found else ():
             for scope in resource.scope_spans:
                 for message in scope.spans:
-                    span = found.get(message.span_id)
-                    for event in span._events if span is not None else ():
-                        message.events.add().MergeFromString(self._event(event))
+                    for event in found.get(message.span_id, ()):
+                        message.events.add().MergeFromString(event)
         return request
 
+    def _finding_events(self, events: Sequence[Event]) -> list[bytes] | None:
+        """Encode the events of a span; None if it has others than findings, or one that the stock encoder must see."""
+        if type(events) is not tuple:  # some were dropped
+            return None
+        try:
+            encoded = [self._event(event) if event.name == semconv.FINDING_EVENT else None for event in events]
+        except Exception:
+            return None
+        return None if None in encoded else encoded  # type: ignore[return-value]
+
     def _event(self, event: Event) -> bytes:
-        """One event whose attributes are plain, without its key and length."""
-        name = event.name.encode()
-        parts = [_TIME.pack(_EVENT_TIME, event.timestamp), _EVENT_NAME, _varint(len(name)), name]
+        """One event of a finding, without its key and length.
+
+        Raises:
+            ValueError: An attribute is not plain, or cannot be encoded as it is.
+        """
+        parts = [_TIME.pack(_EVENT_TIME, event.timestamp), _FINDING]
         for attribute in (event.attributes or {}).items():
-            parts += (_EVENT_ATTRIBUTES, self._known(attribute)[1:])
+            name, value = attribute
+            kind = type(value)
+            if isinstance(value, float):
+                encoded = _number_attribute(name, value)
+            elif kind is str and name == semconv.FINDING_DESCRIPTION:  # differs from request to request
+                encoded = _text_attribute(name, _checked(value))
+            else:
+                # What was encoded before needs no check. A truth value is equal to a number, and is not cached.
+                known = self._attributes.get(attribute) if kind is str or kind is int else None
+                encoded = self._known((name, _checked(value))) if known is None else known
+            parts += (_EVENT_ATTRIBUTES, encoded[1:])
         return b"".join(parts)
 
     def _carrying(self, request: bytes) -> Any:
@@ -238,17 +267,10 @@ class Encoder(Careful):
         return b"".join([_ATTRIBUTES + _varint(len(each)) + each for each in found])
 
 
-def _has_findings(span: ReadableSpan) -> bool:
-    """Whether it has events, all of findings with plain values, and none was dropped."""
-    events = span._events
-    return (
-        bool(events)
-        and type(events) is tuple
-        and all(
-            event.name == semconv.FINDING_EVENT and _PLAIN.issuperset(map(type, (event.attributes or {}).values()))
-            for event in events
-        )
-    )
+def _checked(value: Any) -> Any:
+    if type(value) not in _PLAIN or not is_encodable(value):
+        raise ValueError("not a plain value that can be encoded as it is")
+    return value
 
 
 def _eventless(span: ReadableSpan) -> ReadableSpan:
@@ -302,8 +324,19 @@ def _text_attribute(name: str, text: str) -> bytes:
     return b"".join((_ATTRIBUTES, _VARINTS[pair], key, inner, _STRING, size, value))
 
 
+def _number_attribute(name: str, number: float) -> bytes:
+    """The same for a floating-point number: all before its eight bytes is cached."""
+    head = _heads.get(name)
+    if head is None:
+        head = _heads[name] = _attribute(name, 0.0)[: -_FLOAT.size]
+    return head + _FLOAT.pack(number)
+
+
 _names: dict[str, bytes] = {}
 """The encoded first part of attributes whose values are not cached, by name."""
+
+_heads: dict[str, bytes] = {}
+"""That of attributes that are floating-point numbers."""
 
 
 def _is_alike(span: ReadableSpan) -> bool:

@@ -102,9 +102,11 @@ class Metrics:
                 semconv.METRIC_QUERIES, unit="{query}", description="Queries by type and duration class."
             )
         )
-        self._findings = meter.create_counter(
+        findings = meter.create_counter(
             semconv.METRIC_FINDINGS, unit="{finding}", description="Findings by rule and severity."
         )
+        self._any_instrument = findings
+        self._findings = AccumulatedCounter(findings)
         self._request_queries = histogram(
             meter, semconv.METRIC_REQUEST_QUERIES, "{query}", "Queries per request.", semconv.ROWS_BUCKETS
         )
@@ -129,6 +131,7 @@ class Metrics:
             self._duration,
             self._rows,
             self._queries,
+            self._findings,
             self._request_queries,
             self._concurrency,
             self._blocked,
@@ -144,6 +147,7 @@ class Metrics:
         self._errors = Capped()
         self._codes = Capped()
         self._requests: dict[str, tuple[Series, Series]] = {}
+        self._found: dict[tuple[str, str, str], Tally] = {}
 
     def series_of(self, operation: Operation, query_class: QueryClass | None = None) -> OperationSeries:
         """Return the series of operations with this statement, database, error and duration class."""
@@ -173,7 +177,7 @@ class Metrics:
         """Discard pending measurements in a forked child: the parent reports them."""
         for each in self._accumulated:
             each.forget()
-        begin_anew(self._findings)
+        begin_anew(self._any_instrument)
 
     def close(self, summary: WindowSummary) -> None:
         """Record one window that is closed."""
@@ -189,25 +193,19 @@ class Metrics:
             if summary.concurrency:
                 concurrency.record(summary.concurrency, None, 0)
         for found in summary.findings:
-            self._findings.add(
-                found.count if found.rule == "slow_query" else 1,
-                {
-                    semconv.FINDING_RULE: found.rule,
-                    semconv.FINDING_SEVERITY: found.severity,
-                    semconv.FINDING_CATEGORY: found.category,
-                },
-            )
+            self._tally_of(found).add(found.count if found.rule == "slow_query" else 1)
 
     def finding(self, found: Finding) -> None:
         """Record a finding that belongs to no window."""
-        self._findings.add(
-            1,
-            {
-                semconv.FINDING_RULE: found.rule,
-                semconv.FINDING_SEVERITY: found.severity,
-                semconv.FINDING_CATEGORY: found.category,
-            },
-        )
+        self._tally_of(found).add()
+
+    def _tally_of(self, found: Finding) -> Tally:
+        key = (found.rule, found.severity, found.category)
+        tally = self._found.get(key)
+        if tally is None:
+            attributes = (semconv.FINDING_RULE, semconv.FINDING_SEVERITY, semconv.FINDING_CATEGORY)
+            tally = self._found[key] = self._findings.bind(dict(zip(attributes, key, strict=True)))
+        return tally
 
     def _attributes(self, operation: Operation) -> dict[str, Any]:
         database: Database = operation.database

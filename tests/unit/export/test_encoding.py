@@ -12,6 +12,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.trace.status import Status, StatusCode
 
 from builders import NOW_NS, make_span_context
+from dbsight.export.encodable import clean_span
 from dbsight.export.encoding import Encoder, install_encoder
 from dbsight.model import SharedAttributes, TextAttributes
 
@@ -73,6 +74,10 @@ KINDS = {
     "trace state": lambda: make_span(SHARED, context=STATEFUL),
     "own attributes": lambda: make_span({"a": 1}),
     "event of a finding": lambda: make_span({"a": (1, 2)}, events=(FINDING, FINDING)),
+    "event of a finding with a description": lambda: make_span(
+        {"a": 1}, events=(Event("dbsight.finding", {"dbsight.finding.description": "ü" * 200, "n": True}, NOW_NS),)
+    ),
+    "event of a finding and another": lambda: make_span({"a": 1}, events=(FINDING, Event("e", {"n": 1}, NOW_NS))),
     "event of a finding with a list": lambda: make_span(
         {"a": 1}, events=(Event("dbsight.finding", {"issues": ("a", "b")}, NOW_NS),)
     ),
@@ -124,6 +129,18 @@ def test_a_mixed_batch_is_encoded_as_the_stock_encoder_does():
     """No span is lost, doubled or put under another's resource or scope."""
     spans = [make() for make in KINDS.values() for _ in range(3)]
     assert spans_of(Encoder(encode_spans)(spans)) == spans_of(encode_spans(spans))
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**64, "x" * 2_000_000])
+@pytest.mark.parametrize("name", ["dbsight.finding.description", "dbsight.finding.title"])
+def test_a_finding_that_cannot_be_encoded_as_it_is_arrives_in_encodable_form(name, value):
+    """As an event of the application does; the spans beside it arrive, too."""
+    spans = [
+        make_span({"a": 1}, events=(Event("dbsight.finding", {name: value, "n": 1}, NOW_NS),)),
+        make_span({"a": 2}, events=(FINDING,)),
+    ]
+    arrived = Encoder(encode_spans)(spans)
+    assert spans_of(arrived) == spans_of(encode_spans([clean_span(span) for span in spans]))
 
 
 def test_nothing_is_encoded_as_nothing():

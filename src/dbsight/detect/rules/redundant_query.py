@@ -74,7 +74,7 @@ class RedundantQuery(WindowRule):
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find the queries that were repeated, ordered by the time that a fix would save."""
         facts = facts_of(window)
-        repeated = [group for group in facts.by_query.values() if len(group) >= 3 and _reads(group[0])]
+        repeated = [group for group in facts.by_query.values() if _asks_again(group) and _reads(group[0])]
         if not repeated:
             return ()
         history = facts.history
@@ -161,6 +161,11 @@ def _severity(count: int, again: float) -> Severity | None:
     if count >= 5 or (count >= 3 and again >= MATTERS):
         return "warning"
     return "info" if count >= 3 else None
+
+
+def _asks_again(group: Sequence[Operation]) -> bool:
+    """Return whether it ran three times or more, and not with different parameters each time, as most loops do."""
+    return len(group) >= 3 and len({each.parameters for each in group}) < len(group)
 
 
 def _reads(operation: Operation) -> bool:
