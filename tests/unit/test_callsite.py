@@ -228,6 +228,90 @@ def test_a_task_does_not_know_who_made_it():
     assert [site.caller for site in asyncio.run(main())] == [None] * 2
 
 
+LIBRARY = """
+async def get(pause=0):
+    await sleep(pause)
+    return find()
+"""
+
+
+def awaited_by(work):
+    """What is found in a coroutine of a library, which ``work`` awaits in its own way; the line that awaits it."""
+    get = compiled(LIBRARY, PACKAGES / "sqlalchemy/ext/asyncio/session.py", sleep=asyncio.sleep)["get"]
+
+    async def handler():
+        return await work(get)
+
+    return asyncio.run(handler())
+
+
+async def gathers(get):
+    """At once."""
+    return (await asyncio.gather(get(), get()))[0]  # awaits
+
+
+async def gathers_within(get):
+    """A task that the application did not write either, within another one."""
+    outer = compiled("async def both(gather, get): return await gather(get(), get())", PACKAGES / "sqlalchemy/a.py")
+    return (await asyncio.gather(outer["both"](asyncio.gather, get)))[0][0]  # awaits within
+
+
+async def shields(get):
+    """What goes on when the request is over."""
+    return await asyncio.shield(get())  # shields
+
+
+async def waits(get):
+    """A set of tasks."""
+    done, _ = await asyncio.wait([asyncio.ensure_future(get())])  # waits
+    return done.pop().result()
+
+
+async def limits(get):
+    """For so long."""
+    return await asyncio.wait_for(get(), 60)  # limits
+
+
+@pytest.mark.parametrize(
+    ("work", "marker"),
+    [
+        (gathers, "awaits"),
+        (gathers_within, "awaits within"),
+        (shields, "shields"),
+        (waits, "waits"),
+        (limits, "limits"),
+    ],
+)
+def test_a_task_of_a_librarys_coroutine_has_the_line_that_awaits_it(work, marker):
+    """No line of the application is on its stack."""
+    assert place(awaited_by(work)) == (shown(__file__), line_of(marker), work.__name__)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="TaskGroup is new in Python 3.11")
+def test_a_task_of_a_group_has_a_line_of_its_block():
+    """The line where the block ends, which waits for the tasks, or where it begins: Python tells either."""
+
+    async def in_a_group(get):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(get())
+        return task.result()
+
+    assert awaited_by(in_a_group).function == qualified(in_a_group)
+
+
+def test_a_task_that_nobody_awaits_has_no_line():
+    """It runs in the background."""
+
+    async def lets_run(get):
+        task = asyncio.ensure_future(get())
+        done = asyncio.Event()
+        task.add_done_callback(lambda _: done.set())
+        await done.wait()
+        return task.result()
+
+    assert awaited_by(lets_run) is None
+
+
 def test_what_is_typed_at_a_prompt_is_an_application():
     """A REPL, ``python -c``, a notebook's cell."""
     for name in ("<stdin>", "<string>", "<ipython-input-3-5a1b>", "<python-input-0>"):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from weakref import WeakKeyDictionary
 
 from dbsight.catalog import CLIENTS
+from dbsight.instrument import awaiting
 from dbsight.model import CallSite
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ def find(frame: FrameType | None = None) -> CallSite | None:
     Returns:
         The first frame outside the standard library, installed packages and dbsight; where there is none, the first
         outside the client library, its add-ons and drivers; None when even that is missing (a scheduler's thread).
+        In a task whose coroutine is a library's, the line that awaits the task.
     """
     at = frame if frame is not None else sys._getframe(1)
     kinds = _kinds
@@ -216,7 +218,15 @@ def find(frame: FrameType | None = None) -> CallSite | None:
             if back is None:
                 break
         at = back
-    return submitted.get() or (_site(fallback) if fallback is not None else None)
+    return submitted.get() or _awaiting() or (_site(fallback) if fallback is not None else None)
+
+
+def _awaiting() -> CallSite | None:
+    """The line of the application that awaits the running task, which it did not write itself."""
+    for frame in awaiting.frames():
+        if (_kinds.get(id(frame.f_code)) or _kind_of(frame)) == _APPLICATION:
+            return _site(frame)
+    return None
 
 
 def find_near(asking: Repeating) -> CallSite | None:

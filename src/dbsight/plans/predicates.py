@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 _NAME: Final = r"(?:[^\W\d]\w*|\"(?:[^\"]|\"\")+\"|`[^`]+`)"
 _COMPARED: Final = re.compile(
-    rf"(?<![\w.\"`])(?:(?:{_NAME}\.)?(?P<owner>{_NAME})\.)?(?P<column>{_NAME})\)*(?:::[\w ]+?(?:\(\d+\))?)?\)?\s*"
+    rf"(?<![\w.\"`:])(?:(?:{_NAME}\.)?(?P<owner>{_NAME})\.)?(?P<column>{_NAME})\)*(?:::[\w ]+?(?:\(\d+\))?)?\)?\s*"
     rf"(?P<operator><=>|=|<=|>=|<>|!=|<|>|in\b|between\b|is null\b)(?!\s*any)",
     re.IGNORECASE,
 )
 _RIGHT: Final = re.compile(
-    rf"=\s*\(*(?:(?:{_NAME}\.)?(?P<owner>{_NAME})\.)(?P<column>{_NAME})(?![\w(.])",
+    rf"=\s*\(*(?:(?:{_NAME}\.)?(?P<owner>{_NAME})\.)(?P<column>{_NAME})"
+    r"(?![\w(.])(?!\)*(?:::[\w ]+?)?\)*\s*[-+*/%|&#^])",
 )
 _CONDITIONS: Final = re.compile(
     r"\b(?:where|on|having)\b(.*?)"
@@ -29,6 +30,13 @@ _CONDITIONS: Final = re.compile(
 _CALL: Final = re.compile(r"[^\W\d]\w*\([^()]*\)(?:::\w+)?\)?\s*(?:=|<|>)")
 _EQUAL: Final = frozenset(("=", "<=>", "in", "is null"))
 _RANGE: Final = frozenset(("<", ">", "<=", ">=", "between"))
+_OPERATORS: Final = frozenset(("+", "-", "*", "/", "%", "|", "&", "#", "^", "~", ">", "@"))
+_WORD: Final = re.compile(r"[^\W\d]\w*$")
+_QUALIFIER: Final = re.compile(rf"(?:{_NAME}\.)+$")
+_BEFORE_BRACKET: Final = frozenset(
+    ("and", "or", "not", "where", "on", "having", "in", "any", "all", "between", "exists", "row")
+)
+"""Words that may stand before a bracket and are no function."""
 _NO_COLUMN: Final = frozenset(("and", "or", "not", "where", "on", "select", "null", "then", "when", "else", "case"))
 
 
@@ -61,6 +69,8 @@ def columns(condition: str, owners: Collection[str], *, sole: bool) -> Columns:
     ranged: list[str] = []
     condition = _CALL.sub("", condition)
     for found in (*_COMPARED.finditer(condition), *_RIGHT.finditer(condition)):
+        if _is_part(condition[: found.start("column")]):
+            continue
         owner = (found["owner"] or "").strip('"`').lower()
         column = found["column"]
         operator = (found.groupdict().get("operator") or "=").lower()
@@ -71,6 +81,28 @@ def columns(condition: str, owners: Collection[str], *, sole: bool) -> Columns:
         elif operator in _RANGE and column not in ranged:
             ranged.append(column)
     return Columns(tuple(equal), tuple(ranged))
+
+
+def _is_part(before: str) -> bool:
+    """Whether a column is an operand or an argument of an expression, which an index on the column does not serve.
+
+    Args:
+        before: What stands before it in the condition.
+    """
+    before = _QUALIFIER.sub("", before)
+    if before.rstrip(" (")[-1:] in _OPERATORS:
+        return True
+    closed = 0
+    for place in range(len(before) - 1, -1, -1):
+        if before[place] == ")":
+            closed += 1
+        elif before[place] == "(" and closed:
+            closed -= 1
+        elif before[place] == "(":
+            word = _WORD.search(before, 0, place)
+            if word is not None and word[0].lower() not in _BEFORE_BRACKET:
+                return True
+    return False
 
 
 def conditions(text: str) -> str:

@@ -1,5 +1,6 @@
 """Faults of Django's ORM, with the code that mends each."""
 
+import asyncio
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -453,6 +454,18 @@ async def awaited_at_once(books):
 
 CASES["aget() in a loop"] = Case(
     awaited,
+    suggestion="Book.objects.in_bulk(keys)  # objects by primary key",
+    fixed=awaited_at_once,
+)
+
+
+async def awaited_together():
+    """Each is a task of its own, on whose stack is no line of the view."""
+    await asyncio.gather(*[Book.objects.aget(pk=key) for key in keys()])
+
+
+CASES["aget() gathered"] = Case(
+    awaited_together,
     suggestion="Book.objects.in_bulk(keys)  # objects by primary key",
     fixed=awaited_at_once,
 )

@@ -100,6 +100,16 @@ def test_a_converted_column_is_named_and_the_suggestion_uses_its_index(
     }
 
 
+@pytest.mark.parametrize("condition", ["sku || '' = '42'", "lower(sku) = '42'", "id + id = 42"])
+def test_no_index_is_suggested_on_what_is_no_column(warehouses, watched, condition):  # noqa: F811
+    """The plan writes the type behind the column, and only a part of the expression is one."""
+    telemetry = watched()
+    ask(warehouses["postgresql"], telemetry, f"SELECT * FROM parts WHERE {condition}")
+    suggested = [finding.suggestion for rule in ("bad_plan", "missing_index") for finding in merged(telemetry, rule)]
+    assert len(suggested) == 1
+    assert "CREATE INDEX" not in suggested[0] or "(LOWER(sku))" in suggested[0]
+
+
 def explained(engine, sql, **values):
     """The nodes of a plan."""
     with engine.connect() as connection:

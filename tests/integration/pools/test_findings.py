@@ -129,6 +129,19 @@ def test_the_computed_pool_size_removes_the_waiting(make_telemetry, url):
     assert waiting(make_telemetry, smaller) != []
 
 
+def test_a_pool_that_is_closed_by_now_is_not_said_to_have_no_connections(watched, url):
+    """As at the end of a program: what waited is known, the size is gone."""
+    engine = sqlalchemy.create_engine(url, pool_size=1, max_overflow=0)
+    serve(watched, engine, threads=8, requests=2, hold=0.1)
+    engine.dispose()
+    engine.pool = None
+    del engine
+    collect()
+    (found,) = [each for each in watched.found("pool_wait") if "exhausted" in each.title]
+    assert "0 connections" not in found.description
+    assert found.current_value is None
+
+
 def test_connections_that_are_kept_for_long_are_told_from_too_few(make_telemetry, postgresql):
     """One line keeps them most of the time, which is said; with the size that is suggested besides nobody waits."""
     url = postgresql.url("postgresql+psycopg")

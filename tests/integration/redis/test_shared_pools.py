@@ -208,6 +208,31 @@ def test_a_pool_of_another_size_than_its_role_is_found(registry, redis_server, w
     assert list(examiner.examine(analyzer.snapshot())) == []
 
 
+def by_kombu(url):
+    """A pool as kombu's channels make theirs."""
+    made = {"__name__": "kombu.transport.redis", "redis": redis}
+    exec("def channel(url): return redis.ConnectionPool.from_url(url)", made)
+    return made["channel"](url)
+
+
+def of_a_class(url):
+    """A pool with a class of its own, as kombu makes those for its event loop: its connections know the channel."""
+    return redis.ConnectionPool.from_url(url, connection_class=type("Connection", (redis.Connection,), {}))
+
+
+@pytest.mark.parametrize("make", [by_kombu, of_a_class])
+def test_pools_that_no_line_of_the_application_could_share_are_no_duplicates(registry, redis_server, watched, make):
+    """Those of a library's channels, and those of different connections."""
+    clients = [redis.Redis(connection_pool=make(redis_server.url())) for _ in range(5)]
+    for client in clients:
+        client.ping()
+    analyzer = watched.processor.analyzer
+    (examiner,) = [each for each in analyzer.judge.examiners if each.name == "duplicate_pools"]
+    assert list(examiner.examine(analyzer.snapshot())) == []
+    for client in clients:
+        client.connection_pool.disconnect()
+
+
 def test_a_pool_for_each_client_is_found_and_a_shared_one_is_not(registry, redis_server, watched):
     """``duplicate_pools``, and its suggestion applied."""
     url = redis_server.url()

@@ -129,7 +129,7 @@ class PoolWait(WindowRule, SnapshotRule):
         text = f"{totals.waits} {'wait' if totals.waits == 1 else 'waits'} (p95 {seconds(totals.wait_p95)})"
         if totals.timeouts:
             text += f", {totals.timeouts} timed out"
-        if limit is not None:
+        if limit:  # 0 where the pool is closed by now
             text += f" with {_connections(limit)}, held for {seconds(totals.use_p95)} (p95),"
             text += f" {totals.rate:.3g} checkouts per second"
         return self.finding(
@@ -141,7 +141,7 @@ class PoolWait(WindowRule, SnapshotRule):
             impact=totals.wait_total,
             count=totals.waits,
             metric="connections",
-            current_value=float(limit) if limit is not None else None,
+            current_value=float(limit) if limit else None,
             threshold=float(need),
             call_site=state.call_site,
             details={"needed": need, "timeouts": totals.timeouts, "wait_p95": totals.wait_p95},
@@ -159,7 +159,7 @@ class PoolWait(WindowRule, SnapshotRule):
             session = bool(kept and kept[0].session)
             return f"Connections are not returned{where}.", given_back(state, session=session)
         hog = totals.hog
-        size = resized(state, each) if state.max is None or need > state.max else ""
+        size = resized(state, each) if not state.max or need > state.max else ""
         if hog is not None and hog[1] >= _HOG and totals.use_p95 >= _LONG_HOLD:
             site, part = hog
             said = f"{part:.0%} of the checkout time is spent at {site}: return the connection earlier."

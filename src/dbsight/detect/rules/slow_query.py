@@ -20,6 +20,10 @@ _CONNECT_TOLD: Final = 0.001
 """s; to connect to a file takes less."""
 
 
+_MANY_ROWS: Final = 1000
+"""Rows from which fetching them is the fault, where it takes longer than to execute: the size of a suggested chunk."""
+
+
 class SlowQuery(WindowRule):
     """A query takes longer than the limit for its database system.
 
@@ -108,11 +112,20 @@ class SlowQuery(WindowRule):
 
     def _suggestion(self, operation: Operation, execute: float, fetch: float) -> str:
         """Suggest code if the split of the time or the text shows the cause; otherwise a query plan is needed."""
-        if fetch > execute and (operation.rows or 0) > 1000:
-            return ".limit(1000), or .execution_options(yield_per=1000) and only the columns that are used"
+        if fetch > execute and (operation.rows or 0) > _MANY_ROWS:
+            return _fewer_rows(operation)
         if operation.statement.system in KEY_VALUE:
             return ""
         return "; ".join(smell.fix for smell in smells_of(operation.statement, self.configuration.in_list_threshold))
+
+
+def _fewer_rows(operation: Operation) -> str:
+    """Suggest to fetch less at once, with the words of the client library; what is streamed is so already."""
+    limit, streams, columns = ".limit(1000)", ".execution_options(yield_per=1000)", "only the columns that are used"
+    django = operation.django
+    if django is not None and not django.raw:
+        limit, streams, columns = "queryset[:1000]", ".iterator(chunk_size=1000)", ".only(…) the fields that are used"
+    return f"{limit}, or {columns}" if operation.streamed else f"{limit}, or {streams} and {columns}"
 
 
 def _description(operation: Operation, execute: float, limit: float) -> str:

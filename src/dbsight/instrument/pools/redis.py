@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 NO_LIMIT: Final = 2**30
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
 _PACKAGES: Final = ("redis.", "valkey.")
+_DBSIGHT: Final = "dbsight."
+_MAKES_ITS_OWN: Final = frozenset(("kombu",))
+"""Libraries that make pools for each of their channels: no line of the application could share them."""
+_MAX_MAKERS: Final = 20
+"""Frames of the client library and of ours above the making of a pool."""
 _SHARED_POOLS: Final = "dbsight.redis_pools"
 
 
@@ -162,7 +167,10 @@ def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
     name = f"{where}/{database.namespace}{' ' if role else ''}{role}"
     options = getattr(pool, "connection_kwargs", {})
     shared = ("username", "protocol", "decode_responses", "encoding", "ssl_certfile")
-    configuration = (name, pool.max_connections, *(str(options.get(each)) for each in shared))
+    # A connection of another class is another one, though it has the same settings.
+    kind = getattr(pool, "connection_class", None)
+    own = id(pool) if _maker(sys._getframe(1)) in _MAKES_ITS_OWN else 0
+    configuration = (name, pool.max_connections, kind, own, *(str(options.get(each)) for each in shared))
     made = RedisPool(
         pool,
         name,
@@ -176,6 +184,18 @@ def _adopt(pool: Any, package: str, site: Any) -> RedisPool:
     made.since = 0.0
     pool.__dict__["_dbsight"] = made
     return made
+
+
+def _maker(frame: FrameType | None) -> str:
+    """The package that makes a pool, from the frames above; empty where that is unknown."""
+    for _ in range(_MAX_MAKERS):
+        if frame is None:
+            break
+        name = str(frame.f_globals.get("__name__"))
+        if not name.startswith((*_PACKAGES, _DBSIGHT)):
+            return name.partition(".")[0]
+        frame = frame.f_back
+    return ""
 
 
 # -- Connections --------------------------------------------------------------------------------------------------

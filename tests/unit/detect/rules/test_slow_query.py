@@ -5,7 +5,7 @@ import pytest
 from builders import TRACE_ID, make_statement
 from dbsight.config import Settings
 from dbsight.detect.rules.slow_query import SlowQuery
-from dbsight.model import Database, Finding
+from dbsight.model import Database, DjangoQuery, Finding
 from unit.detect.loops import HERE, SHOP, make_window, one
 
 REPORT = "SELECT sku, sum(pieces) FROM order_lines GROUP BY sku"
@@ -132,6 +132,23 @@ def test_many_rows_that_took_their_time_to_fetch_suggest_fewer():
     """Where the time goes into rows, rows are to be saved."""
     assert "yield_per" in visit(one(REPORT, duration=3.0, fetch_time=2.5, rows=200_000)).suggestion
     assert visit(one(REPORT, duration=3.0, fetch_time=0.1, rows=200_000)).suggestion == ""
+
+
+def test_what_is_streamed_already_is_not_told_to_stream():
+    """Fewer rows or columns are what is left."""
+    operation = one(REPORT, duration=3.0, fetch_time=2.5, rows=200_000)
+    operation.streamed = True
+    assert visit(operation).suggestion == ".limit(1000), or only the columns that are used"
+
+
+@pytest.mark.parametrize(("streamed", "suggested"), [(False, ".iterator(chunk_size=1000)"), (True, ".only(…)")])
+def test_a_query_of_django_is_told_in_words_of_django(streamed, suggested):
+    """A queryset has no ``yield_per``."""
+    operation = one(REPORT, duration=3.0, fetch_time=2.5, rows=200_000)
+    operation.django, operation.streamed = DjangoQuery("Order"), streamed
+    assert suggested in visit(operation).suggestion
+    assert "yield_per" not in visit(operation).suggestion
+    assert (".iterator" in visit(operation).suggestion) is not streamed
 
 
 def test_a_query_outside_any_window_is_judged_too():
