@@ -1,13 +1,13 @@
 """What makes a field of the table of settings, and the settings about dbsight as a whole."""
-# ruff: noqa: RUF009 - what setting() returns is a field
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final, Literal, TypeVar, overload
 
 from dbsight.config import parsers
 from dbsight.config.parsers import Parser, choice
+from dbsight.model.deferred import record
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ def setting(default: Any, sentence: str, parser: Parser[Any], **more: Any) -> An
     return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class GeneralSettings:
     """The first part of ``Settings``."""
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from dbsight.model import SEVERITIES, Severity
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ T = TypeVar("T")
 C = TypeVar("C", bound=str)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Parser(Generic[T]):
     """How the values of a setting are read and shown.
 

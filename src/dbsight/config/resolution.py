@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dbsight.config import files
 from dbsight.config.parsers import Parser, PartlyReadError
 from dbsight.config.presets import PRESETS, REDIS_PRESETS
 from dbsight.config.suggest import did_you_mean
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ PREFIX = "OTEL_DBSIGHT_"
 ARGUMENT, ENVIRONMENT, DEFAULT = "argument", "environment", "default"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Setting:
     """One row of the table.
 

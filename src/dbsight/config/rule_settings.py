@@ -1,14 +1,13 @@
 """The settings of the rules: what they compare with."""
-# ruff: noqa: RUF009 - what setting() returns is a field
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from dbsight.config import parsers
 from dbsight.config.general_settings import GeneralSettings, setting
 from dbsight.config.parsers import Parser, choice, whole
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +19,7 @@ _POOL_PROFILE: Final[Parser[PoolProfileName]] = choice(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class RuleSettings(GeneralSettings):
     """The part of ``Settings`` that rules read."""
 

@@ -2,12 +2,11 @@
 
 Its first parts are in ``general_settings.py`` and ``rule_settings.py``.
 """
-# ruff: noqa: RUF009 - what setting() returns is a field
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dbsight.config import overrides as tables
@@ -18,6 +17,7 @@ from dbsight.config.parsers import FailOn, Parser, choice, whole
 from dbsight.config.resolution import ARGUMENT, DEFAULT, Setting
 from dbsight.config.rule_settings import RuleSettings
 from dbsight.config.suggest import did_you_mean
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -73,7 +73,7 @@ def _overridable() -> dict[str, Parser[Any]]:
     return {name: each.parser for name, each in SETTINGS.items() if each.overridable}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Settings(RuleSettings):
     """Everything that can be set, as it holds in this process.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from dbsight.model.deferred import record
 
 Workload = Literal["read", "write", "mixed"]
 Template = Literal["high-performance", "memory-optimized"]
@@ -15,7 +16,7 @@ WRITE_FROM: Final = 0.5
 """Share of writes from which a workload counts as writing."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PoolProfile:
     """Expected values of one pool; None where none is expected.
 

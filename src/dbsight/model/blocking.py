@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dbsight.model.deferred import record
 
 
-@dataclass(slots=True, frozen=True)
+@record(frozen=True)
 class Blocker:
     """A session that holds a lock which a query waited for, as the server described it; nothing in it is a literal.
 

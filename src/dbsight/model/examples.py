@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Step(NamedTuple):
     call_site: CallSite | None = None
 
 
-@dataclass(slots=True)
+@record()
 class WindowExample:
     """The slowest window of one route.
 

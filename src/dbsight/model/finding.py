@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 from dbsight import semconv
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ PRIORITY_OF: dict[Severity, Priority] = {"info": "low", "warning": "medium", "er
 """How urgent a finding is by itself. A recommendation is raised to ``high`` where it would save much of the total."""
 
 
-@dataclass(slots=True)
+@record()
 class Finding:
     """One fault, with its place and its fix.
 
@@ -115,7 +116,7 @@ class Verdict:
         self.events = () if logged else findings
 
 
-@dataclass(slots=True)
+@record()
 class WindowSummary:
     """What is known of one unit of work when it is over.
 
@@ -148,7 +149,7 @@ class WindowSummary:
     concurrency: int = 0
 
 
-@dataclass(slots=True)
+@record()
 class MergedFinding:
     """A finding over the life of the process: one id, merged.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
+
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from dbsight.model.finding import Category, Effort
@@ -30,7 +32,7 @@ class AlertSeverity(str, Enum):
         raise ValueError(f"{value!r} is not one of {', '.join(each.value for each in cls)}")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Alert:
     """A threshold that was crossed, or is no longer.
 
@@ -55,7 +57,7 @@ class Alert:
     state: Literal["raised", "cleared"] = "raised"
 
 
-@dataclass(slots=True)
+@record()
 class RouteTotals:
     """The requests, jobs and other windows of one route over the life of the process.
 
@@ -78,7 +80,7 @@ class RouteTotals:
     findings: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Recommendation:
     """One change that would help, merged from findings and totals.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
+
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,7 +19,7 @@ PlanKind = Literal[
 ]
 
 
-@dataclass(slots=True)
+@record()
 class PlanNode:
     """One step of a plan.
 
@@ -80,7 +82,7 @@ class PlanNode:
             yield from child.walk()
 
 
-@dataclass(slots=True)
+@record()
 class Plan:
     """How a database executes a statement.
 
@@ -128,7 +130,7 @@ def _shape(node: PlanNode) -> str:
     return f"{node.operation}\0{node.table or ''}\0{node.index or ''}({inner})"
 
 
-@dataclass(slots=True, frozen=True)
+@record(frozen=True)
 class PlanIssue:
     """One remark about a node of a plan.
 
@@ -150,7 +152,7 @@ class PlanIssue:
         return f"{self.name}: {self.description}"
 
 
-@dataclass(slots=True, frozen=True)
+@record(frozen=True)
 class PlanSummary:
     """What is kept of a plan: nothing in it is a literal.
 
@@ -169,7 +171,7 @@ class PlanSummary:
     costly: int = field(default=-1, compare=False, repr=False)
 
 
-@dataclass(slots=True)
+@record()
 class ExplainedQuery:
     """A query of the application whose plan was asked for in the background.
 
@@ -194,7 +196,7 @@ class ExplainedQuery:
     before: PlanSummary | None = None
 
 
-@dataclass(slots=True, frozen=True)
+@record(frozen=True)
 class IndexAdvice:
     """An index that a statement lacks.
 
@@ -233,7 +235,7 @@ class IndexAdvice:
     instead_of: tuple[tuple[tuple[str, ...], str], ...] = ()
 
 
-@dataclass(slots=True, frozen=True)
+@record(frozen=True)
 class SuperfluousIndex:
     """An index that could be dropped.
 
@@ -268,7 +270,7 @@ class SuperfluousIndex:
         return f"{self.name} on {self.table} ({', '.join(self.columns)}): {why}"
 
 
-@dataclass(slots=True, frozen=True)
+@record(frozen=True)
 class IndexReport:
     """Indexes that could be dropped.
 

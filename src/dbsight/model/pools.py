@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
+
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from dbsight.model.query import CallSite
 
 
-@dataclass(slots=True)
+@record()
 class Holder:
     """Who holds a connection.
 
@@ -33,7 +35,7 @@ class Holder:
     kept: bool = False
 
 
-@dataclass(slots=True)
+@record()
 class PoolState:
     """The pools of one target at one moment, as they say themselves; numbers of several are added.
 
@@ -106,7 +108,7 @@ class PoolState:
         return self.used / self.max if self.max else None
 
 
-@dataclass(slots=True)
+@record()
 class Leak:
     """Connections of a pool that were taken on one line and not given back.
 
@@ -125,7 +127,7 @@ class Leak:
     age: float = 0.0
 
 
-@dataclass(slots=True)
+@record()
 class PoolTotals:
     """What happened in the pools of one target over the life of the process.
 
@@ -164,7 +166,7 @@ class PoolTotals:
     refused: CallSite | None = None
 
 
-@dataclass(slots=True)
+@record()
 class PoolSample:
     """One point of a pool's time series.
 
@@ -201,7 +203,7 @@ class Borrowing(NamedTuple):
     site: CallSite | None
 
 
-@dataclass(slots=True)
+@record()
 class PoolSnapshot:
     """The pools of one target: what they are, what happened, and how it went.
 

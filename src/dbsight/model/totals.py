@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
+
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from dbsight.model.query import CallSite, Database, Statement
 
 
-@dataclass(slots=True)
+@record()
 class StatementTotals:
     """Totals of one fingerprint on one database over the life of the process.
 
@@ -50,7 +52,7 @@ class StatementTotals:
     durations: tuple[tuple[float, int], ...] = field(default=(), compare=False, repr=False)
 
 
-@dataclass(slots=True)
+@record()
 class KindTotals:
     """Totals of one kind of statement over the life of the process.
 
@@ -67,7 +69,7 @@ class KindTotals:
     max: float = 0.0
 
 
-@dataclass(slots=True)
+@record()
 class SlowQuery:
     """One execution that crossed a limit.
 
@@ -92,7 +94,7 @@ class SlowQuery:
     trace_id: int = 0
 
 
-@dataclass(slots=True)
+@record()
 class OpenTransaction:
     """A transaction that is not over.
 
@@ -117,7 +119,7 @@ class OpenTransaction:
     allowed: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
+@record()
 class TransactionTotals:
     """Transactions of one database over the life of the process.
 
@@ -134,7 +136,7 @@ class TransactionTotals:
     call_site: CallSite | None = None
 
 
-@dataclass(slots=True)
+@record()
 class MemorySample:
     """One point of the process's memory.
 
@@ -149,7 +151,7 @@ class MemorySample:
     vms: int
 
 
-@dataclass(slots=True)
+@record()
 class CacheTotals:
     """Look-ups in one cache over the life of the process.
 
@@ -196,7 +198,7 @@ class CacheTotals:
         return replace(self)
 
 
-@dataclass(slots=True)
+@record()
 class LockTotals:
     """One distributed lock over the life of the process.
 
@@ -248,7 +250,7 @@ class LockTotals:
         return replace(self)
 
 
-@dataclass(slots=True)
+@record()
 class ModelTotals:
     """What the ORM did with the objects of one class, over the life of the process.
 
@@ -279,7 +281,7 @@ class ModelTotals:
         return replace(self)
 
 
-@dataclass(slots=True)
+@record()
 class RepeatedRead:
     """One query with the same values in several units of work.
 
@@ -302,7 +304,7 @@ class RepeatedRead:
     allowed: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
+@record()
 class Snapshot:
     """Totals of the process at one moment; what reports and rules about totals read.
 

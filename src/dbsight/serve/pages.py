@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from dbsight.model import MergedFinding, Snapshot, StatementTotals
+from dbsight.model.deferred import record
 from dbsight.monitor.examples import example_of
 from dbsight.monitor.quantiles import percentile
 
@@ -38,7 +38,7 @@ def key_of(token: str, request: str) -> str:
     return hmac.new(token.encode(), request.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
-@dataclass(slots=True)
+@record()
 class _Page:
     summary: WindowSummary
     example: WindowExample

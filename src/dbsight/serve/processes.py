@@ -11,13 +11,14 @@ import os
 import re
 import stat
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 
 from dbsight import config
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ _FILE: Final = re.compile(r"(\d+)-(\d+)-\d+\.json")
 """Port in the settings, process id, port."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True)
 class Process:
     """A process that serves.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from dbsight.model.deferred import record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,7 @@ MOST_QUERIES: Final = 20
 """Statements that are told of one unit of work: those with the most time."""
 
 
-@dataclass(slots=True)
+@record()
 class Page:
     """What came after some number.
 

@@ -1,0 +1,119 @@
+"""What a start need not pay for: methods of records and regular expressions that are made when they are first used.
+
+``dataclass`` writes source code for each of its methods and compiles it, and ``re.compile`` takes up to a millisecond:
+together they were a third of what importing dbsight took, and most processes use few of them. Nothing is imported
+later, so a fork at any moment is safe; two threads that are first at once make the same thing twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from dataclasses import dataclass as record
+
+__all__ = ["pattern", "record"]
+
+_METHODS: Final = ("__init__", "__repr__", "__eq__")
+
+if not TYPE_CHECKING:
+
+    def record(*, frozen: bool = False, kw_only: bool = False) -> Callable[[type], type]:
+        """``dataclass(slots=True)``, each of whose methods is compiled when it is first used.
+
+        Fields, defaults, equality, hash, representation, ``replace``, ``asdict`` and pickles are those of a data class.
+
+        Args:
+            frozen: As for ``dataclass``.
+            kw_only: As for ``dataclass``.
+        """
+
+        def decorate(cls: type) -> type:
+            bare = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True, kw_only=kw_only)
+            made = bare(cls)
+            for name in (*_METHODS, "__hash__") if frozen else _METHODS:
+                if name not in cls.__dict__:
+                    setattr(made, name, _Method(made, name, frozen=frozen))
+            if frozen:
+                made.__setattr__, made.__delattr__ = _refuse_to_set, _refuse_to_delete
+                made.__getstate__, made.__setstate__ = _state, _restore
+            elif made.__hash__ is object.__hash__:
+                made.__hash__ = None
+            return made
+
+        return decorate
+
+
+class _Method:
+    """Stands for a method of a record until it is used."""
+
+    __slots__ = ("_frozen", "_name", "_owner")
+
+    def __init__(self, owner: type, name: str, *, frozen: bool) -> None:
+        self._owner = owner
+        self._name = name
+        self._frozen = frozen
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        method = _compiled(self._owner, self._name, frozen=self._frozen)
+        setattr(self._owner, self._name, method)
+        return method.__get__(instance, owner)
+
+
+def _compiled(cls: Any, name: str, *, frozen: bool) -> Any:
+    """The method that a data class with the same fields has."""
+    fields = dataclasses.fields(cls)
+    body: dict[str, Any] = {field.name: field for field in fields}
+    body["__annotations__"] = {field.name: field.type for field in fields}
+    body |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    equal = name in ("__eq__", "__hash__")
+    make = dataclasses.dataclass(init=name == "__init__", repr=name == "__repr__", eq=equal, frozen=frozen)
+    return vars(make(type(cls.__name__, (), body)))[name]
+
+
+def _refuse_to_set(_: object, name: str, __: object) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+
+def _refuse_to_delete(_: object, name: str) -> None:
+    raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
+
+
+def _state(self: Any) -> list[Any]:
+    return [getattr(self, field.name) for field in dataclasses.fields(self)]
+
+
+def _restore(self: Any, state: list[Any]) -> None:
+    for field, value in zip(dataclasses.fields(self), state, strict=True):
+        object.__setattr__(self, field.name, value)
+
+
+class _Pattern:
+    """Stands for a regular expression; what is asked for first is kept, so that later calls go straight to it."""
+
+    def __init__(self, source: str, flags: int) -> None:
+        self._source = source
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # a copy or a pickle of one that is not initialised yet
+            raise AttributeError(name)
+        value = getattr(re.compile(self._source, self._flags), name)
+        setattr(self, name, value)
+        return value
+
+
+def pattern(source: str, flags: int = 0) -> re.Pattern[str]:
+    """``re.compile``, done at the first use.
+
+    The result has what a ``re.Pattern`` has; it is not an instance of it, so it is no argument for ``re``'s functions.
+
+    Args:
+        source: The expression; whether it is valid shows at the first use.
+        flags: As for ``re.compile``.
+    """
+    stand_in: Any = _Pattern(source, flags)
+    return stand_in  # type: ignore[no-any-return] # typed as what it stands for
