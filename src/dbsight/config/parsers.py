@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from dbsight.model import SEVERITIES, Severity
-from dbsight.model.deferred import record
+from dbsight.model.deferred import pattern, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +162,7 @@ _UNITS = {
     "h": 3600.0,
     "d": 86400.0,
 }
-_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+)\s*([a-zµμ]*)\s*", re.IGNORECASE)
+_DURATION = pattern(r"\s*([0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|\.[0-9]+)\s*([a-zµμ]*)\s*", re.IGNORECASE)
 
 
 def _duration(value: object) -> float:
@@ -224,7 +224,7 @@ def _word(value: object) -> str:
     return value.strip().lower()
 
 
-_RULE = re.compile(r"-?[a-z][a-z0-9_]*")
+_RULE = pattern(r"-?[a-z][a-z0-9_]*")
 
 
 def _rules(value: object) -> tuple[str, ...]:

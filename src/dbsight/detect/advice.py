@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dbsight import config
 from dbsight.detect import django_advice
 from dbsight.detect.rewriting import all_at_once
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -168,7 +168,7 @@ def _without_orm(repetition: Repetition) -> Advice:
 
 
 _STORES: Final = frozenset(("elasticsearch", "opensearch", "mongodb", "s3"))
-_KEY_OF_FILTER: Final = re.compile(r"""\{\s*["']([\w.]+)["']\s*:""")
+_KEY_OF_FILTER: Final = pattern(r"""\{\s*["']([\w.]+)["']\s*:""")
 
 
 def _of_a_store(statement: Statement) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dbsight.detect.rewriting import compared, key_of
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from dbsight.detect.history import History
@@ -17,8 +18,8 @@ _LEVELS: Final = 3
 
 _MAX_PATH: Final = 6
 
-_COUNT: Final = re.compile(r"SELECT COUNT\(", re.IGNORECASE)
-_EXISTS: Final = re.compile(r"SELECT (?:TOP 1 )?\(?(?:1|\?|%s|\$\d+)\)? AS ", re.IGNORECASE)
+_COUNT: Final = pattern(r"SELECT COUNT\(", re.IGNORECASE)
+_EXISTS: Final = pattern(r"SELECT (?:TOP 1 )?\(?(?:1|\?|%s|\$\d+)\)? AS ", re.IGNORECASE)
 
 
 class Wording(NamedTuple):

@@ -16,6 +16,7 @@ from dbsight.detect.pace import IN_PROCESS
 from dbsight.detect.pages import pages
 from dbsight.detect.placeholders import placeholders
 from dbsight.detect.repetition import LOADED_ONCE, PLACEHOLDER
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
 BULK = 50
 """Values in an IN list, or rows in a range, from which a repetition counts as chunked work."""
 
-_ANY = re.compile(r"=\s*ANY\s*\(", re.IGNORECASE)
-_EQUAL = re.compile(rf"(?<![<>!])=\s*{PLACEHOLDER}|{PLACEHOLDER}\s*=", re.IGNORECASE)
-_SEPARATOR = re.compile(r"[/\\]")
+_ANY = pattern(r"=\s*ANY\s*\(", re.IGNORECASE)
+_EQUAL = pattern(rf"(?<![<>!])=\s*{PLACEHOLDER}|{PLACEHOLDER}\s*=", re.IGNORECASE)
+_SEPARATOR = pattern(r"[/\\]")
 _INSERT = frozenset({"insert"})
 _UPDATE = frozenset({"update"})
-_SAVEPOINT = re.compile(r"SAVE(?:POINT|\s+TRAN)", re.IGNORECASE)
+_SAVEPOINT = pattern(r"SAVE(?:POINT|\s+TRAN)", re.IGNORECASE)
 _PACKAGES = frozenset({"site-packages", "dist-packages"})
 
 FASTEST_ROUND_TRIP = 3e-5

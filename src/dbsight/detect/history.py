@@ -9,22 +9,23 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from dbsight.detect.repetition import MAX_TEXTS, PLACEHOLDER
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dbsight.model import Operation
 
-_RANGE = re.compile(
+_RANGE = pattern(
     rf"(?<![<>=@-])[<>]=?\s*(?:{PLACEHOLDER}|\()|{PLACEHOLDER}\s*[<>]=?(?![<>@-])|\bBETWEEN\b",
     re.IGNORECASE,
 )
 """A comparison whose bound value may move: ``id > ?``, ``run_at <= ?``, ``(a, b) > (?, ?)``, ``BETWEEN ? AND ?``."""
 
-_LIMIT = re.compile(r"\bLIMIT\b|\bFETCH\s+FIRST\b|\bTOP\b", re.IGNORECASE)
-_SKIP_LOCKED = re.compile(r"\bSKIP\s+LOCKED\b|\bREADPAST\b", re.IGNORECASE)
+_LIMIT = pattern(r"\bLIMIT\b|\bFETCH\s+FIRST\b|\bTOP\b", re.IGNORECASE)
+_SKIP_LOCKED = pattern(r"\bSKIP\s+LOCKED\b|\bREADPAST\b", re.IGNORECASE)
 
-_SWITCH = re.compile(
+_SWITCH = pattern(
     r"SET\s+(?:LOCAL\s+|SESSION\s+)?(?:search_path|SCHEMA)\b|USE\s|ALTER\s+SESSION\s+SET\s+CURRENT_SCHEMA\b"
     r"|SELECT\s+(?:pg_catalog\.)?set_config\b",
     re.IGNORECASE,

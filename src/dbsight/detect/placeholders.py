@@ -7,19 +7,20 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from dbsight.detect.repetition import MAX_TEXTS, PLACEHOLDER
+from dbsight.model.deferred import pattern
 
-_FIND: Final = re.compile(PLACEHOLDER)
-_NUMBERED: Final = re.compile(r"\$(\d+)")
-_NAMED: Final = re.compile(r"%\((\w+)\)s|[:@](\w+)")
-_OPENED: Final = re.compile(r"(?:CAST\s*)?\(\s*$|\s+$", re.IGNORECASE)
-_SIZE: Final = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT)|TOP)$", re.IGNORECASE)
-_OFFSET: Final = re.compile(r"\bOFFSET$", re.IGNORECASE)
-_BETWEEN: Final = re.compile(r"\bBETWEEN$", re.IGNORECASE)
-_AND: Final = re.compile(r"^(?:::\w+|\s+AS\s+\w+\s*\))?\s*AND$", re.IGNORECASE)
-_NEXT_OF_LIST: Final = re.compile(r"^(?:::\w+(?:\s\w+)*|\s+AS\s+\w+\s*\))?\s*,$", re.IGNORECASE)
-_COMPARED: Final = re.compile(r"(?<![<>=@-])[<>]=?$")
-_COMPARES: Final = re.compile(r"(?:::\w+)?\s*[<>]=?(?![<>@-])")
-_WHERE: Final = re.compile(r"\bWHERE\b", re.IGNORECASE)
+_FIND: Final = pattern(PLACEHOLDER)
+_NUMBERED: Final = pattern(r"\$(\d+)")
+_NAMED: Final = pattern(r"%\((\w+)\)s|[:@](\w+)")
+_OPENED: Final = pattern(r"(?:CAST\s*)?\(\s*$|\s+$", re.IGNORECASE)
+_SIZE: Final = pattern(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT)|TOP)$", re.IGNORECASE)
+_OFFSET: Final = pattern(r"\bOFFSET$", re.IGNORECASE)
+_BETWEEN: Final = pattern(r"\bBETWEEN$", re.IGNORECASE)
+_AND: Final = pattern(r"^(?:::\w+|\s+AS\s+\w+\s*\))?\s*AND$", re.IGNORECASE)
+_NEXT_OF_LIST: Final = pattern(r"^(?:::\w+(?:\s\w+)*|\s+AS\s+\w+\s*\))?\s*,$", re.IGNORECASE)
+_COMPARED: Final = pattern(r"(?<![<>=@-])[<>]=?$")
+_COMPARES: Final = pattern(r"(?:::\w+)?\s*[<>]=?(?![<>@-])")
+_WHERE: Final = pattern(r"\bWHERE\b", re.IGNORECASE)
 _MAX_READ: Final = 10_000
 
 SIZE: Final = "size"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from dbsight.model.deferred import pattern
+
 if TYPE_CHECKING:
     from dbsight.detect.repetition import Repetition
     from dbsight.model import Operation
@@ -81,7 +83,7 @@ _OF_READS: Final = {
 """Arguments of reads that take more than a key."""
 
 
-_CALL: Final = re.compile(r"^((?:\w+ = )?)client\.(?!\w+_iter)", re.MULTILINE)
+_CALL: Final = pattern(r"^((?:\w+ = )?)client\.(?!\w+_iter)", re.MULTILINE)
 
 
 def fitting(suggestion: str, operation: Operation) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from itertools import pairwise
 from math import fsum
 from statistics import median
 from typing import TYPE_CHECKING
+
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 PLACEHOLDER = r"(?:\?|\$\d+|%s|%\(\w+\)s|(?<!:):\w+|@\w+)"
 """A bound value in a sanitised text, in the styles of all drivers; literals have become ``?``."""
 
-_PLACEHOLDER = re.compile(PLACEHOLDER)
+_PLACEHOLDER = pattern(PLACEHOLDER)
 
 MAX_TEXTS = 500
 """Number of query texts whose parsed properties are cached."""

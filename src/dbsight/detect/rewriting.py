@@ -6,21 +6,22 @@ import re
 from functools import lru_cache
 
 from dbsight.detect.repetition import MAX_TEXTS, PLACEHOLDER
+from dbsight.model.deferred import pattern
 
 _NAME = r'(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[A-Za-z_]\w*)'
 _COLUMN = rf"{_NAME}(?:\.{_NAME})*"
 _VALUE = rf"{PLACEHOLDER}(?:::\w+)?"
-_EQUALITY = re.compile(rf"(?<![\w.])(?P<left>{_COLUMN})\s*=\s*{_VALUE}|{_VALUE}\s*=\s*(?P<right>{_COLUMN})")
-_KEY = re.compile(r"(?:^|_)(?:id|pk|key|uuid)\W?$|[a-z]Id\W?$")
-_AGGREGATE = re.compile(r"(?:count|sum|min|max|avg|total)\s*\(", re.IGNORECASE)
-_SELECT = re.compile(r"SELECT\s+(?:DISTINCT\s+)?", re.IGNORECASE)
-_FROM = re.compile(r"\sFROM\s", re.IGNORECASE)
-_WHERE = re.compile(r"\sWHERE\s", re.IGNORECASE)
-_GROUPED = re.compile(r"\s(?:GROUP|ORDER)\s+BY\s", re.IGNORECASE)
-_TAIL = re.compile(r"\s+(?:LIMIT|FETCH\s+FIRST)\s+[^()]*$", re.IGNORECASE)
-_BRACKET = re.compile(r"[()]")
-_EXISTS = re.compile(r"^SELECT\s+(?:\S+\s+)?EXISTS\s*$", re.IGNORECASE)
-_COUNTED = re.compile(r"^SELECT\s+count\([^()]*\)[^()]*\sFROM\s*$", re.IGNORECASE)
+_EQUALITY = pattern(rf"(?<![\w.])(?P<left>{_COLUMN})\s*=\s*{_VALUE}|{_VALUE}\s*=\s*(?P<right>{_COLUMN})")
+_KEY = pattern(r"(?:^|_)(?:id|pk|key|uuid)\W?$|[a-z]Id\W?$")
+_AGGREGATE = pattern(r"(?:count|sum|min|max|avg|total)\s*\(", re.IGNORECASE)
+_SELECT = pattern(r"SELECT\s+(?:DISTINCT\s+)?", re.IGNORECASE)
+_FROM = pattern(r"\sFROM\s", re.IGNORECASE)
+_WHERE = pattern(r"\sWHERE\s", re.IGNORECASE)
+_GROUPED = pattern(r"\s(?:GROUP|ORDER)\s+BY\s", re.IGNORECASE)
+_TAIL = pattern(r"\s+(?:LIMIT|FETCH\s+FIRST)\s+[^()]*$", re.IGNORECASE)
+_BRACKET = pattern(r"[()]")
+_EXISTS = pattern(r"^SELECT\s+(?:\S+\s+)?EXISTS\s*$", re.IGNORECASE)
+_COUNTED = pattern(r"^SELECT\s+count\([^()]*\)[^()]*\sFROM\s*$", re.IGNORECASE)
 
 _MAX_READ = 5_000
 _MAX_COLUMNS = 60

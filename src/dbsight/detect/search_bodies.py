@@ -7,13 +7,15 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from dbsight.model.deferred import pattern
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _EXACT: Final = frozenset(("term", "terms", "range", "exists", "ids"))
 """Clauses that hold or do not hold: nothing about them is more or less relevant."""
 _ANALYSED: Final = frozenset(("match", "match_phrase"))
-_KEYWORD: Final = re.compile(
+_KEYWORD: Final = pattern(
     r"(?:^|[._])(?:id|ids|uuid|status|state|type|kind|category|code|sku|country|lang|language|locale|currency|tenant"
     r"|is_\w+|has_\w+|keyword)$|[a-z]Id$|^is[A-Z]|^has[A-Z]"
 )

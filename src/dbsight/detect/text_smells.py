@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dbsight.detect.repetition import PLACEHOLDER
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from dbsight.model import Operation, Statement
@@ -34,11 +35,11 @@ _COLUMN: Final = r'(?:[\w"`\[\]]+\.)?[\w"`\[\]]+'
 _WHERE: Final = r"\s(?:WHERE|AND|OR|ON|HAVING)\s+(?:NOT\s+)?\(*"
 _SMELLS: Final = (
     (
-        re.compile(r"^SELECT\s+(?:DISTINCT\s+)?(?:\w+\.)?\*", re.IGNORECASE),
+        pattern(r"^SELECT\s+(?:DISTINCT\s+)?(?:\w+\.)?\*", re.IGNORECASE),
         Smell("select_star", "reads every column", "name the columns that are used: load_only(…), .only(…)"),
     ),
     (
-        re.compile(rf"\sI?LIKE\s+(?:CONCAT\s*\(\s*|\(\s*)*(?:{PLACEHOLDER}|'%')\s*(?:\|\||,)", re.IGNORECASE),
+        pattern(rf"\sI?LIKE\s+(?:CONCAT\s*\(\s*|\(\s*)*(?:{PLACEHOLDER}|'%')\s*(?:\|\||,)", re.IGNORECASE),
         Smell(
             "leading_wildcard",
             "compares with a pattern that begins with a wildcard, which no ordinary index serves",
@@ -46,7 +47,7 @@ _SMELLS: Final = (
         ),
     ),
     (
-        re.compile(
+        pattern(
             rf"{_WHERE}(?:lower|upper|trim|date|date_trunc|year|month|cast|coalesce|substr|substring|to_char|strftime)"
             rf"\s*\([^()]*{_COLUMN}[^()]*\)\s*(?:=|<|>|IN\b|LIKE\b|BETWEEN\b)",
             re.IGNORECASE,
@@ -58,7 +59,7 @@ _SMELLS: Final = (
         ),
     ),
     (
-        re.compile(r"\sORDER\s+BY\s+(?:random|rand|newid)\s*\(", re.IGNORECASE),
+        pattern(r"\sORDER\s+BY\s+(?:random|rand|newid)\s*\(", re.IGNORECASE),
         Smell(
             "order_by_random",
             "sorts all rows to pick some at random",
@@ -66,7 +67,7 @@ _SMELLS: Final = (
         ),
     ),
     (
-        re.compile(r"\sNOT\s+IN\s*\(\s*SELECT\b", re.IGNORECASE),
+        pattern(r"\sNOT\s+IN\s*\(\s*SELECT\b", re.IGNORECASE),
         Smell(
             "not_in_subquery",
             "excludes by NOT IN (SELECT …), which also finds nothing once the subquery gives a NULL",
@@ -74,7 +75,7 @@ _SMELLS: Final = (
         ),
     ),
     (
-        re.compile(
+        pattern(
             rf"\sWHERE\s+\(*({_COLUMN})\s*(?:=|LIKE)\s*{PLACEHOLDER}\s+OR\s+(?!\1\b){_COLUMN}\s*(?:=|LIKE)\s*{PLACEHOLDER}",
             re.IGNORECASE,
         ),
@@ -85,11 +86,11 @@ _SMELLS: Final = (
         ),
     ),
 )
-_CARTESIAN: Final = re.compile(
+_CARTESIAN: Final = pattern(
     r"\sFROM\s+[\w\".`]+(?:\s+(?:AS\s+)?\w+)?\s*,\s*(?!LATERAL\b)[\w\".`]+(?![\w\".`]|\s*\()|\sCROSS\s+JOIN\s+(?!LATERAL\b)",
     re.IGNORECASE,
 )
-_CONDITION: Final = re.compile(r"\s(?:WHERE|ON)\s|\sUSING\s*\(", re.IGNORECASE)
+_CONDITION: Final = pattern(r"\s(?:WHERE|ON)\s|\sUSING\s*\(", re.IGNORECASE)
 
 
 def smells_of(statement: Statement, many: int) -> tuple[Smell, ...]:
@@ -124,9 +125,9 @@ def _read(text: str, kind: str, *, offset: bool) -> tuple[Smell, ...]:
     return tuple(found)
 
 
-_COUNT: Final = re.compile(r"SELECT\s+count\s*\([^()]*\)(?!.*\bGROUP\s+BY\b)", re.IGNORECASE | re.DOTALL)
-_ZERO: Final = re.compile(r"(?:>|!=|==|<=)\s*0\b|(?:>=|<)\s*1\b")
-_TRUTH: Final = re.compile(r"^(?:if|elif|while|assert)\s+(?:not\s+)?(?:(?!==|!=|[<>]).)*$|\bbool\(")
+_COUNT: Final = pattern(r"SELECT\s+count\s*\([^()]*\)(?!.*\bGROUP\s+BY\b)", re.IGNORECASE | re.DOTALL)
+_ZERO: Final = pattern(r"(?:>|!=|==|<=)\s*0\b|(?:>=|<)\s*1\b")
+_TRUTH: Final = pattern(r"^(?:if|elif|while|assert)\s+(?:not\s+)?(?:(?!==|!=|[<>]).)*$|\bbool\(")
 
 
 def tests_existence(statement: Statement, operation: Operation) -> tuple[Smell, ...]:

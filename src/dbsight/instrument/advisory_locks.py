@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 from dbsight import recording
 from dbsight.model import LockEvent, Operation, TransactionEvent
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dbsight.model import Observation, Verdict
 
-_ADVISORY: Final = re.compile(r"\bpg_(?P<try>try_)?advisory_(?P<what>xact_lock|lock|unlock_all|unlock)", re.IGNORECASE)
+_ADVISORY: Final = pattern(r"\bpg_(?P<try>try_)?advisory_(?P<what>xact_lock|lock|unlock_all|unlock)", re.IGNORECASE)
 _MAX_HELD: Final = 1_000
 _MAX_STATEMENTS: Final = 2_000
 

@@ -7,7 +7,6 @@ connection of our own: PostgreSQL, MariaDB and MySQL. Nothing is asked on the ap
 from __future__ import annotations
 
 import os
-import re
 import threading
 from functools import partial
 from time import perf_counter
@@ -20,6 +19,7 @@ from dbsight.instrument import private
 from dbsight.instrument.sqlalchemy_call import StatementCall
 from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.model import Blocker
+from dbsight.model.deferred import pattern
 from dbsight.statement import read
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _MAX_RUNNING: Final = 1000
 _MAX_ASKED: Final = 20
 """Queries that are asked about in one question."""
 
-_TRACEPARENT: Final = re.compile(r"traceparent\s*=\s*'00-([0-9a-f]{32})-")
+_TRACEPARENT: Final = pattern(r"traceparent\s*=\s*'00-([0-9a-f]{32})-")
 
 _POSTGRESQL: Final = """\
 SELECT w.pid, b.pid, b.application_name, b.state, EXTRACT(EPOCH FROM clock_timestamp() - b.xact_start)::float8, b.query,

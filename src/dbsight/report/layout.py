@@ -11,6 +11,7 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from dbsight.formatting import TIMES
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -42,16 +43,16 @@ _PLAIN = {
 }
 """Replacements for streams whose encoding lacks these characters."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = pattern(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Characters that could move the cursor, set colours or change the direction of the text."""
 
-_REPEATED = re.compile(r"\bSELECT(?: SELECT)+\b")
-_SUBQUERY = re.compile(r"(?<=\S) SELECT(?= |$)")
-_SQL = re.compile(r"(?:SELECT|INSERT|UPDATE|DELETE|MERGE|REPLACE|WITH)\b", re.IGNORECASE)
-_NEEDLESS_QUOTES = re.compile(r"(?<![^\s.])(?:\"([A-Za-z_]\w*)\"|`([A-Za-z_]\w*)`|\[([A-Za-z_]\w*)\])(?![^\s.;])")
+_REPEATED = pattern(r"\bSELECT(?: SELECT)+\b")
+_SUBQUERY = pattern(r"(?<=\S) SELECT(?= |$)")
+_SQL = pattern(r"(?:SELECT|INSERT|UPDATE|DELETE|MERGE|REPLACE|WITH)\b", re.IGNORECASE)
+_NEEDLESS_QUOTES = pattern(r"(?<![^\s.])(?:\"([A-Za-z_]\w*)\"|`([A-Za-z_]\w*)`|\[([A-Za-z_]\w*)\])(?![^\s.;])")
 """Quotes around a name that is a word by itself; no others, as in ``"song list"``."""
 
-_BETWEEN_WORDS = re.compile(r" (?!(?<=\d )\d{3}(?!\d))")
+_BETWEEN_WORDS = pattern(r" (?!(?<=\d )\d{3}(?!\d))")
 
 
 def text(*parts: str | tuple[str, str] | Text) -> Text:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import tempfile
 from dataclasses import asdict, fields
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry import trace
 
 from dbsight import config
-from dbsight.model.deferred import record
+from dbsight.model.deferred import pattern, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,7 +27,7 @@ PROTOCOL: Final = 1
 
 _OWNER_ONLY = 0o700
 _OTHERS = 0o077
-_FILE: Final = re.compile(r"(\d+)-(\d+)-\d+\.json")
+_FILE: Final = pattern(r"(\d+)-(\d+)-\d+\.json")
 """Port in the settings, process id, port."""
 
 

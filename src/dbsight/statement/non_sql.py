@@ -7,15 +7,16 @@ from hashlib import blake2b
 from typing import Final
 
 from dbsight.model import Statement
+from dbsight.model.deferred import pattern
 
 COMMANDS: Final = frozenset(("memcached",))
 DOCUMENTS: Final = frozenset(
     ("elasticsearch", "opensearch", "mongodb", "couchdb", "aws.dynamodb", "dynamodb", "geode", "hbase")
 )
 
-_OPERATION = re.compile(r"\s*([A-Za-z][A-Za-z0-9_.]{0,31})(?=\s|\Z)(\s+\S)?")
+_OPERATION = pattern(r"\s*([A-Za-z][A-Za-z0-9_.]{0,31})(?=\s|\Z)(\s+\S)?")
 # A key stays, every value goes; a string that is not closed is taken to the end.
-_KEY_OR_VALUE = re.compile(
+_KEY_OR_VALUE = pattern(
     r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')(?=\s*:))"""
     r"""|"(?:[^"\\]|\\.)*(?:"|\Z)|'(?:[^'\\]|\\.)*(?:'|\Z)|(?:[^\s\[\]{}:,"']+)""",
     re.DOTALL,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from dbsight.model.deferred import pattern
+
 CUT_MARKS: Final = ("...", "\N{HORIZONTAL ELLIPSIS}")
 """What is put behind a text that was cut, by us and by other instrumentations."""
 
 ELLIPSIS: Final = " \N{HORIZONTAL ELLIPSIS}"
 """What we put behind a text that we cut."""
 
-_REPR_OF_BYTES: Final = re.compile(r"b([\'\"])")
-_BYTE: Final = re.compile(r"\\(?:x[0-9a-f]{2}|[^x])|[^\\]", re.DOTALL)
-_ESCAPE: Final = re.compile(r"\\(?:x([0-9a-f]{2})|(.))", re.DOTALL)
+_REPR_OF_BYTES: Final = pattern(r"b([\'\"])")
+_BYTE: Final = pattern(r"\\(?:x[0-9a-f]{2}|[^x])|[^\\]", re.DOTALL)
+_ESCAPE: Final = pattern(r"\\(?:x([0-9a-f]{2})|(.))", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
 _BYTE_ORDER_MARK: Final = "\N{ZERO WIDTH NO-BREAK SPACE}"
 

@@ -5,11 +5,11 @@ The shape of a body keeps its keys and hides its values, so that calls that diff
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from dbsight.model import Statement
+from dbsight.model.deferred import pattern
 from dbsight.statement.identity import fingerprint
 from dbsight.statement.non_sql import hide_values
 
@@ -55,7 +55,7 @@ _S3: Final[tuple[tuple[str, Kind], ...]] = (
     ("CreateMultipart", "insert"),
     ("CompleteMultipart", "insert"),
 )
-_VALUES: Final = re.compile(r"\[\s*\?(?:\s*,\s*\?)*\s*\]")
+_VALUES: Final = pattern(r"\[\s*\?(?:\s*,\s*\?)*\s*\]")
 _PINGS: Final = frozenset(("ping", "hello", "isMaster", "ismaster", "info", "HeadBucket"))
 _SETUP: Final = frozenset(("buildInfo", "endSessions", "saslStart", "saslContinue", "getParameter", "connectionStatus"))
 _CATALOGUE: Final = (

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from dbsight.detect.grouping import where
 from dbsight.detect.rule import SnapshotRule
 from dbsight.formatting import count, seconds
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.model import Category, Finding, RepeatedRead, Snapshot
 
-_CHANGES: Final = re.compile(
+_CHANGES: Final = pattern(
     r"\bFOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY)\b|\bLOCK\s+IN\s+SHARE\b"
     r"|\b(?:nextval|setval|now|random|rand|uuid|gen_random_uuid|pg_advisory_\w+|get_lock)\s*\(|\bCURRENT_(?:TIME|DATE)",
     re.IGNORECASE,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import linecache
-import re
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from dbsight.detect.grouping import where
 from dbsight.detect.load_rule import LoadRule, is_over, seconds_of
 from dbsight.formatting import count
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _MOST_DISCARDED: Final = 0.95
 _COMPARED: Final = 2
 """Attributes that a condition reads at most."""
-_AGGREGATES: Final = re.compile(r"\b(sum|min|max)\(")
-_LENGTH: Final = re.compile(r"\blen\(")
+_AGGREGATES: Final = pattern(r"\b(sum|min|max)\(")
+_LENGTH: Final = pattern(r"\blen\(")
 
 
 class ClientSideFilter(LoadRule):

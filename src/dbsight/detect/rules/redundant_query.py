@@ -18,6 +18,7 @@ from dbsight.detect.repetition import MAX_TEXTS, Repetition, binds_values
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MATTERS
 from dbsight.model import Finding, TransactionEvent
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Operation, Severity
 
-_CHANGES = re.compile(
+_CHANGES = pattern(
     r"\b(?:FOR\s+(?:NO\s+KEY\s+)?(?:UPDATE|SHARE|KEY\s+SHARE)|LOCK\s+IN\s+SHARE\s+MODE"
     r"|(?:random|rand|newid|uuid|uuid_generate_v4|gen_random_uuid|nextval|now|clock_timestamp|sysdate|getdate)\s*\("
     r"|CURRENT_(?:TIMESTAMP|TIME|DATE)|LOCALTIME(?:STAMP)?|get_lock|pg_(?:try_)?advisory_\w+)",

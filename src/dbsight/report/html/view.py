@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import semconv
 from dbsight.formatting import count, counted, mean, seconds
+from dbsight.model.deferred import pattern
 from dbsight.report import finding_text
 from dbsight.report.causes import causes, headline, label
 from dbsight.report.html.charts import box, comb, memory_chart, pool_chart, sparkline, waterfall
@@ -35,7 +35,7 @@ FULL: Final = 100
 MAX_STATEMENTS: Final = 400
 MAX_ROUTES: Final = 30
 _FIRST: Final = 3
-_UNIT: Final = re.compile(r"(\d) (?=(?:s|ms|µs|min)\b)")
+_UNIT: Final = pattern(r"(\d) (?=(?:s|ms|µs|min)\b)")
 _MANY_ROWS: Final = 1000
 _KEY_VALUE: Final = ("redis", "valkey")
 _REPEATING: Final = ("n_plus_one", "redis_chatter", "row_by_row_write", "redundant_query")

@@ -8,9 +8,10 @@ words at one place, places, templates.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from typing import Final
+
+from dbsight.model.deferred import pattern
 
 PLACE: Final = "{}"
 """Stands for what is variable."""
@@ -35,15 +36,15 @@ _LONG_WORD: Final = 40
 MAX_PLAIN: Final = 5_000
 """Words without anything variable that are remembered."""
 
-_SEPARATORS = re.compile(r"([:/|.]+)")
-_SEPARATORS_WITHOUT_DOT = re.compile(r"([:/|]+)")
-_VARIABLE = re.compile(
+_SEPARATORS = pattern(r"([:/|.]+)")
+_SEPARATORS_WITHOUT_DOT = pattern(r"([:/|]+)")
+_VARIABLE = pattern(
     r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"  # a UUID
     r"|(?<![A-Za-z])(?=[a-fA-F]*\d)[0-9a-fA-F]{6,}(?![A-Za-z])"  # a hash
     r"|[^:/|]*@[^:/|]*"  # an address
     r"|\d+"
 )
-_PLACES = re.compile(r"\{\}(?:[-_+,.T ]?\{\})+")
+_PLACES = pattern(r"\{\}(?:[-_+,.T ]?\{\})+")
 
 
 class _Place:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
+
+from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
     from dbsight.statement.sql.scanner import Scanner
 
 _WITHOUT_ESCAPES: Final = frozenset(("sqlite", "sql_server", "oracle"))
 _CLOSING: Final = {"[": "]", "(": ")", "{": "}", "<": ">"}
-_COMMENT_MARK: Final = re.compile(r"/\*|\*/")
+_COMMENT_MARK: Final = pattern(r"/\*|\*/")
 
 
 def read_opener(scanner: Scanner, start: int, end: int) -> int:

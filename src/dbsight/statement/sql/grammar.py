@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from dbsight.model.deferred import pattern
 from dbsight.statement.sql.clauses import OPENERS, by, truth
 from dbsight.statement.sql.ddl import read_command_target, read_explained, read_object, read_transaction
 from dbsight.statement.sql.secret_words import is_secret
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from dbsight.statement.sql.dialects import Dialect
 
 _BARE: Final = str.maketrans(dict.fromkeys("\"'`[]"))
-_QUOTED: Final = re.compile(r"""(["'`])((?:(?!\1).|\1\1)*)\1|\[((?:[^\]]|\]\])*)\]""", re.DOTALL)
+_QUOTED: Final = pattern(r"""(["'`])((?:(?!\1).|\1\1)*)\1|\[((?:[^\]]|\]\])*)\]""", re.DOTALL)
 
 
 def bare(name: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from dbsight.model.deferred import pattern
+
 if TYPE_CHECKING:
     from dbsight.statement.sql.scanner import Scanner
 
@@ -23,7 +25,7 @@ EXTRA: Final = 4
 _SIMPLE: Final = frozenset(("?", ",", "(", ")", "null", "default", "true", "false", "row", "-", "+"))
 _QUERY: Final = frozenset(("select", "with", "values", "table"))
 # In a stretch of simple values: a string, a number that is no parameter's, a truth value.
-_LITERAL: Final = re.compile(r"'|(?<![\w$:@?])\.?\d|\b(?:true|false)\b", re.IGNORECASE | re.ASCII)
+_LITERAL: Final = pattern(r"'|(?<![\w$:@?])\.?\d|\b(?:true|false)\b", re.IGNORECASE | re.ASCII)
 
 _BEHIND: Final = 16_384
 """Characters that are read behind a list that was skipped."""
@@ -35,8 +37,8 @@ _UNSET: Final = frozenset(("null", "default"))
 _LONG_RUN: Final = 4_096
 """Characters of simple elements from which on they are one literal: to take each by itself would cost more than SQL."""
 
-_QUOTED: Final = re.compile(r"'[^']*'")
-_NEXT_ROW: Final = re.compile(r"\s*,\s*(?:row\s*)?\(", re.IGNORECASE)
+_QUOTED: Final = pattern(r"'[^']*'")
+_NEXT_ROW: Final = pattern(r"\s*,\s*(?:row\s*)?\(", re.IGNORECASE)
 
 
 class Nesting:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from dbsight.model.deferred import pattern
 from dbsight.statement.sql.clauses import KEYWORDS
 from dbsight.statement.sql.states import (
     ALIAS,
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
 
 _NAMED: Final = frozenset({TABLE, INTO, DELETING, OBJECT, INDEXED, CTE})
 _IN_DEFINITIONS: Final = frozenset(("constraint", "references", "collate"))
-_PLAIN: Final = re.compile(r"\w[\w $-]*")
+_PLAIN: Final = pattern(r"\w[\w $-]*")
 _LISTED: Final = frozenset(("(", ",", "by", "returning"))
 _BEFORE_COLUMN: Final = frozenset(("select", "distinct", "all", ","))
 _BEFORE_OPERAND: Final = words("where and or not on having when (")
 _VALUES_BEHIND: Final = words("like glob match regexp between then else limit offset default check")
-_COLUMN_FOLLOWS: Final = re.compile(r"\s*(?:,|(?:from|as)\b)", re.IGNORECASE)
-_LABEL_FOLLOWS: Final = re.compile(r"\s*(?:,|\)|from\b|\Z)", re.IGNORECASE)
-_IS_SET: Final = re.compile(r"\s*=")
+_COLUMN_FOLLOWS: Final = pattern(r"\s*(?:,|(?:from|as)\b)", re.IGNORECASE)
+_LABEL_FOLLOWS: Final = pattern(r"\s*(?:,|\)|from\b|\Z)", re.IGNORECASE)
+_IS_SET: Final = pattern(r"\s*=")
 # An operand that is compared with a constant or a bound value is a column: comparing two constants is pointless.
-_IS_COMPARED: Final = re.compile(
+_IS_COMPARED: Final = pattern(
     r"\s*(?:[=<>!]{1,2}|(?:(?:not\s+)?(?:like|glob|in|between|match|regexp)|is(?:\s+not)?)\b)"
     r"\s*\(?\s*(?:[?:@$'\"\d.%+-]|(?i:null|x'))",
     re.IGNORECASE,

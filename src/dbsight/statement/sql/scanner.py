@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from dbsight.model.deferred import pattern
 from dbsight.statement.sql.ambiguous_tokens import is_ambiguous, read_letter, read_opener
 from dbsight.statement.sql.clauses import KEYWORDS
 from dbsight.statement.sql.dialects import (
@@ -57,10 +58,10 @@ _NAME_LIMIT: Final = 130  # characters; no database has longer names
 _COMPARISONS: Final = frozenset("=<>!|&+-*/%")
 _SIGNS: Final = frozenset("+-")
 _NO_OPERAND: Final = frozenset(KEYWORDS) - {"null", "true", "false", "row", "rows", "rownum"}
-_COMMA = re.compile(r"\s*,\s*")
-_MODIFIER = re.compile(r"(?<!\w)\d+", re.ASCII)
-_DIGIT_NAME = re.compile(r"\d+(?![eE]\d+\Z|[xX])\w*[A-Za-z_]\w*")
-_ALLOW = re.compile(r"dbsight:\s*allow\s+(\w+(?:\s*,\s*\w+){0,31})", re.IGNORECASE)
+_COMMA = pattern(r"\s*,\s*")
+_MODIFIER = pattern(r"(?<!\w)\d+", re.ASCII)
+_DIGIT_NAME = pattern(r"\d+(?![eE]\d+\Z|[xX])\w*[A-Za-z_]\w*")
+_ALLOW = pattern(r"dbsight:\s*allow\s+(\w+(?:\s*,\s*\w+){0,31})", re.IGNORECASE)
 
 
 def _ends_no_operand(token: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from dbsight.model.deferred import pattern
 from dbsight.statement.sql.vocabulary import words
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 _ASSIGNING: Final = frozenset(("=", "to", ":=", "("))
 _SETTING: Final = words("set alter create grant pragma declare change")
-_KEY: Final = re.compile(r"pass|pwd|secret|token|key\b|credential|auth_?string", re.IGNORECASE)
+_KEY: Final = pattern(r"pass|pwd|secret|token|key\b|credential|auth_?string", re.IGNORECASE)
 _PASSWORDS: Final = words("password passwd old_password pwd")
 _ABOUT_PASSWORDS: Final = words(
     "expire expired history reuse require current lock default interval never optional unbounded policy null none for"

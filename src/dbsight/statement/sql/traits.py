@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
+from dbsight.model.deferred import pattern
 from dbsight.statement.sql.vocabulary import SETUP_FUNCTIONS, WAITING_FUNCTIONS, words
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _CATALOGUE_TABLES: Final = words(
     " pragma_table_info pragma_table_xinfo pragma_table_list pragma_index_list pragma_index_info pragma_index_xinfo"
     " pragma_foreign_key_list pragma_database_list"
 )
-_ORACLE_VIEWS: Final = re.compile(
+_ORACLE_VIEWS: Final = pattern(
     r"(?:all|user|dba)_(?:tables|tab_columns|tab_cols|tab_comments|tab_identity_cols|col_comments|constraints"
     r"|cons_columns|indexes|ind_columns|ind_expressions|objects|sequences|views|mviews|synonyms|triggers|users|types"
     r"|source|arguments|procedures|dependencies|tab_privs|tab_partitions|lobs)|g?v\$\w+"
