@@ -42,6 +42,9 @@ _LABELS: Final = {
     "temp_table": "keeps rows in a temporary structure",
     "automatic_index": "builds an index for this one execution",
 }
+_WITHOUT_STATISTICS: Final = (
+    "{} has no statistics, because the query itself makes it: put its rows into a temporary table, and ANALYZE that"
+)
 _PLAIN: Final = re.compile(r"[^\W\d]\w*")
 
 
@@ -183,7 +186,8 @@ class ExplainAnalyzer:
         stopped = actual < estimated and any(each.operation.startswith("Limit") for each in above)
         if high / low < MISESTIMATED or stopped:
             return
-        table = next((each.relation for each in node.walk() if each.table), None)
+        table = next((each.relation for each in node.walk() if each.table and not _is_made(each)), None)
+        made = next((each.table for each in node.walk() if each.table and _is_made(each)), None)
         update = "ANALYZE TABLE" if self.plan.system in ("mysql", "mariadb") else "ANALYZE"
         together = [name.strip('"') for name in self._columns(node, node.filter).equal] if node.filter else []
         if self.plan.system == "postgresql" and len(together) > 1 and all(map(_PLAIN.fullmatch, together)):
@@ -193,7 +197,7 @@ class ExplainAnalyzer:
             "misestimated_rows",
             "warning",
             f"{node.operation} returns {counted(round(actual), 'row')}, {count(estimated)} were estimated",
-            f"{update} {table}" if table else "Update the statistics of the tables",
+            f"{update} {table}" if table else _WITHOUT_STATISTICS.format(made or "The intermediate result"),
             node,
         )
 
@@ -242,6 +246,11 @@ def _share(node: PlanNode) -> float | None:
     if node.estimated_rows is not None and node.table_rows:
         return node.estimated_rows / node.table_rows
     return None
+
+
+def _is_made(node: PlanNode) -> bool:
+    """Whether the query makes what the node reads: a ``WITH`` query or a derived table, not a table of the schema."""
+    return node.kind == "temp_table" or node.operation.startswith("WorkTable")
 
 
 def _is_inner(node: PlanNode, above: tuple[PlanNode, ...]) -> bool:

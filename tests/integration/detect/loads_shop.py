@@ -307,7 +307,7 @@ def a_table_of_a_program(session, statement):
     sa.select(Package).where(Package.owner_id == 3),
 )
 def mine(session, statement):
-    """All packages, compared here."""
+    """github.com/akvo/akvo-rsr pull request 2428: each object of the query is compared in Python."""
     packages = session.execute(statement).scalars().all()
     return [(package.name, package.downloads) for package in packages if package.owner_id == 3]
 
@@ -355,7 +355,7 @@ def the_five_smallest(session, statement):
     sa.select(sa.func.count()).select_from(Package),
 )
 def how_many(session, statement):
-    """Counted here."""
+    """github.com/AlexsLemonade/refinebio pull request 1423: all objects are loaded to be counted by ``len()``."""
     if len(statement.selected_columns) == 1:
         return session.execute(statement).scalar()
     return len(session.execute(statement).scalars().all())

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.window import Window
-    from dbsight.model import Category, Database, OpenedBy, OpenTransaction, Snapshot
+    from dbsight.model import Category, OpenedBy, OpenTransaction, Snapshot
 
 _ONE_QUERY: Final = 0.9
 """Share of a transaction from which a single slow query is its cause, and ``slow_query`` reports it."""
 
+
+_BEGINS: Final = frozenset(("atomic", "ATOMIC_REQUESTS"))
+"""What sends a BEGIN before the first query: on SQLite, a read then keeps its lock, and no one else can write."""
 
 _SHORTER: Final[dict[OpenedBy, str]] = {
     "sqlalchemy": "with session.begin():  # after the slow work, only around the statements",
@@ -60,9 +63,9 @@ class LongTransaction(WindowRule, SnapshotRule):
         warning: Open for ``long_transaction_threshold`` (5 s).
 
     Not reported:
-        Autocommit, transactions without a statement, read-only transactions on SQLite (which hold no locks), and
-        suppressed transactions. A transaction that consists of one slow query is reported as ``slow_query``
-        only, one that a stream keeps open as ``slow_consumer`` only.
+        Autocommit, transactions without a statement, read-only transactions on SQLite (which hold no locks, except
+        in ``transaction.atomic()`` of Django), and suppressed transactions. A transaction that consists of one slow
+        query is reported as ``slow_query`` only, one that a stream keeps open as ``slow_consumer`` only.
     """
 
     name: ClassVar[str] = "long_transaction"
@@ -79,7 +82,7 @@ class LongTransaction(WindowRule, SnapshotRule):
         for event in window.events:
             if not isinstance(event, TransactionEvent) or event.allowed & {self.name, "all"}:
                 continue
-            if self._is_long(event.database, event.seconds, event.queries, event.writes) and not (
+            if self._is_long(event, event.seconds) and not (
                 self._is_one_slow_query(event, window) or self._waits_for_consumer(event, window)
             ):
                 ended = f"{event.result} after {seconds(event.seconds)}"
@@ -90,13 +93,13 @@ class LongTransaction(WindowRule, SnapshotRule):
         for each in snapshot.transactions:
             if each.allowed & {self.name, "all"}:
                 continue
-            if self._is_long(each.database, each.age, each.queries, each.writes):
+            if self._is_long(each, each.age):
                 yield self._finding(each, each.age, f"open since {seconds(each.age)}")
 
-    def _is_long(self, database: Database, age: float, queries: int, writes: int) -> bool:
-        if age < self.configuration.long_transaction_threshold or not queries:
+    def _is_long(self, transaction: TransactionEvent | OpenTransaction, age: float) -> bool:
+        if age < self.configuration.long_transaction_threshold or not transaction.queries:
             return False
-        return bool(writes) or database.system != "sqlite"
+        return bool(transaction.writes) or transaction.database.system != "sqlite" or transaction.opened_by in _BEGINS
 
     def _is_one_slow_query(self, event: TransactionEvent, window: Window) -> bool:
         """Return whether one query that ``slow_query`` reports takes nearly all of the transaction's time."""
