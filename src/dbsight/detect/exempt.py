@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import threading
 from operator import attrgetter
-from statistics import median
 from typing import TYPE_CHECKING
 
 from dbsight.detect.history import MIGRATION_TABLES, moves_a_bound
+from dbsight.detect.median import median
 from dbsight.detect.pace import IN_PROCESS
 from dbsight.detect.pages import pages
 from dbsight.detect.placeholders import placeholders

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from math import fsum
-from statistics import median
 from typing import TYPE_CHECKING, Final
+
+from dbsight.detect.median import median
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from itertools import pairwise
 from math import fsum
-from statistics import median
 from typing import TYPE_CHECKING
 
+from dbsight.detect.median import median
 from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:

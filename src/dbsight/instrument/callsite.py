@@ -96,9 +96,8 @@ _templates: dict[tuple[str, int], CallSite] = {}
 _owners: WeakKeyDictionary[type, CallSite | None] = WeakKeyDictionary()
 
 
-def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _directories(paths: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The directories of installed packages and of the standard library, each with a trailing separator."""
-    paths = sysconfig.get_paths()
     packages = {paths["purelib"], paths["platlib"]}
     packages |= {entry for entry in sys.path if entry.endswith(("site-packages", "dist-packages"))}
     standard = {paths["stdlib"], paths["platstdlib"], str(Path(os.__file__).parent)}
@@ -106,8 +105,9 @@ def _directories() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(path + os.sep for path in real[0]), tuple(path + os.sep for path in real[1])
 
 
-_PACKAGES, _STANDARD = _directories()
-_SCRIPTS: Final = sysconfig.get_paths()["scripts"]
+_PATHS: Final = sysconfig.get_paths()
+_PACKAGES, _STANDARD = _directories(_PATHS)
+_SCRIPTS: Final = _PATHS["scripts"]
 _MAX_SCRIPT: Final = 1000
 """Bytes; the scripts that installers generate have a third of it."""
 

@@ -25,6 +25,7 @@ if not TYPE_CHECKING:
         """``dataclass(slots=True)``, each of whose methods is compiled when it is first used.
 
         Fields, defaults, equality, hash, representation, ``replace``, ``asdict`` and pickles are those of a data class.
+        Give each a docstring: for one without, ``dataclass`` imports and runs a tokeniser to write its signature there.
 
         Args:
             frozen: As for ``dataclass``.

@@ -40,6 +40,8 @@ def key_of(token: str, request: str) -> str:
 
 @record()
 class _Page:
+    """What the page of one request is made from."""
+
     summary: WindowSummary
     example: WindowExample
     statements: Sequence[StatementTotals]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
+from dbsight.detect.median import median
 from dbsight.detect.rule import SnapshotRule
 
 if TYPE_CHECKING:

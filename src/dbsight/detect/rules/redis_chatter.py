@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 from operator import attrgetter
-from statistics import median
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.grouping import is_allowed
 from dbsight.detect.history import History
+from dbsight.detect.median import median
 from dbsight.detect.pace import saving
 from dbsight.detect.redis_advice import (
     RedisAdvice,

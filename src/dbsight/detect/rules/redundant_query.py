@@ -6,13 +6,13 @@ import re
 from functools import lru_cache
 from math import fsum
 from operator import attrgetter
-from statistics import median
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect import exempt
 from dbsight.detect.facts import facts_of
 from dbsight.detect.grouping import is_allowed, parts, where
 from dbsight.detect.identity import identity
+from dbsight.detect.median import median
 from dbsight.detect.pace import saving
 from dbsight.detect.repetition import MAX_TEXTS, Repetition, binds_values
 from dbsight.detect.rule import WindowRule

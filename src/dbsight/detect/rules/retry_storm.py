@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from statistics import median
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.errors import error_class
 from dbsight.detect.grouping import is_allowed, where
+from dbsight.detect.median import median
 from dbsight.detect.rule import WindowRule
 from dbsight.formatting import counted, seconds
 
