@@ -8,14 +8,15 @@ from dbsight.statement.redis.reader import read_command, read_pipeline
 from unit.detect.loops import make_window
 
 REDIS = Database("redis", "0", "localhost", 6379)
+CLUSTER = Database("redis", "0", "localhost", 6379, cluster=True)
 HERE = CallSite("cart.py", 20, "show_cart")
 
 
 def sent(*command, at=0.0, duration=0.0004, **fields):
     """One command, as redis-py gets it."""
     statement = read_command(command)
-    options = {"parameters": statement.parameters, "call_site": HERE, **fields}
-    return make_operation(statement, at=at, duration=duration, database=REDIS, **options)
+    options = {"parameters": statement.parameters, "call_site": HERE, "database": REDIS, **fields}
+    return make_operation(statement, at=at, duration=duration, **options)
 
 
 def each(count, command, key="item:{}", **fields):
@@ -104,7 +105,7 @@ CASES = {
         "accesses of a day": lambda: window(*each(30, "GET", "access:{}")),
         "a hundred keys": lambda: window(*each(100, "GET")),
         "a hundred keys mended": lambda: window(sent("MGET", *[f"item:{number}" for number in range(100)])),
-        "mget of a cluster": lambda: window(*each(200, "GET", "{{{}}}:item", duration=0.0008)),
+        "mget of a cluster": lambda: window(*each(200, "GET", duration=0.0008, database=CLUSTER)),
         "keys of a namespace": lambda: window(sent("KEYS", "discourse:*", rows=20_000, duration=0.3)),
         "queues every few seconds": lambda: window(sent("KEYS", "asynq:queue:*", rows=3000, duration=0.02)),
         "20 million tasks": lambda: window(sent("KEYS", "sidekiq:*", rows=50, duration=2.0)),
