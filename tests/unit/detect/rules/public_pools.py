@@ -116,9 +116,6 @@ CASES = {
         "pages by a cursor": lambda: leaked("leak", reason="collected", seconds=0.5),
         "24 of 29": lambda: leaked(*["leak"] * 24, seconds=60.0),
         "returned to the pool": lambda: leaked(*["leak"] * 6, *["returned"] * 6, seconds=40.0),
-        "an executor of jobs": lambda: leaked("checkout", "create"),
-        "a session per client": lambda: leaked("checkout"),
-        "a batch": lambda: leaked("leak", "returned", seconds=31.0),
         "closed with a context": lambda: leaked("checkout", "close"),
     },
     "session_leak": {
@@ -147,7 +144,6 @@ CASES = {
             queries=1,
             operations=[one("DELETE FROM projects WHERE id = ?", duration=28_799.0, database=POSTGRESQL)],
         ),
-        "autocommit": lambda: make_window([one("SELECT 1", at=9.0, database=POSTGRESQL)], 60.0),
         "one minute is the limit": lambda: still_open(3.0),
         "nothing was asked": lambda: still_open(90.0, queries=0),
         "reads of SQLite": lambda: ended(20.0, idle=19.0, writes=0, database=SQLITE),

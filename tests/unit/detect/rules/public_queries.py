@@ -27,6 +27,22 @@ SETTINGS = "SELECT id, working_time, calendar FROM settings"
 BLOG = "SELECT * FROM canvas_settings WHERE setting_name = ? LIMIT 1"
 ENTITY = "SELECT peID, petID FROM PermissionAccessEntities WHERE peID = ?"
 BASE = "SELECT Value FROM Config WHERE Name = ?"
+NODES = (
+    "SELECT COUNT(*) FROM categories JOIN category_hierarchies ON categories.id = ancestor_id"
+    " WHERE descendant_id = $1 AND (categories.id != {})"
+)
+CHECK = (
+    "SELECT codename FROM auth_permission JOIN guardian_userobjectpermission ON auth_permission.id = permission_id"
+    " WHERE content_type_id = %s AND user_id = %s AND object_pk = %s"
+)
+POSTS = "SELECT posts.id, posts.title FROM posts WHERE posts.user_id = $1"
+DEQUEUE = "SELECT id, payload FROM queue WHERE not_before <= ? ORDER BY id LIMIT 1"
+TYPE = (
+    "SELECT django_content_type.id FROM django_content_type JOIN auth_permission ON content_type_id ="
+    " django_content_type.id WHERE app_label = %s AND codename = %s LIMIT 21"
+)
+CHANGED = "SELECT ident, last_update FROM django_celery_beat_periodictasks WHERE ident = %s LIMIT 21"
+PERIOD = "DELETE FROM sentry_groupopenperiod WHERE id IN (%s)"
 PERSON = "SELECT * FROM persons WHERE persons.id = ? LIMIT 1"
 VIOLATION = "INSERT INTO hpd_violations (violationid, buildingid, class) VALUES (?, ?, ?)"
 MONSTER = "INSERT INTO api_monster (name, size, hit_points) VALUES (?, ?, ?)"
@@ -42,6 +58,11 @@ CONTRACT = "SELECT address, name FROM contract WHERE address = ? AND chain_id = 
 def window(*operations, duration=1.0):
     """A request with these operations."""
     return make_window(operations, duration)
+
+
+def thread(*operations, duration=60.0):
+    """What a thread does that serves no request."""
+    return make_window(operations, duration, request=False)
 
 
 def each(count, text, *, duration=0.003, pause=0.001, **fields):
@@ -76,6 +97,33 @@ def in_savepoints(count, text):
             one(text, at=number * 0.01 + 0.002, parameters=number, affected=1, database=POSTGRESQL),
         )
     ]
+
+
+def deleted(count):
+    """Rows that are deleted and committed one by one."""
+    return [
+        operation
+        for number in range(count)
+        for operation in (
+            one(
+                "DELETE FROM log WHERE log.id = ?", at=number * 0.01, parameters=number, affected=1, database=POSTGRESQL
+            ),
+            one("COMMIT", at=number * 0.01 + 0.004, database=POSTGRESQL),
+        )
+    ]
+
+
+def heartbeats(schedules, seconds):
+    """Each schedule tells every second that it is there."""
+    text = "UPDATE pgqueuer_schedules SET heartbeat = now() WHERE id = $1"
+    made = [
+        one(text, at=second + number / 100, parameters=number, affected=1, database=POSTGRESQL)
+        for second in range(seconds)
+        for number in range(schedules)
+    ]
+    for operation in made:
+        operation.values = {0: operation.parameters}
+    return made
 
 
 def slow(text, duration, database=POSTGRESQL, **fields):
@@ -119,6 +167,15 @@ CASES = {
         "connections in between": lambda: window(
             *each(12, "SELECT id, title FROM lessons WHERE course_id = $1", pause=0.04, connect_time=0.03)
         ),
+        "a count per node": lambda: window(
+            *[
+                one(NODES.format(1100 + at), at=at * 0.002, duration=0.0005, parameters=at, database=POSTGRESQL)
+                for at in range(60)
+            ]
+        ),
+        "a check per object": lambda: window(*each(40, CHECK)),
+        "resolvers at once": lambda: window(*each(25, POSTS, duration=0.03, pause=-0.0299, asynchronous=True)),
+        "an idle queue": lambda: thread(*each(300, DEQUEUE, pause=0.2)),
         "batches of 500": lambda: window(
             *each(4, "SELECT id, event_id FROM occurrences WHERE event_id IN (?, ?)", load="eager", rows=500)
         ),
@@ -150,6 +207,8 @@ CASES = {
                 for number in range(5)
             ]
         ),
+        "type of a permission": lambda: window(*same(5, TYPE)),
+        "the last change of a schedule": lambda: thread(*same(120, CHANGED, pause=0.5)),
         "other leaves": lambda: window(*each(30, PERSON)),
         "author and editor": lambda: window(*same(2, PERSON)),
         "after each write": lambda: window(
@@ -178,6 +237,9 @@ CASES = {
         "an import": lambda: window(*each(500, BOOK, affected=1), duration=3.0),
         "an import mended": lambda: window(*each(5, BOOK, affected=1000, batch_size=1000, duration=0.05)),
         "fixtures": lambda: window(*each(100, "INSERT INTO app_post (title) VALUES (?)", affected=1)),
+        "deleted one by one": lambda: thread(*deleted(30), duration=0.4),
+        "a migration": lambda: thread(*each(500, PERIOD, affected=1), duration=3.0),
+        "heartbeats of schedules": lambda: thread(*heartbeats(10, 20), duration=20.0),
         "what the driver makes of executemany": lambda: window(
             one("INSERT INTO t (a, b) VALUES (?, ?)", batch_size=800, affected=800, duration=30.0, database=MYSQL)
         ),
