@@ -52,6 +52,12 @@ class RuleSettings(GeneralSettings):
     row_by_row_write_threshold: int = setting(
         5, "Report row-by-row writes from this number of rows written from one place.", whole(2), overridable=True
     )
+    redundant_query_threshold: int = setting(
+        3, "Report a query that is repeated with the same parameters from this number of executions on.", whole(2)
+    )
+    redundant_query_warning_threshold: int = setting(
+        5, "A query that is repeated with the same parameters is a warning from this number of executions on.", whole(2)
+    )
     write_batch_size: int = setting(500, "Suggest to write this many rows at a time.", whole(1))
     write_stream_threshold: int = setting(
         1000, "Suggest to stream the rows in parallel batches from this number of rows written one by one.", whole(1)
@@ -99,10 +105,13 @@ class RuleSettings(GeneralSettings):
     client_side_filter_warning_factor: float = setting(
         10.0, "A filter in Python is a warning from this many times `client_side_filter_threshold` on.", parsers.number
     )
+    client_side_filter_warning_share: float = setting(
+        0.95,
+        "A filter in Python is a warning only when it discards at least this share of the objects.",
+        parsers.fraction,
+    )
     fan_out_threshold: int = setting(
-        100,
-        "Report a request that sends at least this many queries, each counted five times at most.",
-        whole(2),
+        100, "Report a request that sends at least this many queries, each counted five times at most.", whole(2)
     )
     connection_leak_after: float = setting(
         30.0,
@@ -119,6 +128,23 @@ class RuleSettings(GeneralSettings):
     )
     pool_wait_error_threshold: float = setting(
         1.0, "Waiting for connections is an error when a request waits for at least this long.", parsers.duration
+    )
+    pool_wait_count_threshold: int = setting(
+        5, "Report a pool as too small only when at least this many checkouts had to wait.", whole(1)
+    )
+    pool_wait_checkouts_threshold: float = setting(
+        0.05, "Report a pool as too small only when at least this share of its checkouts had to wait.", parsers.fraction
+    )
+    pool_spare_threshold: int = setting(
+        10, "Report a pool as too large only when it keeps at least this many connections open.", whole(1)
+    )
+    pool_spare_factor: float = setting(
+        4.0,
+        "Report a pool as too large when it keeps this many times the connections open that are ever in use at once.",
+        parsers.number,
+    )
+    pool_spare_checkouts_threshold: int = setting(
+        500, "Judge whether a pool is too large after this number of checkouts.", whole(1)
     )
     concurrency_wait_threshold: float = setting(
         0.001,
@@ -139,12 +165,20 @@ class RuleSettings(GeneralSettings):
     blocked_loop_threshold: float = setting(
         0.05, "Report when synchronous database calls block the event loop longer than this.", parsers.duration
     )
+    blocked_loop_error_threshold: float = setting(
+        1.0,
+        "Synchronous database calls are an error when they block the event loop for at least this long.",
+        parsers.duration,
+    )
     cache_hit_ratio_threshold: float = setting(
         0.7, "Report caches with a lower hit ratio, once they have enough requests.", parsers.fraction
     )
     pool_count_threshold: int = setting(100, "Report when the process has more connection pools than this.", whole(1))
     text_smell_threshold: int = setting(
         1000, "Look at the text of statements that return or write at least this many rows.", whole(1)
+    )
+    duplicate_pools_warning_threshold: int = setting(
+        3, "Several pools with the same settings are a warning from this number on.", whole(2)
     )
     in_list_threshold: int = setting(500, "Report lists of `IN` with more values than this.", whole(1))
     slow_count_threshold: float = setting(
@@ -161,6 +195,11 @@ class RuleSettings(GeneralSettings):
         "Reads awaited one after the other are an error when a request would save at least this much at once.",
         parsers.duration,
     )
+    serial_awaits_share_threshold: float = setting(
+        0.1,
+        "Report reads awaited one after the other that would save at least this share of the request.",
+        parsers.fraction,
+    )
     serial_writes_threshold: int = setting(
         5, "Report at least this many different writes that are sent one after the other.", whole(2)
     )
@@ -173,6 +212,11 @@ class RuleSettings(GeneralSettings):
         1.0,
         "Writes that are sent one after the other are a warning when a request would save at least this much.",
         parsers.duration,
+    )
+    serial_writes_share_threshold: float = setting(
+        0.1,
+        "Report writes that are sent one after the other that would save at least this share of the unit of work.",
+        parsers.fraction,
     )
     cacheable_query_threshold: int = setting(
         50, "Report a query that was sent with the same values in at least this many requests.", whole(2)
@@ -209,6 +253,14 @@ class RuleSettings(GeneralSettings):
     memory_growth_share_threshold: float = setting(
         0.2, "Report memory that grows steadily only when it grew by at least this share.", parsers.fraction
     )
+    memory_growth_samples_threshold: int = setting(
+        15, "Judge the growth of memory after this number of samples, one for each minute.", whole(3, 60)
+    )
+    memory_growth_rising_threshold: float = setting(
+        0.7,
+        "Report memory that grows steadily only when it grew in at least this share of the minutes.",
+        parsers.fraction,
+    )
     regression_factor: float = setting(
         2.0,
         "Report a new plan that costs, or a query that takes (median and 95th percentile), this many times as much.",
@@ -228,9 +280,18 @@ class RuleSettings(GeneralSettings):
     redis_scan_keys_threshold: int = setting(
         20, "Steps of `SCAN` are small when they find fewer keys than this on average.", whole(1)
     )
+    redis_scan_few_threshold: int = setting(
+        5, "Report `SCAN` as too broad when it finds fewer keys than this for each call on average.", whole(1)
+    )
+    redis_reply_warning_factor: float = setting(
+        10.0, "A large reply of Redis is a warning from this many times `redis_reply_threshold` on.", parsers.number
+    )
     retry_storm_threshold: int = setting(5, "Report a statement that fails at least this often in a row.", whole(2))
     retry_storm_error_threshold: int = setting(
         20, "A statement that fails again and again is an error from this number of attempts on.", whole(2)
+    )
+    retry_storm_pause_threshold: float = setting(
+        1.0, "Leave alone a statement that fails again and again with pauses of at least this long.", parsers.duration
     )
     error_burst_threshold: int = setting(3, "Report a request in which at least this many queries fail.", whole(2))
     error_burst_error_threshold: int = setting(
@@ -246,8 +307,19 @@ class RuleSettings(GeneralSettings):
     table_share_threshold: float = setting(
         0.5, "Report a table that takes a larger share of the time in the database.", parsers.fraction
     )
+    workload_time_threshold: float = setting(
+        1.0, "Judge the tables of the process after this time in the database.", parsers.duration
+    )
     rollback_rate_threshold: float = setting(
         0.1, "Report databases where a larger share of the writing transactions is rolled back.", parsers.fraction
+    )
+    rollback_rate_error_threshold: float = setting(
+        0.5,
+        "Rollbacks are an error when at least this share of the writing transactions is rolled back.",
+        parsers.fraction,
+    )
+    rollback_rate_transactions_threshold: int = setting(
+        20, "Judge the rollbacks of a database after this number of writing transactions.", whole(1)
     )
     cache_requests_threshold: int = setting(
         100, "Judge the hit ratio of a cache after this number of look-ups.", whole(1)
@@ -258,11 +330,39 @@ class RuleSettings(GeneralSettings):
     lock_contention_threshold: float = setting(
         0.5, "Report distributed locks of which at least this share of the acquisitions had to wait.", parsers.fraction
     )
+    lock_contention_tries_threshold: int = setting(
+        10, "Judge a distributed lock after this number of acquisitions.", whole(1)
+    )
+    lock_contention_wait_threshold: float = setting(
+        0.01, "Report distributed locks only when an acquisition waits at least this long on average.", parsers.duration
+    )
+    lock_fixed_retry_threshold: int = setting(
+        3, "Report locks that are retried at a fixed interval from this number of acquisitions on.", whole(1)
+    )
+    lock_fixed_retry_warning_threshold: float = setting(
+        1.0,
+        "Locks that are retried at a fixed interval are a warning when they waited at least this long in all.",
+        parsers.duration,
+    )
     pool_churn_threshold: int = setting(
         10, "Report pools of one target that are made at least this often, and hardly used.", whole(2)
     )
+    pool_churn_uses_threshold: int = setting(
+        5, "Pools that are made again and again are hardly used with at most this many checkouts each.", whole(1)
+    )
+    pool_churn_connections_threshold: int = setting(
+        50, "Report a pool that opened at least this many connections, most of them for few checkouts.", whole(1)
+    )
+    pool_churn_share_threshold: float = setting(
+        0.5,
+        "Connections are opened again and again when there are at least this many for each checkout.",
+        parsers.fraction,
+    )
     connection_growth_threshold: int = setting(
         20, "Report pools whose open connections grow steadily by at least this many.", whole(1)
+    )
+    connection_growth_samples_threshold: int = setting(
+        12, "Judge the growth of connections after this number of samples, ten seconds apart.", whole(3, 360)
     )
     pool_profile: PoolProfileName | None = setting(
         None,

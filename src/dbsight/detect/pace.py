@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 IN_PROCESS: Final = frozenset({"sqlite", "duckdb"})
 """Databases that run in process."""
 
-_REMAINS: Final = 0.05
+REMAINS: Final = 0.05
 """Share of each execution that one statement for all of them takes: measured on PostgreSQL, 5 to 200 keys."""
 _REMAINS_IN_PROCESS: Final = 0.1
 """The same where no round trip is saved: measured on SQLite with SQLAlchemy (4 % to 15 %) and without (7 %)."""
@@ -37,7 +37,7 @@ def saving(operations: Sequence[Operation], history: History, *, again: bool = T
     """
     share = 0.0
     if again:
-        share = _REMAINS_IN_PROCESS if operations[0].database.system in IN_PROCESS else _REMAINS
+        share = _REMAINS_IN_PROCESS if operations[0].database.system in IN_PROCESS else REMAINS
     return (1 - share) * _cost(operations, history) * (1 - 1 / len(operations))
 
 

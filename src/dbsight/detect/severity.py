@@ -7,6 +7,9 @@ from typing import Final
 MANY: Final = 10
 """Number of executions from which a repetition can be an error."""
 
+SEVERAL: Final = 3
+"""Different parameters from which executions are a loop over something, and not one or two that alternate."""
+
 MATTERS: Final = 0.1
 """s; in total, from which it matters whatever the unit of work takes."""
 

@@ -5,10 +5,15 @@ import inspect
 import re
 import textwrap
 import time
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from dbsight.config import SETTINGS, Settings
+from dbsight.config.general_settings import GeneralSettings
+from dbsight.config.rule_settings import RuleSettings
+from dbsight.detect import rules
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.rules import RULES, make_rules
 from dbsight.detect.rules.n_plus_one import NPlusOne
@@ -123,22 +128,21 @@ def test_a_normal_query_costs_a_comparison():
     assert best(lambda: rule.visit(operation, None), 1000) < 0.000_001
 
 
-THRESHOLDS = [
-    *("text_smell_threshold", "in_list_threshold", "unprepared_repeat_threshold", "serial_awaits_threshold"),
-    *("redis_chatter_threshold", "redis_reply_threshold", "redis_pipeline_threshold", "retry_storm_threshold"),
-    *("error_burst_threshold", "es_query_context_threshold", "workload_calls_threshold", "write_share_threshold"),
-    *("table_share_threshold", "rollback_rate_threshold", "cache_requests_threshold", "invalidation_storm_threshold"),
-    *("lock_contention_threshold", "pool_churn_threshold", "connection_growth_threshold", "memory_growth_threshold"),
-    *("pool_wait_share_threshold", "pool_wait_error_threshold", "concurrency_wait_threshold"),
-    *("concurrency_warning_factor", "long_transaction_error_factor", "regression_factor", "regression_threshold"),
-    *("memory_growth_share_threshold", "memory_spike_rows_threshold", "memory_spike_error_factor"),
-    *("cacheable_query_time_threshold", "cacheable_query_mean_threshold", "cacheable_query_reads_per_write"),
-    *("serial_writes_time_threshold", "serial_writes_warning_threshold", "serial_awaits_error_threshold"),
-    *("over_fetch_share_threshold", "over_fetch_warning_factor", "client_side_filter_share_threshold"),
-    *("client_side_filter_warning_factor", "unused_eager_load_warning_factor", "max_rows_error_factor"),
-    *("error_burst_error_threshold", "retry_storm_error_threshold", "slow_count_threshold"),
-    *("redis_scan_threshold", "redis_scan_keys_threshold", "write_batch_size", "write_stream_threshold"),
-]
+OWN = {each.name for each in fields(RuleSettings)} - {each.name for each in fields(GeneralSettings)}
+INDIRECT = {
+    "rules",
+    "connection_leak_after",
+    "slow_query_threshold",
+    "very_slow_query_threshold",
+    "slow_query_thresholds",
+    "watch_reads",
+}
+"""What all rules, the watch on reads, that on locks and ``slow_thresholds.py`` read for them."""
+THRESHOLDS = sorted(OWN - INDIRECT)
+PLAIN = {0, 1, 2, 100, 1000}
+"""Numbers that say what they are: none, one, twice, a percentage, a thousand."""
+UNITS = {60, 1e6, 1e9}
+"""Seconds of a minute, bytes of a megabyte, nanoseconds of a second."""
 
 
 @pytest.mark.parametrize("name", THRESHOLDS)
@@ -149,6 +153,19 @@ def test_what_a_rule_compares_with_is_a_setting_that_it_names_and_reads(name):
     for rule in rules:
         source = inspect.getsource(inspect.getmodule(rule))
         assert source.count(f".{name}") >= 1, rule.name
+
+
+@pytest.mark.parametrize("path", sorted(Path(rules.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_no_function_of_a_rule_compares_with_a_bare_number(path):
+    """What a user may want to change is a setting, and another number has a name, beside which stands why."""
+    functions = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.FunctionDef)]
+    bare = {
+        (node.lineno, node.value)
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Constant) and type(node.value) in {int, float} and node.value not in PLAIN | UNITS
+    }
+    assert bare == set()
 
 
 PROMISED = [

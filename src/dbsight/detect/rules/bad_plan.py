@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, ExplainedQuery, Finding, PlanIssue
 
+_SHOWN: Final = 5
 _INDEXES: Final = frozenset(("selective_filter", "missing_join_index", "automatic_index", "filter_after_index"))
 """Issues whose recommendation is an index, which is not certain to help where a better search found none."""
 
@@ -56,7 +57,7 @@ class BadPlan(PlanRule):
         severities = {"very_slow": "error", "slow": "warning"}
         finding.severity = severities.get(explained.query_class or "", "info")  # type: ignore[assignment]
         finding.title = f"{operation.statement.summary} has a bad plan: {names}"
-        finding.description = "; ".join(dict.fromkeys(str(issue) for issue in wrong[:5])) + "."
+        finding.description = "; ".join(dict.fromkeys(str(issue) for issue in wrong[:_SHOWN])) + "."
         unsure = _INDEXES if explained.advice is not None else frozenset()
         finding.suggestion = next(
             (issue.recommendation for issue in wrong if issue.recommendation and issue.name not in unsure), ""

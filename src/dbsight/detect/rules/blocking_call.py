@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-_ERROR = 1.0  # s
 
 _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
@@ -43,7 +42,7 @@ class BlockingCall(WindowRule):
                 return (await session.scalars(select(Order))).all()
 
     Severity:
-        error: One unit of work blocked its event loop for 1 s.
+        error: One unit of work blocked its event loop for 1 s (``blocked_loop_error_threshold``).
         warning: One unit of work blocked it for ``blocked_loop_threshold`` (50 ms).
 
     Not reported:
@@ -53,7 +52,7 @@ class BlockingCall(WindowRule):
 
     name: ClassVar[str] = "blocking_call"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("blocked_loop_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("blocked_loop_threshold", "blocked_loop_error_threshold")
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Add up how long each line blocked the event loop."""
@@ -74,7 +73,7 @@ class BlockingCall(WindowRule):
         function = site.function if site is not None else "a coroutine"
         return self.finding(
             ("bc", site, longest.database.key),
-            severity="error" if blocked >= _ERROR else "warning",
+            severity="error" if blocked >= self.configuration.blocked_loop_error_threshold else "warning",
             title=f"{function} blocks its event loop",
             description=f"{function} blocked the running event loop with synchronous calls for {seconds(blocked)}, "
             f"longest in {longest.statement.summary or longest.statement.kind}.",

@@ -71,7 +71,9 @@ class CacheMiss(SnapshotRule):
             id=identity("cm", *parts),
             severity="warning",
             category=self.category,
-            title=f"{about} has more misses than hits" if totals.hit_ratio < 0.5 else f"{about} has too many misses",
+            title=f"{about} has more misses than hits"
+            if totals.misses > totals.hits
+            else f"{about} has too many misses",
             description=(
                 f"{totals.hits} of {totals.requests} lookups were hits ({totals.hit_ratio:.0%}, limit {limit:.0%});"
                 f" {totals.stores} stored, {totals.removals} removed, {totals.evictions} evicted. {reason}"

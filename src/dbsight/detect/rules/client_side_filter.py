@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import CallSite, Category, Finding, LoadEvent, Operation
 
-_MOST_DISCARDED: Final = 0.95
 _COMPARED: Final = 2
 """Attributes that a condition reads at most."""
 _AGGREGATES: Final = pattern(r"\b(sum|min|max)\(")
@@ -60,6 +59,7 @@ class ClientSideFilter(LoadRule):
         "client_side_filter_threshold",
         "client_side_filter_share_threshold",
         "client_side_filter_warning_factor",
+        "client_side_filter_warning_share",
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -75,7 +75,7 @@ class ClientSideFilter(LoadRule):
             return
         discarded = found.discarded / event.finished
         many = event.finished >= self.configuration.client_side_filter_warning_factor * self._fewest
-        strong = many and discarded >= _MOST_DISCARDED and window.request
+        strong = many and discarded >= self.configuration.client_side_filter_warning_share and window.request
         yield self.finding_of(
             event,
             window,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.pool_advice import grown
 from dbsight.detect.rule import SnapshotRule
@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.model import Category, Finding, PoolSnapshot, PoolState, Snapshot
-
-POINTS: Final = 12
-"""Points of the time series, ten seconds apart: two minutes."""
 
 
 class ConnectionGrowth(SnapshotRule):
@@ -40,7 +37,7 @@ class ConnectionGrowth(SnapshotRule):
 
     name: ClassVar[str] = "connection_growth"
     category: ClassVar[Category] = "pool"
-    settings: ClassVar[tuple[str, ...]] = ("connection_growth_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("connection_growth_threshold", "connection_growth_samples_threshold")
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Check the time series of each pool, then its cleanup failures."""
@@ -52,8 +49,9 @@ class ConnectionGrowth(SnapshotRule):
                 yield found
 
     def _growing(self, pool: PoolSnapshot) -> Finding | None:
-        counts = [point.used + point.idle for point in pool.series[-POINTS:]]
-        if len(counts) < POINTS or any(later < earlier for earlier, later in pairwise(counts)):
+        samples = self.configuration.connection_growth_samples_threshold
+        counts = [point.used + point.idle for point in pool.series[-samples:]]
+        if len(counts) < samples or any(later < earlier for earlier, later in pairwise(counts)):
             return None
         first, last = counts[0], counts[-1]
         if (

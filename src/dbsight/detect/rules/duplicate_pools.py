@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, PoolState, Snapshot
 
-_WARNING = 3
 _KEEP_NOTHING = frozenset({"NullPool", "StaticPool"})
 
 
@@ -44,7 +43,7 @@ class DuplicatePools(SnapshotRule):
 
     name: ClassVar[str] = "duplicate_pools"
     category: ClassVar[Category] = "pool"
-    settings: ClassVar[tuple[str, ...]] = ("pool_count_threshold",)
+    settings: ClassVar[tuple[str, ...]] = ("pool_count_threshold", "duplicate_pools_warning_threshold")
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Check the pools of each target, then the number of all pools."""
@@ -73,7 +72,7 @@ class DuplicatePools(SnapshotRule):
         at_most = f", with up to {state.max} connections" if state.max is not None else ""
         return self.finding(
             ("dp", state.name),
-            severity="warning" if state.same >= _WARNING else "info",
+            severity="warning" if state.same >= self.configuration.duplicate_pools_warning_threshold else "info",
             title=f"Several pools connect to {state.name}",
             description=f"{state.same} pools with the same settings exist{at_most}.",
             suggestion=shared(state),

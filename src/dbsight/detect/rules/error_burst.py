@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.errors import ADVICE, error_class
 from dbsight.detect.grouping import is_allowed, where
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
+
+
+_SHOWN: Final = 3
 
 
 class ErrorBurst(WindowRule):
@@ -61,7 +64,7 @@ class ErrorBurst(WindowRule):
     def _finding(self, kind: str, operations: list[Operation], window: Window) -> Finding:
         first = operations[0]
         queries = Counter(operation.statement.summary for operation in operations)
-        most = ", ".join(f"{summary} ({number})" for summary, number in queries.most_common(3))
+        most = ", ".join(f"{summary} ({number})" for summary, number in queries.most_common(_SHOWN))
         return self.finding_in(
             window,
             first,

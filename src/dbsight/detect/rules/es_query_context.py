@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
+_SHOWN: Final = 3
 _SYSTEMS: Final = frozenset(("elasticsearch", "opensearch"))
 
 
@@ -63,8 +64,8 @@ class EsQueryContext(WindowRule):
 
     def _finding(self, operations: list[Operation], scored: tuple[Scored, ...], window: Window) -> Finding:
         repetition = Repetition(operations)
-        clauses = ", ".join(f"{each.clause} on {each.field}" if each.field else each.clause for each in scored[:3])
-        filters = ", ".join(each.filter for each in scored[:3])
+        clauses = ", ".join(f"{each.clause} on {each.field}" if each.field else each.clause for each in scored[:_SHOWN])
+        filters = ", ".join(each.filter for each in scored[:_SHOWN])
         statement = repetition.statement
         return self.finding_in(
             window,

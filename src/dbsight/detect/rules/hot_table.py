@@ -38,7 +38,11 @@ class HotTable(SnapshotRule):
 
     name: ClassVar[str] = "hot_table"
     category: ClassVar[Category] = "workload"
-    settings: ClassVar[tuple[str, ...]] = ("workload_calls_threshold", "table_share_threshold")
+    settings: ClassVar[tuple[str, ...]] = (
+        "workload_calls_threshold",
+        "table_share_threshold",
+        "workload_time_threshold",
+    )
     withdraws: ClassVar[bool] = True
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
@@ -52,7 +56,7 @@ class HotTable(SnapshotRule):
                 total += totals.total
                 for table in totals.statement.targets:
                     by_table[table] = by_table.get(table, 0.0) + totals.total
-        if len(by_table) < _TABLES or total < 1.0:
+        if len(by_table) < _TABLES or total < self.configuration.workload_time_threshold:
             return
         for table, time in by_table.items():
             if time > self.configuration.table_share_threshold * total:

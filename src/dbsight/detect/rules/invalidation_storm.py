@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.identity import identity
+from dbsight.detect.pace import REMAINS
 from dbsight.detect.redis_advice import fitting
 from dbsight.detect.rule import WindowRule
 from dbsight.model import CacheEvent, Finding
@@ -73,7 +74,7 @@ class InvalidationStorm(WindowRule):
             title=f"{first.key_prefix or first.cache} is invalidated key by key",
             description=f"{number} keys {first.key_prefix} were deleted; the next read of each is a miss.",
             suggestion=fitting(suggestion, writing[0]) if writing else suggestion,
-            impact=0.95 * time,
+            impact=(1 - REMAINS) * time,
             effort="medium",
             count=number,
             metric="removals",

@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, LockTotals, Snapshot
 
-ENOUGH: Final = 10
-"""Minimum number of acquisitions for a meaningful share."""
-
-
-WAIT: Final = 0.01
-"""s; mean of all acquisitions."""
+_SAVED: Final = 0.9
+"""Share of the waiting that a lock for each resource saves, estimated: few of them are asked for at once."""
 
 
 class LockContention(SnapshotRule):
@@ -44,16 +40,20 @@ class LockContention(SnapshotRule):
 
     name: ClassVar[str] = "lock_contention"
     category: ClassVar[Category] = "lock"
-    settings: ClassVar[tuple[str, ...]] = ("lock_contention_threshold",)
+    settings: ClassVar[tuple[str, ...]] = (
+        "lock_contention_threshold",
+        "lock_contention_tries_threshold",
+        "lock_contention_wait_threshold",
+    )
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Return one finding per lock."""
         return [
             self._finding(totals)
             for totals in snapshot.locks
-            if totals.tries >= ENOUGH
+            if totals.tries >= self.configuration.lock_contention_tries_threshold
             and totals.contended >= self.configuration.lock_contention_threshold * totals.tries
-            and totals.wait_total >= WAIT * totals.tries
+            and totals.wait_total >= self.configuration.lock_contention_wait_threshold * totals.tries
         ]
 
     def _finding(self, totals: LockTotals) -> Finding:
@@ -68,7 +68,7 @@ class LockContention(SnapshotRule):
                 f" {seconds(mean)}  mean wait, {seconds(held)} mean hold time; {totals.failed} gave up."
             ),
             suggestion=_apart(totals),
-            impact=totals.wait_total * 0.9,
+            impact=totals.wait_total * _SAVED,
             effort="medium",
             count=totals.contended,
             metric="share",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.detect.rule import SnapshotRule
 from dbsight.formatting import seconds
@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.model import Category, Finding, LockTotals, Snapshot
-
-ENOUGH: Final = 3
-"""Minimum number of acquisitions with three equal pauses or more."""
 
 
 class LockFixedRetry(SnapshotRule):
@@ -41,19 +38,22 @@ class LockFixedRetry(SnapshotRule):
 
     name: ClassVar[str] = "lock_fixed_retry"
     category: ClassVar[Category] = "lock"
+    settings: ClassVar[tuple[str, ...]] = ("lock_fixed_retry_threshold", "lock_fixed_retry_warning_threshold")
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Return one finding per lock."""
         return [
             self._finding(totals)
             for totals in snapshot.locks
-            if totals.fixed >= ENOUGH and totals.fixed * 2 > totals.paced
+            if totals.fixed >= self.configuration.lock_fixed_retry_threshold and totals.fixed * 2 > totals.paced
         ]
 
     def _finding(self, totals: LockTotals) -> Finding:
         return self.finding(
             ("lr", totals.system, totals.lock),
-            severity="warning" if totals.wait_total >= 1.0 else "info",
+            severity="warning"
+            if totals.wait_total >= self.configuration.lock_fixed_retry_warning_threshold
+            else "info",
             title=f"The lock {totals.lock} is retried at a fixed interval",
             description=(
                 f"{totals.fixed} of {totals.paced} waits for the {totals.system} lock {totals.lock} paused for the same"
@@ -70,6 +70,6 @@ class LockFixedRetry(SnapshotRule):
             count=totals.fixed,
             metric="count",
             current_value=float(totals.fixed),
-            threshold=float(ENOUGH),
+            threshold=float(self.configuration.lock_fixed_retry_threshold),
             call_site=totals.call_site,
         )

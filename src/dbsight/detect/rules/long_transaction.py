@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, OpenedBy, OpenTransaction, Snapshot
 
+_CLOCKS: Final = 1.01
+"""The clocks of a transaction and of its statements differ by less than that."""
 _ONE_QUERY: Final = 0.9
 """Share of a transaction from which a single slow query is its cause, and ``slow_query`` reports it."""
 
@@ -117,7 +119,7 @@ class LongTransaction(WindowRule, SnapshotRule):
             operation.streamed
             and operation.database.key == event.database.key
             and between_rows(operation) >= self.configuration.long_transaction_threshold
-            and operation.end_ns - operation.start_ns <= event.seconds * 1.01e9
+            and operation.end_ns - operation.start_ns <= event.seconds * _CLOCKS * 1e9
             for operation in window.operations
         )
 

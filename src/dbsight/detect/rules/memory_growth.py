@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, MemorySample, Snapshot
 
-_POINTS = 15  # minutes
 _MB = 1e6
-_RISING = 0.7
 
 
 class MemoryGrowth(SnapshotRule):
@@ -35,17 +33,23 @@ class MemoryGrowth(SnapshotRule):
             ...
 
     Severity:
-        warning: By a fifth and by 50 MB within a quarter of an hour or longer, with growth in seven of ten intervals.
+        warning: By a fifth and by 50 MB within a quarter of an hour (``memory_growth_samples_threshold``) or longer,
+        with growth in seven of ten minutes (``memory_growth_rising_threshold``).
     """
 
     name: ClassVar[str] = "memory_growth"
     category: ClassVar[Category] = "memory"
-    settings: ClassVar[tuple[str, ...]] = ("memory_growth_threshold", "memory_growth_share_threshold")
+    settings: ClassVar[tuple[str, ...]] = (
+        "memory_growth_threshold",
+        "memory_growth_share_threshold",
+        "memory_growth_samples_threshold",
+        "memory_growth_rising_threshold",
+    )
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Check the growth of resident memory, sampled once per minute."""
         points = snapshot.memory
-        if len(points) < _POINTS:
+        if len(points) < self.configuration.memory_growth_samples_threshold:
             return
         first, last = points[0].rss, points[-1].rss
         rising = sum(later.rss > earlier.rss for earlier, later in pairwise(points))
@@ -54,7 +58,8 @@ class MemoryGrowth(SnapshotRule):
         grown = slope * span
         share = self.configuration.memory_growth_share_threshold
         least = max(self.configuration.memory_growth_threshold, share * first)
-        if grown < least or rising < _RISING * (len(points) - 1):
+        steps = self.configuration.memory_growth_rising_threshold * (len(points) - 1)
+        if grown < least or rising < steps:
             return
         yield self.finding(
             ("mg",),

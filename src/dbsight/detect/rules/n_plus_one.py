@@ -13,7 +13,7 @@ from dbsight.detect.identity import identity
 from dbsight.detect.pace import saving
 from dbsight.detect.repetition import KEY_VALUE, Repetition
 from dbsight.detect.rule import WindowRule
-from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
+from dbsight.detect.severity import MANY, MATTERS, SEVERAL, is_negligible, matters
 from dbsight.detect.suppressions import Overrides
 from dbsight.model import SEVERITIES, Finding
 from dbsight.safety import dropped
@@ -138,7 +138,7 @@ class NPlusOne(WindowRule):
             return not repetition.unknown and repetition.distinct == len(repetition) >= self._threshold
         if repetition.unknown:
             return True
-        return repetition.distinct == len(repetition) or repetition.distinct >= 3
+        return repetition.distinct == len(repetition) or repetition.distinct >= SEVERAL
 
     # -- Severity -----------------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class NPlusOne(WindowRule):
         threshold = self._threshold_of(repetition, window)
         if count >= max(MANY, threshold) and repetition.distinct >= MANY and matters(total, window.duration):
             return "error"
-        if count >= threshold or (count >= 3 and total >= MATTERS):
+        if count >= threshold or (count >= SEVERAL and total >= MATTERS):
             return "warning"
         if repetition.distinct == count and repetition.one_place:
             return "info"

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, PoolSnapshot, Snapshot
 
-_USES = 5
-_CONNECTIONS = 50
-_PART = 0.5
-
 
 class PoolChurn(SnapshotRule):
     """Pools or connections are created again and again, each for a single use.
@@ -44,18 +40,26 @@ class PoolChurn(SnapshotRule):
 
     name: ClassVar[str] = "pool_churn"
     category: ClassVar[Category] = "pool"
-    settings: ClassVar[tuple[str, ...]] = ("pool_churn_threshold",)
+    settings: ClassVar[tuple[str, ...]] = (
+        "pool_churn_threshold",
+        "pool_churn_uses_threshold",
+        "pool_churn_connections_threshold",
+        "pool_churn_share_threshold",
+    )
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Compare the number of pools and connections created with the number of checkouts."""
         for pool in snapshot.pools:
             state, totals = pool.state, pool.totals
-            if state.made >= self.configuration.pool_churn_threshold and totals.checkouts <= _USES * state.made:
+            if (
+                state.made >= self.configuration.pool_churn_threshold
+                and totals.checkouts <= self.configuration.pool_churn_uses_threshold * state.made
+            ):
                 yield self._pools(pool)
             elif (
                 state.system != "sqlite"
-                and state.created >= _CONNECTIONS
-                and state.created >= _PART * totals.checkouts
+                and state.created >= self.configuration.pool_churn_connections_threshold
+                and state.created >= self.configuration.pool_churn_share_threshold * totals.checkouts
                 and totals.checkouts
             ):
                 yield self._connections(pool)
@@ -89,6 +93,6 @@ class PoolChurn(SnapshotRule):
             count=state.created,
             metric="connections",
             current_value=float(state.created),
-            threshold=float(totals.checkouts) * _PART,
+            threshold=float(totals.checkouts) * self.configuration.pool_churn_share_threshold,
             call_site=state.call_site,
         )

@@ -6,7 +6,7 @@ checkouts without waiting, each with the time that it held its connection.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.detect.pool_advice import given_back, held_by, resized
 from dbsight.detect.rule import SnapshotRule, WindowRule
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import CallSite, Category, PoolSnapshot, Snapshot
 
-_SHORTEST = 0.02  # s; a fifth of a window of a few milliseconds is not a fault
-_WAITS = 5
-_WAITS_PART = 0.05
-_HOG = 0.5
-_LONG_HOLD = 0.25  # s
-_SPARE_REQUESTS = 500
-_SPARE_CONNECTIONS = 10
-_SPARE_POINTS = 6
+_SHORTEST: Final = 0.02
+"""s; a fifth of a window of a few milliseconds is not a fault."""
+_HOG: Final = 0.5
+"""Share of the time of all checkouts from which one line is named as the cause; the finding is the same without."""
+_LONG_HOLD: Final = 0.25
+"""s; a line that holds its connection for shorter than that is not named, whatever its share."""
+_SPARE_POINTS: Final = 6
+"""Points of the time series, ten seconds apart: the use of the first minute says nothing yet."""
 
 
 class PoolWait(WindowRule, SnapshotRule):
@@ -46,7 +46,7 @@ class PoolWait(WindowRule, SnapshotRule):
         error: A checkout timed out, or one unit of work waited for 1 s in total (``pool_wait_error_threshold``).
         warning: One unit of work waited for ``pool_wait_threshold``, or for a fifth of its duration
         (``pool_wait_share_threshold``).
-        info: A pool keeps four times as many connections open as are ever checked out.
+        info: A pool keeps four times as many connections open as are ever checked out (``pool_spare_factor``).
 
     Not reported:
         The time to open a connection, pre-pings, and suppressed checkouts.
@@ -59,6 +59,11 @@ class PoolWait(WindowRule, SnapshotRule):
         "pool_wait_share_threshold",
         "pool_wait_error_threshold",
         "connection_leak_after",
+        "pool_wait_count_threshold",
+        "pool_wait_checkouts_threshold",
+        "pool_spare_threshold",
+        "pool_spare_factor",
+        "pool_spare_checkouts_threshold",
     )
     of_events: ClassVar[bool] = True
 
@@ -111,14 +116,15 @@ class PoolWait(WindowRule, SnapshotRule):
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Compare the size of each pool with its use: too small, or far too large."""
+        few, share = self.configuration.pool_wait_count_threshold, self.configuration.pool_wait_checkouts_threshold
         for pool in snapshot.pools:
             totals = pool.totals
             if not pool.state.library:
                 continue
-            often = totals.waits >= max(_WAITS, _WAITS_PART * totals.checkouts)
+            often = totals.waits >= max(few, share * totals.checkouts)
             if totals.timeouts or (often and totals.wait_total >= self.configuration.pool_wait_threshold):
                 yield self._too_small(pool)
-            elif _is_oversized(pool):
+            elif self._is_oversized(pool):
                 yield self._too_large(pool)
 
     def _too_small(self, pool: PoolSnapshot) -> Finding:
@@ -166,6 +172,17 @@ class PoolWait(WindowRule, SnapshotRule):
             return said, size or given_back(state)
         return f"{need} connections would have avoided all waits.", size
 
+    def _is_oversized(self, pool: PoolSnapshot) -> bool:
+        state, totals = pool.state, pool.totals
+        opened = state.used + state.idle
+        most = max(_most(pool), totals.needed)
+        return (
+            opened >= self.configuration.pool_spare_threshold
+            and totals.checkouts >= self.configuration.pool_spare_checkouts_threshold
+            and len(pool.series) >= _SPARE_POINTS
+            and self.configuration.pool_spare_factor * most <= opened
+        )
+
     def _too_large(self, pool: PoolSnapshot) -> Finding:
         state, totals = pool.state, pool.totals
         opened = state.used + state.idle
@@ -203,15 +220,3 @@ def _give_back(
 def _most(pool: PoolSnapshot) -> int:
     """Return the highest number of connections that were checked out at the same time."""
     return max([pool.state.most, *(point.used for point in pool.series)])
-
-
-def _is_oversized(pool: PoolSnapshot) -> bool:
-    state, totals = pool.state, pool.totals
-    opened = state.used + state.idle
-    most = max(_most(pool), totals.needed)
-    return (
-        opened >= _SPARE_CONNECTIONS
-        and totals.checkouts >= _SPARE_REQUESTS
-        and len(pool.series) >= _SPARE_POINTS
-        and 4 * most <= opened
-    )

@@ -23,7 +23,7 @@ from dbsight.detect.redis_advice import (
 )
 from dbsight.detect.repetition import KEY_VALUE, Repetition, places
 from dbsight.detect.rule import WindowRule
-from dbsight.detect.severity import MANY, MATTERS, is_negligible, matters
+from dbsight.detect.severity import MANY, MATTERS, SEVERAL, is_negligible, matters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,8 +39,15 @@ _WHOLE: Final = frozenset(
 _BIG: Final = _WHOLE | {"KEYS", "SCAN"}
 """Commands that can process too much on their own."""
 
-_FEW: Final = 5
-"""Keys found per call of SCAN: half of the 10 that it scans by default; with fewer, most do not match."""
+_SCANNED: Final = 0.9
+"""Share of the time that one larger step or an index of the keys saves, estimated: the same keys are still sent."""
+
+_HALF: Final = 0.5
+"""Share of the time of large replies that is saved where only what is needed is asked for, estimated."""
+
+_FEW: Final = 20
+_FAST: Final = 0.000_05
+"""s; so few commands that are as fast as that cannot be felt, on a server on the same host."""
 
 _CHUNK: Final = 20
 """Keys in one command from which it counts as one of several chunks."""
@@ -89,6 +96,8 @@ class RedisChatter(WindowRule):
         "redis_scan_threshold",
         "redis_scan_keys_threshold",
         "slow_query_thresholds",
+        "redis_scan_few_threshold",
+        "redis_reply_warning_factor",
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -146,7 +155,7 @@ class RedisChatter(WindowRule):
         unknown = repetition.unknown and part[0].statement.kind == "select" and repetition.one_place
         if repetition.unknown and not unknown:
             return None
-        several = bool(unknown) or repetition.distinct == len(part) or repetition.distinct >= 3
+        several = bool(unknown) or repetition.distinct == len(part) or repetition.distinct >= SEVERAL
         # Neither the tasks of a request nor the threads of a scheduler have an application frame on their stack.
         nowhere = _is_housekeeping(repetition) and not (several and window.request)
         if nowhere or _waits(repetition):
@@ -195,18 +204,18 @@ class RedisChatter(WindowRule):
         found = sum(each.rows or 0 for each in group)
         calls = len(group)
         many = calls >= self.configuration.redis_scan_threshold
-        if found < _FEW * calls:
+        if found < self.configuration.redis_scan_few_threshold * calls:
             severity: Severity = "warning" if total >= MATTERS or many else "info"
-            yield self._finding(group, broad_scan(calls, found), severity, window, total * 0.9, float(calls))
+            yield self._finding(group, broad_scan(calls, found), severity, window, _SCANNED * total, float(calls))
         elif many and found < self.configuration.redis_scan_keys_threshold * calls:
-            yield self._finding(group, small_steps(calls, found), "info", window, total * 0.9, float(calls))
+            yield self._finding(group, small_steps(calls, found), "info", window, _SCANNED * total, float(calls))
 
     def _whole(self, group: Sequence[Operation], window: Window) -> Iterator[Finding]:
         big = [each for each in group if (each.rows or 0) >= self._large]
         if big:
             most = max(each.rows or 0 for each in big)
-            grave = most >= 10 * self._large or any(map(self._slow, group))
-            saved = 0.5 * sum(each.duration for each in big)
+            grave = most >= self.configuration.redis_reply_warning_factor * self._large or any(map(self._slow, group))
+            saved = _HALF * sum(each.duration for each in big)
             advice = big_reply(big[0], most)
             severity: Severity = "warning" if grave else "info"
             yield self._finding(big, advice, severity, window, saved, float(most), float(self._large))
@@ -318,7 +327,7 @@ def _written_between(part: Sequence[Operation], window: Window) -> bool:
 def _severity(repetition: Repetition, window: float, *, several: bool) -> Severity | None:
     """Apply the severity table: none, demotion, error, warning; the first match applies."""
     count, total = len(repetition), repetition.duration
-    if total / count < 0.00005 and count < 20:
+    if count < _FEW and total < _FAST * count:
         return None
     if is_negligible(count, total, window):
         return "info"

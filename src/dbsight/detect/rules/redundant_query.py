@@ -16,7 +16,7 @@ from dbsight.detect.median import median
 from dbsight.detect.pace import saving
 from dbsight.detect.repetition import MAX_TEXTS, Repetition, binds_values
 from dbsight.detect.rule import WindowRule
-from dbsight.detect.severity import MATTERS
+from dbsight.detect.severity import MATTERS, SEVERAL
 from dbsight.model import Finding, TransactionEvent
 from dbsight.model.deferred import pattern
 
@@ -57,8 +57,9 @@ class RedundantQuery(WindowRule):
             str(name + order.note)
 
     Severity:
-        warning: 5 or more executions; or 3 or more, if all but the first take 100 ms in total.
-        info: 3 or more executions.
+        warning: ``redundant_query_warning_threshold`` (5) or more executions; or 3 or more, if all but the first take
+        100 ms in total.
+        info: ``redundant_query_threshold`` (3) or more executions.
 
     Not reported:
         Queries with unknown parameters or with different parameters each time (an N+1), polling at a steady interval or
@@ -70,12 +71,14 @@ class RedundantQuery(WindowRule):
 
     name: ClassVar[str] = "redundant_query"
     category: ClassVar[Category] = "query"
+    settings: ClassVar[tuple[str, ...]] = ("redundant_query_threshold", "redundant_query_warning_threshold")
     of_repetition: ClassVar[bool] = True
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find the queries that were repeated, ordered by the time that a fix would save."""
         facts = facts_of(window)
-        repeated = [group for group in facts.by_query.values() if _asks_again(group) and _reads(group[0])]
+        few = self.configuration.redundant_query_threshold
+        repeated = [group for group in facts.by_query.values() if _asks_again(group, few) and _reads(group[0])]
         if not repeated:
             return ()
         history = facts.history
@@ -105,7 +108,7 @@ class RedundantQuery(WindowRule):
         same: dict[object, list[Operation]] = {}
         for part in parts(known, units):
             asked = {(each.parameters, each.statement.literals) for each in part}
-            if len(asked) >= 3 or (len(asked) == len(part) > 1):
+            if len(asked) >= SEVERAL or (len(asked) == len(part) > 1):
                 continue
             for each in part:
                 key = (each.database.key, units.get(id(each)), each.parameters, each.statement.literals)
@@ -119,10 +122,16 @@ class RedundantQuery(WindowRule):
         """Only the query identifies the finding: the order of its call sites may change between runs."""
         return identity("rq", self.name, repetition.statement.fingerprint)
 
+    def _severity(self, count: int, again: float) -> Severity | None:
+        few = self.configuration.redundant_query_threshold
+        if count >= self.configuration.redundant_query_warning_threshold or (count >= few and again >= MATTERS):
+            return "warning"
+        return "info" if count >= few else None
+
     def _judge(self, found: str, cases: Sequence[Repetition], window: Window, history: History) -> Finding | None:
         count = sum(map(len, cases))
         again = fsum(each.duration for case in cases for each in case.operations[1:])
-        severity = _severity(count, again)
+        severity = self._severity(count, again)
         if severity is None:
             return None
         main = max(cases, key=lambda each: (len(each), each.duration))
@@ -147,7 +156,7 @@ class RedundantQuery(WindowRule):
             count=count,
             metric="count",
             current_value=float(count),
-            threshold=5.0,
+            threshold=float(self.configuration.redundant_query_warning_threshold),
             statement=statement,
             database=main.database,
             call_site=main.call_site,
@@ -158,15 +167,9 @@ class RedundantQuery(WindowRule):
         )
 
 
-def _severity(count: int, again: float) -> Severity | None:
-    if count >= 5 or (count >= 3 and again >= MATTERS):
-        return "warning"
-    return "info" if count >= 3 else None
-
-
-def _asks_again(group: Sequence[Operation]) -> bool:
-    """Return whether it ran three times or more, and not with different parameters each time, as most loops do."""
-    return len(group) >= 3 and len({each.parameters for each in group}) < len(group)
+def _asks_again(group: Sequence[Operation], few: int) -> bool:
+    """Return whether it ran so often, and not with different parameters each time, as most loops do."""
+    return len(group) >= few and len({each.parameters for each in group}) < len(group)
 
 
 def _reads(operation: Operation) -> bool:

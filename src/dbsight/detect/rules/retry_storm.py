@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-_PAUSE: Final = 1.0
-"""s; who waits as long as that between two attempts storms nothing."""
 _GROWS: Final = 3.0
 """The last pause by the first from which the pauses grow: backoff."""
+_THIRDS: Final = 3
+"""The first and the last third of the pauses are compared: backoff has a random part in each of them."""
+_RESTS: Final = 0.01
+"""s; shorter pauses are those between two statements, however they grow."""
+_SHORTEST: Final = 0.001
+"""s; the first pause is taken for at least as long, or a retry at once would make any other backoff."""
 _BACKOFF: Final = "time.sleep(min(5, 0.05 * 2**attempt) * random.uniform(0.5, 1.5))  # and give up after 5"
 _NO_RETRY: Final = "do not retry: this error does not pass by itself; check first, or INSERT … ON CONFLICT"
 
@@ -57,7 +61,11 @@ class RetryStorm(WindowRule):
 
     name: ClassVar[str] = "retry_storm"
     category: ClassVar[Category] = "workload"
-    settings: ClassVar[tuple[str, ...]] = ("retry_storm_threshold", "retry_storm_error_threshold")
+    settings: ClassVar[tuple[str, ...]] = (
+        "retry_storm_threshold",
+        "retry_storm_error_threshold",
+        "retry_storm_pause_threshold",
+    )
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Group the failures of the window by query, database and parameters."""
@@ -74,7 +82,9 @@ class RetryStorm(WindowRule):
         for operations in groups.values():
             operations.sort(key=lambda each: each.start_ns)
             pauses = [(later.start_ns - earlier.end_ns) / 1e9 for earlier, later in pairwise(operations)]
-            if len(operations) >= self.configuration.retry_storm_threshold and not _backs_off(pauses):
+            if len(operations) >= self.configuration.retry_storm_threshold and not _backs_off(
+                pauses, self.configuration.retry_storm_pause_threshold
+            ):
                 yield self._finding(operations, pauses, window)
 
     def _finding(self, operations: list[Operation], pauses: list[float], window: Window) -> Finding:
@@ -98,10 +108,10 @@ class RetryStorm(WindowRule):
         )
 
 
-def _backs_off(pauses: Sequence[float]) -> bool:
+def _backs_off(pauses: Sequence[float], long: float) -> bool:
     """Whether somebody waits between attempts, long enough or longer and longer."""
-    if median(pauses) >= _PAUSE:
+    if median(pauses) >= long:
         return True
-    third = max(1, len(pauses) // 3)
+    third = max(1, len(pauses) // _THIRDS)
     first, last = median(pauses[:third]), median(pauses[-third:])
-    return last >= 0.01 and last >= _GROWS * max(first, 0.001)
+    return last >= _RESTS and last >= _GROWS * max(first, _SHORTEST)

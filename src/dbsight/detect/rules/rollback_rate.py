@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Category, Finding, Snapshot
 
-_TRANSACTIONS = 20
-_ERROR = 0.5
-
 
 class RollbackRate(SnapshotRule):
     """Many transactions that wrote something are rolled back.
@@ -43,19 +40,23 @@ class RollbackRate(SnapshotRule):
 
     name: ClassVar[str] = "rollback_rate"
     category: ClassVar[Category] = "workload"
-    settings: ClassVar[tuple[str, ...]] = ("rollback_rate_threshold",)
+    settings: ClassVar[tuple[str, ...]] = (
+        "rollback_rate_threshold",
+        "rollback_rate_error_threshold",
+        "rollback_rate_transactions_threshold",
+    )
 
     def examine(self, snapshot: Snapshot) -> Iterable[Finding]:
         """Compare rollbacks with commits per database."""
         for totals in snapshot.transaction_totals:
             count = totals.commits + totals.rollbacks
-            if count < _TRANSACTIONS:
+            if count < self.configuration.rollback_rate_transactions_threshold:
                 continue
             rate = totals.rollbacks / count
             if rate >= self.configuration.rollback_rate_threshold:
                 yield self.finding(
                     ("rr", totals.database.key),
-                    severity="error" if rate >= _ERROR else "warning",
+                    severity="error" if rate >= self.configuration.rollback_rate_error_threshold else "warning",
                     title="Many transactions are rolled back",
                     description=f"{totals.rollbacks} of {count} transactions with writes were rolled back.",
                     suggestion="with session.begin():  # validate before the transaction begins",

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
-PART: Final = 0.1
-"""The same as a share of the request."""
 _BETWEEN: Final = 0.25
 """Time between two of them, by their own, from which the application does something else in between."""
 _SHOWN: Final = 5
@@ -54,7 +52,11 @@ class SerialAwaits(WindowRule):
 
     name: ClassVar[str] = "serial_awaits"
     category: ClassVar[Category] = "query"
-    settings: ClassVar[tuple[str, ...]] = ("serial_awaits_threshold", "serial_awaits_error_threshold")
+    settings: ClassVar[tuple[str, ...]] = (
+        "serial_awaits_threshold",
+        "serial_awaits_error_threshold",
+        "serial_awaits_share_threshold",
+    )
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look for chains among the awaited reads; without any, this is one pass."""
@@ -67,7 +69,10 @@ class SerialAwaits(WindowRule):
                 continue  # one query in a loop is an N+1
             durations = [each.duration for each in independent]
             saved = sum(durations) - max(durations)
-            if saved >= self.configuration.serial_awaits_threshold and saved >= PART * window.duration:
+            if (
+                saved >= self.configuration.serial_awaits_threshold
+                and saved >= self.configuration.serial_awaits_share_threshold * window.duration
+            ):
                 yield self._finding(independent, saved, window)
 
     def _finding(self, chain: list[Operation], saved: float, window: Window) -> Finding:

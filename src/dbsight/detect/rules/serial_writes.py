@@ -19,8 +19,6 @@ _SYSTEMS: Final = frozenset(("postgresql", "cockroachdb"))
 """Whose drivers can send a statement before the answer to the one before is there."""
 _SHAPES: Final = 3
 """Different statements; what repeats one statement is ``row_by_row_write``'s."""
-_PART: Final = 0.1
-"""Share of the unit of work that is to be gained."""
 _SHOWN: Final = 5
 _ROUND_TRIPS: Final = 3
 """Round trips that remain: psycopg's pipeline takes about as many to begin, to prepare and to end, as measured."""
@@ -63,6 +61,7 @@ class SerialWrites(WindowRule):
         "serial_writes_threshold",
         "serial_writes_time_threshold",
         "serial_writes_warning_threshold",
+        "serial_writes_share_threshold",
     )
 
     def complete(self, window: Window) -> Iterable[Finding]:
@@ -82,7 +81,10 @@ class SerialWrites(WindowRule):
         if len({each.statement.fingerprint for each in longest}) < _SHAPES:
             return
         saved = _saved(longest)
-        if saved >= self.configuration.serial_writes_time_threshold and saved >= _PART * window.duration:
+        if (
+            saved >= self.configuration.serial_writes_time_threshold
+            and saved >= self.configuration.serial_writes_share_threshold * window.duration
+        ):
             yield self._finding(longest, saved, window)
 
     def _finding(self, chain: list[Operation], saved: float, window: Window) -> Finding:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
+_MAX_SHOWN: Final = 500
+"""Characters of a suggested statement."""
 _NO_VALUES: Final = hash_parameters(())
 
 
@@ -74,7 +76,7 @@ class UnpreparedRepeat(WindowRule):
             title=f"{statement.summary} has values in its text",
             description=f"{texts} different texts of one query, without bound parameters{where(repetition.call_site)}."
             " Each is parsed and planned again, and a value that a user chooses can change the query.",
-            suggestion=statement.text.replace("?", ":value")[:500],
+            suggestion=statement.text.replace("?", ":value")[:_MAX_SHOWN],
             impact=0.0,
             count=len(repetition),
             metric="count",
