@@ -78,7 +78,7 @@ class History:
         self.operations = operations
         self._starts: list[int] = []
         self._units: dict[int, tuple[object, ...]] | None = None
-        self._pauses: dict[int, float] | None = None
+        self._pauses: dict[int, int] | None = None
 
     def writes(self, repetition_tables: Sequence[str], database: str, kinds: frozenset[str]) -> list[Operation]:
         """Return the successful writes to these tables, by start."""
@@ -100,22 +100,26 @@ class History:
             if earlier.thread == operation.thread:
                 yield earlier
 
-    def pauses(self) -> dict[int, float]:
-        """Map each operation, by identity, to half of the pauses before and after it on its thread, s.
+    def pauses(self) -> dict[int, int]:
+        """Map each operation, by identity, to the pauses before and after it on its thread together, ns.
 
-        A pause is the time in which no query runs there: between two queries, it belongs to both.
+        A pause is the time in which no query runs there: between two queries, it is counted for both.
         """
         if self._pauses is None:
-            pauses = dict.fromkeys(map(id, self.operations), 0.0)
+            pauses: dict[int, int] = {}
             latest: dict[int, Operation] = {}
             for operation in self.operations:
-                before = latest.get(operation.thread)
+                thread, pause = operation.thread, 0
+                before = latest.get(thread)
                 if before is not None:
-                    half = max(0, operation.start_ns - before.end_ns) / 2e9
-                    pauses[id(before)] += half
-                    pauses[id(operation)] += half
+                    pause = operation.start_ns - before.end_ns
+                    if pause > 0:
+                        pauses[id(before)] += pause
+                    else:
+                        pause = 0
+                pauses[id(operation)] = pause
                 if before is None or before.end_ns < operation.end_ns:
-                    latest[operation.thread] = operation
+                    latest[thread] = operation
             self._pauses = pauses
         return self._pauses
 
