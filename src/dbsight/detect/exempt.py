@@ -19,7 +19,7 @@ from dbsight.detect.repetition import LOADED_ONCE, PLACEHOLDER
 from dbsight.model.deferred import pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from dbsight.detect.history import History
     from dbsight.detect.repetition import Repetition
@@ -77,21 +77,16 @@ def belong_to_pages(repetition: Repetition, pages: Sequence[Operation]) -> bool:
 def chunks(repetition: Repetition) -> bool:
     """Return whether all but the last process many values or rows: IN lists, arrays or ranges of ≥ 50."""
     operations = repetition.operations
-    if _all_but_one(operation.statement.in_length for operation in operations):
+    if _all_but_one([each.statement.in_length for each in operations]):
         return True
-    if not _all_but_one(operation.rows or 0 for operation in operations):
+    if not _all_but_one([each.rows or 0 for each in operations]):
         return False
     text = repetition.statement.text
     return _ANY.search(text) is not None or (moves_a_bound(text) and _EQUAL.search(text) is None)
 
 
-def _all_but_one(sizes: Iterable[int]) -> bool:
-    few = 0
-    for size in sizes:
-        few += size < BULK
-        if few > 1:
-            return False
-    return True
+def _all_but_one(sizes: list[int]) -> bool:
+    return max(sizes[:2]) >= BULK and sum([size < BULK for size in sizes]) <= 1
 
 
 def polling(repetition: Repetition, window: Window) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dbsight.detect.repetition import places
@@ -20,6 +21,7 @@ def is_allowed(rule: str, operation: Operation) -> bool:
     return rule in allowed or "all" in allowed
 
 
+@lru_cache(maxsize=500)
 def where(site: CallSite | None) -> str:
     """Format a call site to end a sentence: ``, at shop.py:88 in list_orders, called from …``; empty if unknown."""
     if site is None:

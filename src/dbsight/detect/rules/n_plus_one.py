@@ -174,20 +174,24 @@ class NPlusOne(WindowRule):
 
     def _report(self, candidates: Iterable[_Candidate], window: Window, history: History) -> list[Finding]:
         """Build one finding per id: calls of one helper from several places are one fault."""
-        judged: dict[str, list[tuple[Severity, _Candidate]]] = {}
+        faults: dict[str, _Fault] = {}
+        judged: list[Repetition] = []
         for candidate in candidates:
             severity = self._severity(candidate, window)
-            if severity is not None:
-                judged.setdefault(self._identity(candidate.repetition), []).append((severity, candidate))
-        siblings = _siblings(candidate.repetition for cases in judged.values() for _, candidate in cases)
-        savings = {found: fsum(candidate.saving(history) for _, candidate in cases) for found, cases in judged.items()}
-        ranked = sorted(savings, key=lambda found: (-savings[found], found))
+            if severity is None:
+                continue
+            judged.append(candidate.repetition)
+            found = self._identity(candidate.repetition)
+            fault = faults.get(found)
+            if fault is None:
+                faults[found] = _Fault(candidate, severity, history)
+            else:
+                fault.add(candidate, severity, history)
+        siblings = _siblings(judged)
+        ranked = sorted(faults.items(), key=lambda item: (-item[1].impact, item[0]))
         if len(ranked) > _MAX_FINDINGS:
             dropped("findings of a window", len(ranked) - _MAX_FINDINGS)
-        return [
-            self._finding(found, judged[found], window, history, siblings, savings[found])
-            for found in ranked[:_MAX_FINDINGS]
-        ]
+        return [self._finding(*item, window, history, siblings) for item in ranked[:_MAX_FINDINGS]]
 
     def _identity(self, repetition: Repetition) -> str:
         """Stable across runs: the query and the code that ran it, without line numbers, which every edit changes.
@@ -205,15 +209,12 @@ class NPlusOne(WindowRule):
     def _finding(
         self,
         found: str,
-        cases: Sequence[tuple[Severity, _Candidate]],
+        fault: _Fault,
         window: Window,
         history: History,
         siblings: Mapping[str, Sequence[str]],
-        saved: float,
     ) -> Finding:
-        main = max((candidate.repetition for _, candidate in cases), key=lambda each: (len(each), each.duration))
-        count = sum(len(candidate.repetition) for _, candidate in cases)
-        followers = [follower for _, candidate in cases for follower in candidate.followers]
+        main, count, followers = fault.main, fault.count, fault.followers
         advice = self._advise(found, main, history, siblings.get(main.entity or "", ()))
         different = f"{main.distinct} different parameters" if main.distinct > 1 else "unknown parameters"
         description = f"{count} queries {advice.seen.replace(DIFFERENT, different)}{where(main.call_site)}."
@@ -221,8 +222,8 @@ class NPlusOne(WindowRule):
             names = sorted({follower.relationship or follower.statement.summary for follower in followers})
             description += f" Each ran its eager loads again ({', '.join(names)}): {len(followers)} more queries."
         details: dict[str, object] = {
-            "distinct": sum(candidate.repetition.distinct for _, candidate in cases),
-            "duration": sum(candidate.duration for _, candidate in cases),
+            "distinct": fault.distinct,
+            "duration": fault.duration,
             "main_query": _main_query(main, history),
             "repeated_query": main.statement.summary,
             "followers": len(followers),
@@ -230,12 +231,12 @@ class NPlusOne(WindowRule):
         return Finding(
             rule=self.name,
             id=found,
-            severity=max((severity for severity, _ in cases), key=SEVERITIES.index),
+            severity=fault.severity,
             category=self.category,
             title=advice.title,
             description=description,
             suggestion=advice.suggestion,
-            impact=saved,
+            impact=fault.impact,
             effort=advice.effort,
             count=count,
             metric="count",
@@ -278,6 +279,44 @@ class _Candidate:
     def saving(self, history: History) -> float:
         """Seconds that the fix saves."""
         return saving([*self.repetition.operations, *self.followers], history)
+
+
+class _Fault:
+    """Candidates with one id, added up: calls of one helper from several places.
+
+    Attributes:
+        main: The repetition with the most executions.
+        severity: That of the most severe.
+        count: Number of executions.
+        distinct: Number of different parameters.
+        duration: s; of executions and followers.
+        followers: Eager loads that the executions triggered.
+        impact: s; what the fix saves.
+    """
+
+    __slots__ = ("_savings", "count", "distinct", "duration", "followers", "impact", "main", "severity")
+
+    def __init__(self, candidate: _Candidate, severity: Severity, history: History) -> None:
+        self.main = candidate.repetition
+        self.severity = severity
+        self.count = len(self.main.operations)
+        self.distinct = self.main.distinct
+        self.duration = candidate.duration
+        self.followers = candidate.followers
+        self.impact = candidate.saving(history)
+        self._savings = [self.impact]
+
+    def add(self, candidate: _Candidate, severity: Severity, history: History) -> None:
+        """Add one more candidate."""
+        repetition = candidate.repetition
+        self.main = max(self.main, repetition, key=lambda each: (len(each), each.duration))
+        self.severity = max(self.severity, severity, key=SEVERITIES.index)
+        self.count += len(repetition)
+        self.distinct += repetition.distinct
+        self.duration += candidate.duration
+        self.followers = [*self.followers, *candidate.followers]
+        self._savings.append(candidate.saving(history))
+        self.impact = fsum(self._savings)
 
 
 def _reads(operation: Operation) -> bool:
