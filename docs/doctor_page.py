@@ -25,8 +25,8 @@ exits: stop a server with Ctrl-C. `dbsight config` prints every setting, its val
 The lines from `pooling` on, printed when a command was run, are a checklist of good practice about the database, the
 application, caches, pools, Redis pools, and habits. They are based on what the command did, on its pools, on the limits
 of its servers, and on the project's configuration files; `?` = not exercised by this run, or not visible from here. A ✘
-there does not change the exit code. `--workload read|write|mixed` and `--template high-performance|memory-optimized`
-choose what [`workload`](#workload) compares with.
+there does not change the exit code. `--workload read|write|mixed` and
+`--template high-performance|memory-optimized|async` choose what [`workload`](#workload) compares with.
 
 `dbsight doctor redis [URL]` queries a Redis server (`REDIS_URL`, else `redis://localhost:6379/0`) for clients, memory,
 hit ratio and slow log, and lists the connections of each process of this machine with the memory of the process.

@@ -24,6 +24,12 @@ _MYSQL: Final = """\
 SHOW VARIABLES WHERE Variable_name IN ('max_statement_time', 'max_execution_time', 'idle_transaction_timeout',
 'wait_timeout', 'max_connections')"""
 _LIMITS: Final = {"postgresql": _POSTGRESQL, "mysql": _MYSQL, "mariadb": _MYSQL}
+TIMEOUTS: Final = frozenset(
+    {"command_timeout", "read_timeout", "statement_timeout", "max_execution_time", "max_statement_time", "call_timeout"}
+)
+"""Driver options that set a query timeout: asyncpg, PyMySQL, PostgreSQL, MySQL, MariaDB, Oracle."""
+IDLE_LIMITS: Final = frozenset({"idle_in_transaction_session_timeout", "idle_transaction_timeout"})
+"""Options that end a transaction in which nothing happens: PostgreSQL, MariaDB."""
 _SHARED: Final = "dbsight_role"
 NEVER: Final = -1.0
 """s; a limit that is switched off."""
@@ -51,7 +57,13 @@ def _sqlalchemy(pool: Any) -> dict[str, Any]:
 
 
 def _psycopg(pool: Any) -> dict[str, Any]:
-    return {"timeout": float(pool.timeout), "recycle": float(pool.max_lifetime), "idle_after": float(pool.max_idle)}
+    limits = limits_among(pool.kwargs, pool.conninfo)
+    return {
+        "timeout": float(pool.timeout),
+        "recycle": float(pool.max_lifetime),
+        "idle_after": float(pool.max_idle),
+        **({"limits": limits} if limits else {}),
+    }
 
 
 def _asyncpg(pool: Any) -> dict[str, Any]:
@@ -61,6 +73,9 @@ def _asyncpg(pool: Any) -> dict[str, Any]:
         facts["idle_after"] = float(idle) if idle else NEVER
     if most is not None:
         facts["max_queries"] = int(most)
+    limits = limits_among(getattr(pool, "_connect_kwargs", {}))
+    if limits:
+        facts["limits"] = limits
     return facts
 
 
@@ -73,7 +88,25 @@ def _django(about: Any) -> dict[str, Any]:
 
 def _aiomysql(pool: Any) -> dict[str, Any]:
     recycle = getattr(pool, "_recycle", None)
-    return {} if recycle is None else {"recycle": float(recycle) if recycle >= 0 else NEVER}
+    facts: dict[str, Any] = {} if recycle is None else {"recycle": float(recycle) if recycle >= 0 else NEVER}
+    limits = limits_among(getattr(pool, "_conn_kwargs", {}))
+    return {**facts, "limits": limits} if limits else facts
+
+
+def limits_among(options: object, conninfo: object = "") -> list[str]:
+    """The options of a driver that limit how long queries or idle transactions may take, without their values.
+
+    Args:
+        options: A dictionary as the driver takes it; none are known of anything else.
+        conninfo: A connection string, which may have options of the server in it.
+    """
+    if not isinstance(options, dict):  # psycopg_pool takes a function, too
+        options = {}
+    told = {name for name, value in options.items() if value is not None}
+    texts = (conninfo, *(options.get(name) for name in ("options", "init_command", "server_settings", "conninfo")))
+    for text in texts:
+        told.update(limit for limit in TIMEOUTS | IDLE_LIMITS if text is not None and limit in str(text))
+    return sorted(told & (TIMEOUTS | IDLE_LIMITS))
 
 
 def _redis(pool: Any) -> dict[str, Any]:

@@ -29,12 +29,6 @@ _MAX: Final = 200
 _STORES: Final = frozenset({"redis", "valkey"})
 _SHOWN: Final = 3
 """Findings shown per rule."""
-_TIMEOUTS: Final = frozenset(
-    {"command_timeout", "read_timeout", "statement_timeout", "max_execution_time", "max_statement_time", "call_timeout"}
-)
-"""Driver options that set a query timeout: asyncpg, PyMySQL, PostgreSQL, MySQL, MariaDB, Oracle."""
-IDLE_LIMITS: Final = frozenset({"idle_in_transaction_session_timeout", "idle_transaction_timeout"})
-"""Options that end a transaction in which nothing happens: PostgreSQL, MariaDB."""
 _WRITES: Final = ("insert", "update", "delete")
 _EXPIRING: Final = frozenset({"SETEX", "PSETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"})
 _EXPIRY: Final = ("ex", "px", "exat", "pxat")
@@ -265,7 +259,7 @@ class Watcher(recording.Consumer):
         seen, statement = self._seen, operation.statement
         seen.pings += statement.ping and operation.database.system not in _STORES
         seen.batches += operation.batch_size > 1
-        if statement.setup and any(limit in statement.text.lower() for limit in _TIMEOUTS):
+        if statement.setup and any(limit in statement.text.lower() for limit in pool_facts.TIMEOUTS):
             seen.limited = True
         seen.asynchronous += operation.asynchronous
         seen.expiring += statement.operation in _EXPIRING
@@ -292,13 +286,9 @@ class Watcher(recording.Consumer):
             engine = target.engine() if target is not None else None
             if engine is None or len(self._engines) >= _MAX:
                 return
-            told = {name for name, value in options.items() if value is not None}
-            for value in (options.get("options"), options.get("init_command"), options.get("server_settings")):
-                told.update(limit for limit in _TIMEOUTS | IDLE_LIMITS if value is not None and limit in str(value))
             name = pool_name(target.database)
-            self._engines[target] = Engine(
-                name, pre_ping=bool(engine.pool._pre_ping), limits=sorted(told & (_TIMEOUTS | IDLE_LIMITS))
-            )
+            limits = pool_facts.limits_among(options)
+            self._engines[target] = Engine(name, pre_ping=bool(engine.pool._pre_ping), limits=limits)
         except Exception:
             failed("doctor.connecting")
 
@@ -366,6 +356,7 @@ class Watcher(recording.Consumer):
         known = next(engines, None) or Engine(state.name)
         made = {
             "pre_ping": known.pre_ping,
+            "limits": known.limits,
             **pool_facts.state_of(state),
             **facts,
             "waits": totals.waits,
@@ -379,7 +370,6 @@ class Watcher(recording.Consumer):
             f"{state.call_site.file}:{state.call_site.line}" if state.call_site is not None else "",
             state.max or 0,
             state.made,
-            limits=known.limits,
             server=known.server,
             **made,
         )

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from dbsight.model.deferred import record
 
 Workload = Literal["read", "write", "mixed"]
-Template = Literal["high-performance", "memory-optimized"]
+Template = Literal["high-performance", "memory-optimized", "async"]
 
 READ_BELOW: Final = 0.2
 """Share of writes below which a workload counts as reading."""
@@ -27,6 +27,7 @@ class PoolProfile:
         command_timeout: s that a query may take.
         max_queries: Queries after which a connection is replaced.
         idle: s after which an idle connection is closed.
+        age: s after which a connection is replaced.
     """
 
     kept: int | None = None
@@ -35,6 +36,7 @@ class PoolProfile:
     command_timeout: float | None = None
     max_queries: int | None = None
     idle: float | None = None
+    age: float | None = None
 
 
 SQL: Final[dict[Workload, PoolProfile]] = {
@@ -61,11 +63,11 @@ TEMPLATES: Final[dict[Template, dict[str, PoolProfile]]] = {
         "elasticsearch": PoolProfile(most=10),
         "s3": PoolProfile(most=25),
     },
+    "async": {"sql": PoolProfile(kept=20, most=30, timeout=30.0, age=3600.0)},
 }
-"""Whole set-ups, by kind of store."""
-
-ASYNC: Final = PoolProfile(kept=20, most=30, timeout=30.0, idle=3600.0)
-"""An asynchronous engine of SQLAlchemy that serves requests: ``pool_size=20``, ``max_overflow=10``, recycled hourly."""
+"""Whole set-ups, by kind of store; ``async`` is an asynchronous engine of SQLAlchemy that serves requests:
+``pool_size=20``, ``max_overflow=10``, recycled hourly.
+"""
 
 
 def workload_of(reads: int, writes: int) -> Workload:

@@ -21,6 +21,7 @@ FILE = Engine("shop.db", "sqlite", "QueuePool", size=15, pre_ping=False, limits=
 PATIENT = Engine("db/shop", "postgresql", "QueuePool", size=15, timeout=-1.0, recycle=-1.0, pre_ping=False)
 USED = Engine("db/shop", "postgresql", "QueuePool", size=15, created=3, most=3, idle=3, timeout=30.0, recycle=3600.0)
 LARGE = Engine("db/shop", "postgresql", "QueuePool", size=50, kept=20, timeout=10.0, created=1)
+ASYNC = replace(LARGE, size=30, timeout=30.0, recycle=3600.0, asynchronous=True)
 KEPT = Engine("localhost:6379/0", "redis", "ConnectionPool", size=50, created=9, most=9, idle=9, tested=False)
 SHARED = Engine("localhost:6379/0", "redis", "SharedPool", size=10, created=2, most=2, idle=2, tested=True, shared=True)
 
@@ -224,6 +225,15 @@ def test_a_line_says_what_it_was_judged_by():
         ({"workload": "read"}, {"stores": [Store("elasticsearch", 10, 10.0)]}, "✘", "elasticsearch has 10 connections"),
         ({"workload": "write"}, {"stores": [Store("elasticsearch", 10, 60.0)]}, "✔", "as expected for write"),
         ({"workload": "read"}, {"engines": [LARGE], "writes": 100}, "✘", "100% of 100 queries write: that is write"),
+        ({"template": "async"}, {"engines": [ASYNC]}, "✔", "as expected for async"),
+        ({"template": "async"}, {"engines": [replace(ASYNC, size=15, kept=5)]}, "✘", "has 15 connections, not 30"),
+        ({"template": "async"}, {"engines": [replace(ASYNC, timeout=60.0)]}, "✘", "waits 1 min, not 30 s"),
+        (
+            {"template": "async"},
+            {"engines": [replace(ASYNC, recycle=-1.0)]},
+            "✘",
+            "does not replace connections after 60 min",
+        ),
         ({}, {"engines": [USED], "reads": 100}, "?", "db/shop keeps 0 connections, not 20"),
     ],
 )
@@ -245,6 +255,8 @@ def test_pools_are_compared_with_the_profile_that_was_asked_for(evidence, practi
         ),
         ("sizing", replace(USED, idle=20, most=2), "✘", "keeps 20 idle connections, 2 were in use at most"),
         ("recycle", replace(PATIENT, pre_ping=True), "✔", "replaced when a test at checkout fails"),
+        ("recycle", replace(USED, recycle=86400.0), "✘", "connections are kept for 1 440 min, and not tested: db/shop"),
+        ("recycle", replace(USED, recycle=86400.0, pre_ping=True), "✔", "replaced after 1 440 min"),
         ("recycle", replace(USED, server={"wait_timeout": 600.0}), "✘", "closes idle connections after 10 min"),
         ("timeouts", limited(statement_timeout=5.0), "✔", "statement_timeout of the server (5 s)"),
         ("timeouts", limited(statement_timeout=0.0), "✘", "queries have no timeout"),

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from dbsight.cli.check import Check, Line
-from dbsight.cli.practice import IDLE_LIMITS
+from dbsight.cli.pool_facts import IDLE_LIMITS
 from dbsight.formatting import counted, seconds
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ class Timeouts(Advice):
 
     Good:
         Every engine that connects to a server sets a timeout, the server has one (it is asked on the first connection
-        of SQLAlchemy), or the application sets one with a statement.
+        of SQLAlchemy), or the application sets one with a statement. Of pools of psycopg, asyncpg and aiomysql only the
+        options of the driver are known.
 
     What to do:
         psycopg: ``connect_args={"options": "-c statement_timeout=5000"}``; asyncpg: ``{"command_timeout": 5}``;
@@ -127,7 +128,7 @@ class Timeouts(Advice):
             return Line(
                 "✔", f"queries time out: {', '.join(sorted({each for one in known for each in self._limits(one)}))}"
             )
-        return Line("?", "SQLAlchemy did not connect to a server", "run a command that connects to one")
+        return Line("?", "no timeout of queries is known of the pools that were used", "see docs/doctor.md")
 
     @staticmethod
     def _limits(engine: Engine) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 from dbsight.cli.check import Line
 from dbsight.cli.checks.database import Advice, names
-from dbsight.cli.practice import IDLE_LIMITS
+from dbsight.cli.pool_facts import IDLE_LIMITS
 from dbsight.detect import expectations
 from dbsight.formatting import counted, seconds
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT: Final = 30.0
 _ENOUGH_QUERIES: Final = 100
+_OLDEST: Final = 3600.0
+"""s; firewalls and load balancers forget connections that are older, and say nothing."""
 
 
 def _shown(limit: float) -> str:
@@ -110,6 +112,9 @@ class Recycling(Advice):
             if limit < 0 and not each.pre_ping:
                 text = f"connections are kept for ever, and not tested: {each.name}"
                 return Line("✘", text, "pool_recycle=3600, pool_pre_ping=True")
+            if limit > _OLDEST and not each.pre_ping:
+                text = f"connections are kept for {_shown(limit)}, and not tested: {each.name}"
+                return Line("✘", text, "pool_recycle=3600, pool_pre_ping=True")
             if 0 < ends < limit and not each.pre_ping:
                 text = f"the server closes idle connections after {_shown(ends)}, {each.name} after {_shown(limit)}"
                 return Line("✘", text, f"pool_recycle={ends / 2:g}")
@@ -160,10 +165,11 @@ class Workload(Advice):
     Good:
         The pools of SQL servers, and the clients of Elasticsearch and S3, are at least as large, and wait at most as
         long, as the profile expects. The profile is ``--workload`` (``read``, ``write``, ``mixed``) or ``--template``
-        (``high-performance``, ``memory-optimized``); without either it follows from the share of writes. SQL servers:
-        ``read`` expects 20 connections kept, 50 at most, 10 s of waiting for one, 30 s per query; ``write`` 10,
-        30, 5 s, 60 s; ``mixed`` 15, 40, 10 s, 45 s; ``high-performance`` 20, 50, 10 s, idle ones closed after 600 s;
-        ``memory-optimized`` at most 5 and 15, idle ones closed after 300 s. Elasticsearch, per node: ``read`` 20
+        (``high-performance``, ``memory-optimized``, ``async``); without either it follows from the share of writes. SQL
+        servers: ``read`` expects 20 connections kept, 50 at most, 10 s of waiting for one, 30 s per query; ``write``
+        10, 30, 5 s, 60 s; ``mixed`` 15, 40, 10 s, 45 s; ``high-performance`` 20, 50, 10 s, idle ones closed after
+        600 s; ``memory-optimized`` at most 5 and 15, idle ones closed after 300 s; ``async`` 20, 30, 30 s, replaced
+        after 3600 s. Elasticsearch, per node: ``read`` 20
         connections and 30 s, ``write`` 10 and 60 s, the templates 30 and 10. S3: the templates 100 and 25.
 
     What to do:
@@ -228,6 +234,8 @@ def _compared(pool: Engine, expected: PoolProfile, *, memory: bool) -> list[str]
     statement = (pool.server or {}).get("statement_timeout") or (pool.server or {}).get("max_statement_time")
     if expected.command_timeout is not None and statement is not None and statement > expected.command_timeout:
         wrong.append(f"queries of {pool.name} may take {_shown(statement)}, not {_shown(expected.command_timeout)}")
+    if expected.age is not None and pool.recycle is not None and not 0 < pool.recycle <= expected.age:
+        wrong.append(f"{pool.name} does not replace connections after {_shown(expected.age)}")
     if expected.idle is not None and pool.idle_after is not None and not 0 < pool.idle_after <= expected.idle:
         wrong.append(f"{pool.name} does not close idle connections after {_shown(expected.idle)}")
     return wrong
