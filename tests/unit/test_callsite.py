@@ -287,6 +287,34 @@ def test_a_task_of_a_librarys_coroutine_has_the_line_that_awaits_it(work, marker
     assert place(awaited_by(work)) == (shown(__file__), line_of(marker), work.__name__)
 
 
+WORKER = """
+async def poll(get):
+    return await get()
+
+async def both(get):
+    return (await gather(get(), get()))[0]
+
+async def main(get):
+    return await get()
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "function", "expected"),
+    [("queue/a.py", "poll", "poll"), ("queue/a.py", "both", "both"), ("arq/worker.py", "main", None)],
+    ids=["in its own task", "in tasks that it makes", "in a worker's loop"],
+)
+def test_a_task_of_another_package_has_its_own_line(file, function, expected):
+    """A worker polls its queue for itself, however long the application awaits it."""
+    work = compiled(WORKER, PACKAGES / file, gather=asyncio.gather)[function]
+
+    async def runs(get):
+        return await asyncio.ensure_future(work(get))
+
+    site = awaited_by(runs)
+    assert (site.function if site is not None else None) == expected
+
+
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="TaskGroup is new in Python 3.11")
 def test_a_task_of_a_group_has_a_line_of_its_block():
     """The line where the block ends, which waits for the tasks, or where it begins: Python tells either."""

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
 _MAX_TASKS: Final = 8
@@ -21,8 +21,8 @@ _MAX_FRAMES: Final = 50
 _MAX_CALLBACKS: Final = 10
 
 
-def frames() -> Iterator[FrameType]:
-    """Yield the frames that wait for the running task, the innermost first; none outside of tasks."""
+def stacks() -> Iterator[Sequence[FrameType]]:
+    """Yield the frames of each task that waits for the running one, the innermost first; none outside of tasks."""
     asyncio: Any = sys.modules.get("asyncio")
     loop = asyncio._get_running_loop() if asyncio is not None else None
     task = asyncio.current_task(loop) if loop is not None else None
@@ -30,7 +30,7 @@ def frames() -> Iterator[FrameType]:
         task = _waiting_for(task, asyncio) if task is not None else None
         if task is None:
             return
-        yield from reversed(_suspended(task))
+        yield _suspended(task)[::-1]
 
 
 def _waiting_for(future: Any, asyncio: Any) -> Any:

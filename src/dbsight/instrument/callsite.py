@@ -186,12 +186,14 @@ def find(frame: FrameType | None = None) -> CallSite | None:
     Returns:
         The first frame outside the standard library, installed packages and dbsight; where there is none, the first
         outside the client library, its add-ons and drivers; None when even that is missing (a scheduler's thread).
-        In a task whose coroutine is a library's, the line that awaits the task.
+        In a task that is all the client library's, the line that awaits the task; what a worker does for itself, such
+        as to poll its queue, is the worker's own.
     """
     at = frame if frame is not None else sys._getframe(1)
     kinds = _kinds
     fallback: FrameType | None = None
     current: Any = None
+    works = False  # a worker's loop, which belongs to nobody who waits for it
     for _ in range(_MAX_DEPTH):
         code = at.f_code
         kind = kinds.get(id(code)) or _kind_of(at)
@@ -204,6 +206,7 @@ def find(frame: FrameType | None = None) -> CallSite | None:
                         return site
                 return _site(at)
             if kind == _LOOP:
+                works = not code.co_filename.endswith(_LOOP_FILES)
                 break
             if kind != _PACKAGE:
                 site = _of_template(at) if kind == _TEMPLATE else _of_owner(at)
@@ -218,14 +221,24 @@ def find(frame: FrameType | None = None) -> CallSite | None:
             if back is None:
                 break
         at = back
-    return submitted.get() or _awaiting() or (_site(fallback) if fallback is not None else None)
+    found = submitted.get()
+    if found is None and fallback is not None:
+        return _site(fallback)
+    return found or (None if works else _awaiting())
 
 
 def _awaiting() -> CallSite | None:
-    """The line of the application that awaits the running task, which it did not write itself."""
-    for frame in awaiting.frames():
-        if (_kinds.get(id(frame.f_code)) or _kind_of(frame)) == _APPLICATION:
-            return _site(frame)
+    """The line that awaits the running task, which is all the client library's: the application's, or a package's."""
+    for stack in awaiting.stacks():
+        fallback: FrameType | None = None
+        for frame in stack:
+            kind = _kinds.get(id(frame.f_code)) or _kind_of(frame)
+            if kind == _APPLICATION:
+                return _site(frame)
+            if kind == _PACKAGE and fallback is None:
+                fallback = frame
+        if fallback is not None:
+            return _site(fallback)
     return None
 
 
