@@ -3,8 +3,8 @@
 Half of the cost of a query span is its encoding, in the exporter's thread, which holds the GIL. Spans that share their
 attributes (``model.SharedAttributes``) differ only in ids and times: the common part is encoded once and cached on the
 attributes; ids and times are appended per span. Name, kind and status of spans with the same name come from the stock
-encoder; attributes are encoded here, with a cache for frequent values, and so are the events of findings. All
-other spans use the stock encoder. A collector receives the same data.
+encoder; attributes are encoded here, with a cache for frequent values, and so are roots with the events of findings.
+All other spans use the stock encoder. A collector receives the same data.
 
 The wire format of ids, times and attributes is written here (``opentelemetry/proto/trace/v1/trace.proto``, messages
 ``Span`` and ``KeyValue``): field numbers and types of a stable protocol never change. The bytes are not parsed
@@ -14,7 +14,6 @@ into messages again: the exporters are given a message that contains them as unk
 from __future__ import annotations
 
 import importlib
-from copy import copy
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import DEFAULT_TRACE_STATE
 
 from dbsight import semconv
-from dbsight.export.encodable import Careful, clean_span, encode_with, is_encodable
+from dbsight.export.encodable import Careful, clean_resource, clean_scope, clean_span, encode_with, is_encodable
 from dbsight.model import SharedAttributes, TextAttributes
 from dbsight.safety import failed
 
@@ -46,12 +45,16 @@ _RESOURCE_SPANS = b"\x0a"  # of ExportTraceServiceRequest, field 1
 _SCOPE_SPANS = b"\x12"  # of ResourceSpans, field 2
 _SPANS = b"\x12"  # of ScopeSpans, field 2
 _ATTRIBUTES = b"\x4a"  # Span.attributes, field 9
+_EVENTS = b"\x5a"  # Span.events, field 11
 _KEY, _VALUE = b"\x0a", b"\x12"  # of KeyValue, fields 1 and 2
-_STRING, _BOOL, _INT, _DOUBLE = b"\x0a", b"\x10", b"\x18", b"\x21"  # of AnyValue, fields 1 to 4
+_STRING, _BOOL, _INT, _DOUBLE, _ARRAY = b"\x0a", b"\x10", b"\x18", b"\x21", b"\x2a"  # of AnyValue, fields 1 to 5
+_ELEMENT = b"\x0a"  # of ArrayValue, field 1
 _EVENT_TIME, _EVENT_NAME, _EVENT_ATTRIBUTES = b"\x09", b"\x12", b"\x1a"  # of Event, fields 1, 2 and 3
-_NAME = semconv.FINDING_EVENT.encode()
-_FINDING = _EVENT_NAME + bytes((len(_NAME),)) + _NAME
+_FINDING = _EVENT_NAME + bytes((len(semconv.FINDING_EVENT),)) + semconv.FINDING_EVENT.encode()
 _PLAIN = frozenset((str, int, float, bool))
+_KNOWN_TYPES = _PLAIN | {tuple}
+_IDS = ("trace_id", "span_id", "parent_span_id")
+_REST = ("start_time_unix_nano", "end_time_unix_nano", "attributes", "events")
 _UNSIGNED = 2**64 - 1
 _TRACE_STATE = 4
 """Where it stands in a ``SpanContext``, which is a tuple."""
@@ -94,7 +97,8 @@ class Encoder(Careful):
 
     def _encode(self, spans: Sequence[ReadableSpan]) -> Any:
         alike: dict[tuple[int, int], list[ReadableSpan]] = {}
-        others: list[ReadableSpan] = []
+        found: dict[tuple[int, int], tuple[ReadableSpan, list[bytes]]] = {}
+        others: list[Any] = []
         group: list[ReadableSpan] = []
         resource = scope = parent = None
         for span in spans:
@@ -108,53 +112,68 @@ class Encoder(Careful):
                 and not span._links
             ):
                 if not _is_alike(span):
-                    others.append(span)
+                    pieces = self._with_findings(span) if span._events else None
+                    if pieces is None:
+                        others.append(clean_span(span))
+                    else:
+                        key = id(span._resource), id(span._instrumentation_scope)
+                        found.setdefault(key, (span, []))[1].extend(pieces)
                     continue
                 parent = above
             if span._resource is not resource or span._instrumentation_scope is not scope:
                 resource, scope = span._resource, span._instrumentation_scope
                 group = alike.setdefault((id(resource), id(scope)), [])
             group.append(span)
-        if not alike:
-            return self._others(others)
-        parts = [self._others(others).SerializeToString()]
+        if not alike and not found:
+            return self.stock(others)
+        parts = [self.stock(others).SerializeToString()]
         for group in alike.values():
-            # Resource, scope and schema as the stock encoder writes them, around spans encoded here.
-            frame = self.stock((_bare(group[0]),)).resource_spans[0]
-            scope = frame.scope_spans[0]
-            del scope.spans[:]
-            scope_spans = b"".join([scope.SerializeToString(), *self._framed(group)])
-            del frame.scope_spans[:]
-            about = frame.SerializeToString() + _SCOPE_SPANS + _varint(len(scope_spans))
-            parts += (_RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans)
+            parts += self._under_scope_of(group[0], self._framed(group))
+        for first, pieces in found.values():
+            parts += self._under_scope_of(first, pieces)
         return self._carrying(b"".join(parts))
 
-    def _others(self, spans: Sequence[ReadableSpan]) -> Any:
-        """As the stock encoder, but for the events of findings, whose many attributes take it as long as ten spans."""
-        found: dict[bytes, list[bytes]] = {}
-        left: list[Any] = []
-        for span in spans:
-            events = self._finding_events(span._events) if span._events else None
-            if events is not None:
-                found[span.context.span_id.to_bytes(8, "big")] = events
-            left.append(clean_span(span if events is None else _eventless(span)))
-        request = self.stock(left)
-        for resource in request.resource_spans if found else ():
-            for scope in resource.scope_spans:
-                for message in scope.spans:
-                    for event in found.get(message.span_id, ()):
-                        message.events.add().MergeFromString(event)
-        return request
+    def _under_scope_of(self, span: ReadableSpan, spans: Sequence[bytes]) -> Sequence[bytes]:
+        """One element of ``resource_spans``: resource, scope and schema as the stock encoder writes them, and spans."""
+        frame = self.stock((_bare(span),)).resource_spans[0]
+        scope = frame.scope_spans[0]
+        del scope.spans[:]
+        scope_spans = b"".join([scope.SerializeToString(), *spans])
+        del frame.scope_spans[:]
+        about = frame.SerializeToString() + _SCOPE_SPANS + _varint(len(scope_spans))
+        return _RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans
 
-    def _finding_events(self, events: Sequence[Event]) -> list[bytes] | None:
-        """Encode the events of a span; None if it has others than findings, or one that the stock encoder must see."""
-        if type(events) is not tuple:  # some were dropped
+    def _with_findings(self, span: ReadableSpan) -> list[bytes] | None:
+        """As ``_framed``, of a root with the events of its findings; None if the stock encoder must see the span."""
+        context, parent, events, attributes = span._context, span._parent, span._events, span._attributes
+        if (
+            type(attributes) is not dict  # another type may have dropped some
+            or type(events) is not tuple
+            or context is None
+            or context.trace_state
+            or span._links
+            or span.dropped_links
+            or not all(event.name == semconv.FINDING_EVENT for event in events)
+            or clean_resource(span._resource) is not span._resource
+            or clean_scope(span._instrumentation_scope) is not span._instrumentation_scope
+        ):
             return None
         try:
-            encoded = [self._event(event) if event.name == semconv.FINDING_EVENT else None for event in events]
+            parts = [
+                _TRACE_ID + context.trace_id.to_bytes(16, "big"),
+                _SPAN_ID + context.span_id.to_bytes(8, "big"),
+                _TIMES.pack(_START, span._start_time, _END, span._end_time),
+                self._frame(span),
+            ]
+            if parent is not None:
+                parts.append(_PARENT_ID + parent.span_id.to_bytes(8, "big"))
+            parts += [_attribute(name, _checked(value)) for name, value in attributes.items()]
+            for event in events:
+                encoded = self._event(event)
+                parts += (_EVENTS, _varint(len(encoded)), encoded)
         except Exception:
             return None
-        return None if None in encoded else encoded  # type: ignore[return-value]
+        return [_SPANS, _varint(sum(map(len, parts))), *parts]
 
     def _event(self, event: Event) -> bytes:
         """One event of a finding, without its key and length.
@@ -228,19 +247,26 @@ class Encoder(Careful):
         """Return the encoded part that similar spans share: everything except ids, times, and a text of its own."""
         if clean_span(span) is not span:
             raise ValueError("not to be encoded as it is")
-        status = span.status
-        key = (span.name, span.kind, status.status_code, status.description)
-        frame = self._frames.get(key)
-        if frame is None:
-            message = self._message(span)
-            message.ClearField("attributes")
-            frame = message.SerializeToString()
-            _keep(self._frames, key, frame)
-        parts = [frame]
+        parts = [self._frame(span)]
         for attribute in attributes.items():
             plain = type(attribute[1]) in _PLAIN
             parts.append(self._known(attribute) if plain else self._stock_attribute(span, attribute[0]))
         return b"".join(parts)
+
+    def _frame(self, span: ReadableSpan) -> bytes:
+        """Name, kind, status and flags, cached."""
+        status, parent = span._status, span._parent
+        key = (span._name, span._kind, status.status_code, status.description, parent is not None and parent.is_remote)
+        frame = self._frames.get(key)
+        if frame is None:
+            if not is_encodable(key[0]) or not is_encodable(key[3]):
+                raise ValueError("not to be encoded as it is")
+            message = self._message(span)
+            for name in _IDS + _REST:
+                message.ClearField(name)
+            frame = message.SerializeToString()
+            _keep(self._frames, key, frame)
+        return frame
 
     def _known(self, attribute: tuple[str, Any]) -> bytes:
         """One element of ``Span.attributes`` with a plain value, cached if it may recur."""
@@ -256,10 +282,7 @@ class Encoder(Careful):
         return known
 
     def _message(self, span: ReadableSpan) -> Any:
-        message = self.stock((span,)).resource_spans[0].scope_spans[0].spans[0]
-        for name in ("trace_id", "span_id", "parent_span_id", "start_time_unix_nano", "end_time_unix_nano"):
-            message.ClearField(name)
-        return message
+        return self.stock((span,)).resource_spans[0].scope_spans[0].spans[0]
 
     def _stock_attribute(self, span: ReadableSpan, name: str) -> bytes:
         """Encode one attribute of an uncommon type with the stock encoder."""
@@ -268,15 +291,9 @@ class Encoder(Careful):
 
 
 def _checked(value: Any) -> Any:
-    if type(value) not in _PLAIN or not is_encodable(value):
-        raise ValueError("not a plain value that can be encoded as it is")
+    if type(value) not in _KNOWN_TYPES or not is_encodable(value):
+        raise ValueError("not to be encoded here")
     return value
-
-
-def _eventless(span: ReadableSpan) -> ReadableSpan:
-    made = copy(span)
-    made._events = ()
-    return made
 
 
 def _bare(span: ReadableSpan) -> ReadableSpan:
@@ -290,22 +307,27 @@ def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes) -> None:
     kept[key] = encoded
 
 
-def _attribute(name: str, value: str | float) -> bytes:
-    """One element of ``Span.attributes``: a text, a truth value, a number, or an integer of 64 bits."""
-    if isinstance(value, str):
-        text = value.encode()
-        encoded = _STRING + _varint(len(text)) + text
-    elif isinstance(value, bool):
-        encoded = _BOOL + _varint(value)
-    elif isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise OverflowError(f"{name} has more than 64 bits")
-        encoded = _INT + _varint(value & _UNSIGNED)
-    else:
-        encoded = _NUMBER.pack(_DOUBLE, value)
-    key = name.encode()
+def _attribute(name: str, value: Any) -> bytes:
+    """One element of ``Span.attributes``: a text, a truth value, a number, an integer of 64 bits, a tuple of these."""
+    key, encoded = name.encode(), _any_value(value)
     pair = _KEY + _varint(len(key)) + key + _VALUE + _varint(len(encoded)) + encoded
     return _ATTRIBUTES + _varint(len(pair)) + pair
+
+
+def _any_value(value: Any) -> bytes:
+    if isinstance(value, str):
+        text = value.encode()
+        return _STRING + _varint(len(text)) + text
+    if isinstance(value, bool):
+        return _BOOL + _varint(value)
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise OverflowError("an integer of more than 64 bits")
+        return _INT + _varint(value & _UNSIGNED)
+    if isinstance(value, tuple):
+        elements = b"".join([_ELEMENT + _varint(len(each)) + each for each in map(_any_value, value)])
+        return _ARRAY + _varint(len(elements)) + elements
+    return _NUMBER.pack(_DOUBLE, value)
 
 
 def _text_attribute(name: str, text: str) -> bytes:

@@ -1,12 +1,14 @@
 """The encoder gives a collector the same messages as the stock one."""
 
 import pytest
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
@@ -62,6 +64,7 @@ TEXTLESS_TWICE = SharedAttributes({"db.system.name": "redis"}, ("db.query.text",
 REMOTE = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
 STATEFUL = SpanContext(1, 2, is_remote=False, trace_flags=TraceFlags(1), trace_state=TraceState([("k", "v")]))
 FINDING = Event("dbsight.finding", {"n": 1, "none": 0, "share": 0.25, "zero": 0.0, "ü": "ü", "": "", "b": True}, NOW_NS)
+FOUND = {"dbsight.findings.rules": ("a", "b"), "n": 1, "share": 0.5, "flag": True, "ü": "ü", "large": -(2**40)}
 
 KINDS = {
     "shared": lambda: make_span(SHARED),
@@ -74,6 +77,22 @@ KINDS = {
     "trace state": lambda: make_span(SHARED, context=STATEFUL),
     "own attributes": lambda: make_span({"a": 1}),
     "event of a finding": lambda: make_span({"a": (1, 2)}, events=(FINDING, FINDING)),
+    "root with findings": lambda: make_span(FOUND, parent=None, events=(FINDING,), kind=SpanKind.SERVER),
+    "root with findings below another service": lambda: make_span(FOUND, parent=REMOTE, events=(FINDING, FINDING)),
+    "root with findings and a status": lambda: make_span(
+        FOUND, events=(FINDING,), status=Status(StatusCode.ERROR, "why: ü")
+    ),
+    "root with findings and a trace state": lambda: make_span(FOUND, context=STATEFUL, events=(FINDING,)),
+    "root with findings and a link": lambda: make_span(FOUND, events=(FINDING,), links=(Link(STATEFUL, {"n": 1}),)),
+    "root with findings in another scope": lambda: make_span(
+        FOUND, events=(FINDING,), instrumentation_scope=InstrumentationScope("other")
+    ),
+    "root with findings and bounded attributes": lambda: make_span(
+        BoundedAttributes(1, {"a": 1, "b": 2}), events=(FINDING,)
+    ),
+    "root with findings and dropped links": lambda: make_span(
+        FOUND, events=(FINDING,), links=BoundedList.from_seq(0, [Link(STATEFUL)])
+    ),
     "event of a finding with a description": lambda: make_span(
         {"a": 1}, events=(Event("dbsight.finding", {"dbsight.finding.description": "ü" * 200, "n": True}, NOW_NS),)
     ),
@@ -141,6 +160,15 @@ def test_a_finding_that_cannot_be_encoded_as_it_is_arrives_in_encodable_form(nam
     ]
     arrived = Encoder(encode_spans)(spans)
     assert spans_of(arrived) == spans_of(encode_spans([clean_span(span) for span in spans]))
+
+
+def test_a_root_whose_name_cannot_be_encoded_arrives_with_its_findings():
+    """In encodable form, like any other."""
+    spans = [
+        make_span(FOUND, name="GET /\ud800", events=(FINDING,)),
+        make_span({"\ud800": "\ud800"}, events=(FINDING,)),
+    ]
+    assert spans_of(Encoder(encode_spans)(spans)) == spans_of(encode_spans([clean_span(span) for span in spans]))
 
 
 def test_nothing_is_encoded_as_nothing():
