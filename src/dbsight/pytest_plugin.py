@@ -70,8 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _is_on(config: pytest.Config) -> bool:
-    options = config.known_args_namespace if config.option is None else config.option
-    return any(getattr(options, name, None) for name in ("dbsight", "dbsight_fail_on", "dbsight_sarif"))
+    # When the first conftest is loaded, ``option`` is empty, but for that of a worker of pytest-xdist.
+    known = (config.option, config.known_args_namespace)
+    return any(getattr(each, name, None) for each in known for name in ("dbsight", "dbsight_fail_on", "dbsight_sarif"))
 
 
 def _baseline(config: pytest.Config) -> Path | None:

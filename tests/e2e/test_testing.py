@@ -221,6 +221,53 @@ def test_what_users_of_other_plugins_complained_of_is_otherwise(tmp_path):
     assert "factories.py" not in printed.partition("= dbsight =")[2]
 
 
+SHARED = """
+import sqlite3
+
+import pytest
+
+connection = sqlite3.connect(":memory:")
+connection.execute("CREATE TABLE books (title)")
+connection.execute("INSERT INTO books VALUES ('one')")
+
+
+@pytest.fixture
+def shared():
+    return connection
+"""
+
+FROZEN = """
+import pytest
+from freezegun import freeze_time
+
+
+@freeze_time("2012-01-14")
+@pytest.mark.dbsight(max_queries=1)
+def test_decorated(shared):
+    assert len(shared.execute("SELECT title FROM books").fetchall()) == 1
+
+
+def test_a_transaction(shared):
+    shared.commit()
+    shared.execute("INSERT INTO books VALUES ('two')")
+    with freeze_time("2082-01-14"):
+        shared.execute("SELECT title FROM books").fetchall()
+        shared.commit()
+"""
+
+
+def test_a_connection_of_the_conftest_is_watched_by_a_clock_that_runs(tmp_path):
+    """From before it is made, without workers, too; while the clock of a test stands still, a query takes its time."""
+    pytest.importorskip("freezegun")
+    (tmp_path / "conftest.py").write_text(SHARED)
+    (tmp_path / "test_frozen.py").write_text(FROZEN)
+    printed, code = pytest_of(tmp_path, "--dbsight", "--dbsight-fail-on=info")
+    assert code == 0, printed
+    assert re.search(r"3 queries in 2 tests, [\d.]+ [mµ]s in the database", printed), printed
+    assert "no findings" in printed
+    assert not re.search(r"\s0 s\s", printed), printed
+
+
 def test_unittest_has_a_runner(shop):
     """With the same summary."""
     command = ["-m", "dbsight.testing", "-q", "test_shop.TestUnit", "test_shop.TestUnitAsync"]

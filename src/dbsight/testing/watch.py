@@ -230,10 +230,11 @@ def prepare() -> None:
     """Instrument what is installed or will be imported, and start the engine; once."""
     global _prepared  # noqa: PLW0603 - asked at the begin of every test
     if not _prepared:
-        from dbsight.testing import clients
+        from dbsight.testing import clients, clocks
 
         instrument_libraries()
         clients.install()
+        clocks.install()
         _prepared = True
     process_analyzer(asleep=True)  # fixtures cost a suite nothing
 
