@@ -9,10 +9,11 @@ from dbsight.model import PlanIssue
 from dbsight.plans.catalogue import columns_of
 from dbsight.plans.issues import LARGE_TABLE
 from dbsight.plans.options import quoted
+from dbsight.plans.predicates import conditions
 from dbsight.plans.wording import quoted as identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dbsight.model import Plan, PlanNode
     from dbsight.plans.options import Session
@@ -32,9 +33,19 @@ _WITH_NUMBER: Final = re.compile(
 )
 """MariaDB and MySQL leave the condition as it was written, and convert each text of the column to a number."""
 
+_AS_DOUBLE: Final = re.compile(rf"\bcast\((?:{_NAME}\.)*(?P<column>{_NAME}) as double\)", re.IGNORECASE)
+"""MySQL from 8.0.21 on writes the conversion into the condition: ``(cast(`shop`.`parts`.`sku` as double) = 42)``."""
+
+_JOINED: Final = re.compile(
+    rf"(?P<one>{_NAME})\.(?P<column>{_NAME})\s*(?:<=>|=)\s*(?P<other>{_NAME})\.(?P<with>{_NAME})(?![\w.(])",
+    re.IGNORECASE,
+)
+"""Columns of two tables that are compared; MariaDB's plan has no condition for a join that no index serves."""
+
 _LITERAL: Final = re.compile(r"'(?:[^']|'')*'")
 _ESCAPED: Final = re.compile(r"'(?:[^'\\]|''|\\.)*'")
 _TEXTS: Final = ("text", "character varying")
+_NUMBERS: Final = ("tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "year")
 _STRINGS: Final = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 
 
@@ -55,26 +66,33 @@ def casts(plan: Plan, session: Session) -> Iterator[PlanIssue]:
     read = _READERS.get(plan.system)
     if read is None:
         return
-    nodes = [
-        node
-        for node in plan.nodes()
-        if node.relation and node.filter and (node.table_rows is None or node.table_rows >= LARGE_TABLE)
+    large = [
+        node for node in plan.nodes() if node.relation and (node.table_rows is None or node.table_rows >= LARGE_TABLE)
     ]
-    pattern = _CAST if plan.system == "postgresql" else _WITH_NUMBER
-    nodes = [node for node in nodes if pattern.search(node.filter or "")]
-    if not nodes:
+    patterns = (_CAST,) if plan.system == "postgresql" else (_WITH_NUMBER, _AS_DOUBLE)
+    nodes = [node for node in large if any(pattern.search(node.filter or "") for pattern in patterns)]
+    joined = [] if plan.system == "postgresql" else [*_JOINED.finditer(conditions(plan.statement.text))]
+    scanned = [node for node in large if node.kind == "seq_scan"] if joined else []
+    if not nodes and not scanned:
         return
     tables = columns_of(session)
     for node in nodes:
         for cast in read(node, tables.get(_bare(node.relation or ""), {}), session):
-            yield PlanIssue(
-                "implicit_cast",
-                "warning",
-                f"compares {cast.column} of {node.table}, which is {cast.own}, as {cast.other}: each value of the"
-                " column is converted, and no index on it serves",
-                cast.compared,
-                node,
-            )
+            yield _issue(node, cast)
+    for node in scanned:
+        for cast in _joined(node, joined, plan, tables):
+            yield _issue(node, cast)
+
+
+def _issue(node: PlanNode, cast: _Cast) -> PlanIssue:
+    return PlanIssue(
+        "implicit_cast",
+        "warning",
+        f"compares {cast.column} of {node.table}, which is {cast.own}, as {cast.other}: each value of the"
+        " column is converted, and no index on it serves",
+        cast.compared,
+        node,
+    )
 
 
 def _on_postgresql(node: PlanNode, types: dict[str, str], session: Session) -> Iterator[_Cast]:
@@ -96,13 +114,42 @@ def _on_postgresql(node: PlanNode, types: dict[str, str], session: Session) -> I
 
 def _on_mysql(node: PlanNode, types: dict[str, str], _: Session) -> Iterator[_Cast]:
     kinds = {name.lower(): kind for name, kind in types.items()}
-    for match in _WITH_NUMBER.finditer(_ESCAPED.sub("''", node.filter or "")):
-        column = _bare(match["column"] or match["turned"])
+    condition = _ESCAPED.sub("''", node.filter or "")
+    compared = [match["column"] or match["turned"] for match in _WITH_NUMBER.finditer(condition)]
+    compared += [match["column"] for match in _AS_DOUBLE.finditer(condition)]
+    for column in map(_bare, dict.fromkeys(compared)):
         own = kinds.get(column.lower(), "")
-        if own.partition("(")[0].lower() in _STRINGS:
+        if _plain(own) in _STRINGS:
             name = identifier(column, "mysql")
             fix = f"{name} = CAST(:value AS CHAR)  # or a str as the value: a text, instead of the column as a number"
             yield _Cast(column, own, "a number", fix)
+
+
+def _joined(
+    node: PlanNode, joined: Sequence[re.Match[str]], plan: Plan, tables: dict[str, dict[str, str]]
+) -> Iterator[_Cast]:
+    """The texts of a table that is read as a whole, each of which is converted to compare it with another's numbers."""
+    owners = {name.lower(): each for each in plan.nodes() for name in (each.table, each.alias) if name}
+    for match in joined:
+        sides = [(match["one"], match["column"]), (match["other"], match["with"])]
+        for (owner, column), (other, number) in (sides, sides[::-1]):
+            if owners.get(_bare(owner).lower()) is not node:
+                continue
+            own = _type(tables, node, column)
+            of_other = _type(tables, owners.get(_bare(other).lower()), number)
+            if _plain(own) in _STRINGS and _plain(of_other) in _NUMBERS:
+                fix = f"{owner}.{column} = CAST({other}.{number} AS CHAR)  # the number as a text"
+                yield _Cast(_bare(column), own, "a number", fix)
+
+
+def _type(tables: dict[str, dict[str, str]], node: PlanNode | None, column: str) -> str:
+    kinds = tables.get(_bare(node.relation), {}) if node is not None and node.relation else {}
+    return next((kind for name, kind in kinds.items() if name.lower() == _bare(column).lower()), "")
+
+
+def _plain(kind: str) -> str:
+    """A type of MySQL without its length and its signs."""
+    return kind.partition("(")[0].partition(" ")[0].lower()
 
 
 _READERS: Final[dict[str, Any]] = {"postgresql": _on_postgresql, "mariadb": _on_mysql, "mysql": _on_mysql}

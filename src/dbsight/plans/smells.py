@@ -24,6 +24,8 @@ _OFFSET: Final = re.compile(r"\bOFFSET\s+(?P<rows>\d+)|\bLIMIT\s+(?P<first>\d+)\
 _WILDCARD: Final = re.compile(
     r"(?<!\bNOT )\bI?LIKE\s*(?:\(\s*)?(?:(?:CONCAT|LOWER|UPPER)\s*\(\s*)?'[%_]", re.IGNORECASE
 )
+_LACKING: Final = frozenset(("selective_filter", "missing_join_index"))
+"""Issues whose advice is an index."""
 _QUOTED: Final = re.compile(r"'(?:[^']|'')*'")
 
 
@@ -75,7 +77,7 @@ def with_smells(issues: list[PlanIssue], found: Iterable[PlanIssue]) -> list[Pla
     """
     found = list(found)
     converted = {id(each.node) for each in found if each.name == "implicit_cast"}
-    return [each for each in issues if each.name != "selective_filter" or id(each.node) not in converted] + found
+    return [each for each in issues if each.name not in _LACKING or id(each.node) not in converted] + found
 
 
 def _is_large(node: PlanNode) -> bool:

@@ -22,7 +22,9 @@ PARTS = {
     "mariadb": (
         "CREATE TABLE parts (id integer PRIMARY KEY, sku varchar(20), INDEX ix_parts_sku (sku))",
         "INSERT INTO parts SELECT seq, seq FROM seq_1_to_5000",
-        "ANALYZE TABLE parts",
+        "CREATE TABLE orders (id integer PRIMARY KEY, part integer, made_of varchar(20))",
+        "INSERT INTO orders SELECT seq, seq, seq FROM seq_1_to_50",
+        "ANALYZE TABLE parts, orders",
     ),
 }
 DRIVERS = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
@@ -98,6 +100,39 @@ def test_a_converted_column_is_named_and_the_suggestion_uses_its_index(
         *(f"ix_parts_{name}" for name in ("sku", "code", "fixed")),
         "parts_pkey",
     }
+
+
+@pytest.mark.parametrize("condition", ["p.sku = o.part", "o.part = p.sku", "o.id < 40 AND o.part <=> p.sku"])
+def test_a_text_that_is_joined_with_a_number_is_named(warehouses, watched, condition):  # noqa: F811
+    """MariaDB's plan says nothing of the condition; with the number as a text, the index serves the join."""
+    engine, telemetry = warehouses["mariadb"], watched()
+    ask(engine, telemetry, f"SELECT p.*, o.id FROM orders AS o JOIN parts AS p ON {condition}")
+    (finding,) = merged(telemetry, "bad_plan")
+    assert "compares sku of parts, which is varchar(20), as a number" in finding.description
+    assert merged(telemetry, "missing_index") == []
+    fixed = finding.suggestion.splitlines()[0].partition("  #")[0]
+    nodes = explained(engine, f"SELECT p.*, o.id FROM orders AS o JOIN parts AS p ON {fixed}")
+    assert "ix_parts_sku" in {node.index for node in nodes}
+
+
+def test_leaves_alone_texts_that_are_joined(warehouses):
+    """Both are texts, and the index serves."""
+    with warehouses["mariadb"].connect() as connection:
+        text = "SELECT p.*, o.id FROM orders AS o JOIN parts AS p ON p.sku = o.made_of"
+        plan = dbsight.explain(text, connection)
+        assert list(casts(plan, SQLAlchemySession(connection))) == []
+
+
+def test_a_conversion_that_mysql_writes_into_its_plan_is_read(warehouses):
+    """As MySQL from 8.0.21 on has it; the types are MariaDB's."""
+    with warehouses["mariadb"].connect() as connection:
+        plan = dbsight.explain("SELECT * FROM parts WHERE sku = 42", connection)
+        (node,) = [each for each in plan.nodes() if each.relation]
+        node.filter = "(cast(`shop`.`parts`.`sku` as double) = 42)"
+        (issue,) = casts(plan, SQLAlchemySession(connection))
+        node.filter = "(cast(`shop`.`parts`.`id` as double) = 42)"
+        assert list(casts(plan, SQLAlchemySession(connection))) == []
+    assert "compares sku of parts, which is varchar(20), as a number" in str(issue)
 
 
 @pytest.mark.parametrize("condition", ["sku || '' = '42'", "lower(sku) = '42'", "id + id = 42"])
