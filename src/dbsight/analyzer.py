@@ -7,6 +7,7 @@ import os
 import threading
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakValueDictionary
 
 from dbsight import config, recording, scope
 from dbsight.detect import roots
@@ -486,6 +487,37 @@ def engine() -> Analyzer | None:
     return _alive[0] if _alive else None
 
 
+_analyzers: WeakValueDictionary[tuple[int, int], Analyzer] = WeakValueDictionary()
+_sharing = threading.Lock()
+
+
+def shared(meter_provider: MeterProvider | None, logger_provider: LoggerProvider | None) -> Analyzer:
+    """The engine that reports to these providers: two processors made by hand on one provider share it."""
+    key = (id(meter_provider), id(logger_provider))
+    with _sharing:
+        analyzer = _analyzers.get(key)
+        if analyzer is None or analyzer.retired:
+            analyzer = Analyzer(None, meter_provider, logger_provider)
+            _analyzers[key] = analyzer
+        return analyzer
+
+
+def process_analyzer(*, asleep: bool = False) -> Analyzer:
+    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one.
+
+    Args:
+        asleep: The caller needs it only while a profile is open: one that is made for this records nothing else.
+    """
+    analyzer = engine()
+    if analyzer is None:
+        analyzer = shared(None, None)
+        analyzer.subscribe()
+        recording.sleep(asleep=asleep)
+    elif not asleep:
+        recording.sleep(asleep=False)
+    return analyzer
+
+
 def total_pools() -> dict[str, PoolTotals]:
     """What the first engine of the process knows of each pool by name; nothing when there is none."""
     if not _alive:
@@ -512,6 +544,8 @@ def _collect() -> None:
 
 
 def _after_fork() -> None:
+    global _sharing  # noqa: PLW0603 - a lock that another thread held at the fork would never be released
+    _sharing = threading.Lock()
     scope.root.set(None)
     scope.window.set(None)
     on_alert.reset()

@@ -13,7 +13,6 @@ import importlib
 import importlib.util
 import logging
 import os
-import sys
 from importlib.metadata import PathDistribution
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +28,7 @@ from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
 from dbsight.exit_report import ExitCode, report
 from dbsight.export import Outlet
 from dbsight.instrument import django_settings
+from dbsight.instrument.libraries import instrument_libraries, is_sub_interpreter
 from dbsight.processor import DbsightSpanProcessor, attach
 from dbsight.safety import failed, guard
 from dbsight.serve import service_name
@@ -60,7 +60,6 @@ class _Runtime:
         self.outlet: Outlet | None = None
         self.processor: DbsightSpanProcessor | None = None
         self.reporting = False
-        self.refused = False
         self.extra_missed = False
         self.fail_on = ExitCode()
         self.endpoints: dict[int, Endpoint] = {}  # of Prometheus, by port
@@ -112,7 +111,7 @@ class DbsightDistro(BaseDistro):
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Instrument one library, unless ours takes its place or the user switched it off by upstream's name."""
-        if _is_sub_interpreter():
+        if is_sub_interpreter():
             return
         settings = config.current()
         if entry_point.name not in INSTRUMENTORS:
@@ -141,7 +140,7 @@ class DbsightConfigurator(_OTelSDKConfigurator):
     """The SDK's own configuration, with patient exporters and our span processor around those of the provider."""
 
     def _configure(self, **kwargs: Any) -> None:
-        if _is_sub_interpreter():
+        if is_sub_interpreter():
             return
         settings = config.current()
         if not settings.enabled:
@@ -164,23 +163,6 @@ class DbsightConfigurator(_OTelSDKConfigurator):
             if settings.flush_on_sigterm:
                 sigterm.watch(_finish)
             worker_exit.watch(_export_all)
-
-
-@guard
-def _is_sub_interpreter() -> bool:
-    """Whether this is not the interpreter that the process began with; says so once.
-
-    OpenTelemetry's SDK starts threads, and a sub-interpreter that ends while it has any aborts the process; those with
-    a lock of their own (Python 3.12) do not even load the extension modules of gRPC, psutil and SQLAlchemy.
-    """
-    name = "_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters"
-    interpreters = importlib.import_module(name)
-    # Before 3.13 an id, since then a tuple that begins with it.
-    sub: bool = interpreters.get_current() != interpreters.get_main()
-    if sub and not _runtime.refused:
-        _runtime.refused = True
-        logger.warning("dbsight: sub-interpreters are not instrumented")
-    return sub
 
 
 @guard
@@ -334,13 +316,13 @@ def _snapshot(processor: DbsightSpanProcessor, *, exporting: bool) -> Snapshot:
 
 def pre_instrument() -> None:
     """Entry point: under another distribution, attach before tracers are made; under ours it is done already."""
-    if config.current().enabled and not _is_sub_interpreter():
+    if config.current().enabled and not is_sub_interpreter():
         _attach()
 
 
 def post_instrument() -> None:
     """Entry point: attach to a provider that was set while instrumentors were loaded."""
-    if config.current().enabled and not _is_sub_interpreter():
+    if config.current().enabled and not is_sub_interpreter():
         _attach()
 
 
@@ -360,7 +342,7 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
     """
     chosen = config.Settings.load(**settings)
     config.use(chosen)
-    if not chosen.enabled or chosen.surroundings.sdk_disabled or _is_sub_interpreter():
+    if not chosen.enabled or chosen.surroundings.sdk_disabled or is_sub_interpreter():
         return
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         DbsightDistro().configure()
@@ -373,23 +355,3 @@ def configure(service_name: str | None = None, **settings: Any) -> None:
             _runtime.processor.analyzer.use(chosen)
             statement.clear()
     instrument_libraries()
-
-
-@guard
-def instrument_libraries() -> None:
-    """Instrument the libraries that are installed and not disabled; those that are instrumented already stay so."""
-    chosen = config.current()
-    if not chosen.enabled or chosen.surroundings.sdk_disabled or _is_sub_interpreter():
-        return
-    for entry_point, (library, ours) in INSTRUMENTORS.items():
-        missing = ours.requires and importlib.util.find_spec(library) is None
-        if missing or is_disabled(entry_point, chosen.surroundings.disabled_instrumentations):
-            continue
-        instrumentor = getattr(importlib.import_module(ours.module), ours.name)()
-        if not instrumentor.is_instrumented_by_opentelemetry:
-            _instrument(instrumentor)
-
-
-@guard
-def _instrument(instrumentor: Any) -> None:
-    instrumentor.instrument()

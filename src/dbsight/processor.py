@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
-from weakref import WeakValueDictionary
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
@@ -40,36 +39,6 @@ _CLAIM = "_dbsight_claim"
 _MAX_UNSAMPLED = 10_000
 _NOT_SEEN = object()
 
-_analyzers: WeakValueDictionary[tuple[int, int], Analyzer] = WeakValueDictionary()
-_lock = threading.Lock()
-
-
-def _shared_analyzer(meter_provider: MeterProvider | None, logger_provider: LoggerProvider | None) -> Analyzer:
-    """The engine that reports to these providers: two processors made by hand on one provider share it."""
-    key = (id(meter_provider), id(logger_provider))
-    with _lock:
-        analyzer = _analyzers.get(key)
-        if analyzer is None or analyzer.retired:
-            analyzer = Analyzer(None, meter_provider, logger_provider)
-            _analyzers[key] = analyzer
-        return analyzer
-
-
-def process_analyzer(*, asleep: bool = False) -> Analyzer:
-    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one.
-
-    Args:
-        asleep: The caller needs it only while a profile is open: one that is made for this records nothing else.
-    """
-    analyzer = engines.engine()
-    if analyzer is None:
-        analyzer = _shared_analyzer(None, None)
-        analyzer.subscribe()
-        recording.sleep(asleep=asleep)
-    elif not asleep:
-        recording.sleep(asleep=False)
-    return analyzer
-
 
 class DbsightSpanProcessor(Wrapping):
     """Judges database work and hands spans, enriched where there is something to say, to the wrapped processors.
@@ -95,7 +64,7 @@ class DbsightSpanProcessor(Wrapping):
         for processor in processors:
             install_encoder(getattr(processor, "span_exporter", None))
         self.analyzer = (
-            _shared_analyzer(meter_provider, logger_provider)
+            engines.shared(meter_provider, logger_provider)
             if settings is None
             else Analyzer(settings, meter_provider, logger_provider)
         )

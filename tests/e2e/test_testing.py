@@ -189,6 +189,19 @@ def test_without_the_option_nothing_of_dbsight_is_imported(tmp_path):
     assert code == 0, printed
 
 
+def test_with_the_option_the_sdk_is_not_configured_nor_its_exporters_imported(tmp_path):
+    """Tests are watched without them, and a short suite would pay for what it does not use."""
+    (tmp_path / "test_it.py").write_text(
+        "import sys\n"
+        "def test_it():\n"
+        "    assert 'dbsight.analyzer' in sys.modules\n"
+        "    unused = ('opentelemetry.sdk._configuration', 'opentelemetry.sdk._logs', 'opentelemetry.sdk.metrics')\n"
+        "    assert [name for name in unused if name in sys.modules] == []\n"
+    )
+    printed, code = pytest_of(tmp_path, "--dbsight")
+    assert code == 0, printed
+
+
 def test_each_request_is_looked_at_by_itself(tmp_path):
     """As in production, by a test client or a live server: ten requests with a query each are no loop."""
     for file in (SUITES / "web" / "test_web.py", SUITES / "shop" / "shop.py"):

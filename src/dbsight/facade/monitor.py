@@ -8,12 +8,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config
+from dbsight.analyzer import process_analyzer
 from dbsight.facade.totals import KINDS, on_alert
 from dbsight.instrument.pools.manual import ManualPool
 from dbsight.instrument.recorded import record_query
 from dbsight.model import AlertSeverity
 from dbsight.monitor.recommend import calls_by_table
-from dbsight.processor import process_analyzer
 
 if TYPE_CHECKING:
     from collections.abc import Callable

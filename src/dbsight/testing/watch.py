@@ -9,11 +9,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config, scope
+from dbsight.analyzer import process_analyzer
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
-from dbsight.distro import instrument_libraries
-from dbsight.processor import process_analyzer
+from dbsight.instrument.libraries import instrument_libraries
 from dbsight.profiler import settle
 from dbsight.recording import OpenWindow
 from dbsight.safety import guard
