@@ -1,7 +1,7 @@
 """The pages of single requests: those that the toolbar linked to.
 
-Who got the answer of a request may look at that request alone: its address holds a key, an HMAC of its id with the
-token of the process, and never the token itself.
+The toolbar gives the client of a request access to that request only: the address holds a key, an HMAC of the request's
+id with the token of the process, and never the token itself.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import hmac
 import threading
 from typing import TYPE_CHECKING, Final
 
-from dbsight.model import MergedFinding, Snapshot, StatementTotals
+from dbsight.model import MergedFinding, Snapshot
 from dbsight.model.deferred import record
 from dbsight.monitor.examples import example_of
-from dbsight.monitor.quantiles import percentile
+from dbsight.monitor.statement_record import StatementRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.model import Operation, WindowExample, WindowSummary
+    from dbsight.model import Operation, StatementTotals, WindowExample, WindowSummary
 
 MOST: Final = 500
 """Requests whose pages are kept, and as many that are not over yet."""
@@ -113,25 +113,12 @@ class RequestPages:
 
 
 def _statements(operations: Sequence[Operation]) -> list[StatementTotals]:
-    groups: dict[tuple[str, str], list[Operation]] = {}
+    records: dict[tuple[str, str], StatementRecord] = {}
     for each in operations:
-        groups.setdefault((each.statement.fingerprint, each.database.key), []).append(each)
-    totals = [_totals(group) for group in groups.values()]
+        key = (each.statement.fingerprint, each.database.key)
+        record = records.get(key)
+        if record is None:
+            record = records[key] = StatementRecord(each.statement, each.database, each.statement.kind)
+        record.take_one(each)
+    totals = [record.totals() for record in records.values()]
     return sorted(totals, key=lambda each: -each.total)[:MOST_STATEMENTS]
-
-
-def _totals(group: Sequence[Operation]) -> StatementTotals:
-    durations = sorted(each.duration for each in group)
-    return StatementTotals(
-        group[0].statement,
-        group[0].database,
-        len(group),
-        sum(each.error_type is not None for each in group),
-        sum(durations),
-        percentile(durations, 50),
-        percentile(durations, 95),
-        durations[-1],
-        sum(each.rows or 0 for each in group),
-        group[-1].call_site,
-        durations=tuple((each, 1) for each in durations),
-    )

@@ -165,7 +165,7 @@ class Service:
             span_id: Of the request's span.
 
         Returns:
-            Where the page will be, to be opened by whoever has this address; None while nothing is served.
+            URL of the page; it needs no other authentication. None if the process does not serve.
         """
         process = self.process
         if process is None:

@@ -38,7 +38,7 @@ class Expectation(Watch):
             self.judge()
 
     def _again(self) -> Self:
-        return self.anew()  # each call of a decorated function is judged by itself
+        return self.fresh_copy()  # count the queries of each call of a decorated function separately
 
     def judge(self) -> None:
         """Raise AssertionError where the expectation is not met."""

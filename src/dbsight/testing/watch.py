@@ -124,8 +124,8 @@ class Watch(scope.Block):
         self._began = 0.0
         self._left_out = 0
 
-    def anew(self) -> Self:
-        """One like this that has recorded nothing."""
+    def fresh_copy(self) -> Self:
+        """Return a copy with the same options that has recorded nothing."""
         twin = copy(self)
         twin.units, twin._operations, twin._left_out = [], [], 0
         twin._calls = None if self._calls is None else {}
