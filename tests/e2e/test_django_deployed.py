@@ -145,10 +145,15 @@ def test_uvicorn_serves_views_of_both_kinds(serve, on_postgresql, receiver):
 
 
 def test_uvicorn_serves_wsgi(serve, on_sqlite, receiver):
-    """Each request runs in a thread of a pool, without the context of the loop."""
+    """Each request runs in a thread of a pool; upstream ends its span before what it streams is asked for."""
     command = ["uvicorn", "deployed.wsgi:application", "--interface", "wsgi", "--port", "PORT"]
-    said = serve(command, on_sqlite, "orders", "async", "thread")
-    assert requests(receiver) == SYNC | ASYNC
+    said = serve(command, on_sqlite, "orders", "async", "thread", "streamed")
+    assert requests(receiver) == SYNC | ASYNC | {"GET streamed": [({'SELECT "deployed_order"': 1}, [])]}
+    (window,) = receiver.spans("dbsight.window")
+    (event,) = window.events
+    assert window.attributes["dbsight.db.calls"] == 10
+    assert event.attributes["code.line.number"] == line_of("streamed")
+    assert event.attributes["dbsight.finding.suggestion"] == JOINED
     assert "Traceback" not in said
 
 

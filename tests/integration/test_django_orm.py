@@ -114,3 +114,9 @@ def test_what_cannot_be_joined_is_told_by_django(printed):
     assert set(printed["mistakes"]) == {"title", "nothing", "author__name", "content_object"}
     assert all(said.startswith(("Non-relational", "Invalid field")) for said in printed["mistakes"].values())
     assert printed["swallowed"] == {}
+
+
+def test_threads_go_on_while_instrumentation_is_switched(printed):
+    """Whatever method of a manager, a descriptor or a compiler they are in."""
+    assert printed["switched"] == []
+    assert printed["swallowed"] == {}

@@ -12,6 +12,7 @@ import linecache
 import pickle
 import pickletools
 import sys
+import threading
 from pathlib import Path
 
 import django
@@ -145,13 +146,47 @@ def mistakes():
     return said
 
 
+def switched(instrumentors, provider):
+    """What threads that use the ORM get to hear while instrumentation is switched off and on, 20 times."""
+    from django.db import connection
+
+    from integration.django_shop.models import Book, Comment
+
+    done, errors = threading.Event(), []
+
+    def work():
+        try:
+            while not done.is_set():
+                for book in Book.objects.prefetch_related("tags")[:3]:
+                    _ = book.author, book.reviews.count(), list(book.tags.all())
+                _ = [comment.content_object for comment in Comment.objects.all()[:3]]
+        except Exception as error:
+            errors.append(repr(error))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        for each in instrumentors:
+            each.uninstrument()
+        for each in instrumentors:
+            each.instrument(tracer_provider=provider)
+    done.set()
+    for thread in threads:
+        thread.join()
+    return errors
+
+
 def main(arguments):
     """Run, and print."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(dbsight.DbsightSpanProcessor(SimpleSpanProcessor(exporter)))
-    for name in ("SQLite3Instrumentor", "PsycopgInstrumentor"):
-        getattr(dbsight, name)().instrument(tracer_provider=provider)
+    instrumentors = dbsight.SQLite3Instrumentor(), dbsight.PsycopgInstrumentor()
+    for each in instrumentors:
+        each.instrument(tracer_provider=provider)
     tracer = provider.get_tracer("program")
     configure(*arguments)
     with tracer.start_as_current_span("fill"):
@@ -202,6 +237,7 @@ def main(arguments):
     settings.DEBUG = True  # Django logs queries, and on SQLite asks it to quote their parameters
     results["foreign key"]["debug"] = found(cases.CASES["foreign key"].fault)
     printed = {"cases": results, "objects": objects, "pickled": names_in_a_pickle(), "mistakes": mistakes()}
+    printed["switched"] = switched(instrumentors, provider)
     print(json.dumps({**printed, "swallowed": safety.errors()}))
 
 
