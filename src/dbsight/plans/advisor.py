@@ -290,7 +290,12 @@ class Advisor:
     def _exists(self, candidate: Candidate) -> bool:
         if candidate.using:
             return False  # what other kinds of index serve is not told by their columns: the planner decides
-        return any(index.begins_with(candidate.columns) for index in self._existing[candidate.table])
+        use = self._uses.get(candidate.table)
+        conditions = {**use.tested, **use.equal} if use is not None else {}
+        return any(
+            index.begins_with(candidate.columns) or index.begins_with_the_rest(candidate.columns, conditions)
+            for index in self._existing[candidate.table]
+        )
 
     def _is_selective(self, candidate: Candidate, use: Use) -> bool:
         """Whether the conditions that the index would be searched by keep few rows.

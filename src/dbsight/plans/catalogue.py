@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from dbsight.plans.options import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from dbsight.plans.options import Session
 
 _NAME: Final = re.compile(r'"(?:[^"]|"")+"')
+_AND: Final = re.compile(r"\s+AND\s+", re.IGNORECASE)
+_ADDED: Final = re.compile(r"""::[a-z]+(?: [a-z]+)*(?:\(\d+\))?|\b[A-Za-z_]\w*["`]?\.(?=["`A-Za-z_])|[()"`\s]""")
 _WHERE: Final = re.compile(r"\)\s*WHERE\s+(?P<condition>.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -58,6 +60,26 @@ class Index:
         begun = _directed(self.columns[: len(wanted)])
         turned = [(name, not down) for name, down in begun]
         return self.valid and not self.where and self.method == "btree" and wanted in (begun, turned)
+
+    def begins_with_the_rest(self, columns: tuple[str, ...], conditions: Mapping[str, str]) -> bool:
+        """Whether it is limited to conditions of a statement, and begins with the columns that these do not fix.
+
+        Args:
+            columns: As for ``begins_with``.
+            conditions: What the statement compares with a value, by column.
+        """
+        known = {_plain(condition): name for name, condition in conditions.items() if condition}
+        fixed = {known.get(_plain(condition)) for condition in _AND.split(self.where)}
+        if None in fixed:
+            return False
+        return replace(self, where="").begins_with(
+            tuple(each for each in columns if each.removesuffix(" DESC") not in fixed)
+        )
+
+
+def _plain(condition: str) -> str:
+    """A condition without what databases add to it: types, parentheses, quotes of names, the table."""
+    return _ADDED.sub("", condition)
 
 
 def _directed(columns: Iterable[str]) -> list[tuple[str, bool]]:

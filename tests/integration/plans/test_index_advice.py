@@ -83,6 +83,21 @@ def test_a_statement_of_sqlalchemy_is_judged_with_its_values(schemas):
         assert len(dbsight.advise_index(text, engine, params={"status": status}, proof=proof)) == lacking
 
 
+def test_an_index_of_some_rows_serves_the_queries_of_these(schemas):
+    """One with the condition before its columns is not advised beside it; for other rows it is."""
+    engine, proof = schemas
+    sql = "SELECT * FROM orders WHERE status = '{}' AND customer_id = 5"
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("CREATE INDEX ix_some ON orders (customer_id) WHERE status = 'done'")
+        connection.exec_driver_sql("ANALYZE")
+        try:
+            assert dbsight.advise_index(sql.format("done"), engine, proof=proof) == []
+            (advice,) = dbsight.advise_index(sql.format("open"), engine, proof=proof)
+            assert "customer_id" in advice.columns
+        finally:
+            connection.exec_driver_sql("DROP INDEX ix_some")
+
+
 def test_an_index_that_was_created_is_not_advised_again(schemas):
     """Also one of an expression, and one that is the beginning of a longer one."""
     engine, proof = schemas

@@ -168,6 +168,17 @@ CASES = {
             lambda at: (at, None if at % 9 else at),
             indexes=["parent_id"],
         ),
+        "since a day": lambda: asked(
+            "SELECT * FROM events WHERE updated_at >= '2026-11-28'",
+            *("events", "id INTEGER PRIMARY KEY, updated_at TEXT"),
+            lambda at: (at, f"20{10 + at % 17}-{1 + at % 12:02}-{1 + at % 28:02}"),
+        ),
+        "a partial index": lambda: asked(
+            "SELECT * FROM jobs WHERE status = 'new' AND queue = 'q7'",
+            *("jobs", "id INTEGER PRIMARY KEY, status TEXT, queue TEXT"),
+            lambda at: (at, "done" if at % 50 else "new", f"q{at % 300}"),
+            more=["CREATE INDEX ix_new ON jobs (queue) WHERE status = 'new'"],
+        ),
     },
     "bad_plan": {
         "a sort of entrances": lambda: planned(sorted_on_disk("t_entrance", 133_828, 26_808)),
