@@ -10,6 +10,7 @@ Private names: ``create_generic_related_manager``, ``GenericForeignKeyDescriptor
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.instrument.django_orm import During, Mark, ambient, fetching, managers, mark_of
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.wrap import Patches
 
-_LOOK_UPS: Final = ("get_by_natural_key", "get_for_id", "get_for_model", "get_for_models")
+_LOOK_UPS: Final = ("get_by_natural_key", "get_for_id", "get_for_model")
 _MAX_KNOWN: Final = 1000
 _NO_MARK: Final = Mark("", "")
+_codes: tuple[Any, ...] = ()
 _kept: dict[tuple[Any, ...], Mark] = {}
 
 
@@ -50,12 +52,17 @@ def _to_any_unless_cached(descriptor: Any, instance: Any) -> During | None:
 
 
 def _content_types(patches: Patches, module: ModuleType) -> None:
-    for name in _LOOK_UPS:
-        patches.wrap(module.ContentTypeManager, name, begin=_looking_up)
+    """Follow the query alone: its methods are called for each row, and seldom send one."""
+    global _codes  # noqa: PLW0603 - of the one class that there is
+    manager = module.ContentTypeManager
+    _codes = tuple([getattr(getattr(manager, name), "__code__", None) for name in _LOOK_UPS])
+    patches.wrap(manager, "get", begin=_getting)
 
 
-def _looking_up(_: Any) -> During:
-    """``ContentType.objects.get_for_id(…)``, of the application or below a relation."""
+def _getting(_: Any) -> During | None:
+    """``ContentType.objects.get_for_id(…)``, of the application or below a relation, has to ask the database."""
+    if sys._getframe(2).f_code not in _codes:
+        return None  # the application's own ``get``
     mark = ambient.get() or _NO_MARK
     found = _kept.get(mark)
     if found is None:

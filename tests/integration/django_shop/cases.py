@@ -661,6 +661,13 @@ CASES["content types, once per process"] = Case(
 CASES["content types of models, once per process"] = Case(
     lambda: of_a_new_process(lambda: [ContentType.objects.get_for_model(model) for model in apps.get_models()])
 )
+CASES["content types by their names, once per process"] = Case(
+    lambda: of_a_new_process(
+        lambda: [
+            ContentType.objects.get_by_natural_key("django_shop", name) for name in ("book", "tag", "pin", "shelf")
+        ]
+    )
+)
 CASES["an iterator"] = Case(lambda: list(Book.objects.iterator(chunk_size=2)))
 CASES["one object"] = Case(lambda: Book.objects.first().author.publisher.name)
 CASES["a nested prefetch"] = Case(
