@@ -29,7 +29,7 @@ def parts():
 def run(redis_process, tmp_path_factory):
     """One tiny round: what was printed, and the report."""
     file = tmp_path_factory.mktemp("bench") / "bench.json"
-    options = ["--rounds", "1", "--repeats", "1", "--requests", "3", "--no-instructions", "--json", str(file)]
+    options = ["--rounds", "1", "--requests", "3", "--no-instructions", "--json", str(file)]
     for workload in WORKLOADS:
         options += ["--workload", workload]
     for variant in (*VARIANTS, "watched"):

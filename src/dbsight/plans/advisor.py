@@ -46,8 +46,6 @@ _WHOLE: Final = 0.5
 _MOST: Final = 24
 """Indexes that are tried per table: on PostgreSQL each reads the whole table."""
 
-_CLASS: Final = re.compile(" (?:text_pattern_ops|gin_trgm_ops)$")
-
 _IMPROVABLE: Final = frozenset(("seq_scan", "sort", "temp_table"))
 
 _LONG: Final = re.compile(r"TEXT|BLOB|JSON", re.IGNORECASE)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SYSTEMS: Final = ("sqlite", "postgresql", "mysql", "mariadb")
 _DEPTH: Final = "dbsight.transactions"
-_VENDORS: Final = {"oracle": "oracle.db", "microsoft": "microsoft.sql_server"}
 
 
 def system_of(dialect: Any) -> str:
