@@ -150,7 +150,7 @@ def test_uvicorn_serves_wsgi(serve, on_sqlite, receiver):
     said = serve(command, on_sqlite, "orders", "async", "thread", "streamed")
     assert requests(receiver) == SYNC | ASYNC | {"GET streamed": [({'SELECT "deployed_order"': 1}, [])]}
     (window,) = receiver.spans("dbsight.window")
-    (event,) = window.events
+    (event,) = [each for each in window.events if each.attributes["dbsight.finding.rule"] == "n_plus_one"]
     assert window.attributes["dbsight.db.calls"] == 10
     assert event.attributes["code.line.number"] == line_of("streamed")
     assert event.attributes["dbsight.finding.suggestion"] == JOINED
