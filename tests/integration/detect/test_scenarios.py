@@ -43,7 +43,7 @@ def test_detects(watch, scenario):
     On a machine that is busy with something else a few queries may take less than 0.5 % of their unit of work, which is
     told as info: then it runs again.
     """
-    assert found_in(watch, scenario) & scenario.rules or found_in(watch, scenario) & scenario.rules
+    assert any(found_in(watch, scenario) & scenario.rules for _ in range(5))
 
 
 @pytest.mark.parametrize("scenario", named(RIGHT))
