@@ -55,6 +55,7 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = MOST_CLIENTS  # of more than this at once, the kernel lets some wait for seconds
     allow_reuse_address = os.name != "nt"  # there it would share a port that another process listens on
 
     def __init__(self, port: int, token: str, answers: Mapping[str, Answer]) -> None:
