@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbsight.config import Settings
-from dbsight.detect.rules import lock_contention, pool_churn
 
 HERE = Path(__file__).parent
 
@@ -271,7 +270,8 @@ def pools(limits: Settings) -> tuple[Alert, ...]:
         Alert(
             "DbPoolChurn",
             "warning",
-            f"{created} >= {pool_churn._CONNECTIONS}\nand {created} / {taken} >= {pool_churn._PART:g}",
+            f"{created} >= {limits.pool_churn_connections_threshold}\n"
+            f"and {created} / {taken} >= {limits.pool_churn_share_threshold:g}",
             f"{{{{ $value | humanize }}}} connections to {of} were made in ten minutes, and hardly used again",
         ),
         Alert(
@@ -313,7 +313,7 @@ def others(limits: Settings) -> tuple[Alert, ...]:
             "warning",
             f'(sum by ({by_lock}) (increase({attempts}{{dbsight_lock_result="failed"}}[15m]))\n'
             f"/ sum by ({by_lock}) (increase({attempts}[15m]))) >= {limits.lock_contention_threshold:g}\n"
-            f"and sum by ({by_lock}) (increase({attempts}[15m])) >= {lock_contention.ENOUGH}",
+            f"and sum by ({by_lock}) (increase({attempts}[15m])) >= {limits.lock_contention_tries_threshold}",
             "{{ $value | humanizePercentage }} of those who want {{ $labels.dbsight_lock_name }} of"
             " {{ $labels.job }} give up",
             "lock_contention_threshold",
