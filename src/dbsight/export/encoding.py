@@ -54,7 +54,6 @@ _FINDING = _EVENT_NAME + bytes((len(semconv.FINDING_EVENT),)) + semconv.FINDING_
 _PLAIN = frozenset((str, int, float, bool))
 _KNOWN_TYPES = _PLAIN | {tuple}
 _IDS = ("trace_id", "span_id", "parent_span_id")
-_REST = ("start_time_unix_nano", "end_time_unix_nano", "attributes", "events")
 _UNSIGNED = 2**64 - 1
 _TRACE_STATE = 4
 """Where it stands in a ``SpanContext``, which is a tuple."""
@@ -261,8 +260,8 @@ class Encoder(Careful):
         if frame is None:
             if not is_encodable(key[0]) or not is_encodable(key[3]):
                 raise ValueError("not to be encoded as it is")
-            message = self._message(span)
-            for name in _IDS + _REST:
+            message = self._message(_bare(span, name=span._name, parent=parent, kind=span._kind, status=status))
+            for name in _IDS:
                 message.ClearField(name)
             frame = message.SerializeToString()
             _keep(self._frames, key, frame)
@@ -296,9 +295,10 @@ def _checked(value: Any) -> Any:
     return value
 
 
-def _bare(span: ReadableSpan) -> ReadableSpan:
-    """A span with the same resource and scope, and nothing else."""
-    return ReadableSpan("", span._context, resource=span._resource, instrumentation_scope=span._instrumentation_scope)
+def _bare(span: ReadableSpan, name: str = "", **kept: Any) -> ReadableSpan:
+    """A span with the same resource and scope, and nothing else but what is kept."""
+    resource, scope = span._resource, span._instrumentation_scope
+    return ReadableSpan(name, span._context, resource=resource, instrumentation_scope=scope, **kept)
 
 
 def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes) -> None:
