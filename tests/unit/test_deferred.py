@@ -3,16 +3,18 @@
 import copy
 import dataclasses
 import inspect
+import os
 import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
 from dbsight.model import Finding
-from dbsight.model.deferred import pattern, record
+from dbsight.model.deferred import computed, pattern, record
+from forking import in_child
 
 
 @record(frozen=True)
@@ -156,3 +158,45 @@ def test_a_pattern_is_compiled_at_its_first_use(monkeypatch):
     assert compiled == [(r"[a-z]+", re.IGNORECASE)]
     assert (words.pattern, words.sub("x", "ab 1"), words.fullmatch("1")) == ("[a-z]+", "x 1", None)
     assert copy.copy(words).findall("e f") == ["e", "f"]
+
+
+class Sum:
+    """Adds up when it is asked, and waits meanwhile where a test wants it to."""
+
+    def __init__(self, wait=None):
+        self.asked = 0
+        self._wait = wait
+
+    @computed
+    def total(self):
+        """Of nothing."""
+        self.asked += 1
+        if self._wait is not None:
+            self._wait()
+        return 42
+
+
+def test_a_computed_value_is_computed_once_and_kept_with_its_object():
+    """The class has the docstring; another object computes its own."""
+    one, other = Sum(), Sum()
+    assert (one.total, one.total, one.asked, other.asked) == (42, 42, 1, 0)
+    assert Sum.total.__doc__ == "Of nothing."
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_computes_what_a_thread_of_its_parent_was_computing_at_the_fork():
+    """``functools.cached_property`` holds a lock for the whole class before Python 3.12: the child would hang."""
+    begun, go = Event(), Event()
+
+    def wait():
+        begun.set()
+        go.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(lambda: Sum(wait).total)
+        assert begun.wait(30)
+        try:
+            assert in_child(lambda: Sum().total) == 42
+        finally:
+            go.set()
+        assert waiting.result() == 42

@@ -2,20 +2,25 @@
 
 ``dataclass`` writes source code for each of its methods and compiles it, and ``re.compile`` takes up to a millisecond:
 together they were a third of what importing dbsight took, and most processes use few of them. Nothing is imported
-later, so a fork at any moment is safe; two threads that are first at once make the same thing twice.
+later and no lock is held, so a fork at any moment is safe; two threads that are first at once make the same thing
+twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from dataclasses import dataclass as record
 
-__all__ = ["pattern", "record"]
+    from typing_extensions import Self
+
+__all__ = ["computed", "pattern", "record"]
+
+_T = TypeVar("_T")
 
 _METHODS: Final = ("__init__", "__repr__", "__eq__")
 
@@ -118,3 +123,27 @@ def pattern(source: str, flags: int = 0) -> re.Pattern[str]:
     """
     stand_in: Any = _Pattern(source, flags)
     return stand_in  # type: ignore[no-any-return] # typed as what it stands for
+
+
+class computed(Generic[_T]):  # noqa: N801 - a decorator
+    """``functools.cached_property`` without its lock.
+
+    Before Python 3.12 one lock serves all objects of a class: a child that is forked while a thread of its parent
+    computes the value would wait for it for ever.
+    """
+
+    def __init__(self, compute: Callable[[Any], _T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> _T: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Self | _T:
+        if instance is None:
+            return self
+        value = vars(instance)[self._compute.__name__] = self._compute(instance)
+        return value

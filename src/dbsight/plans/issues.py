@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from dbsight.formatting import count, counted
 from dbsight.model import PlanIssue
+from dbsight.model.deferred import computed
 from dbsight.plans.predicates import columns, conditions
 from dbsight.plans.rendering import sanitized
 
@@ -65,7 +65,7 @@ class ExplainAnalyzer:
         self.plan = plan
         self._tables = {node.relation for node in plan.nodes() if node.relation}
 
-    @cached_property
+    @computed
     def issues(self) -> list[PlanIssue]:
         """What the plan does and what is wrong with it, from the top down."""
         return list(self._visit(self.plan.root, ()))

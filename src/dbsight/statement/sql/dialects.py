@@ -8,8 +8,9 @@ not closed fails once and is then taken whole, to the end of the text.
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
+
+from dbsight.model.deferred import computed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,7 +172,7 @@ class Dialect:
         self._suffix = rf"(?:{cast})?"
         self._either = rf"(?:{self._bound}|{literal}){self._suffix}"
 
-    @cached_property
+    @computed
     def match(self) -> Match:
         """Finds the token at a position; its ``lastindex`` is one of the groups above. None at the end."""
         # A word beside a quote may be the prefix of a string or the beginning of a quoted name: the first alternative
@@ -194,7 +195,7 @@ class Dialect:
             _FLAGS,
         ).match
 
-    @cached_property
+    @computed
     def columns(self) -> Match:
         """Finds a list of plain columns with their labels (group 1), or of quoted ones (group 2)."""
         label = rf"(?:{_SPACE}+[Aa][Ss]{_SPACE}+{_NAME})?"
@@ -208,28 +209,28 @@ class Dialect:
             _FLAGS,
         ).match
 
-    @cached_property
+    @computed
     def more(self) -> Match:
         """Finds ``, value`` any number of times, up to a comma or parenthesis."""
         return re.compile(rf"(?:\s*,\s*{self._either})+(?=\s*[,)\]])", _FLAGS).match
 
-    @cached_property
+    @computed
     def more_rows(self) -> Match:
         """Finds ``, (value, …)`` any number of times."""
         row = rf"\s*,\s*\(\s*{self._either}(?:\s*,\s*{self._either})*\s*\)"
         return re.compile(rf"(?:{row})+(?=\s*(?:[,;)]|\Z|[A-Za-z]))", _FLAGS).match
 
-    @cached_property
+    @computed
     def value(self) -> re.Pattern[str]:
         """One simple value: group 1 a placeholder or NULL, group 2 a literal; or, group 3, the beginning of a row."""
         return re.compile(rf"({self._bound}){self._suffix}|({self._literal}){self._suffix}|(\()", _FLAGS)
 
-    @cached_property
+    @computed
     def spaces(self) -> re.Pattern[str]:
         """Finds white space, and (group 1) quoted names, whose white space is theirs."""
         return re.compile(rf"({self._quoted}|\"[^\"]*\"|'[^']*')|\s+", re.DOTALL)
 
-    @cached_property
+    @computed
     def filling(self) -> Match:
         """Finds up to a thousand tokens that open and close nothing: what a long list is made of."""
         return re.compile(
