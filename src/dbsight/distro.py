@@ -25,7 +25,7 @@ from opentelemetry.util._importlib_metadata import entry_points
 
 from dbsight import analyzer, config, sigterm, statement, worker_exit
 from dbsight.catalog import INSTRUMENTORS, REPLACED, is_disabled
-from dbsight.exit_report import ExitCode, report
+from dbsight.exit_report import ExitCode, report, stay_interrupted
 from dbsight.export import Outlet
 from dbsight.instrument import django_settings
 from dbsight.instrument.libraries import instrument_libraries, is_sub_interpreter
@@ -308,6 +308,7 @@ def _at_exit() -> None:
         snapshot = _snapshot(processor, exporting=outlet.exporting if outlet is not None else True)
         report(snapshot)
         _runtime.fail_on.judge(snapshot)
+    stay_interrupted()
 
 
 def _snapshot(processor: DbsightSpanProcessor, *, exporting: bool) -> Snapshot:

@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -55,6 +56,19 @@ def _write(snapshot: Snapshot, form: str, path: str) -> None:
         logger.warning("dbsight: no HTML report, which needs Jinja2: pip install 'dbsight[html]'")
     except OSError as error:
         logger.warning("dbsight: cannot write the report to %s: %s", path, error.strerror)
+
+
+@guard
+def stay_interrupted() -> None:
+    """Let a program that Ctrl-C ended still end by SIGINT, as without a report: a shell's loop goes on otherwise.
+
+    Python remembers that the program raised ``KeyboardInterrupt`` until a text is executed (``run_eval_code_obj`` in
+    pythonrun.c), and the libraries that print a report do that as they are imported; a text that raises it tells again.
+    """
+    # At the prompt of an interactive interpreter, an interrupt does not end the process.
+    if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 - a constant
 
 
 class ExitCode:

@@ -1,6 +1,7 @@
 """The application under ``opentelemetry-instrument`` is what it is without: output, exit code, end."""
 
 import re
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -33,6 +34,16 @@ def test_exit_code_and_output_are_the_same(twins):
     bare, seen = twins
     assert bare.stdout
     assert (seen.run.returncode, seen.run.stdout, seen.run.stderr) == (bare.returncode, bare.stdout, bare.stderr)
+
+
+@pytest.mark.parametrize("report", ["terminal", "html", "json"])
+def test_an_interrupted_program_ends_by_the_signal_with_a_report_too(observe, sqlite_url, report):
+    """Not with exit code 1, for which the loop of a shell script would go on."""
+    program = f"{LOOP}\n{ENDS['it is interrupted']}\n"
+    env = {**SHOP, "DATABASE_URL": sqlite_url, "OTEL_DBSIGHT_REPORT": report}
+    seen = observe(program, receiver=None, env=env)
+    assert seen.run.returncode == -signal.SIGINT
+    assert "KeyboardInterrupt" in seen.run.stderr
 
 
 def test_what_was_seen_arrives_however_it_ends(twins):

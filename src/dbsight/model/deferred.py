@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from dataclasses import dataclass as record
 
     from typing_extensions import Self
@@ -72,12 +73,82 @@ class _Method:
 def _compiled(cls: Any, name: str, *, frozen: bool) -> Any:
     """The method that a data class with the same fields has."""
     fields = dataclasses.fields(cls)
-    body: dict[str, Any] = {field.name: field for field in fields}
-    body["__annotations__"] = {field.name: field.type for field in fields}
-    body |= {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
-    equal = name in ("__eq__", "__hash__")
-    make = dataclasses.dataclass(init=name == "__init__", repr=name == "__repr__", eq=equal, frozen=frozen)
-    return vars(make(type(cls.__name__, (), body)))[name]
+    made = _init(fields, frozen=frozen) if name == "__init__" else _MADE[name](fields)
+    made.__module__, made.__name__, made.__qualname__ = cls.__module__, name, f"{cls.__qualname__}.{name}"
+    return made
+
+
+def _init(fields: Sequence[dataclasses.Field[Any]], *, frozen: bool) -> Any:
+    """Not by ``dataclass``, which has a text executed: Python then forgets that an interrupt ends the process.
+
+    Records are first used at exit as well. ``Py_RunMain`` ends an interrupted program by SIGINT, unless a text was
+    executed since (``run_eval_code_obj`` in pythonrun.c); compiled code may be.
+    """
+    space: dict[str, Any] = {"_set": object.__setattr__, "_factory": _FACTORY}
+    positional: list[str] = []
+    keywords: list[str] = []
+    body = []
+    for field in fields:
+        name, value = field.name, field.name
+        parameters = keywords if field.kw_only is True else positional
+        if field.default_factory is not dataclasses.MISSING:
+            space[f"_make_{name}"] = field.default_factory
+            value = f"_make_{name}() if {name} is _factory else {name}"
+            parameters.append(f"{name}=_factory")
+        elif field.default is not dataclasses.MISSING:
+            space[f"_default_{name}"] = field.default
+            parameters.append(f"{name}=_default_{name}")
+        else:
+            parameters.append(name)
+        body.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+    parameters = ["self", *positional, *(["*", *keywords] if keywords else [])]
+    source = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(body or ["pass"])
+    exec(compile(source, "<dbsight record>", "exec"), space)  # noqa: S102 - of names of our own fields
+    made = space["__init__"]
+    made.__annotations__ = {**{field.name: field.type for field in fields}, "return": None}
+    return made
+
+
+def _repr(fields: Sequence[dataclasses.Field[Any]]) -> Any:
+    names = [field.name for field in fields if field.repr]
+
+    @recursive_repr()
+    def method(self: Any) -> str:
+        return f"{type(self).__qualname__}({', '.join([f'{name}={getattr(self, name)!r}' for name in names])})"
+
+    return method
+
+
+def _eq(fields: Sequence[dataclasses.Field[Any]]) -> Any:
+    names = [field.name for field in fields if field.compare]
+
+    def method(self: Any, other: object) -> Any:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return [getattr(self, name) for name in names] == [getattr(other, name) for name in names]
+
+    return method
+
+
+def _hash(fields: Sequence[dataclasses.Field[Any]]) -> Any:
+    names = [field.name for field in fields if (field.compare if field.hash is None else field.hash)]
+
+    def method(self: Any) -> int:
+        return hash(tuple([getattr(self, name) for name in names]))
+
+    return method
+
+
+_MADE: Final = {"__repr__": _repr, "__eq__": _eq, "__hash__": _hash}
+
+
+class _Factory:
+    def __repr__(self) -> str:
+        return "<factory>"
+
+
+_FACTORY: Final = _Factory()
+"""Stands for a default that is made for each record, as in a data class."""
 
 
 def _refuse_to_set(_: object, name: str, __: object) -> None:
