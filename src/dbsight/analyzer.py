@@ -18,12 +18,12 @@ from dbsight.instrument import caches, full_pools, loads, locks, models, pools, 
 from dbsight.model import CacheEvent, Operation, Verdict, WindowSummary
 from dbsight.monitor.alerts import Alerts
 from dbsight.monitor.callbacks import Callbacks
-from dbsight.recording import Consumer, OpenWindow, Sweeper, Windows
+from dbsight.recording import Consumer, Ended, OpenWindow, Sweeper, Windows
 from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.query_log import QueryLog
 from dbsight.report.recommendation_log import RecommendationLog
-from dbsight.safety import failed, guard
+from dbsight.safety import dropped, failed, guard
 from dbsight.serve import Service
 from dbsight.slow_plans import SlowPlans
 from dbsight.totals import Totals, TotalsReview
@@ -56,7 +56,8 @@ class Analyzer(Consumer):
         clock: ns since the epoch.
 
     Attributes:
-        windows: Those that are open.
+        windows: Those that are open, or not judged yet.
+        ended: Those whose root has ended, until they are judged.
         judge: The rules.
         totals: Totals of the process, and metrics; ``stats``, ``pools``, ``caches`` and ``locks`` are its parts.
     """
@@ -75,7 +76,8 @@ class Analyzer(Consumer):
         self._comparing = threading.RLock()
         settings = settings or config.current()
         self._users = 0
-        self.sweeper = Sweeper(self.sweep, self._has_rest)
+        self.ended = Ended(self._start_sweeper, self._wake_sweeper)
+        self.sweeper = Sweeper(self.sweep, self.ended.work, self._has_rest)
         self.windows = Windows(clock, settings.max_windows, self._evict, self._start_sweeper)
         self.alerts = Alerts(settings, clock)
         self.totals = totals = Totals(settings, meter_provider, self.collect)
@@ -167,6 +169,7 @@ class Analyzer(Consumer):
         for window in self.windows.all():
             window.abandon()
         self.windows.forget()
+        self.ended.abandon()
         self.sweeper.after_fork()
         self._review.reset()
         self._recommended.reset()
@@ -242,9 +245,10 @@ class Analyzer(Consumer):
         found: list[OpenWindow | None] = []
         window, parent = None, None
         for operation in operations:
-            if operation.parent is not parent or window is None:  # most have the same parent
-                parent = operation.parent
-                window = self.windows.of(parent)
+            # Most have the same parent; what runs on when its root has ended has it, too.
+            if operation.parent is not parent or window is None or operation.start_ns > window.ended_ns:
+                window = self.windows.of(operation.parent, operation.start_ns)
+                parent = operation.parent if window is not None and not window.rootless else None
             found.append(window)
         return found
 
@@ -254,7 +258,7 @@ class Analyzer(Consumer):
         if isinstance(event, CacheEvent) and not event.removals:
             return  # look-ups are counted; thousands of them would push out what else a window has to remember
         if event.parent is not None:
-            window = self.windows.known(event.parent)
+            window = self.windows.known(event.parent, event.at_ns)
             if window is not None:
                 window.note(event)
 
@@ -285,7 +289,7 @@ class Analyzer(Consumer):
         caches.collect()
         locks.collect()
         models.collect()
-        self.drain()
+        self.judge_ended()
         self.totals.settle()
 
     def drain(self) -> None:
@@ -293,6 +297,26 @@ class Analyzer(Consumer):
         for window in self.windows.all():
             window.drain()
         recording.loose.drain()
+
+    def judge_ended(self) -> None:
+        """Drain everything, and judge the windows whose root has ended: before anything is read or flushed."""
+        self.drain()
+        self.ended.work()
+
+    def end(self, window: OpenWindow, judge: Callable[[], object], *, later: bool) -> None:
+        """The root of a window has ended.
+
+        Args:
+            window: Takes no more records.
+            judge: Closes it.
+            later: Have it judged with others, soon; else now.
+        """
+        records = window.end()
+        self.judge.ended(window)
+        if later:
+            self.ended.add(records, judge)
+        else:
+            judge()
 
     def attend(self) -> None:
         """Records are pending: the sweeper drains them in time."""
@@ -306,7 +330,11 @@ class Analyzer(Consumer):
     # -- Windows ------------------------------------------------------------------------------------------------
 
     def _evict(self, window: OpenWindow) -> None:
-        self.close(window, self._clock(), window.name)
+        if window.sealed:
+            self.ended.work()
+        else:
+            dropped("windows")
+            self.close(window, self._clock(), window.name)
 
     def _empty(self, window: OpenWindow) -> None:
         """Run the rules on a window that reached its size or age, and let it go on."""
@@ -382,10 +410,13 @@ class Analyzer(Consumer):
         if not (self.judge.examiners and self.sweeper.runs):  # with them it goes on for ever
             self.sweeper.start()
 
+    def _wake_sweeper(self) -> None:
+        self.sweeper.wake()
+
     def _has_rest(self) -> bool:
         """Whether nothing is pending and no window waits for the sweeper."""
         return recording.loose.rest() and not any(
-            window.used or _ends_by_silence(window) for window in self.windows.all()
+            window.sealed or window.used or _ends_by_silence(window) for window in self.windows.all()
         )
 
     def sweep(self) -> bool:
@@ -397,9 +428,11 @@ class Analyzer(Consumer):
         """
         now = self._clock()
         left = False
-        self.drain()
+        self.judge_ended()
         for window in self.windows.all():
-            if _ends_by_silence(window):
+            if window.sealed:  # it ended meanwhile
+                left = True
+            elif _ends_by_silence(window):
                 silence = _SILENCE_ROOTLESS_NS if window.rootless else _SILENCE_OUTSIDE_NS
                 age = now - window.start_ns
                 if now - window.last_ns > silence or age > self._max_age_ns:
@@ -461,7 +494,7 @@ class Analyzer(Consumer):
         """Close every window, now, and look at the totals: at exit, and before a report."""
         try:
             recording.root_ending(None)
-            self.drain()
+            self.judge_ended()
             for window in self.windows.all():
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
             self.plans.wait()

@@ -8,6 +8,7 @@ Private names of the SDK that are used here, known to be right for opentelemetry
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -22,6 +23,7 @@ from dbsight.instrument import external_spans, upstream_spans
 from dbsight.report.events import root_attributes, root_events
 from dbsight.safety import failed, guard
 from dbsight.span import SyntheticRoot, Wrapping
+from dbsight.span.awaited import AwaitedSpan
 from dbsight.span.rebuild import below, enriched, rebuilt, without_values
 from dbsight.span.window_sampler import ROOT_KINDS, WindowSampler
 
@@ -109,8 +111,8 @@ class DbsightSpanProcessor(Wrapping):
                 if self._is_claimed(span):
                     return
                 made = self._handed(span)
-                if isinstance(made, external_spans.ExternalSpan):
-                    self._leave(made)
+                if isinstance(made, AwaitedSpan):
+                    self._await(span, made)
                     return
                 handed = made
             except Exception:
@@ -142,7 +144,7 @@ class DbsightSpanProcessor(Wrapping):
 
     @guard
     def _drain(self) -> None:
-        self.analyzer.drain()
+        self.analyzer.judge_ended()
 
     @guard
     def _unsubscribe(self) -> None:
@@ -192,22 +194,30 @@ class DbsightSpanProcessor(Wrapping):
 
     # -- Ends ---------------------------------------------------------------------------------------------------
 
-    def _leave(self, pending: external_spans.ExternalSpan) -> None:
-        """Leave a span of another instrumentation with the queue, or drain it where somebody waits for it."""
-        pending.hand_to(self._hand_on)
-        queue: Queue = recording.loose
-        if pending.operation.parent is not None:
-            queue = self.analyzer.windows.known(pending.operation.parent) or queue
-        pending.leave(queue)
-        if not all(type(each).on_end is BatchSpanProcessor.on_end for each in self.processors):
-            queue.drain()
+    def _await(self, span: ReadableSpan, awaited: AwaitedSpan) -> None:
+        """Take a span once it is settled, which is now where one of our processors waits for it."""
+        awaited.hand_to(span, self._hand_on)
+        if isinstance(awaited, external_spans.ExternalSpan):
+            queue: Queue = recording.loose
+            if awaited.operation.parent is not None:
+                queue = self.analyzer.windows.known(awaited.operation.parent, awaited.operation.start_ns) or queue
+            awaited.leave(queue)
+            if not self._batches():
+                queue.drain()
+        elif not self._batches():
+            self.analyzer.ended.work()
 
-    def _handed(self, span: ReadableSpan) -> ReadableSpan | external_spans.ExternalSpan | None:
+    def _batches(self) -> bool:
+        """Whether all wrapped processors export in batches, so that nobody waits for a span."""
+        return all(type(each).on_end is BatchSpanProcessor.on_end for each in self.processors)
+
+    def _handed(self, span: ReadableSpan) -> ReadableSpan | AwaitedSpan | None:
         # Several processors of ours get the same object: what one made of it holds for all.
         handed = getattr(span, _HANDED, _NOT_SEEN)
         if handed is _NOT_SEEN:
             handed = self._ended(span)
-            setattr(span, _HANDED, handed)
+            if handed is not span:  # one that refers to itself is freed by nothing but the garbage collector
+                setattr(span, _HANDED, handed)
         return handed  # type: ignore[return-value]
 
     def _is_claimed(self, span: ReadableSpan) -> bool:
@@ -234,7 +244,7 @@ class DbsightSpanProcessor(Wrapping):
         for processor in self.processors:
             processor.on_end(claim.made)
 
-    def _ended(self, span: ReadableSpan) -> ReadableSpan | external_spans.ExternalSpan | None:
+    def _ended(self, span: ReadableSpan) -> ReadableSpan | AwaitedSpan:
         context = span.context
         if context is None:
             return span
@@ -248,21 +258,34 @@ class DbsightSpanProcessor(Wrapping):
             return span
         return self._root(span, window)
 
-    def _root(self, span: ReadableSpan, window: OpenWindow) -> ReadableSpan | None:
+    def _root(self, span: ReadableSpan, window: OpenWindow) -> AwaitedSpan:
         assert span.context is not None
         recording.root_ending(span.context)
         if scope.window.get() is window:
             scope.window.set(None)
-        end_ns = span.end_time or 0
         window.name = span.name
-        summary = self.analyzer.close(window, end_ns, _route(span))
         if not window.exported:
             self.unsampled.pop(window.trace_id, None)
-            return None
-        if summary is None or not (summary.calls or summary.findings):
-            return span
-        findings = window.findings.values() if self.analyzer.settings.findings != "log" else ()
-        return rebuilt(span, root_attributes(summary), root_events(findings, end_ns))
+        root = AwaitedSpan(span)
+        self.analyzer.end(window, partial(self._judge, root, window), later=self._batches())
+        return root
+
+    def _judge(self, root: AwaitedSpan, window: OpenWindow) -> None:
+        """Judge a window whose root has ended, and hand the root on."""
+        span = root.span
+        made: ReadableSpan | None = span
+        try:
+            end_ns = span.end_time or 0
+            summary = self.analyzer.close(window, end_ns, _route(span))
+            if not window.exported:
+                made = None
+            elif summary is not None and (summary.calls or summary.findings):
+                findings = window.findings.values() if self.analyzer.settings.findings != "log" else ()
+                made = rebuilt(span, root_attributes(summary), root_events(findings, end_ns))
+        except Exception:
+            failed("processor.judge")
+            self.analyzer.windows.discard(window)
+        root.settle(made)
 
     def _foreign(self, span: ReadableSpan) -> ReadableSpan | external_spans.ExternalSpan:
         operation = external_spans.read_span(span)

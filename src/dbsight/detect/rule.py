@@ -130,6 +130,9 @@ class WindowRule(Rule):
         """Check a window when it closes, or when it reached its bounds and is about to be emptied."""
         return ()
 
+    def ended(self, window: OpenWindow) -> None:
+        """Note of the process what must be noted as the root of a window ends; it is judged some time later."""
+
     def conclude(self, window: OpenWindow, route: str) -> Iterable[Finding]:
         """Check the totals of a window when it closes and its route is known.
 

@@ -39,6 +39,7 @@ class RuleRunner:
         visitors: Rules that check each operation that may be slow.
         completers: Rules that check a window, or a part of one that reached its bounds.
         closers: Rules that check the totals of a window.
+        enders: Rules that look at the process as a root ends.
         examiners: Rules that check the totals of the process.
         planners: Rules that check the plans of slow queries.
         watches_reads: Whether a rule wants to know what is read of the objects that an ORM loads.
@@ -55,6 +56,7 @@ class RuleRunner:
         self.visitors = [rule for rule in rules if type(rule).visit is not WindowRule.visit]
         self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
+        self.enders = [rule for rule in rules if type(rule).ended is not WindowRule.ended]
         self.watches_reads = settings.watch_reads and any(isinstance(rule, LoadRule) for rule in every)
         self.suppressions = Suppressions(settings)
 
@@ -76,6 +78,14 @@ class RuleRunner:
             if found is not None and self.suppressions.passes(_placed(found, operation.context, window)):
                 findings = (*findings, found)
         return findings
+
+    def ended(self, window: OpenWindow) -> None:
+        """Tell the rules that want to know it at once that the root of a window has ended."""
+        for rule in tuple(self.enders):
+            try:
+                rule.ended(window)
+            except Exception:  # noqa: PERF203 - the others are told all the same
+                self._switch_off(rule)
 
     def complete(self, window: OpenWindow, part: Window) -> None:
         """Run the rules on a window, or on the part collected so far, and store the findings in it."""
@@ -132,6 +142,7 @@ class RuleRunner:
         self.visitors = [other for other in self.visitors if other is not rule]
         self.completers = [other for other in self.completers if other is not rule]
         self.closers = [other for other in self.closers if other is not rule]
+        self.enders = [other for other in self.enders if other is not rule]
         self.planners = [other for other in self.planners if other is not rule]
 
 

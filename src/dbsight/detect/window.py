@@ -23,10 +23,22 @@ class Window:
         events: Events other than queries, in order.
         calls: All operations, remembered or not.
         db_time: s; the sum of all their durations.
+        grown: Bytes by which the peak of memory had grown when the root ended, None where that was not noted.
         facts: Facts that rules derived from it, created by ``detect/facts.py``.
     """
 
-    __slots__ = ("calls", "db_time", "duration", "events", "facts", "name", "operations", "request", "trace_id")
+    __slots__ = (
+        "calls",
+        "db_time",
+        "duration",
+        "events",
+        "facts",
+        "grown",
+        "name",
+        "operations",
+        "request",
+        "trace_id",
+    )
 
     def __init__(
         self,
@@ -45,6 +57,7 @@ class Window:
         self.operations = operations
         self.events = events
         self.facts: Any = None
+        self.grown: int | None = None
         self.calls = len(operations)
         self.db_time = sum([operation.duration for operation in operations])
 
@@ -57,7 +70,7 @@ class Window:
             now_ns: ns since the epoch.
         """
         part = window.take(now_ns)
-        return cls(
+        made = cls(
             window.name,
             window.trace_id,
             part.operations,
@@ -65,6 +78,8 @@ class Window:
             duration=part.duration,
             request=window.request,
         )
+        made.grown = window.grown
+        return made
 
     def repeats(self) -> bool:
         """Whether a query ran more than once."""

@@ -12,6 +12,7 @@ from dbsight import config, recording, scope, semconv
 from dbsight.instrument import callsite, store_spans
 from dbsight.model import CallSite, Database, Operation
 from dbsight.safety import failed
+from dbsight.span.awaited import AwaitedSpan
 from dbsight.span.rebuild import enriched
 from dbsight.statement import read
 from dbsight.statement.parameters import hash_parameters
@@ -21,7 +22,7 @@ from dbsight.statement.redis.vocabulary import KNOWN
 from dbsight.statement.spelling import ELLIPSIS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -53,7 +54,7 @@ _executed: ContextVar[tuple[tuple[object, ...], ...]] = ContextVar("dbsight_exec
 _databases: dict[tuple[Any, ...], Database] = {}
 
 
-class ExternalSpan:
+class ExternalSpan(AwaitedSpan):
     """A database span that ended, until it goes on to the exporters; a record of the queue.
 
     Args:
@@ -62,25 +63,14 @@ class ExternalSpan:
         settings: Of the analyzer.
     """
 
-    __slots__ = ("_lock", "_made", "_recorded", "_waiting", "operation", "profiles", "settings", "span")
+    __slots__ = ("_recorded", "operation", "profiles", "settings")
 
     def __init__(self, span: ReadableSpan, operation: Operation, settings: Settings) -> None:
-        self.span = span
+        super().__init__(span)
         self.operation = operation
         self.settings = settings
         self.profiles = scope.profiles() if scope.profiling else ()
         self._recorded = False
-        self._lock = threading.Lock()
-        self._made: ReadableSpan | None = None
-        self._waiting: tuple[Callable[[ReadableSpan], object], ...] = ()
-
-    def hand_to(self, hand_on: Callable[[ReadableSpan], object]) -> None:
-        """Hand the span on once there is a verdict: now, or in the drain."""
-        with self._lock:
-            if self._made is None:
-                self._waiting = (*self._waiting, hand_on)
-                return
-        hand_on(self._made)
 
     def leave(self, queue: Queue) -> None:
         """Leave it with a queue, once: several processors may get the same span."""
@@ -104,16 +94,9 @@ class ExternalSpan:
                 made = enriched(record.span, record.operation, verdict, record.settings)
             except Exception:
                 failed("instrument.external_spans")
-            with record._lock:
-                record._made = made
-                waiting, record._waiting = record._waiting, ()
             for profile in record.profiles:
                 profile.add(record.operation)
-            for hand_on in waiting:
-                try:
-                    hand_on(made)
-                except Exception:  # noqa: PERF203 - the others get it all the same
-                    failed("instrument.external_spans")
+            record.settle(made)
 
 
 def is_database_span(span: ReadableSpan) -> bool:

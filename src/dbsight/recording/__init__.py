@@ -23,6 +23,7 @@ from dbsight.recording.consumers import (
     subscribe,
     unsubscribe,
 )
+from dbsight.recording.ended import Ended
 from dbsight.recording.open_window import MAX_EVENTS, OpenWindow
 from dbsight.recording.queue import Queue, loose, record
 from dbsight.recording.sweeper import Sweeper
@@ -31,6 +32,7 @@ from dbsight.recording.windows import Windows
 __all__ = [
     "MAX_EVENTS",
     "Consumer",
+    "Ended",
     "OpenWindow",
     "Queue",
     "Sweeper",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from operator import le
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dbsight.recording.queue import Queue
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dbsight.model import Event, Finding, Operation
+
+_NEVER: Final = 2**63
+"""ns since the epoch."""
 
 MAX_EVENTS = 500
 """Events remembered in one window until it is emptied."""
@@ -51,6 +55,8 @@ class OpenWindow(Queue):
         db_time: s; the sum of all their durations.
         last_ns: When the most recent operation ended, ns since the epoch.
         emptied_ns: When it was last emptied, ns since the epoch.
+        ended_ns: When its root ended, ns since the epoch; what starts later is not its own.
+        grown: Bytes by which the peak of memory had grown when its root ended, None where that was not noted.
         findings: About groups, made when it was emptied early and when it closed; by id.
         singles: About single queries, counted here, written on the queries' own spans; by id.
         closed: Its rules ran for the last time.
@@ -71,9 +77,11 @@ class OpenWindow(Queue):
         "db_time",
         "duration",
         "emptied_ns",
+        "ended_ns",
         "events",
         "exported",
         "findings",
+        "grown",
         "last_ns",
         "live",
         "loads",
@@ -119,6 +127,8 @@ class OpenWindow(Queue):
         self.db_time = 0.0
         self.last_ns = start_ns
         self.emptied_ns = start_ns
+        self.ended_ns = _NEVER
+        self.grown: int | None = None
         self.findings: dict[str, Finding] = {}
         self.singles: dict[str, Finding] = {}
         self.closed = False
@@ -157,6 +167,22 @@ class OpenWindow(Queue):
         """Take the name that the root span has by now."""
         if self.live is not None:
             self.name = self.live.name
+
+    def end(self) -> int:
+        """Its root has ended: it takes no more records. Those that it has are drained when it is judged.
+
+        Returns:
+            How many operations it has, as far as is known.
+        """
+        self.sealed = True
+        self.place = None
+        self.live = None
+        self.ended_ns = time_ns()
+        return len(self._pending) + len(self.operations)
+
+    def takes(self, at_ns: int) -> bool:
+        """Whether what began at this moment, ns since the epoch, can belong to it."""
+        return at_ns <= self.ended_ns and not self.closed
 
     def note(self, event: Event) -> None:
         """Remember what was no query."""

@@ -57,38 +57,40 @@ class Windows:
         """Every open window, the oldest first."""
         return [window for windows in list(self._by_trace.values()) for window in windows]
 
-    def of(self, parent: SpanContext | None) -> OpenWindow | None:
-        """The window that a query below this span belongs to, opened where there is none; None outside spans."""
+    def of(self, parent: SpanContext | None, start_ns: int) -> OpenWindow | None:
+        """The window that a query below a span belongs to, opened where there is none; None outside spans.
+
+        Args:
+            parent: Of the query's span.
+            start_ns: When the query began, ns since the epoch: what begins after the root's end belongs to no request.
+        """
         if parent is None:
             return None
-        windows = self._by_trace.get(parent.trace_id)
-        if windows is not None:
-            if len(windows) == 1:
-                return windows[0]
-            if windows:
-                return self._choose(windows, parent)
-        return self._open_rootless(parent)
+        return self.known(parent, start_ns) or self._open_rootless(parent)
 
-    def known(self, parent: SpanContext) -> OpenWindow | None:
-        """The open window that a query below this span belongs to, None where there is none."""
+    def known(self, parent: SpanContext, at_ns: int) -> OpenWindow | None:
+        """The window that something below this span belongs to, None where there is none; as ``of``."""
         windows = self._by_trace.get(parent.trace_id)
         if not windows:
             return None
-        return windows[0] if len(windows) == 1 else self._choose(windows, parent)
+        if len(windows) == 1:
+            window = windows[0]
+            return window if window.takes(at_ns) else None
+        return self._choose(windows, parent, at_ns)
 
     def beside(self, window: OpenWindow) -> Sequence[OpenWindow]:
         """The other open windows of its trace."""
         windows = self._by_trace.get(window.trace_id, ())
         return [other for other in tuple(windows) if other is not window] if len(windows) > 1 else ()
 
-    def _choose(self, windows: list[OpenWindow], parent: SpanContext) -> OpenWindow:
+    def _choose(self, windows: list[OpenWindow], parent: SpanContext, at_ns: int) -> OpenWindow | None:
         window = self._by_span.get(parent.span_id)
-        if window is not None and not window.closed:
+        if window is not None and window.takes(at_ns):
             return window
-        current = scope.window.get()
-        if current is not None and not current.closed and current.trace_id == parent.trace_id:
-            return current  # type: ignore[no-any-return]
-        return windows[0]
+        current: OpenWindow | None = scope.window.get()
+        if current is not None and current.trace_id == parent.trace_id and current.takes(at_ns):
+            return current
+        return next((each for each in tuple(windows) if each.takes(at_ns)), None)
 
     def open(
         self, name: str, context: SpanContext, start_ns: int, *, request: bool = False, exported: bool = True
@@ -152,7 +154,6 @@ class Windows:
             if self._count > self.most:
                 evicted = self._by_trace[next(iter(self._by_trace))][0]
         if evicted is not None:
-            safety.dropped("windows")
             self._evict(evicted)
 
     def adopt(self, span_id: int, parent: SpanContext) -> None:
@@ -162,7 +163,9 @@ class Windows:
             if len(self._by_span) >= _MAX_SPANS:  # that never ended
                 safety.dropped("spans of several windows")
                 return
-            self._by_span[span_id] = self._choose(windows, parent)
+            window = self._choose(windows, parent, self._clock())
+            if window is not None:
+                self._by_span[span_id] = window
 
     def of_root(self, span_id: int) -> OpenWindow | None:
         """The open window whose root has this span id; any other span that ends is forgotten."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
+    from dbsight.recording import OpenWindow
 
 _MB: Final = 1e6
 _VALUE: Final = 64
@@ -63,9 +64,13 @@ class MemorySpike(WindowRule):
         super().__init__(settings)
         self._peak = Peak()
 
+    def ended(self, window: OpenWindow) -> None:
+        """Note by how much the peak grew: what the process uses when the window is judged is another request's."""
+        window.grown = self._peak.growth()
+
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at the query with most rows, if the peak of memory grew since the window before."""
-        grown = self._peak.growth()
+        grown = window.grown if window.grown is not None else self._peak.growth()
         fewest = self.configuration.memory_spike_rows_threshold
         large = [each for each in window.operations if (each.rows or 0) >= fewest and not each.streamed]
         if not large:
