@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 BASELINES = {"ddtrace": "ddtrace-none"}
 """What a variant is compared with, where that is not ``none``."""
 
+Counts = dict[str, dict[str, dict[str, float]]]
+"""``instructions``, ``read_misses`` and ``write_misses`` per query, by variant and workload."""
+
+RECURRING = {"six": ("nplusone-six-memory", "core-six-memory"), "twenty": ("nplusone-memory", "core-memory")}
+"""The workload with an N+1 and its counterpart without a finding, by the queries of a request."""
+
 TIMES = ("cpu", "caller", "wall")
 SIZES = ("blocks", "held_bytes", "peak_bytes")
 
@@ -89,7 +95,9 @@ def summarize_start(rounds: list[dict[str, dict[str, float]]]) -> dict[str, dict
 
 
 def _rows(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    headings = list(headings)
+    headings, rows = list(headings), list(rows)
+    if not rows:
+        return []
     return [
         f"| {' | '.join(headings)} |",
         f"|---|{'--:|' * (len(headings) - 1)}",
@@ -116,24 +124,30 @@ def _over(summary: dict[str, Any], variant: str, other: str, key: str) -> float 
     return None if ours is None or not theirs else ours / theirs
 
 
-def instructions_over_stock(counts: dict[str, dict[str, float]], name: str) -> float | None:
-    """Instructions that dbsight adds, over those that stock adds; None where they were not counted."""
-    of = {variant: its[name] for variant, its in counts.items() if name in its}
-    if not {"none", "stock", "dbsight"} <= set(of) or of["stock"] == of["none"]:
+def counted_more(counts: Counts, variant: str, name: str, event: str = "instructions") -> float | None:
+    """What a variant adds to one workload, per query; None where it was not counted."""
+    try:
+        return counts[variant][name][event] - counts[baseline(variant)][name][event]
+    except KeyError:
         return None
-    return (of["dbsight"] - of["none"]) / (of["stock"] - of["none"])
+
+
+def instructions_over_stock(counts: Counts, name: str) -> float | None:
+    """Instructions that dbsight adds, over those that stock adds; None where they were not counted."""
+    ours, theirs = counted_more(counts, "dbsight", name), counted_more(counts, "stock", name)
+    return None if ours is None or not theirs else ours / theirs
 
 
 def markdown(report: dict[str, Any]) -> str:
     """What was measured, as the documentation shows it."""
-    about, counts = report["meta"], report["instructions"]
+    about, counts = report["meta"], report["counts"]
     lines = [
         f"{about['date']}, {about['machine']}, Python {about['python']}; "
         + ", ".join(f"{package} {version}" for package, version in about["versions"].items())
         + f". Medians of {about['rounds']} interleaved rounds.",
         "",
     ]
-    queries = {name: summary for name, summary in report["workloads"].items() if name != "checkout"}
+    queries = {name: summary for name, summary in report["workloads"].items() if summary and name != "checkout"}
     headings = ("added per query", "stock CPU µs", "dbsight CPU µs", "÷ stock", "caller ÷ stock")
     lines += _rows(
         (*headings, "instructions ÷ stock", "÷ stock-auto", "÷ ddtrace", "÷ base"),
@@ -159,6 +173,7 @@ def markdown(report: dict[str, Any]) -> str:
         ]
     if ratio := recurring(report["workloads"]):
         lines += [f"A request with an N+1 costs {ratio:.2f} times one with as many queries and no finding.", ""]
+    lines += _counted(counts)
     lines += _rows(
         ("start", "CPU ms", "beyond stock", "resident MB", "beyond stock"),
         (
@@ -189,7 +204,7 @@ def markdown(report: dict[str, Any]) -> str:
 def recurring(summaries: dict[str, Any]) -> float | None:
     """CPU of a request with an N+1 over that of one without a finding, the program's own included."""
     totals = []
-    for name in ("nplusone-memory", "core-memory"):
+    for name in RECURRING["twenty"]:
         program = summaries.get(name, {}).get("none", {}).get("cpu")
         extra = _added(summaries.get(name, {}), "dbsight", "cpu")
         if program is None or extra is None:
@@ -198,7 +213,45 @@ def recurring(summaries: dict[str, Any]) -> float | None:
     return totals[0] / totals[1]
 
 
-def _ablation(summaries: dict[str, Any], counts: dict[str, dict[str, float]]) -> list[str]:
+def _counted(counts: Counts) -> list[str]:
+    """What valgrind counted: instructions, misses, and the cost of a finding."""
+    names = [name for name in counts.get("none", {}) if instructions_over_stock(counts, name) is not None]
+    lines = _rows(
+        ("instructions added per query, in thousands", "stock", "dbsight", "÷ stock"),
+        (
+            (
+                name,
+                *(_cell((counted_more(counts, variant, name) or 0) / 1000, ".0f") for variant in ("stock", "dbsight")),
+                _cell(instructions_over_stock(counts, name)),
+            )
+            for name in names
+        ),
+    )
+    events = ("read_misses", "write_misses")
+    lines += _rows(
+        ("misses of the second-level cache added per query", "stock: reads", "writes", "dbsight: reads", "writes"),
+        (
+            (
+                name,
+                *(
+                    _cell(counted_more(counts, variant, name, event), ".0f")
+                    for variant in ("stock", "dbsight")
+                    for event in events
+                ),
+            )
+            for name in names
+            if counted_more(counts, "dbsight", name, events[0]) is not None
+        ),
+    )
+    for number, (with_one, without) in RECURRING.items():
+        ours = counts.get("dbsight", {})
+        if with_one in ours and without in ours:
+            ratio = ours[with_one]["instructions"] / ours[without]["instructions"]
+            lines += [f"A known N+1 of {number} queries: {ratio:.2f} × the instructions of a request without one.", ""]
+    return lines
+
+
+def _ablation(summaries: dict[str, Any], counts: Counts) -> list[str]:
     """What each part costs: dbsight whole less dbsight without it."""
     rows = []
     for name, of in summaries.items():
@@ -210,6 +263,6 @@ def _ablation(summaries: dict[str, Any], counts: dict[str, dict[str, float]]) ->
             cpu = None if whole is None or less is None else whole - less
             fewer = None
             if name in counts.get(variant, {}) and name in counts.get("dbsight", {}):
-                fewer = counts["dbsight"][name] - counts[variant][name]
+                fewer = counts["dbsight"][name]["instructions"] - counts[variant][name]["instructions"]
             rows.append((f"{name}: {part}", _cell(fewer, ",.0f"), _cell(cpu, ".1f")))
     return _rows(("what a part costs per query", "instructions", "CPU µs"), rows) if rows else []

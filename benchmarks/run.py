@@ -4,11 +4,13 @@
     make bench ARGS="--quick"                   # the main workloads, three rounds
     make bench ARGS="--record --base HEAD~20"   # everything, and write docs/performance.md
     make bench ARGS="--rounds 20 --workload core-memory --json overhead.json"
+    make bench ARGS="--rounds 0 --workload orm-memory --misses"  # instructions and cache misses alone
 
 Every number comes from a fresh process (``workload.py``) pinned to a core of its own, which exports for real, over
 OTLP/gRPC, to another process (``sink.py``) on another core. A round is one process of each variant. They take turns of
 a fraction of a second, and one runs at a time: a slow moment of the machine slows all of them down. Where valgrind is
-installed, instructions are counted besides: they are the same on a busy machine. ``variants.py`` says what is compared,
+installed, instructions are counted besides, with dbsight's timer stopped: they are the same on a busy machine.
+``--misses`` counts, too, how often data is not in a second-level cache. ``variants.py`` says what is compared,
 ``results.py`` how numbers become tables, and ``docs/performance.md`` what they mean.
 """
 
@@ -65,9 +67,13 @@ ABLATED = ("core-memory", "orm-memory")
 QUICK = ("core-memory", "orm-memory", "django-memory", "redis-get", "redis-pipeline")
 COUNTED = (
     *QUICK,
+    *("core-six-memory", "nplusone-six-memory", "nplusone-memory"),
     *("django-view", "django-psycopg", "driver-sqlite3", "driver-psycopg", "driver-psycopg2", "driver-pymysql"),
 )
 """Workloads whose thread blocks until its server has answered, early or late: their instructions can be counted."""
+
+EVENTS = {"Ir": "instructions", "DLmr": "read_misses", "DLmw": "write_misses"}
+"""What valgrind counts, by its own name for it."""
 
 CREATED_BY = {"postgresql": "postgresql+psycopg", "mariadb": "mysql+pymysql"}
 """Through which driver the tables of a server are made."""
@@ -98,11 +104,20 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", action="append", choices=list(workload.WORKLOADS), help="only this (repeatable)")
     parser.add_argument("--variant", action="append", choices=variants.VARIANTS, help="only this (repeatable)")
-    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds (9)")
+    parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds (9); 0: only count instructions")
     parser.add_argument("--requests", type=int, default=30, help="requests of 20 queries in each measurement (30)")
     parser.add_argument("--turns", type=int, default=12, help="measurements in each process, the best counts (12)")
-    parser.add_argument("--count-requests", type=int, default=10, help="requests whose instructions are counted (10)")
+    parser.add_argument("--count-requests", type=int, default=40, help="requests whose instructions are counted (40)")
     parser.add_argument("--no-instructions", action="store_true", help="count none")
+    parser.add_argument(
+        "--misses",
+        type=int,
+        nargs="?",
+        const=1024,
+        metavar="KB",
+        help="count what misses a second-level cache of this size, a power of two (1024)",
+    )
+    parser.add_argument("--timer", action="store_true", help="let dbsight's timer run while instructions are counted")
     parser.add_argument("--ablation", action="store_true", help="measure dbsight without each of its parts, too")
     parser.add_argument("--ddtrace", action="store_true", help="install ddtrace beside this, and measure it")
     parser.add_argument("--base", metavar="REF", help="measure dbsight as it was at this commit, too")
@@ -303,19 +318,29 @@ class Bench:
         path = str(Path(opentelemetry.instrumentation.auto_instrumentation.__file__).parent) if automatic else ""
         return self.run(variant, path=path, do="start", instrumented=automatic)
 
-    def count(self, variant: str, names: list[str], directory: Path) -> dict[str, float]:
-        """Instructions per query of each workload under a variant, whole, as valgrind counts them."""
+    def count(self, variant: str, names: list[str], directory: Path) -> dict[str, dict[str, float]]:
+        """Count instructions of each workload under a variant, its own included, and cache misses if the task says so.
+
+        Returns:
+            By workload, what ``EVENTS`` names, per query.
+        """
         out = directory / f"callgrind-{variant.replace(' ', '-')}"
-        valgrind = ("valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
+        valgrind = ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
+        if self.task["misses"]:
+            first = "32768,8,64"  # bytes, ways, bytes a line
+            valgrind += ["--cache-sim=yes", f"--I1={first}", f"--D1={first}", f"--LL={self.task['misses'] << 10},8,64"]
         requests = self.task["count_requests"]
         self.run(variant, *valgrind, do="count", workloads=names, requests=requests, core=None, warmup=10)
         found = {}
         for file in directory.glob(f"{out.name}*"):
             text = file.read_text(errors="replace")
             why = re.search(r"^desc: Trigger: .*?(\S+)$", text, re.MULTILINE)
-            total = re.search(r"^totals: (\d+)", text, re.MULTILINE)
-            if why and total and why[1] in names:
-                found[why[1]] = int(total[1]) / requests / workload.QUERIES_PER_REQUEST
+            events = re.search(r"^events: (.*)", text, re.MULTILINE)
+            totals = re.search(r"^totals: (.*)", text, re.MULTILINE)
+            if why and events and totals and why[1] in names:
+                queries = requests * workload.queries_per_request(why[1])
+                counted = dict(zip(events[1].split(), map(int, totals[1].split()), strict=False))
+                found[why[1]] = {name: counted[key] / queries for key, name in EVENTS.items() if key in counted}
         return found
 
 
@@ -343,14 +368,14 @@ def others() -> list[str]:
 
 def rotated(items: list[str], by: int) -> list[str]:
     """The same items in the same order, beginning elsewhere."""
-    by %= len(items)
+    by %= len(items) or 1
     return items[by:] + items[:by]
 
 
 def measure(options: argparse.Namespace, bench: Bench, names: list[str]) -> list[dict[str, Any]]:
     """Run interleaved rounds; per round, the measurements by variant, and those of the start."""
     rounds: list[dict[str, Any]] = []
-    wanted = list(bench.task["urls"])
+    wanted = [name for name in bench.task["urls"] if name not in workload.FEWER]
     progress = Console(stderr=True)
     for number in range(options.rounds):
         tasks = {}
@@ -374,11 +399,12 @@ def measure(options: argparse.Namespace, bench: Bench, names: list[str]) -> list
     return rounds
 
 
-def count(options: argparse.Namespace, bench: Bench, names: list[str], directory: Path) -> dict[str, dict[str, float]]:
+def count(options: argparse.Namespace, bench: Bench, names: list[str], directory: Path) -> results.Counts:
     """Instructions per query by variant and workload; empty where valgrind is not installed."""
     if options.no_instructions or not shutil.which("valgrind"):
         return {}
-    progress, counts = Console(stderr=True), {}
+    progress = Console(stderr=True)
+    counts: results.Counts = {}
     for variant in names:
         which = ABLATED if variant.startswith(variants.WITHOUT) else COUNTED
         which = tuple(name for name in which if name in bench.task["urls"])
@@ -415,7 +441,7 @@ def meta(options: argparse.Namespace, pinned: str, rounds: int, busy: float | No
         "load_before": busy,
         "rounds": rounds,
         "turns": options.turns,
-        "queries": options.requests * workload.QUERIES_PER_REQUEST,
+        "requests": options.requests,
         "versions": versions,
     }
 
@@ -451,10 +477,12 @@ def main(argv: list[str] | None = None) -> None:
             "requests": options.requests,
             "turns": options.turns,
             "count_requests": options.count_requests,
+            "misses": options.misses,
+            "timer": options.timer,
         }
         bench = Bench(task, base, ddtrace)
         rounds = measure(options, bench, names)
-        instructions = count(options, bench, names, directory)
+        counts = count(options, bench, names, directory)
     report = {
         "meta": meta(options, pinned, len(rounds), busy),
         "skipped": skipped,
@@ -463,7 +491,7 @@ def main(argv: list[str] | None = None) -> None:
             name: results.summarize([{v: m[name] for v, m in one["workloads"].items() if name in m} for one in rounds])
             for name in urls
         },
-        "instructions": instructions,
+        "counts": counts,
     }
     show(report, console)
     if options.json:

@@ -4,7 +4,7 @@
 
 A request is a span with twenty queries in it, one on each of twenty tables, on one connection (or in one session), each
 reading one row by its primary key: healthy traffic, without a finding. With Redis it is twenty commands, of as many
-kinds of keys, or twenty pipelines of ten; with a pool, twenty checkouts.
+kinds of keys, or twenty pipelines of ten; with a pool, twenty checkouts. Workloads in ``FEWER`` have fewer queries.
 
 Garbage collection stays on, as in production, with Python's thresholds. What exists when the measurement begins is
 collected and frozen, so that no variant pays for the size of the modules that it imported; every turn begins with a
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 
     from variants import Telemetry
 
-QUERIES_PER_REQUEST = tables.TABLES
-
 WORKLOADS = {
     # name: (style, scheme of the URL, modules that it needs)
     "core-memory": ("core", "sqlite", ()),
+    "core-six-memory": ("core", "sqlite", ()),
     "core-file": ("core", "sqlite", ()),
     "orm-memory": ("orm", "sqlite", ()),
     "nplusone-memory": ("nplusone", "sqlite", ()),
+    "nplusone-six-memory": ("nplusone", "sqlite", ()),
     "core-psycopg": ("core", "postgresql+psycopg", ("psycopg",)),
     "orm-psycopg": ("orm", "postgresql+psycopg", ("psycopg",)),
     "async-aiosqlite": ("async", "sqlite+aiosqlite", ("aiosqlite", "greenlet")),
@@ -67,7 +67,8 @@ WORKLOADS = {
     "checkout": ("checkout", "sqlite", ()),
     "threads-memory": ("threads", "sqlite", ()),
 }
-"""``nplusone`` reads the same table twenty times in each request: every one of them has a finding to carry.
+"""``nplusone`` reads the same table twenty times in each request, or six times: every one of them has a finding to
+carry, the same each time. ``core-six-memory`` is its counterpart without a finding.
 ``django-memory`` and ``django-psycopg`` get an object of each table through Django's ORM; stock has the driver's
 instrumentor for them, because Django's own makes spans of requests alone. ``django-view`` does so in a view, with
 OpenTelemetry's instrumentor of Django for the span of the request, under stock as under dbsight. ``driver-…`` uses a
@@ -75,9 +76,17 @@ driver alone, against its own instrumentor. ``redis-new-keys`` never asks for a 
 sessions or users. ``threads-memory`` spreads its requests over 64 threads; each round has one slow query, and callbacks
 of alerts raise, sleep and query."""
 
+FEWER = {"core-six-memory": 6, "nplusone-six-memory": 6}
+"""Queries of a request where they are not twenty, by workload. Only instructions of these are counted."""
+
 THREADS = 64
 SLOW = 1.05
 """s; over the default limit of slow queries."""
+
+
+def queries_per_request(name: str) -> int:
+    """How many queries, commands, pipelines or checkouts a request of a workload has."""
+    return FEWER.get(name, tables.TABLES)
 
 
 def _engine(name: str, url: str) -> Any:
@@ -95,9 +104,8 @@ def _engine(name: str, url: str) -> Any:
 
 def _core(name: str, url: str, telemetry: Telemetry) -> Program:
     engine = _engine(name, url)
-    selects = tables.SELECTS
-    if WORKLOADS[name][0] == "nplusone":
-        selects = tables.SELECTS[:1] * QUERIES_PER_REQUEST
+    queries = queries_per_request(name)
+    selects = tables.SELECTS[:1] * queries if WORKLOADS[name][0] == "nplusone" else tables.SELECTS[:queries]
 
     def run(requests: int) -> None:
         for _ in range(requests):
@@ -110,7 +118,7 @@ def _core(name: str, url: str, telemetry: Telemetry) -> Program:
 
 def _orm(name: str, url: str, telemetry: Telemetry) -> Program:
     engine = _engine(name, url)
-    half = QUERIES_PER_REQUEST // 2
+    half = tables.TABLES // 2
     selects = [sa.select(model).where(model.id == sa.bindparam("id")) for model in tables.MODELS[half:]]
 
     def run(requests: int) -> None:
@@ -148,7 +156,7 @@ def _redis(name: str, url: str, telemetry: Telemetry) -> Program:
     import redis
 
     client = redis.Redis.from_url(url)
-    kinds = [f"kind-{chr(ord('a') + number)}" for number in range(QUERIES_PER_REQUEST)]
+    kinds = [f"kind-{chr(ord('a') + number)}" for number in range(tables.TABLES)]
     numbers = itertools.count(10_000) if name == "redis-new-keys" else itertools.cycle(range(12))
 
     def get(kind: str, number: int) -> None:
@@ -182,7 +190,7 @@ def _checkout(_: str, __: str, telemetry: Telemetry) -> Program:
     def run(requests: int) -> None:
         for _ in range(requests):
             with telemetry.request():
-                for _ in range(QUERIES_PER_REQUEST):
+                for _ in range(tables.TABLES):
                     engine.pool.connect().close()
 
     return Program(run, engine.dispose)
@@ -242,8 +250,14 @@ PROGRAMS = {
 }
 
 
-def _turn(program: Program, telemetry: Telemetry, requests: int) -> dict[str, float]:
+def _turn(program: Program, telemetry: Telemetry, requests: int, queries: int) -> dict[str, float]:
     """Measure once.
+
+    Args:
+        program: The workload.
+        telemetry: What exports it.
+        requests: How many it makes.
+        queries: How many all of them have.
 
     Returns:
         ``cpu`` (all threads), ``caller`` (the thread that asks) and ``wall``: µs a query, to the last span delivered;
@@ -262,7 +276,6 @@ def _turn(program: Program, telemetry: Telemetry, requests: int) -> dict[str, fl
     exporting = time.process_time()
     telemetry.export_metrics()
     exporting = time.process_time() - exporting
-    queries = requests * QUERIES_PER_REQUEST
     return {
         "cpu": cpu / queries * 1e6,
         "caller": caller / queries * 1e6,
@@ -278,7 +291,7 @@ def _allocations(program: Program, flush: Callable[[], None]) -> dict[str, float
     The batch processor's timer is off and ten requests stay below its batch size: nothing leaves before the flush.
     """
     requests = 10
-    queries = requests * QUERIES_PER_REQUEST
+    queries = requests * tables.TABLES
     gc.collect()
     blocks = sys.getallocatedblocks()
     program.run(requests)
@@ -315,13 +328,12 @@ def _measure(name: str, task: dict[str, Any], telemetry: Telemetry) -> dict[str,
     telemetry.flush()
     gc.collect()
     gc.freeze()
-    turns = []
+    turns, queries = [], task["requests"] * queries_per_request(name)
     for _ in range(task["turns"]):
         print(name, flush=True)
         sys.stdin.readline()
         _arrived(task["sink"])
-        turn = _turn(program, telemetry, task["requests"])
-        queries = task["requests"] * QUERIES_PER_REQUEST
+        turn = _turn(program, telemetry, task["requests"], queries)
         turns.append(turn | {key: count / queries for key, count in _arrived(task["sink"]).items()})
     # The smallest: what another process on this machine adds is never negative.
     result: dict[str, Any] = {key: min(turn[key] for turn in turns) for key in turns[0]}
@@ -371,7 +383,7 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
         task: ``do``: "measure", "count" instructions or "start"; ``variant``; ``workloads`` and their database
             ``urls``; the ports of the ``sink``; ``core`` to be pinned to, or None; ``warmup`` and ``requests`` (a
             turn) and ``turns`` of each workload; ``allocations``: the workloads where memory is measured too;
-            ``instrumented``: it is already.
+            ``instrumented``: it is already; ``timer``: dbsight's runs while instructions are counted.
 
     Returns:
         Measured: by workload, where what arrived in the sink is counted per query. Counted: nothing, the numbers are in
@@ -390,7 +402,7 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
         module = sys.modules.get(f"dbsight.span.{name}")
         if module is not None:  # under valgrind every fetch is slow
             module.PART_SHOWN = 3600
-    sweeper = sys.modules.get("dbsight.recording.sweeper") if counting else None
+    sweeper = sys.modules.get("dbsight.recording.sweeper") if counting and not task["timer"] else None
     if sweeper is not None:  # the slower the program, the more often dbsight's timer would run in it
         sweeper.EVERY = 86_400.0
     measured = {name: (_count if counting else _measure)(name, task, telemetry) for name in task["workloads"]}

@@ -84,6 +84,30 @@ def test_the_tables_of_the_page_are_printed(run):
     assert "Checkout and return: " in told
 
 
+def test_instructions_misses_and_the_cost_of_a_known_finding_are_printed(monkeypatch):
+    """What is added to the program without instrumentation; the finding's cost, the program's own included."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    for name in ("results", "variants"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    markdown = importlib.import_module("results").markdown
+    for name in ("results", "variants"):
+        monkeypatch.delitem(sys.modules, name)
+    whole = {"none": (400_000, 100, 10), "stock": (900_000, 700, 260), "dbsight": (600_000, 500, 210)}
+    counts = {
+        variant: {
+            "core-six-memory": dict(zip(("instructions", "read_misses", "write_misses"), numbers, strict=True)),
+            "nplusone-six-memory": {"instructions": numbers[0] * 1.1},
+        }
+        for variant, numbers in whole.items()
+    }
+    about = {"date": "2026-01-01", "machine": "this", "python": "3.11", "versions": {}, "rounds": 0}
+    told = markdown({"meta": about, "counts": counts, "workloads": {"core-six-memory": {}}, "start": {}}).splitlines()
+    assert "| core-six-memory | 500 | 200 | 0.40 |" in told
+    assert "| core-six-memory | 600 | 250 | 400 | 200 |" in told
+    assert [line for line in told if line.startswith("| nplusone")] == ["| nplusone-six-memory | 550 | 220 | 0.40 |"]
+    assert "A known N+1 of six queries: 1.10 × the instructions of a request without one." in told
+
+
 @pytest.mark.parametrize("part", parts())
 def test_a_part_that_is_left_out_exists(part):
     """The setting or the function that the ablation switches off, by the name that it has today."""
