@@ -68,6 +68,7 @@ def shop(tmp_path_factory):
         "OTEL_TRACES_EXPORTER": "none",
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "",
         "OTEL_DBSIGHT_SERVE": str(serve),
         "OTEL_DBSIGHT_TOOLBAR": "badge",
         "XDG_RUNTIME_DIR": str(directory),
