@@ -84,7 +84,7 @@ class Analyzer(Consumer):
         self.stats, self.pools, self.caches, self.locks = totals.stats, totals.pools, totals.caches, totals.locks
         self.metrics = totals.metrics
         self.query_log = QueryLog(logger_provider)
-        self.service = Service(self.snapshot)
+        self.service = Service(self.snapshot, self.judge_ended)
         self.use(settings)
         self.log = FindingLog(logger_provider)
         self._recommended = RecommendationLog(logger_provider)

@@ -48,13 +48,15 @@ class Service:
 
     Args:
         snapshot: The engine's totals now; it takes the name of the service.
+        judge: Judges what has ended, so that it is told of.
 
     Attributes:
         process: This process as clients find it, None while nothing is served.
     """
 
-    def __init__(self, snapshot: Callable[..., Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[..., Snapshot], judge: Callable[[], object]) -> None:
         self._snapshot = snapshot
+        self._judge = judge
         self._asked: int | None = None
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
@@ -191,6 +193,7 @@ class Service:
         return _page(self._snapshot(service=service_name()), live=True)
 
     def _answer_request(self, given: Mapping[str, str]) -> Body:
+        self._judge()
         request = given.get("id", "")
         snapshot = self._pages.snapshot(request, service_name())
         if snapshot is not None:
@@ -224,6 +227,7 @@ class Service:
         text = given.get("since", "0")
         if not (text.isascii() and text.isdecimal()):
             raise ValueError("since is not a number")
+        self._judge()
         return as_json(finite({"process": self._about(), **asdict(self._requests.since(int(text[:18])))}))
 
 
