@@ -2,9 +2,9 @@
 
 In place, an instrumentor fills one record and appends it to the open window of its unit of work or, where no window is
 known, to ``loose``. Everything else happens in the drain, by the fifty: when fifty records have come together, when the
-window closes, before totals are read or anything is flushed, on a timer, and at exit. What runs right after an answer
-from the network finds the processor's caches cold and costs several times what it costs in a loop, so as little as
-possible runs there.
+window is judged, before totals are read or anything is flushed, on a timer, and at exit. What runs right after an
+answer from the network finds the processor's caches cold and costs several times what it costs in a loop, so as little
+as possible runs there.
 
 A record is either an event of ``dbsight.model``, which is handed to the consumers as it is, or has a static method
 ``flush_all(records)`` that completes, publishes and reports records of its class.
