@@ -17,6 +17,7 @@ LAYERS = (
     ("instrument", "detect", "plans", "monitor", "report"),
     ("slow_plans", "totals", "serve"),
     ("analyzer",),
+    ("engines",),
     ("processor",),
     ("exit_report", "sigterm", "worker_exit"),
     ("distro",),

@@ -7,7 +7,6 @@ import os
 import threading
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakValueDictionary
 
 from dbsight import config, recording, scope
 from dbsight.detect import roots
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from dbsight.config import Settings
-    from dbsight.model import Alert, CacheTotals, Event, LockTotals, Observation, PoolTotals, Snapshot
+    from dbsight.model import Alert, Event, Observation, Snapshot
 
 _SECOND: Final = 1_000_000_000
 _SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
@@ -520,65 +519,13 @@ def engine() -> Analyzer | None:
     return _alive[0] if _alive else None
 
 
-_analyzers: WeakValueDictionary[tuple[int, int], Analyzer] = WeakValueDictionary()
-_sharing = threading.Lock()
-
-
-def shared(meter_provider: MeterProvider | None, logger_provider: LoggerProvider | None) -> Analyzer:
-    """The engine that reports to these providers: two processors made by hand on one provider share it."""
-    key = (id(meter_provider), id(logger_provider))
-    with _sharing:
-        analyzer = _analyzers.get(key)
-        if analyzer is None or analyzer.retired:
-            analyzer = Analyzer(None, meter_provider, logger_provider)
-            _analyzers[key] = analyzer
-        return analyzer
-
-
-def process_analyzer(*, asleep: bool = False) -> Analyzer:
-    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one.
-
-    Args:
-        asleep: The caller needs it only while a profile is open: one that is made for this records nothing else.
-    """
-    analyzer = engine()
-    if analyzer is None:
-        analyzer = shared(None, None)
-        analyzer.subscribe()
-        recording.sleep(asleep=asleep)
-    elif not asleep:
-        recording.sleep(asleep=False)
-    return analyzer
-
-
-def total_pools() -> dict[str, PoolTotals]:
-    """What the first engine of the process knows of each pool by name; nothing when there is none."""
-    if not _alive:
-        return {}
-    _collect()
-    return {each.state.name: each.totals for each in _alive[0].pools.snapshots(pools.snapshots())}
-
-
-def cache_totals() -> Sequence[CacheTotals]:
-    """Lookups in caches so far, by cache, layer, key template and model; empty if not recorded."""
-    _collect()
-    return _alive[0].caches.totals() if _alive else ()
-
-
-def lock_totals() -> Sequence[LockTotals]:
-    """Distributed locks so far; empty if not recorded."""
-    _collect()
-    return _alive[0].locks.totals() if _alive else ()
-
-
-def _collect() -> None:
+def collect() -> None:
+    """Have every engine take in what is pending, before totals are read."""
     for analyzer in _alive:
         analyzer.collect()
 
 
 def _after_fork() -> None:
-    global _sharing  # noqa: PLW0603 - a lock that another thread held at the fork would never be released
-    _sharing = threading.Lock()
     scope.root.set(None)
     scope.window.set(None)
     on_alert.reset()

@@ -15,8 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanContext
 
-from dbsight import analyzer as engines
-from dbsight import recording, scope, semconv
+from dbsight import engines, recording, scope, semconv
 from dbsight.analyzer import Analyzer
 from dbsight.export.encoding import install_encoder
 from dbsight.instrument import external_spans, upstream_spans

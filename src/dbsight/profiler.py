@@ -14,9 +14,9 @@ from opentelemetry import trace
 from opentelemetry.metrics import get_meter_provider
 
 from dbsight import analyzer, config, recording, scope, semconv
-from dbsight.analyzer import process_analyzer
 from dbsight.detect.runner import RuleRunner
 from dbsight.detect.window import Window
+from dbsight.engines import process_analyzer
 from dbsight.formatting import counted
 from dbsight.instrument.libraries import instrument_libraries
 from dbsight.monitor.quantiles import percentile

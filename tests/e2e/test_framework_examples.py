@@ -200,13 +200,15 @@ def test_a_pool_is_waited_for_as_promised(frameworks, observe, postgresql):
     assert finding["dbsight.finding.rule"] == "pool_wait"
     holding = f"psycopg_pool_alone.py:{line_of('psycopg_pool_alone.py', 'held until')}: return the connection earlier"
     assert holding in finding["dbsight.finding.description"]
-    assert fixed.logs("dbsight.finding") == []
-    waited = [
-        span.attributes["dbsight.pool.wait"]
-        for span in faulty.spans("SELECT")
-        if "dbsight.pool.wait" in span.attributes
-    ]
-    assert max(waited) > 0.5
+    # On a busy machine even the fixed one waits a little.
+    assert all(holding not in log.attributes["dbsight.finding.description"] for log in fixed.logs("dbsight.finding"))
+    assert longest_wait(faulty) > 0.5
+    assert longest_wait(fixed) < longest_wait(faulty) / 2
+
+
+def longest_wait(seen):
+    """S that a query waited for a connection at most."""
+    return max((span.attributes.get("dbsight.pool.wait", 0.0) for span in seen.spans("SELECT")), default=0.0)
 
 
 def test_a_task_is_judged_as_promised(frameworks, receiver, in_datadog, redis_server, tmp_path):

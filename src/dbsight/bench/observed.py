@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry._logs import SeverityNumber
 
 from dbsight import scope, semconv
-from dbsight.analyzer import process_analyzer
+from dbsight.engines import process_analyzer
 from dbsight.formatting import seconds
 from dbsight.instrument.libraries import instrument_libraries
 from dbsight.profiler import settle

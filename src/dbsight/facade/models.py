@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dbsight import analyzer
-from dbsight.analyzer import cache_totals
+from dbsight.engines import cache_totals
 from dbsight.model import ModelTotals
 
 if TYPE_CHECKING:

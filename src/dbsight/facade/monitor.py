@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config
-from dbsight.analyzer import process_analyzer
+from dbsight.engines import process_analyzer
 from dbsight.facade.totals import KINDS, on_alert
 from dbsight.instrument.pools.manual import ManualPool
 from dbsight.instrument.recorded import record_query

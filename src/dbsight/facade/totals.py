@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import analyzer
-from dbsight.analyzer import cache_totals, lock_totals, total_pools
+from dbsight.engines import cache_totals, lock_totals, total_pools
 from dbsight.instrument import pools, process
 from dbsight.model import CacheTotals, Snapshot
 

@@ -9,10 +9,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config, scope
-from dbsight.analyzer import process_analyzer
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
+from dbsight.engines import process_analyzer
 from dbsight.instrument.libraries import instrument_libraries
 from dbsight.profiler import settle
 from dbsight.recording import OpenWindow

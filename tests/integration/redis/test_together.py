@@ -17,8 +17,8 @@ from opentelemetry.trace import SpanKind
 
 import dbsight
 from dbsight import recording, safety, scope, semconv
-from dbsight.analyzer import cache_totals
 from dbsight.config import Settings
+from dbsight.engines import cache_totals
 from dbsight.span import pending
 from forking import in_child
 
