@@ -10,6 +10,7 @@ import io
 import marshal
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from pickle import Pickler
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -18,7 +19,7 @@ from dbsight import semconv
 from dbsight.statement.salt import SALT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _PLAIN: Final = frozenset((int, str, float, bool, type(None), bytes, complex))
 # Version 2 writes equal values alike; from version 3 on, what is written depends on how often an object is referred to.
@@ -82,6 +83,9 @@ def _comparable(value: Any, depth: int) -> Any:
 def _named(value: Any, kind: type, depth: int) -> tuple[Any, ...]:
     """What is no plain value and no plain container: its type and what it is made of."""
     name = f"{kind.__module__}.{kind.__qualname__}"
+    base = _derived.get(kind) or _learn(kind)
+    if base in _PLAIN:
+        return (name, _EXACT[base](value))
     if kind.__name__ == "UUID":  # the standard library's, and asyncpg's, which is equal to it
         return ("UUID", value.bytes)
     if kind.__module__ in _SHOWN_WHOLE:
@@ -101,6 +105,30 @@ def _pickled(value: Any) -> bytes:
     pickler.fast = True  # no memo: what is written does not depend on which objects are the same
     pickler.dump(value)
     return written.getvalue()
+
+
+_MAX_DERIVED: Final = 1000
+_EXACT: Final[dict[type, Callable[[Any], Any]]] = {int: int.__pos__, float: float.__pos__, str: str.__str__}
+"""How an object of a subclass becomes one of the class itself, whatever methods the subclass has."""
+
+_derived: dict[type, type] = {}
+"""By class of numbers or texts that nothing can change: which of both it is; of any other class ``object``.
+
+Django wraps each number for psycopg (``Int4``), marks texts as safe, and takes members of enumerations as they are.
+"""
+
+
+def _learn(kind: type) -> type:
+    base: type = object
+    for each in _EXACT:
+        if issubclass(kind, each):
+            # Without slots and dictionary, objects are as large as what they are made of.
+            bare = not kind.__dictoffset__ and kind.__basicsize__ == each.__basicsize__
+            base = each if bare or issubclass(kind, Enum) else object
+    if len(_derived) >= _MAX_DERIVED:
+        _derived.clear()
+    _derived[kind] = base
+    return base
 
 
 _KEPT: Final = frozenset((int, float, bool, type(None), complex, Decimal, UUID, date, datetime, time, timedelta))
@@ -132,8 +160,15 @@ def frozen(parameters: Any) -> Any:
         return None
     for value in values:
         of = type(value)
-        if of not in _KEPT and ((of is not str and of is not bytes) or len(value) > _MAX_KEPT_LENGTH):
-            return None
+        if of not in _KEPT:
+            if of is not str and of is not bytes:
+                of = _derived.get(of) or _learn(of)
+                if of is not str:
+                    if of in _KEPT:
+                        continue
+                    return None
+            if len(value) > _MAX_KEPT_LENGTH:
+                return None
     return parameters
 
 
@@ -152,10 +187,16 @@ def separate_values(parameters: Any) -> Mapping[object, int] | None:
         if not parameters or len(parameters) > _MAX_VALUES:
             return None
         pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters)
-        return {key: value + _SHIFT if type(value) is int else hash_parameters((value,)) or 0 for key, value in pairs}
+        return {key: value + _SHIFT if type(value) is int else _separate(value) for key, value in pairs}
     except Exception:
         # The values are the application's objects: to look into them may do anything.
         return None
+
+
+def _separate(value: Any) -> int:
+    if _derived.get(type(value)) is int:
+        return int.__pos__(value) + _SHIFT
+    return hash_parameters((value,)) or 0
 
 
 def parameter_attributes(parameters: Any) -> dict[str, str]:

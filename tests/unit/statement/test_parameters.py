@@ -13,12 +13,42 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbsight.statement.parameters import hash_parameters
+from dbsight.statement.parameters import frozen, hash_parameters, separate_values
 
 try:
     import numpy as np
 except ImportError:
     np = None
+
+
+class Level(enum.IntEnum):
+    """A number with a name, bound as it is."""
+
+    LOW = 1
+    HIGH = 2
+
+
+class Wrapped(int):
+    """A number for which a driver has a type of its own, as psycopg's ``Int4``."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        raise AssertionError
+
+
+class Safe(str):
+    """A text that a library has marked, as Django's ``SafeString``."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        raise AssertionError
+
+
+class Changing(int):
+    """A number that holds something else, too."""
+
 
 NOW = dt.datetime(2026, 11, 28, 12, 0, tzinfo=dt.timezone.utc)
 
@@ -156,3 +186,21 @@ def test_single_values_that_python_hashes_alike(values):
     assert hash(one) == hash(other)
     for shape in (lambda value: (value,), lambda value: [value], lambda value: {"id": value}):
         assert hash_parameters(shape(one)) != hash_parameters(shape(other))
+
+
+def test_numbers_and_texts_of_other_classes_are_hashed_in_the_drain():
+    """Nothing can change them until then; what has attributes, is long or is no number or text is hashed at once."""
+    for kept in (Wrapped(1), Safe("x"), Level.LOW, 1, "x"):
+        assert frozen((kept,)) == (kept,)
+    for changeable in (Changing(1), Safe("x" * 257), Colour.RED, [1]):
+        assert frozen((changeable,)) is None
+
+
+def test_numbers_of_other_classes_are_told_apart_as_numbers():
+    """By type and value as a whole; one by one with the distance between them."""
+    hashes = {hash_parameters((value,)) for value in (1, Wrapped(1), Wrapped(2), Level.LOW, Level.HIGH, "1", Safe("1"))}
+    assert len(hashes) == 7
+    assert hash_parameters((Wrapped(1),)) == hash_parameters((Wrapped(1),))
+    one, other = (separate_values((Wrapped(number), Safe(str(number)))) for number in (3, 10))
+    assert other[0] - one[0] == 7
+    assert other[1] != one[1]
