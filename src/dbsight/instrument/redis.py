@@ -11,7 +11,7 @@ import sys
 from asyncio import _get_running_loop
 from functools import partial
 from threading import get_ident
-from time import perf_counter, time_ns
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -49,77 +49,68 @@ class Watcher:
         self.system = system
         self.factory = span.SpanFactory(provider)
 
-    def command(self, *, asynchronous: bool, keeps: bool = False) -> Hook:
-        """The hook around a method that sends one command.
+    def hook(self, *, asynchronous: bool, keeps: bool = False, batch: bool = False) -> Hook:
+        """The hook around a method that sends a command, or a pipeline.
 
         Args:
             asynchronous: Whether it is awaited.
             keeps: Whether it keeps its connection after the reply.
+            batch: Whether it sends a pipeline; an empty one sends nothing.
         """
-        start = self._start
+        factory, system = self.factory, self.system
+        locate = factory.locate
 
+        # One function, with what others do for nearly all commands: each further one costs more than it does.
         def begin(client: Any, args: Any) -> CommandCall | None:
-            return start(client, args, None, asynchronous, keeps) if args else None
-
-        return begin
-
-    def batch(self, *, asynchronous: bool) -> Hook:
-        """The hook around a method that sends a pipeline; an empty one sends nothing."""
-
-        def begin(pipe: Any) -> CommandCall | None:
-            commands, transaction = queued(pipe)
-            if not commands and not (transaction and getattr(pipe, "watching", False)):
+            if batch:
+                args, transaction = queued(client)
+                if not args and not (transaction and getattr(client, "watching", False)):
+                    return None
+            elif not args:
                 return None
-            return self._start(pipe, commands, transaction, asynchronous, False)
+            if _UPSTREAM in sys.modules and _is_upstreams():
+                return None
+            call = CommandCall(factory)
+            if not locate(call):
+                return None
+            settings = config.current()
+            if batch:
+                command = read_pipeline(args, system, transaction=transaction)
+                if len(args) > 1:
+                    call.batch_size = len(args)
+            else:
+                command = read_command(args, system)
+                if settings.query_text == "raw":
+                    call.extra = {semconv.DB_QUERY_TEXT: " ".join(map(str, args))[:_TEXT_LIMIT]}
+            call.statement = command
+            try:
+                database = client.__dict__["connection_pool"].__dict__["_dbsight_database"]
+            except (AttributeError, KeyError):
+                database = database_of(client, system)
+            call.database = database
+            call.template = template = command.prebuilt.get(database) or span.template_of(command, database)
+            if database.several:
+                kept = getattr(client, "connection", None) or getattr(client, "_transaction_connection", None)
+                call.connections = (kept,) if kept is not None else ()
+            call.thread = get_ident()
+            call.allowed = scope.allowed()
+            if settings.code_location == "on":
+                call.call_site = callsite.find_near(template)
+            call.asynchronous = asynchronous
+            call.blocked_loop = not asynchronous and _get_running_loop() is not None
+            call.keeps = keeps
+            if command.effect in LOOK_UPS or command.parts:
+                call.transformed = transforms(client, command)
+            running.set(call)
+            call.began = perf_counter()
+            return call
 
         return begin
 
-    def _start(
-        self, client: Any, sent: Any, transaction: bool | None, asynchronous: bool, keeps: bool
-    ) -> CommandCall | None:
-        """Begin to record a command, or a pipeline, for which ``transaction`` is not None."""
-        upstream = sys.modules.get(
-            _UPSTREAM
-        )  # another distribution enabled upstream's instrumentor, whose span is enriched
-        if upstream is not None and upstream.RedisInstrumentor().is_instrumented_by_opentelemetry:
-            return None
-        call = CommandCall()
-        call.factory = self.factory
-        call.start_ns = time_ns()
-        if not self.factory.locate(call):
-            return None
-        settings = config.current()
-        if transaction is None:
-            command = read_command(sent, self.system)
-            if settings.query_text == "raw":
-                call.extra = {semconv.DB_QUERY_TEXT: " ".join(map(str, sent))[:_TEXT_LIMIT]}
-        else:
-            command = read_pipeline(sent, self.system, transaction=transaction)
-            if len(sent) > 1:
-                call.batch_size = len(sent)
-        call.statement = command
-        call.database = database = database_of(client, self.system)
-        call.template = template = span.template_of(command, database)
-        if database.several:
-            kept = getattr(client, "connection", None) or getattr(client, "_transaction_connection", None)
-            call.connections = (kept,) if kept is not None else ()
-        call.thread = get_ident()
-        allowed = scope.allowed()
-        if allowed:
-            call.allowed = allowed
-        if settings.code_location == "on":
-            call.call_site = callsite.find_near(template)
-        if asynchronous:
-            call.asynchronous = True
-        elif _get_running_loop() is not None:
-            call.blocked_loop = True
-        if keeps:
-            call.keeps = True
-        if command.effect in LOOK_UPS or command.parts:
-            call.transformed = transforms(client, command)
-        running.set(call)
-        call.began = perf_counter()
-        return call
+
+def _is_upstreams() -> bool:
+    """Whether another distribution enabled upstream's instrumentor, whose spans are enriched."""
+    return bool(sys.modules[_UPSTREAM].RedisInstrumentor().is_instrumented_by_opentelemetry)
 
 
 def _attempt_failed(client: Any) -> None:
@@ -192,9 +183,9 @@ class _ClientInstrumentor(BaseInstrumentor):
         """Wrap the sending methods of an imported module."""
         for owner, method in self._methods(_COMMANDS, name, module):
             keeps = method in WATCHING
-            patches.wrap(owner, method, begin=watcher.command(asynchronous=asynchronous, keeps=keeps))
+            patches.wrap(owner, method, begin=watcher.hook(asynchronous=asynchronous, keeps=keeps))
         for owner, method in self._methods(_BATCHES, name, module):
-            patches.wrap(owner, method, begin=watcher.batch(asynchronous=asynchronous))
+            patches.wrap(owner, method, begin=watcher.hook(asynchronous=asynchronous, batch=True))
         for owner, method in self._methods(_CLOSING, name, module):
             told = "error" in inspect.signature(vars(owner)[method]).parameters
             patches.wrap(owner, method, before=_closed_for if told else _attempt_failed)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from time import perf_counter, time_ns
+from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config, semconv
 from dbsight.instrument.outcomes import was_cancelled, was_handled
+from dbsight.instrument.pools.redis_checkout import leave, tell
 from dbsight.instrument.redis_clients import error_of, measuring_themselves, server_of
-from dbsight.instrument.redis_replies import count, items, looks
+from dbsight.instrument.redis_replies import count, found, items, looks
 from dbsight.model import operation_of
 from dbsight.safety import failed
 from dbsight.span import PendingQuery, template_of
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.caches import Look
     from dbsight.instrument.pools.checkout import Checkout
+    from dbsight.instrument.pools.redis_checkout import CommandCheckout
     from dbsight.model import Operation
+    from dbsight.span import SpanFactory
     from dbsight.statement.redis.command import Command
 
-_initialize = PendingQuery.__init__
+_VALUES: Final = frozenset((bytes, str, type(None)))
 
 
 class CommandCall(PendingQuery):
@@ -33,10 +36,12 @@ class CommandCall(PendingQuery):
     Attributes:
         statement: The command or pipeline.
         looks: Cache accesses derived from the reply.
+        size: Of a single value that was asked for: its length, -1 where there was none; None where ``looks`` say more.
         asynchronous: Whether it is awaited.
         blocked_loop: Whether it blocks a running event loop.
         keeps: Whether it keeps its connection after the reply, because it watches keys.
         request: The current request to a pool for a connection.
+        held: The connection that a pool gave it last, until that is told.
         connections: Those that it used, where its database has several servers.
         failures: Attempts to send it that failed.
         transformed: Whether a callback of the application transforms the reply, so that misses may be hidden.
@@ -44,8 +49,13 @@ class CommandCall(PendingQuery):
     """
 
     statement: Command
+    asynchronous: bool
+    blocked_loop: bool
+    keeps: bool
     looks: Sequence[Look]
+    size: int | None
     request: Checkout | None
+    held: CommandCheckout | None
     connections: Sequence[Any]
 
     __slots__ = (
@@ -53,19 +63,29 @@ class CommandCall(PendingQuery):
         "blocked_loop",
         "connections",
         "failures",
+        "held",
         "keeps",
         "local",
         "looks",
         "request",
+        "size",
         "transformed",
     )
 
-    def __init__(self) -> None:
-        _initialize(self)  # not by super(): that costs as much again
-        self.looks = self.connections = ()
-        self.request = None
-        self.failures = 0
-        self.asynchronous = self.blocked_loop = self.keeps = self.transformed = self.local = False
+    # What a command never has otherwise: its parameters are its statement's.
+    parameters = parameters_hash = values = None
+    own_span = True
+
+    def __init__(self, factory: SpanFactory) -> None:
+        # All in one: a function of the base class costs as much again as its work, however short.
+        self.factory = factory
+        self.parent = self.queue = self.call_site = self.pool = self.rows = self.error_type = self.error_code = None
+        self.extra = self.request = self.held = self.size = None
+        self.thread = self.batch_size = self.failures = 0
+        self.pool_wait = self.connect_time = 0.0
+        self.profiles = self.looks = self.connections = ()
+        self.over = self.transformed = self.local = False
+        self.start_ns = time_ns()
 
     def given(self, request: Checkout, connection: Any) -> None:
         """It got the requested connection. Never raises."""
@@ -90,8 +110,15 @@ class CommandCall(PendingQuery):
 
     def returned(self, reply: Any) -> None:
         """The reply was received. Never raises."""
-        self.duration = perf_counter() - self.began
+        self.duration = duration = perf_counter() - self.began
         command = self.statement
+        if command.effect == "get" and type(reply) in _VALUES and not self.connections and not self.local:
+            # As below, for the command that most are.
+            if not self.transformed:
+                self.size = -1 if reply is None else len(reply)
+            self.end_ns = self.start_ns + int(duration * 1e9)
+            self.end()
+            return
         try:
             if command.collection:
                 self.rows = items(command, reply)
@@ -114,6 +141,7 @@ class CommandCall(PendingQuery):
     def _end(self) -> None:
         if self.local:
             self.over = True
+            leave(self)
             return  # not a database call
         self.end_ns = self.start_ns + int(self.duration * 1e9)
         if self.connections:
@@ -159,11 +187,20 @@ class CommandCall(PendingQuery):
         return operations
 
     @classmethod
+    def flush_all(cls, records: Sequence[Self]) -> None:
+        """As for others; the uses of connections that ended with them first. Never raises."""
+        try:
+            tell(records)
+        except Exception:
+            failed("redis.flush_all")
+        super().flush_all(records)
+
+    @classmethod
     def reported(cls, records: Sequence[Self], operations: Sequence[Operation], /) -> None:
         """Count what they found in caches. Never raises."""
         for record, operation in zip(records, operations, strict=True):
-            if record.looks:
+            if record.looks or record.size is not None:
                 try:
-                    count(record.looks, operation)
+                    count(record.looks or found(record.statement, record.size), operation)
                 except Exception:
                     failed("redis.reported")

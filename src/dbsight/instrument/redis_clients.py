@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from dbsight.instrument.pools.checkout import Checkout
+    from dbsight.instrument.pools.redis_checkout import CommandCheckout
+    from dbsight.model import CallSite
     from dbsight.statement.redis.command import Command
 
 
@@ -27,6 +29,13 @@ class Sending(Protocol):
         keeps: It keeps its connection, because it watches keys.
         failures: Attempts to send it that failed so far.
         request: The current request to a pool for a connection.
+        held: The connection that a pool gave it last, until that is told.
+        allowed: Rules that were allowed when it began.
+        call_site: The line of the application.
+        thread: Identity of the thread that began it.
+        pool: Name of the pool of its connection.
+        pool_wait: s that it waited for it.
+        connect_time: s in which it was made.
     """
 
     database: Database
@@ -35,6 +44,13 @@ class Sending(Protocol):
     local: bool
     keeps: bool
     failures: int
+    held: CommandCheckout | None
+    allowed: frozenset[str]
+    call_site: CallSite | None
+    thread: int
+    pool: str | None
+    pool_wait: float
+    connect_time: float
 
     def given(self, request: Checkout, connection: Any) -> None:
         """What was asked for is here. Never raises."""

@@ -36,7 +36,7 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
         return ()
     if command.alike == "get":
         if _FOUND_OR_NOT.issuperset(map(type, reply)):  # nearly always, and a third of what comes below
-            sizes = [len(each) for each in reply if each is not None]
+            sizes = list(map(len, filter(None.__ne__, reply) if None in reply else reply))
             return ((command.template, len(sizes), len(reply) - len(sizes), 0, 0, sizes),)
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
         misses = _missing(reply) if len(sizes) < len(reply) else 0
@@ -48,6 +48,13 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
             look = _look(part, answer)
             by_template.setdefault(look[0], []).append(look)
     return [_together(alike) for alike in by_template.values()]
+
+
+def found(command: Command, size: int | None) -> Sequence[Look]:
+    """The same of one value that was asked for, by its size; -1 where there was none."""
+    if size is None:
+        return ()
+    return ((command.template, 0, 1, 0, 0, ()) if size < 0 else (command.template, 1, 0, 0, 0, (size,)),)
 
 
 def _together(alike: Sequence[Look]) -> Look:

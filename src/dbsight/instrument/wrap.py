@@ -63,7 +63,7 @@ _AFTER: Final = (
 
 _BEGIN: Final = """{head}
     try:
-        _dbsight_call = _dbsight_hook({leading})
+        _dbsight_call = {hook}
     except Exception:
         _dbsight_failed(_dbsight_place)
         _dbsight_call = None
@@ -152,6 +152,7 @@ class Patches:
         begin: Hook | None = None,
         changes: Sequence[str] = (),
         awaited: bool = False,
+        having: str = "",
     ) -> bool:
         """Run a hook around a function, method, class method, static method or the getter of a property.
 
@@ -164,6 +165,7 @@ class Patches:
             changes: Parameters of the original that are replaced by the attributes of the same names of the object
                 that ``begin`` returned.
             awaited: Whether it returns an awaitable without being a coroutine function, which is preserved.
+            having: Where an object has this attribute of its own, and it is not None, ``begin`` is not called.
 
         Returns:
             Whether it was wrapped: not if the owner has no such attribute, or one that is not made of a Python
@@ -174,7 +176,9 @@ class Patches:
             hooks = {_BEFORE: before, _AFTER: after, _BEGIN: begin}
             ((template, hook),) = ((template, hook) for template, hook in hooks.items() if hook is not None)
             replacement = _rebuilt(
-                original, owner, lambda function: around(function, template, hook, changes=changes, awaited=awaited)
+                original,
+                owner,
+                lambda function: around(function, template, hook, changes=changes, awaited=awaited, having=having),
             )
         except (AttributeError, TypeError, ValueError):
             failed(f"instrument.wrap.{getattr(owner, '__name__', owner)}.{name}")
@@ -238,7 +242,7 @@ def _taken(entries: list[_T]) -> Iterator[_T]:
 
 
 def around(
-    original: Any, template: str, hook: Hook, *, changes: Sequence[str] = (), awaited: bool = False
+    original: Any, template: str, hook: Hook, *, changes: Sequence[str] = (), awaited: bool = False, having: str = ""
 ) -> FunctionType:
     """Generate the replacement of a function.
 
@@ -248,6 +252,7 @@ def around(
         hook: What it runs.
         changes: As for ``Patches.wrap``.
         awaited: As for ``Patches.wrap``.
+        having: As for ``Patches.wrap``.
 
     Raises:
         TypeError: Its parameters cannot be read, or lack those that the hook needs.
@@ -258,8 +263,12 @@ def around(
         raise TypeError(f"{original} has no parameter {', '.join(sorted(missing))}")
     leading = parameters.leading(hook, skip=int(template is _AFTER))
     await_ = "await " if asynchronous else ""
+    call = f"_dbsight_hook({leading})"
+    if having:  # asked without a function: it is so nearly each time
+        call = f"None if {parameters.names[0]}.__dict__.get({having!r}) is not None else {call}"
     source = template.format(
         head=f"{'async ' if asynchronous else ''}def wrapper({parameters.declared}):",
+        hook=call,
         leading=(", " if template is _AFTER and leading else "") + leading,
         original=f"{await_}_dbsight_original({parameters.passed()})",
         changed=f"{await_}_dbsight_original({parameters.passed(changes, _CALL)})",

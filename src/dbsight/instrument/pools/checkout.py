@@ -59,6 +59,7 @@ class Checkout:
         failures: How many failed.
         suppressed: It was asked for while instrumentation was suppressed: it counts as used, and nothing is reported.
         transaction: The one that is open on it; ``transactions.py``'s.
+        alone: It is told by itself when it is given back, rather than with what used it.
     """
 
     creating: float
@@ -80,6 +81,7 @@ class Checkout:
     collected = False
     kept = False
     suppressed = False
+    alone = True
     making = False
     inside = 0
     source: Callable[[], Any] = _nothing

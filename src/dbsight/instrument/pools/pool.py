@@ -45,7 +45,8 @@ A pool with a connection left serves within 5 µs.
 MAX_HOLDERS: Final = 20
 """Holders that a snapshot or a timeout names."""
 
-_MAX_HELD = 10_000
+MAX_HELD: Final = 10_000
+"""Connections of one pool that are remembered while they are out."""
 
 
 class Pool:
@@ -237,7 +238,7 @@ class Pool:
         held.began = held.last = now = perf_counter()
         try:
             out = self.held
-            if len(out) < _MAX_HELD:
+            if len(out) < MAX_HELD:
                 out[id(connection)] = held
             self.requests.pop(held, None)  # not before: a pool that is counted in this moment must see one of both
             held.served = served = now - held.asked - held.creating
@@ -253,19 +254,22 @@ class Pool:
                 held.connection = key
                 held_by_connection[key] = held
             if self.asynchronous:
-                self._look_at_loop(held)
+                self.look_at_loop(held)
             else:
                 held.requester = thread or get_ident()
-            if held.suppressed:
-                return held
-            if served >= WAITED and self._had_none_left(held):
-                held.wait = held.waited = served
-                parent = current_parent()
-                self._tell("checkout", served, held.site, parent=parent, allowed=allowed, requester=held.requester)
+            if served >= WAITED and not held.suppressed:
+                self.waited(held)
         except Exception:
             failed("pools.got")
             return None
         return held
+
+    def waited(self, held: Checkout) -> None:
+        """A connection was given out late: tell it if the pool had none left."""
+        if self._had_none_left(held):
+            held.wait = held.waited = held.served
+            about = {"allowed": held.allowed, "requester": held.requester}
+            self._tell("checkout", held.served, held.site, parent=current_parent(), **about)
 
     def _had_none_left(self, held: Checkout) -> bool:
         """Whether a request had to wait until a connection came back, rather than for a busy machine.
@@ -278,7 +282,8 @@ class Pool:
         unseen = max(0, self.used() - len(self.held))  # out since before the pool was watched
         return held.ahead + unseen >= limit
 
-    def _look_at_loop(self, held: Checkout) -> None:
+    def look_at_loop(self, held: Checkout) -> None:
+        """Note which task has it, and whether that runs on the pool's event loop."""
         loop = asyncio._get_running_loop()
         if loop is None:
             return
@@ -332,7 +337,8 @@ class Pool:
         if held.suppressed:
             return
         held.ended = now
-        recording.record(held, recording.loose)  # it belongs to the pool, not to a unit of work
+        if held.alone:
+            recording.record(held, recording.loose)  # it belongs to the pool, not to a unit of work
 
     def lost(self, identity: int, reason: str = "collected") -> None:
         """A checked-out connection, by its identity, was garbage collected without a check-in."""

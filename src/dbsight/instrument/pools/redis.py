@@ -14,12 +14,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
-from dbsight import config
+from dbsight import config, recording
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.around import Making
 from dbsight.instrument.pools.checkout import asking
 from dbsight.instrument.pools.pool import Pool
+from dbsight.instrument.pools.redis_checkout import CommandCheckout, ask, timed_out
 from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
 from dbsight.safety import failed
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from dbsight.instrument.redis_clients import Sending
 
 NO_LIMIT: Final = 2**30
-_EXHAUSTED: Final = ("No connection available.", "Too many connections")
 _PACKAGES: Final = ("redis.", "valkey.")
 _DBSIGHT: Final = "dbsight."
 _MAKES_ITS_OWN: Final = frozenset(("kombu",))
@@ -270,28 +270,8 @@ def cache_asked(_: Any, connection: Any) -> None:
 
 
 # -- Pools --------------------------------------------------------------------------------------------------------
-def timed_out(error: BaseException | None) -> bool:
-    """Whether this is how the library says that the time was over: by a text, or by an asynchronous cluster's class."""
-    text = str(error.args[0]) if error is not None and error.args else ""
-    return text in _EXHAUSTED or type(error).__name__ == "MaxConnectionsError"
-
-
 class _Others:
-    """A request for a connection without an instrumented command; commands record their own requests.
-
-    Attributes:
-        request: What is asked for at the moment; a command keeps it without a ContextVar, which costs more.
-    """
-
-    over = False
-
-    @property
-    def request(self) -> Checkout | None:
-        return asking.get()
-
-    @request.setter
-    def request(self, request: Checkout | None) -> None:
-        asking.set(request)
+    """Who asks for a connection without a command that is recorded."""
 
     def given(self, request: Checkout, connection: Any) -> None:
         """As ``Sending.given``; called by a hook around a pool's method, for it looks who called that."""
@@ -319,22 +299,22 @@ def gives_back(frame: FrameType | None) -> bool:
 
 
 class _Asking:
-    """One call of ``get_connection``."""
+    """One call of ``get_connection`` without a command."""
 
-    __slots__ = ("_before", "_pool", "_request", "_who")
+    __slots__ = ("_before", "_pool", "_request")
 
     def __init__(self, pool: RedisPool) -> None:
         self._pool = pool
-        self._who = who = asker()
-        self._before = who.request
-        who.request = self._request = pool.ask()
+        self._before = asking.get()
+        self._request = pool.ask()
+        asking.set(self._request)
 
     def returned(self, connection: Any) -> None:
-        self._who.request = self._before
-        self._who.given(self._request, connection)
+        asking.set(self._before)
+        _OTHERS.given(self._request, connection)
 
     def raised(self, error: BaseException) -> None:
-        self._who.request = self._before
+        asking.set(self._before)
         self._pool.gave_up(self._request, timed_out=timed_out(error))
 
 
@@ -381,16 +361,27 @@ class PoolHooks:
     def __init__(self, package: str) -> None:
         self.package = package
 
-    def asking(self, pool: Any) -> _Asking | Unwatched:
+    def asking(self, pool: Any) -> CommandCheckout | _Asking | Unwatched:
         """A connection is asked for."""
         watched = pool.__dict__.get("_dbsight") or _watched(pool, self.package)
-        return _Asking(watched) if watched is not None else UNWATCHED
+        if watched is None:
+            return UNWATCHED
+        command = running.get()
+        return _Asking(watched) if command is None or command.over else ask(watched, command)
 
     def releasing(self, pool: Any, connection: Any) -> None:
         """A connection is given back; before the pool has it, because it serves a waiting request at once."""
         watched = pool.__dict__.get("_dbsight") or _watched(pool, self.package)
-        if watched is not None:
+        if watched is None:
+            return
+        held = watched.held.get(id(connection))
+        if held is None or held.alone or held.overdue:
             watched.gave_back(connection)
+        else:  # a command's own, as nearly always: told with the command
+            del watched.held[id(connection)]
+            watched.touched = held.ended = perf_counter()
+            if held.alone:  # unless that was drained in this moment
+                recording.record(held, recording.loose)
 
     def disposing(self, pool: Any) -> _Disposing | None:
         """A pool is disconnected as a whole."""

@@ -23,8 +23,8 @@ from dbsight.instrument.pools.redis import (
     has_socket,
     is_open,
     note_open,
-    timed_out,
 )
+from dbsight.instrument.pools.redis_checkout import timed_out
 from dbsight.instrument.redis_clients import pools_measure_themselves
 from dbsight.safety import failed
 

@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from dbsight.instrument.wrap import Hook
 
-
-def _methods(package: str) -> list[tuple[str, str, str, dict[str, Hook]]]:
-    """Module, class, method, and the hook around it."""
+def _methods(package: str) -> list[tuple[str, str, str, dict[str, Any]]]:
+    """Module, class, method, and how it is wrapped."""
     hooks = PoolHooks(package)
-    methods: list[tuple[str, str, str, dict[str, Hook]]] = []
-    for prefix in ("", "asyncio."):
+    methods: list[tuple[str, str, str, dict[str, Any]]] = []
+    # Each checkout connects: of an object with a socket nothing is asked.
+    for prefix, socket in (("", "_sock"), ("asyncio.", "_reader")):
         connection = f"{prefix}connection"
+        connects = {"begin": connecting, "having": socket}
         methods += [
             # What ends something first: other threads may use pools meanwhile.
             (connection, "AbstractConnection", "disconnect", {"before": closing}),
-            (connection, "AbstractConnection", "connect", {"begin": connecting}),
+            (connection, "AbstractConnection", "connect", connects),
             # What connects at its first command goes there at once, in newer releases.
-            (connection, "AbstractConnection", "connect_check_health", {"begin": connecting}),
-            (f"{prefix}sentinel", "SentinelManagedConnection", "connect", {"begin": connecting}),
+            (connection, "AbstractConnection", "connect_check_health", connects),
+            (f"{prefix}sentinel", "SentinelManagedConnection", "connect", connects),
             (connection, "ConnectionPool", "__init__", {"after": hooks.made}),
             (f"{prefix}client", "Redis", "__init__", {"after": hooks.client_made}),
         ]
