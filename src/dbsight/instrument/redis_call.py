@@ -112,21 +112,22 @@ class CommandCall(PendingQuery):
         """The reply was received. Never raises."""
         self.duration = duration = perf_counter() - self.began
         command = self.statement
-        if command.effect == "get" and type(reply) in _VALUES and not self.connections and not self.local:
-            # As below, for the command that most are.
-            if not self.transformed:
-                self.size = -1 if reply is None else len(reply)
-            self.end_ns = self.start_ns + int(duration * 1e9)
-            self.end()
-            return
         try:
             if command.collection:
                 self.rows = items(command, reply)
-            if (command.effect or command.parts) and not self.transformed and not self.local:
+            if self.transformed or self.local:
+                pass
+            elif command.effect == "get" and type(reply) in _VALUES:
+                self.size = -1 if reply is None else len(reply)  # as below, for what most commands are
+            elif command.effect or command.parts:
                 self.looks = looks(command, reply)
         except Exception:  # callbacks of the application may return anything
             failed("redis.returned")
-        self._end()
+        if self.local or self.connections:
+            self._end()
+        else:
+            self.end_ns = self.start_ns + int(duration * 1e9)
+            self.end()
 
     def raised(self, error: BaseException) -> None:
         """The client raised. Never raises."""

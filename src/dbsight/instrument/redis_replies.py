@@ -36,7 +36,9 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
         return ()
     if command.alike == "get":
         if _FOUND_OR_NOT.issuperset(map(type, reply)):  # nearly always, and a third of what comes below
-            sizes = list(map(len, filter(None.__ne__, reply) if None in reply else reply))
+            # Without a comprehension where that will do: it is a function of its own.
+            found_all = None not in reply
+            sizes = list(map(len, reply)) if found_all else [len(each) for each in reply if each is not None]
             return ((command.template, len(sizes), len(reply) - len(sizes), 0, 0, sizes),)
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
         misses = _missing(reply) if len(sizes) < len(reply) else 0
