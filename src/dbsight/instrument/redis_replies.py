@@ -36,10 +36,13 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
         return ()
     if command.alike == "get":
         if _FOUND_OR_NOT.issuperset(map(type, reply)):  # nearly always, and a third of what comes below
-            # Without a comprehension where that will do: it is a function of its own.
-            found_all = None not in reply
-            sizes = list(map(len, reply)) if found_all else [len(each) for each in reply if each is not None]
-            return ((command.template, len(sizes), len(reply) - len(sizes), 0, 0, sizes),)
+            misses = reply.count(None)
+            hits = len(reply) - misses
+            if not misses:  # without a comprehension where that will do: it is a function of its own
+                sizes = list(map(len, reply))
+            else:
+                sizes = [len(each) for each in reply if each is not None] if hits else []
+            return ((command.template, hits, misses, 0, 0, sizes),)
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
         misses = _missing(reply) if len(sizes) < len(reply) else 0
         if len(sizes) + misses == len(reply):  # else there are errors among them
