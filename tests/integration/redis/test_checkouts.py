@@ -1,0 +1,137 @@
+"""The connections that commands take from their pool: each is told once, whenever it is given back."""
+
+import asyncio
+import contextlib
+import gc
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+import redis.asyncio
+
+import dbsight
+from dbsight.instrument.pools.redis_checkout import CommandCheckout
+from dbsight.instrument.redis_call import CommandCall
+
+OURS = str(Path(dbsight.__file__).parent)
+
+
+@pytest.fixture
+def told(watched, redis_server):
+    """Gives how many checkouts of the pools of this server were told so far."""
+    name = f"{redis_server.host}:{redis_server.port}/0"
+
+    def count():
+        pools = watched.processor.analyzer.snapshot().pools
+        return sum(pool.totals.checkouts for pool in pools if pool.state.name == name)
+
+    return count
+
+
+def test_each_command_and_pipeline_tells_one_checkout(client, watched, told):
+    """However many there are, and whether their root is open still or not."""
+    before = told()
+    with watched.root():
+        for number in range(120):
+            client.get(f"user:{number}")
+        with client.pipeline() as pipe:
+            pipe.get("user:1").get("user:2").execute()
+        assert told() - before == 121
+    client.get("user:1")
+    assert told() - before == 122
+
+
+@pytest.mark.parametrize("drained", [False, True])
+def test_a_connection_that_outlives_its_command_is_told_when_it_is_back(client, watched, told, drained):
+    """WATCH keeps it: whether the command was drained meanwhile or not, it is counted once."""
+    before = told()
+    with watched.root(), client.pipeline() as pipe:
+        pipe.watch("user:1")
+        if drained:
+            assert told() - before == 1  # so far
+        pipe.multi()
+        pipe.get("user:1").execute()
+        pipe.reset()
+    assert told() - before == 1
+
+
+def test_commands_that_fail_and_those_that_are_answered_here_tell_theirs(redis_server, watched, told, monkeypatch):
+    """An error of the server, and a reply of the client's own cache, which is no command."""
+    if not hasattr(redis.connection, "CacheProxyConnection"):
+        pytest.skip("redis-py 5.0 has no cache")
+    from redis.cache import CacheConfig
+
+    # The server of the tests may be older than redis-py wishes, but follows keys since 6.0.
+    monkeypatch.setattr(redis.connection.CacheProxyConnection, "MIN_ALLOWED_VERSION", "6.0.0", raising=False)
+    options = {"protocol": 3, "cache_config": CacheConfig(max_size=10), "decode_responses": True}
+    with contextlib.closing(redis.Redis.from_url(redis_server.url(), **options)) as client:
+        client.set("user:1", "x")
+        client.get("user:1")
+        before = told()
+        client.get("user:1")
+        with pytest.raises(redis.ResponseError):
+            client.lpush("user:1", 1)
+        assert told() - before == 2
+
+
+async def _ask(url):
+    async with redis.asyncio.Redis.from_url(url) as client:
+        for _ in range(3):
+            await client.get("user:1")
+        async with client.pipeline() as pipe:
+            await pipe.get("user:1").execute()
+
+
+def test_asynchronous_commands_tell_theirs(redis_server, watched, told):
+    """The same for tasks."""
+    before = told()
+    asyncio.run(_ask(redis_server.url()))
+    assert told() - before == 4
+
+
+def test_uses_of_connections_are_not_kept_longer_than_their_commands(client, watched):
+    """No cycle is left for the garbage collector: the record, its checkout and the reply are freed by counting."""
+    gc.collect()
+    gc.disable()
+    try:
+        with watched.root():
+            for number in range(60):
+                client.get(f"user:{number}")
+            client.pipeline().get("user:1").get("user:2").execute()
+        watched.processor.analyzer.collect()
+        left = [each for each in gc.get_objects() if isinstance(each, (CommandCall, CommandCheckout))]
+    finally:
+        gc.enable()
+    assert len(left) <= 1  # the context refers to the latest
+
+
+def _functions(work):
+    """Functions of ours that run in the thread that works."""
+    seen = []
+
+    def called(frame, what, _):
+        if what == "call" and (frame.f_code.co_filename.startswith((OURS, "<dbsight"))):
+            seen.append(frame.f_code.co_name)
+
+    sys.setprofile(called)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+def test_a_command_runs_few_functions_in_place(client, watched):
+    """What is not needed before the reply waits for the drain: each further function costs a request more than it does.
+
+    The wrappers of the client's own methods are among them. It is a number, not a time: who needs one more raises it.
+    """
+    pipe = client.pipeline(transaction=False)
+    with watched.root():
+        for _ in range(4):  # the same line each time, so that it is known in the end
+            command = _functions(lambda: client.get("user:1"))
+            pipe.get("user:1").get("user:2")
+            pipeline = _functions(pipe.execute)
+    assert len(command) <= 20, command
+    assert len(pipeline) <= 24, pipeline
