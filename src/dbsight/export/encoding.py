@@ -3,7 +3,7 @@
 Half of the cost of a query span is its encoding, in the exporter's thread, which holds the GIL. Spans that share their
 attributes (``model.SharedAttributes``) differ only in ids and times: the common part is encoded once and cached on the
 attributes; ids and times are appended per span. Name, kind and status of spans with the same name come from the stock
-encoder; attributes are encoded here, with a cache for frequent values, and so are roots with the events of findings.
+encoder; attributes are encoded here, with a cache for frequent values, and so are roots and the events of findings.
 All other spans use the stock encoder. A collector receives the same data.
 
 The wire format of ids, times and attributes is written here (``opentelemetry/proto/trace/v1/trace.proto``, messages
@@ -96,39 +96,41 @@ class Encoder(Careful):
 
     def _encode(self, spans: Sequence[ReadableSpan]) -> Any:
         alike: dict[tuple[int, int], list[ReadableSpan]] = {}
-        found: dict[tuple[int, int], tuple[ReadableSpan, list[bytes]]] = {}
+        roots: dict[tuple[int, int], tuple[ReadableSpan, list[bytes]]] = {}
         others: list[Any] = []
         group: list[ReadableSpan] = []
         resource = scope = parent = None
         for span in spans:
             above = span._parent
+            attributes: Any = span._attributes
+            kind = type(attributes)
             # One that comes after another below the same parent is alike in more than its attributes.
             if not (
-                type(span._attributes) is SharedAttributes
+                (kind is SharedAttributes or (kind is TextAttributes and attributes.changed is None))
                 and above is parent is not None
                 and span._context[_TRACE_STATE] is DEFAULT_TRACE_STATE  # type: ignore[index]
                 and not span._events
                 and not span._links
             ):
                 if not _is_alike(span):
-                    pieces = self._with_findings(span) if span._events else None
+                    pieces = self._of_root(span) if kind is dict else None
                     if pieces is None:
                         others.append(clean_span(span))
                     else:
                         key = id(span._resource), id(span._instrumentation_scope)
-                        found.setdefault(key, (span, []))[1].extend(pieces)
+                        roots.setdefault(key, (span, []))[1].extend(pieces)
                     continue
                 parent = above
             if span._resource is not resource or span._instrumentation_scope is not scope:
                 resource, scope = span._resource, span._instrumentation_scope
                 group = alike.setdefault((id(resource), id(scope)), [])
             group.append(span)
-        if not alike and not found:
+        if not alike and not roots:
             return self.stock(others)
         parts = [self.stock(others).SerializeToString()]
         for group in alike.values():
             parts += self._under_scope_of(group[0], self._framed(group))
-        for first, pieces in found.values():
+        for first, pieces in roots.values():
             parts += self._under_scope_of(first, pieces)
         return self._carrying(b"".join(parts))
 
@@ -142,8 +144,8 @@ class Encoder(Careful):
         about = frame.SerializeToString() + _SCOPE_SPANS + _varint(len(scope_spans))
         return _RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans
 
-    def _with_findings(self, span: ReadableSpan) -> list[bytes] | None:
-        """As ``_framed``, of a root with the events of its findings; None if the stock encoder must see the span."""
+    def _of_root(self, span: ReadableSpan) -> list[bytes] | None:
+        """As ``_framed``, of a rebuilt root, with its findings if any; None if the stock encoder must see the span."""
         context, parent, events, attributes = span._context, span._parent, span._events, span._attributes
         if (
             type(attributes) is not dict  # another type may have dropped some
@@ -166,7 +168,7 @@ class Encoder(Careful):
             ]
             if parent is not None:
                 parts.append(_PARENT_ID + parent.span_id.to_bytes(8, "big"))
-            parts += [_attribute(name, _checked(value)) for name, value in attributes.items()]
+            parts += map(self._plain, attributes.items())
             for event in events:
                 encoded = self._event(event)
                 parts += (_EVENTS, _varint(len(encoded)), encoded)
@@ -183,17 +185,26 @@ class Encoder(Careful):
         parts = [_TIME.pack(_EVENT_TIME, event.timestamp), _FINDING]
         for attribute in (event.attributes or {}).items():
             name, value = attribute
-            kind = type(value)
-            if isinstance(value, float):
-                encoded = _number_attribute(name, value)
-            elif kind is str and name == semconv.FINDING_DESCRIPTION:  # differs from request to request
+            if type(value) is str and name == semconv.FINDING_DESCRIPTION:  # differs from request to request
                 encoded = _text_attribute(name, _checked(value))
             else:
-                # What was encoded before needs no check. A truth value is equal to a number, and is not cached.
-                known = self._attributes.get(attribute) if kind is str or kind is int else None
-                encoded = self._known((name, _checked(value))) if known is None else known
+                encoded = self._plain(attribute)
             parts += (_EVENT_ATTRIBUTES, encoded[1:])
         return b"".join(parts)
+
+    def _plain(self, attribute: tuple[str, Any]) -> bytes:
+        """One attribute of a root or of a finding.
+
+        Raises:
+            ValueError: It is not plain, or cannot be encoded as it is.
+        """
+        name, value = attribute
+        kind = type(value)
+        if kind is float:
+            return _number_attribute(name, value)
+        # What was encoded before needs no check. A truth value is equal to a number, and is not cached.
+        known = self._attributes.get(attribute) if kind is str or kind is int else None
+        return self._known((name, _checked(value))) if known is None else known
 
     def _carrying(self, request: bytes) -> Any:
         """Return a message that serialises to these bytes, because unknown fields are preserved."""
