@@ -62,10 +62,11 @@ PRINTING = ("exit_report", "report.terminal", "report.layout", "formatting")
 """Modules whose functions run when the process ends."""
 
 GUARDS = {
-    # What SQLAlchemy calls: each catches what the functions that it calls raise.
-    "instrument.sqlalchemy": {"_SetUp.returned"},
-    # What they do first is to lift the suppression that lies on the driver call; then all else follows.
-    "instrument.sqlalchemy_call": {"StatementCall.returned", "StatementCall.raised", "StatementCall._left_driver"},
+    # What SQLAlchemy calls: each catches what the functions that it calls raise. What they do first is to lift the
+    # suppression that lies on the driver call; then all else follows.
+    "instrument.sqlalchemy_call": {
+        *("SetUp.returned", "StatementCall.returned", "StatementCall.raised", "StatementCall._left_driver"),
+    },
     "instrument.results": {
         *(
             "TimedFetchStrategy.fetchone",

@@ -44,6 +44,8 @@ BOUNDARIES = {
         for name in ("fetchone", "fetchmany", "fetchall", "_fetch", "yield_per")
     ),
     *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("soft_close", "hard_close", "handle_exception")),
+    # It guards itself: each row of the ORM comes there.
+    "instrument/models.py:loaded",
     # The application's creator runs within it.
     "instrument/cache_libraries.py:_Creating.__init__.<locals>.create",
     # The function that was submitted to another thread runs within it.

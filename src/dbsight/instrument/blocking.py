@@ -20,14 +20,12 @@ from dbsight.instrument.sqlalchemy_call import StatementCall
 from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.model import Blocker
 from dbsight.model.deferred import pattern
+from dbsight.safety import guard
 from dbsight.statement import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from typing_extensions import Self
-
-    from dbsight.instrument.sqlalchemy import Engine, Watcher
     from dbsight.model import Operation
 
 _LOOK: Final = 0.1
@@ -91,22 +89,20 @@ class RunningCall(StatementCall):
         asked: When the server was asked about it last, on ``perf_counter``.
     """
 
+    extended = True
     blocker: Blocker | None = None
     asked = 0.0
 
-    @classmethod
-    def begin(
-        cls, watcher: Watcher, engine: Engine, cursor: Any, text: str, parameters: Any, context: Any
-    ) -> Self | None:
-        """As of every statement."""
-        call = super().begin(watcher, engine, cursor, text, parameters, context)
-        if call is not None and engine.database.system in _QUESTIONS:
-            watch.add(call)
-        return call
+    @guard
+    def enters(self) -> None:
+        """It is listed."""
+        if self.engine.database.system in _QUESTIONS:
+            watch.add(self)
 
-    def _left_driver(self, context: Any) -> None:
+    def leaves(self, context: Any) -> None:
+        """It is listed no longer."""
         watch.running.pop(id(self), None)
-        super()._left_driver(context)
+        super().leaves(context)
 
     def operation(self) -> Operation:
         """As for every statement, with the session that blocked it."""

@@ -13,10 +13,12 @@ from collections import deque
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
+
 from dbsight import recording, safety, semconv
 from dbsight.model import OrmEvent
 from dbsight.safety import failed
-from dbsight.scope import suppressed
+from dbsight.scope import current_context, suppressed
 
 if TYPE_CHECKING:
     from dbsight.instrument.wrap import Patches
@@ -80,10 +82,18 @@ def add(operation: OrmOperation, name: str, number: int) -> None:
 
 
 def loaded(state: Any, _: Any) -> None:
-    """An object was made from a row; one that the session already had is not made again."""
-    if not suppressed():  # ``_count`` written out: each row comes here
-        name = state.class_.__name__
+    """An object was made from a row; one that the session already had is not made again. Never raises.
+
+    Each row comes here: the guard, ``suppressed`` and ``_count`` are written out, and so is the property ``class_``.
+    """
+    try:
+        current = current_context()
+        if current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")):
+            return
+        name = state.manager.class_.__name__
         next((_loads.get(name) or _counter(_loads, name)).steps)
+    except Exception:
+        failed("instrument.models.loaded")
 
 
 def inserted(mapper: Any, _: Any, __: Any) -> None:
@@ -104,8 +114,8 @@ def deleted(mapper: Any, _: Any, __: Any) -> None:
 
 def listen(mapper: Any, patches: Patches) -> None:
     """Count the objects of all mapped classes, until the replacements are undone."""
+    patches.listen(mapper, "load", loaded, guarding=False, raw=True)
     for event, listener in (
-        ("load", loaded),
         ("after_insert", inserted),
         ("after_update", updated),
         ("after_delete", deleted),

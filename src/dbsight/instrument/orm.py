@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import sys
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 
@@ -47,6 +47,9 @@ class Flush(NamedTuple):
 
 flush: ContextVar[Flush | None] = ContextVar("dbsight_flush", default=None)
 
+OF_SUBCLASS: Final = "primary_keys"
+"""A parameter of queries by selectin_polymorphic, which have no path."""
+
 _numbers = itertools.count(1)
 _relationships: WeakKeyDictionary[Any, dict[str, Loading]] = WeakKeyDictionary()
 _models: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
@@ -71,11 +74,14 @@ def loading(context: Any) -> Loading | None:
                 return None
             return _columns(state, compile_options._only_load_props)
         if load_options._lazy_loaded_from is not None:
-            return _relationship(path.prop, "lazy") if path else None
-    if path:
-        prop = getattr(path, "prop", None)
-        return _relationship(prop, "eager") if prop is not None else None
-    return _subclass(context)
+            return of_path(path, lazy=True) if path else None
+    return of_path(path, lazy=False) if path else _subclass(context)
+
+
+def of_path(path: Any, *, lazy: bool) -> Loading | None:
+    """What a path of the ORM leads to: a relationship, or None."""
+    prop = getattr(path, "prop", None)
+    return _relationship(prop, "lazy" if lazy else "eager") if prop is not None else None
 
 
 def _relationship(prop: Any, load: str) -> Loading:
@@ -92,8 +98,8 @@ def _relationship(prop: Any, load: str) -> Loading:
 
 
 def _subclass(context: Any) -> Loading | None:
-    """The load of a subclass by selectin_polymorphic: its queries have no path, but a parameter of this name."""
-    if "primary_keys" not in getattr(context.compiled, "binds", ()):
+    """The load of a subclass by selectin_polymorphic."""
+    if OF_SUBCLASS not in getattr(context.compiled, "binds", ()):
         return None
     subject = context.invoked_statement._propagate_attrs.get("plugin_subject")
     return Loading(subject.class_.__name__, "eager", None, subject.class_.__name__) if subject is not None else None

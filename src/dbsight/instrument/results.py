@@ -82,7 +82,7 @@ class TimedFetchStrategy:
         call = self._call
         inner = self._inner
         if call.quiet:
-            return self._fetch(True, inner.fetchone, result, dbapi_cursor, hard_close)
+            return self._fetch(inner.fetchone, True, result, dbapi_cursor, hard_close)
         # ``_fetch`` written out: results are read row by row, and its calls cost as much as the driver's.
         call.reading = True
         began = perf_counter()
@@ -106,14 +106,38 @@ class TimedFetchStrategy:
 
     def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
         """As the inner strategy's; a list of rows."""
-        return self._fetch(False, self._inner.fetchmany, result, dbapi_cursor, size)
+        return self._fetch(self._inner.fetchmany, False, result, dbapi_cursor, size)
 
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
         """As the inner strategy's; a list of rows."""
-        return self._fetch(False, self._inner.fetchall, result, dbapi_cursor)
+        call = self._call
+        inner = self._inner
+        if call.quiet:
+            return self._fetch(inner.fetchall, False, result, dbapi_cursor)
+        call.reading = True  # written out, as above: each small query of the ORM comes here
+        began = perf_counter()
+        try:
+            rows = inner.fetchall(result, dbapi_cursor)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        try:
+            call.reading = False
+            if not call.over:
+                call.last = now = perf_counter()
+                call.duration += now - began
+                call.rows += len(rows)  # type: ignore[operator]
+                if call.closing:
+                    call.finish()
+        except Exception:
+            failed("instrument.results.fetched")
+        return rows
 
-    def _fetch(self, single: bool, fetch: Callable[..., Any], *arguments: Any) -> Any:
-        """Call the inner strategy; what it raises passes, once the query is finished with it."""
+    def _fetch(self, fetch: Callable[..., Any], single: bool, *arguments: Any) -> Any:
+        """Call the inner strategy, with spans of the driver suppressed as those of the execution were.
+
+        What it raises passes, once the query is finished with it.
+        """
         call = self._call
         call.reading = True
         token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if call.quiet else None

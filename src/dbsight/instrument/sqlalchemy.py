@@ -10,10 +10,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from dbsight import catalog, config, recording, scope, span
+from dbsight import catalog, config, recording, span
 from dbsight.instrument import (
     aiosqlite,
     blocking,
@@ -28,7 +27,7 @@ from dbsight.instrument import (
 )
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
-from dbsight.instrument.sqlalchemy_call import StatementCall
+from dbsight.instrument.sqlalchemy_call import SetUp, StatementCall, begin
 from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
@@ -42,8 +41,8 @@ if TYPE_CHECKING:
 
     from dbsight.model import Database, Statement
 
-_MAX_OPEN = 10_000
 _MAX_KNOWN = 1000
+_EXECUTES: Final = ("do_execute", "do_executemany", "do_execute_no_params")
 _SETS_UP: Final = ("do_commit", "do_rollback", "do_ping", "set_isolation_level")
 """Methods of a dialect that call the driver to keep or set up a connection."""
 
@@ -55,17 +54,39 @@ class Engine:
         database: The database of its statements.
         buffers: The driver has fetched all rows when ``execute`` returns, and its rowcount counts them.
         asynchronous: The driver is an asyncio one.
+        libpq: Its cursors have the result of libpq (psycopg).
+        plain: The class of connections on which nothing else can report a statement; None where any may.
+        single: How SQLAlchemy 2 marks an execution with one set of parameters; None before, where it is asked.
+        module: The module of OpenTelemetry's instrumentor for the driver.
         known: Statement and template of texts that ran lately.
     """
 
-    __slots__ = ("__weakref__", "_instrumentor", "_module", "asynchronous", "buffers", "database", "known")
+    __slots__ = (
+        "__weakref__",
+        "_instrumentor",
+        "asynchronous",
+        "buffers",
+        "database",
+        "known",
+        "libpq",
+        "module",
+        "plain",
+        "single",
+    )
 
     def __init__(self, dialect: Any, database: Database) -> None:
         self.database = database
         self.known: dict[str, tuple[Statement, span.SpanTemplate]] = {}
         self.buffers = buffers_rows(dialect)
         self.asynchronous = bool(getattr(dialect, "is_async", False))
-        self._module, self._instrumentor = instrumentor_of(dialect)
+        self.module, self._instrumentor = instrumentor_of(dialect)
+        self.libpq = getattr(dialect, "driver", "") == "psycopg" and not self.asynchronous
+        base = sys.modules["sqlalchemy.engine.default"]
+        calls_itself = any(getattr(type(dialect), name) is not getattr(base.DefaultDialect, name) for name in _EXECUTES)
+        sqlite = sys.modules.get("_sqlite3")
+        # Written in C, which nobody patches: a connection that somebody watches is of another class.
+        self.plain = sqlite.Connection if sqlite is not None and not calls_itself else None
+        self.single = getattr(base.DefaultExecutionContext, "execute_style", None)
 
     def learn(self, text: str) -> tuple[Statement, span.SpanTemplate]:
         """Statement and template of a text, remembered."""
@@ -77,31 +98,12 @@ class Engine:
 
     def suppresses_driver(self) -> bool:
         """Whether the spans of an instrumented driver (asyncpg, sqlite3 …) are suppressed."""
-        loaded = sys.modules.get(self._module)
+        loaded = sys.modules.get(self.module)
         if loaded is None:
             return False
         # A singleton: the constructor returns the existing one.
         active = getattr(loaded, self._instrumentor)().is_instrumented_by_opentelemetry
         return bool(active) and config.current().suppress_driver_spans
-
-
-class _SetUp:
-    """One call, of which no driver reports anything."""
-
-    __slots__ = ("_covered", "_token")
-
-    def __init__(self, *, suppressing: bool) -> None:
-        self._token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if suppressing else None
-        self._covered = scope.covered.get()
-        scope.covered.set(True)
-
-    def returned(self, _: Any) -> None:
-        """It returned, or raised."""
-        scope.covered.set(self._covered)
-        if self._token is not None:
-            detach(self._token)
-
-    raised = returned
 
 
 class Watcher:
@@ -112,7 +114,7 @@ class Watcher:
         self.open: dict[int, StatementCall] = {}  # by identity of the DBAPI connection
         self._patches = Patches()
         self._known: set[type] = set()
-        self._calls: type[StatementCall] = StatementCall
+        self.calls: type[StatementCall] = StatementCall
         self.commenting = config.current().sqlcommenter
         self._run = self._execute_commented if self.commenting else self._execute
 
@@ -122,10 +124,10 @@ class Watcher:
         ReplayableCall.policy = policy if plans else None
         if policy is None or not policy.blocking:
             blocking.watch.stop()
-            self._calls = ReplayableCall if plans else StatementCall
+            self.calls = ReplayableCall if plans else StatementCall
         else:
             blocking.watch.slow = policy.lowest
-            self._calls = blocking.RunningReplayableCall if plans else blocking.RunningCall
+            self.calls = blocking.RunningReplayableCall if plans else blocking.RunningCall
 
     def watch(self, dialect: type) -> None:
         """Wrap the methods of a dialect's class, and of the classes that it is derived from, each once."""
@@ -144,24 +146,11 @@ class Watcher:
                 if callable(vars(kind).get(name)) and kind.__name__ != "Dialect":
                     self._patches.wrap(kind, name, begin=hook)
 
-    def _execute(
-        self, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
-    ) -> StatementCall | _SetUp | None:
-        try:
-            engine = dialect._dbsight
-        except AttributeError:
-            if context is None:
-                return None
-            engine = self._engine(dialect, context)
-        if context is None:
-            return _SetUp(suppressing=engine.suppresses_driver())
-        if scope.covered.get() == id(context):  # a method that calls the same one of its base class
-            return None
-        return self._calls.begin(self, engine, cursor, statement, parameters, context)
+    _execute = begin
 
     def _execute_commented(
         self, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
-    ) -> StatementCall | _SetUp | None:
+    ) -> StatementCall | SetUp | None:
         """As ``_execute`` while comments are added: they differ, and the statement is looked up by its text."""
         known = context.__dict__ if context is not None else {}
         call = self._execute(dialect, cursor, known.get(sql_comments.PLAIN) or statement, parameters, context)
@@ -171,11 +160,12 @@ class Watcher:
 
     def _execute_plain(
         self, dialect: Any, cursor: Any, statement: str, context: Any = None
-    ) -> StatementCall | _SetUp | None:
+    ) -> StatementCall | SetUp | None:
         return self._run(dialect, cursor, statement, (), context)
 
     @staticmethod
-    def _engine(dialect: Any, context: Any) -> Engine:
+    def engine(dialect: Any, context: Any) -> Engine:
+        """Make the facts about an engine that runs its first statement here."""
         target = dialect.__dict__.get("_dbsight_target")
         if target is not None and not target.asked:  # the engine was connected before it was instrumented
             proxy = context.root_connection._dbapi_connection
@@ -186,22 +176,16 @@ class Watcher:
         return engine
 
     @staticmethod
-    def _initialize(dialect: Any) -> _SetUp:
+    def _initialize(dialect: Any) -> SetUp:
         """Mark the queries that a dialect runs on its first connection as setup."""
         if getattr(dialect, "driver", "") == "aiosqlite":
             aiosqlite.carry_context()
-        return _SetUp(suppressing=True)
+        return SetUp(suppressing=True)
 
     @staticmethod
-    def _set_up(dialect: Any) -> _SetUp:
+    def _set_up(dialect: Any) -> SetUp:
         engine = dialect.__dict__.get("_dbsight")  # made by the first query, which a ping may precede
-        return _SetUp(suppressing=engine is None or engine.suppresses_driver())
-
-    def keep_open(self, call: StatementCall) -> None:
-        """Keep a statement until its result ends."""
-        if len(self.open) >= _MAX_OPEN:
-            next(iter(self.open.values())).finish()
-        self.open[call.key] = call
+        return SetUp(suppressing=engine is None or engine.suppresses_driver())
 
     def root_ending(self, root: SpanContext | None) -> None:
         """A local root, or the process, is about to end: finish results that are still open in its trace."""

@@ -93,12 +93,14 @@ class ReplayableCall(StatementCall):
         replay: How; None once it is certain that it will not be needed.
     """
 
+    extended = True
     policy: ClassVar[Policy | None] = None
     replay: Replay | None = None
     _seen: ClassVar[set[str]] = set()
 
-    def _left_driver(self, context: Any) -> None:
-        super()._left_driver(context)
+    def leaves(self, context: Any) -> None:
+        """Keep the values that it was given, until it is known whether its plan is wanted."""
+        super().leaves(context)
         if self.statement.kind != "select" or context.executemany or context.isinsert or context.isupdate:
             return  # a column's default may be selected in the context of an INSERT or UPDATE, whose text that has
         parameters = getattr(context, "parameters", None)  # unset where such a default is executed by itself

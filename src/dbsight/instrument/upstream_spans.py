@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from dbsight.model import Operation, Verdict
     from dbsight.span import PendingQuery
 
-_UPSTREAM = "opentelemetry.instrumentation.sqlalchemy.engine"
+UPSTREAM = "opentelemetry.instrumentation.sqlalchemy.engine"
+"""The module whose tracers make spans; nothing is made elsewhere before it is imported."""
+
 _MAX_OPEN = 10_000
 
 
@@ -97,7 +99,7 @@ def are_made_elsewhere(connection: Any) -> bool:
 
     Asked for each query: it may come after us, and covers no engine that was made before it.
     """
-    upstream = sys.modules.get(_UPSTREAM)
+    upstream = sys.modules.get(UPSTREAM)
     if upstream is None:
         return False
     tracer = upstream.EngineTracer

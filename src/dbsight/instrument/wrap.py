@@ -193,9 +193,14 @@ class Patches:
         self._replaced.append(done)
         replaced.append(done)
 
-    def listen(self, target: Any, name: str, listener: Callable[..., Any], **options: Any) -> None:
-        """Register a guarded listener for an event of SQLAlchemy, with options of ``event.listen``, until ``undo``."""
-        registered = guarded(listener)
+    def listen(
+        self, target: Any, name: str, listener: Callable[..., Any], *, guarding: bool = True, **options: Any
+    ) -> None:
+        """Register a listener for an event of SQLAlchemy, with options of ``event.listen``, until ``undo``.
+
+        It is guarded, unless it never raises by itself.
+        """
+        registered = guarded(listener) if guarding else listener
         sys.modules["sqlalchemy.event"].listen(target, name, registered, **options)
         self._listeners.append((target, name, registered))
 
