@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _NO_SLOTS: tuple[str, ...] = ()
 
-_kinds: dict[type, type[TimedFetchStrategy]] = {}
+kinds: dict[type, type[TimedFetchStrategy]] = {}
 """By the class of the strategy that is followed; SQLAlchemy has four."""
 
 
@@ -32,9 +32,9 @@ def follow(inner: Any, call: StatementCall) -> TimedFetchStrategy:
         call: The statement whose result it is. Where it is quiet, the fetches call an instrumented driver, whose spans
             are suppressed as those of the execution were.
     """
-    kind = _kinds.get(type(inner))
+    kind = kinds.get(type(inner))
     if kind is None:
-        kind = _kinds[type(inner)] = _following(type(inner))
+        kind = kinds[type(inner)] = _following(type(inner))
     followed = kind.__new__(kind)
     followed._inner = inner
     followed._call = call

@@ -17,7 +17,7 @@ from dbsight.instrument.callsite import find_near
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_on
-from dbsight.instrument.results import follow
+from dbsight.instrument.results import follow, kinds
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
 from dbsight.statement.parameters import frozen, parameter_attributes
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _WRITES = frozenset({"insert", "update", "delete"})
 _NOTHING: Final[frozenset[str]] = frozenset()
+_new = object.__new__
 MAX_OPEN: Final = 10_000
 """Statements with open results that are followed."""
 
@@ -340,9 +341,22 @@ class StatementCall(PendingQuery):
         engine = self.engine
         single = engine.single
         many = context.execute_style is not single if single is not None else context.executemany
-        if not many and inner.alternate_cursor_description is None:
-            context.cursor_fetch_strategy = follow(inner, self)
-            self._keep_open()
+        if many or inner.alternate_cursor_description is not None:
+            return
+        kind = kinds.get(type(inner))
+        if kind is None:
+            followed = follow(inner, self)
+        else:  # ``follow`` and ``_keep_open`` written out
+            followed = _new(kind)
+            followed._inner = inner
+            followed._call = self
+        context.cursor_fetch_strategy = followed
+        running = self.watcher.open
+        if len(running) >= MAX_OPEN:
+            next(iter(running.values())).finish()
+        running[self.key] = self
+        self.rows = 0
+        self.fetching = True
 
     def _follow_when_made(self, context: Any) -> None:
         """The fetch strategy of a server-side cursor is made with the result: follow it from then on."""
