@@ -38,7 +38,7 @@ from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import failed
 from dbsight.statement import read
-from dbsight.statement.parameters import parameter_attributes
+from dbsight.statement.parameters import frozen, parameter_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -105,7 +105,7 @@ class Driver:
 
     # -- Statements ---------------------------------------------------------------------------------------------
 
-    def begin(
+    def begin(  # noqa: C901, PLR0912, PLR0915 - each query comes here, and each function that is called costs
         self, connection: Any, cursor: Any, text: Any, parameters: Any = (), *, many: bool = False, nested: bool = False
     ) -> DriverCall | None:
         """Begin to record a statement that is about to be passed to the server.
@@ -121,19 +121,30 @@ class Driver:
         Returns:
             None while it is reported by a library above, suppressed, or setup.
         """
-        if scope.covered.get() or scope.connecting.get() or self.factory.idle():
+        if scope.covered.get() or scope.connecting.get():
             return None
+        factory, window = self.factory, scope.window.get()
+        # As ``SpanFactory.locate``: in the same context as the latest, everything is as it was then.
+        place = window.place if window is not None and not scope.profiling else None
+        if place is None or place[0] is not scope.current_context() or place[1] is not factory:
+            place = None
+            if factory.idle():
+                return None
         if many and hasattr(parameters, "__len__") and len(parameters) == 0:
             return None
         if self.open:
             self.closing(cursor)
         call = DriverCall()
-        call.factory = self.factory
+        call.many = many
+        call.factory = factory
         call.start_ns = time_ns()
         upstream = self._span_of_upstream() if self.upstream[0] in sys.modules else None
         if upstream is False:
             return None
-        if not self.factory.locate(call):
+        if place is not None:
+            call.current, _, call.parent = place
+            call.queue = window
+        elif not factory.locate(call):
             return None
         call.driver = self
         call.link = link = self.links.get(id(connection)) or self._adopt(connection)
@@ -147,7 +158,22 @@ class Driver:
             call.own_span = False
             call.parent = upstream.parent
             call.claim = upstream_spans.claim_span(upstream, call)
-        self._note(call, text, parameters, cursor, many)
+        call.thread = get_ident()
+        call.django = asked()
+        allowed = scope.allowed()
+        if allowed:
+            call.allowed = allowed
+        settings = config.current()
+        if settings.code_location == "on":
+            call.call_site = callsite.find_near(call.template)
+        if many or settings.parameters != "hash" or settings.query_text == "raw":
+            self._note(call, text, parameters, cursor, settings)
+        else:
+            if parameters is None:
+                parameters = ()
+            call.parameters = frozen(parameters)
+            if call.parameters is None:
+                call.keep_parameters(parameters)
         if not self.asynchronous and _get_running_loop() is not None:
             call.blocked_loop = True
         held = held_on(id(connection))
@@ -162,17 +188,9 @@ class Driver:
         call.began = perf_counter()
         return call
 
-    def _note(self, call: DriverCall, text: Any, parameters: Any, cursor: Any, many: bool) -> None:
-        """Record what only this moment knows."""
-        call.thread = get_ident()
-        call.django = asked()
-        allowed = scope.allowed()
-        if allowed:
-            call.allowed = allowed
-        settings = config.current()
-        if settings.code_location == "on":
-            call.call_site = callsite.find_near(call.template)
-        if many:
+    def _note(self, call: DriverCall, text: Any, parameters: Any, cursor: Any, settings: config.Settings) -> None:
+        """Record parameters and text, unless it is as nearly always."""
+        if call.many:
             self._note_batch(call, parameters, settings)
         elif settings.parameters != "off":
             call.keep_parameters(parameters if parameters is not None else ())
@@ -184,7 +202,6 @@ class Driver:
     @staticmethod
     def _note_batch(call: DriverCall, parameters: Any, settings: config.Settings) -> None:
         """One set of parameters is no batch (semantic conventions); an iterator's length is known afterwards."""
-        call.many = True
         size = len(parameters) if hasattr(parameters, "__len__") else 0
         if size >= 2:
             call.batch_size = size

@@ -89,47 +89,33 @@ def patch(patches: Patches) -> None:
 
 
 # -- Where queries are sent -------------------------------------------------------------------------------------------
-class _Sending:
-    """One query of the ORM, while it is sent."""
-
-    __slots__ = ("_token",)
-
-    def __init__(self, compiler: Any) -> None:
-        query = compiler.query
-        mark = query.__dict__.get(_MARK)
-        narrowed = False
-        joined: Any = query.select_related
-        if joined:
-            joined = _frozen(joined) if isinstance(joined, dict) else ()
-        if mark is None:
-            inner = query.__dict__.get("inner_query")  # of a count over a slice, or over distinct rows
-            mark = inner.__dict__.get(_MARK) if inner is not None else None
-        if mark is None:
-            mark = ambient.get()
-        elif mark[_CONDITIONS]:
-            narrowed = len(query.where.children) != mark[_CONDITIONS] or query.is_sliced
-        key = (query.model, mark, narrowed, joined or None, query.default_cols)
-        found = _known.get(key) or _learn(*key)
-        self._token: Token[DjangoQuery | None] = _asked.set(found if following is None else following(found))
-
-    def returned(self, _: Any) -> None:
-        """It was sent, or could not be."""
-        _asked.reset(self._token)
-
-    raised = returned
-
-
 _CONDITIONS: Final = Mark._fields.index("conditions")
 
 
-class _SendingRaw(_Sending):
-    """One query that the application wrote itself, for a model."""
+def _sending(compiler: Any) -> DjangoQuery:
+    """What a compiler is about to send."""
+    query = compiler.query
+    mark = query.__dict__.get(_MARK)
+    narrowed = False
+    joined: Any = query.select_related
+    if joined:
+        joined = _frozen(joined) if isinstance(joined, dict) else ()
+    if mark is None:
+        inner = query.__dict__.get("inner_query")  # of a count over a slice, or over distinct rows
+        mark = inner.__dict__.get(_MARK) if inner is not None else None
+    if mark is None:
+        mark = ambient.get()
+    elif mark[_CONDITIONS]:
+        narrowed = len(query.where.children) != mark[_CONDITIONS] or query.is_sliced
+    key = (query.model, mark, narrowed, joined or None, query.default_cols)
+    found = _known.get(key) or _learn(*key)
+    return found if following is None else following(found)
 
-    __slots__ = ()
 
-    def __init__(self, query: Any) -> None:
-        key = (query.__dict__.get(_MODEL), None, False, None, True)
-        self._token = _asked.set((_known.get(key) or _learn(*key))._replace(raw=True))
+def _sending_raw(query: Any) -> DjangoQuery:
+    """A query that the application wrote itself, for a model."""
+    key = (query.__dict__.get(_MODEL), None, False, None, True)
+    return (_known.get(key) or _learn(*key))._replace(raw=True)
 
 
 def _frozen(joined: dict[str, Any]) -> tuple[Any, ...]:
@@ -197,8 +183,8 @@ def _selected(meta: Any, joined: Any, path: tuple[str, ...]) -> Iterator[tuple[s
 
 
 def _compilers(patches: Patches, module: ModuleType) -> None:
-    patches.wrap(module.SQLCompiler, "execute_sql", begin=_Sending)
-    patches.wrap(module.SQLInsertCompiler, "execute_sql", begin=_Sending)
+    patches.wrap(module.SQLCompiler, "execute_sql", value=_sending, variable=_asked)
+    patches.wrap(module.SQLInsertCompiler, "execute_sql", value=_sending, variable=_asked)
 
 
 # -- Querysets of relations -------------------------------------------------------------------------------------------
@@ -370,7 +356,7 @@ def _with_field(owner: Any, loaded: Any, name: str) -> str:
 def _prefetches(patches: Patches, module: ModuleType) -> None:
     patches.wrap(module, "prefetch_one_level", begin=_prefetch)
     patches.wrap(module.RawQuerySet, "__init__", after=_raw)
-    patches.wrap(module.sql.RawQuery, "_execute_query", begin=_SendingRaw)
+    patches.wrap(module.sql.RawQuery, "_execute_query", value=_sending_raw, variable=_asked)
 
 
 def _raw(_: Any, queryset: Any, raw_query: Any, model: Any) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 WRITES: Final = frozenset({"insert", "update", "delete"})
 _COUNTED_WRITES: Final = frozenset({"insert", "update", "delete", "ddl"})
 
-_initialize = PendingQuery.__init__
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Link:
@@ -103,7 +103,15 @@ class DriverCall(PendingQuery):
     )
 
     def __init__(self) -> None:
-        _initialize(self)  # not by super(): that costs as much again
+        # What ``PendingQuery`` sets, without another call.
+        self.parent = self.queue = self.call_site = self.parameters = self.parameters_hash = self.values = None
+        self.pool = self.rows = self.error_type = self.error_code = self.extra = None
+        self.end_ns = self.thread = self.batch_size = 0
+        self.duration = self.pool_wait = self.connect_time = 0.0
+        self.allowed = _NOTHING
+        self.profiles = ()
+        self.over = False
+        self.own_span = True
         self.affected = self.claim = self.held = self.django = self._cursor = self._connection = self._dropped = None
         self.last = self.executed = 0.0
         self.key = 0
@@ -116,7 +124,12 @@ class DriverCall(PendingQuery):
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         driver, connection, cursor = self.driver, self._connection, self._cursor
-        self._left_driver()  # whatever fails afterwards
+        # ``_left_driver`` written out, before anything can fail.
+        self._cursor = self._connection = None
+        if self.covering:
+            scope.covered.set(False)
+        if self.held is not None:
+            self.held.inside -= 1
         try:
             driver.look(self, cursor, result)
             if driver.in_transaction(connection) is (self.link.transaction is None):

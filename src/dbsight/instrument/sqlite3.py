@@ -53,7 +53,10 @@ class _SQLite(Driver):
         return bool(connection.in_transaction)
 
     def look(self, call: DriverCall, cursor: Any, result: Any) -> None:
-        look(call, cursor)
+        if cursor.description is not None:
+            call.keep_open(cursor)
+        else:
+            look(call, cursor)
 
 
 def look(call: DriverCall, cursor: Any) -> None:
@@ -84,57 +87,88 @@ def database_at(path: Any, *, uri: bool, identity: int) -> Database:
 # -- The subclasses ---------------------------------------------------------------------------------------------------
 
 
+def _running(name: str, *, many: bool = False) -> Callable[..., Any]:
+    """The method of cursors that executes: one function for each, without another call in it."""
+
+    def run(self: Any, *arguments: Any) -> Any:
+        execute = getattr(super(_Cursor, self), name)
+        call = None
+        watching = driver
+        if watching is not None and arguments:
+            try:
+                values = arguments[1] if len(arguments) > 1 else ()
+                call = watching.begin(self.connection, self, arguments[0], values, many=many)
+            except Exception:
+                failed("sqlite3.begin")
+        if call is None:
+            return execute(*arguments)
+        try:
+            result = execute(*arguments)
+        except BaseException as error:
+            _guarded(call.raised, error)
+            raise
+        try:  # not by ``_guarded``, here and where rows are fetched: each statement comes here
+            call.returned(result)
+        except Exception:
+            failed("sqlite3")
+        return result
+
+    run.__name__ = name
+    run.__qualname__ = f"_Cursor.{name}"
+    run.__doc__ = None
+    return run
+
+
 class _Cursor:
     """What a subclass of a class of cursors adds."""
 
     __slots__ = ()
 
-    _dbsight_call: Any
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        self._dbsight_call = None
-        super().__init__(*arguments, **named)
-
-    def execute(self, *arguments: Any) -> Any:
-        return _run(self, super().execute, arguments, False)  # type: ignore[misc]
-
-    def executemany(self, *arguments: Any) -> Any:
-        return _run(self, super().executemany, arguments, True)  # type: ignore[misc]
-
-    def executescript(self, *arguments: Any) -> Any:
-        return _run(self, super().executescript, arguments, False)  # type: ignore[misc]
+    execute = _running("execute")
+    executemany = _running("executemany", many=True)
+    executescript = _running("executescript")
 
     def __next__(self) -> Any:
-        call = self._dbsight_call
-        if call is None or call.over:
+        watching = driver
+        call = watching.open.get(id(self)) if watching is not None else None
+        if call is None:
             return super().__next__()  # type: ignore[misc]
         began = perf_counter()
         try:
             row = super().__next__()  # type: ignore[misc]
         except BaseException as error:
-            _stopped(self, call, began, error)
+            _stopped(call, began, error)
             raise
         # ``fetched`` written out: results are read row by row.
         call.last = now = perf_counter()
         call.duration += now - began
-        call.rows += 1
+        call.rows = 1 + (call.rows or 0)
         return row
 
     def fetchone(self) -> Any:
+        watching = driver
+        if watching is None or not watching.open:
+            return super().fetchone()  # type: ignore[misc]
         return _fetch(self, super().fetchone, (), {}, 1)  # type: ignore[misc]
 
     def fetchmany(self, *arguments: Any, **named: Any) -> Any:
+        watching = driver
+        if watching is None or not watching.open:
+            return super().fetchmany(*arguments, **named)  # type: ignore[misc]
         return _fetch(self, super().fetchmany, arguments, named, 2)  # type: ignore[misc]
 
     def fetchall(self) -> Any:
+        watching = driver
+        if watching is None or not watching.open:
+            return super().fetchall()  # type: ignore[misc]
         return _fetch(self, super().fetchall, (), {}, 3)  # type: ignore[misc]
 
     def close(self) -> None:
-        call = self._dbsight_call
-        if call is not None:
-            if not call.over:
-                _finish(call)
-            self._dbsight_call = None
+        watching = driver
+        if watching is not None and watching.open:
+            call = watching.open.get(id(self))
+            if call is not None:
+                _guarded(call.finish)
         super().close()  # type: ignore[misc]
 
 
@@ -179,9 +213,8 @@ class _Connection:
 
 @functools.lru_cache(maxsize=1000)
 def _made(base: Any, adds: Any) -> Any:
-    slots = ("_dbsight_call",) if adds is _Cursor else ()
     names = {
-        "__slots__": slots if base.__weakrefoffset__ else (*slots, "__weakref__"),
+        "__slots__": () if base.__weakrefoffset__ else ("__weakref__",),
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
@@ -217,32 +250,6 @@ def _subclass(wanted: Any, of: type, adds: Any) -> type | None:
 # -- What they do -----------------------------------------------------------------------------------------------------
 
 
-def _run(cursor: Any, execute: Callable[..., Any], arguments: tuple[Any, ...], many: bool) -> Any:
-    call = None
-    watching = driver
-    if watching is not None and arguments:
-        try:
-            cursor._dbsight_call = None
-            values = arguments[1] if len(arguments) > 1 else ()
-            call = watching.begin(cursor.connection, cursor, arguments[0], values, many=many)
-        except Exception:
-            failed("sqlite3.begin")
-    if call is None:
-        return execute(*arguments)
-    try:
-        result = execute(*arguments)
-    except BaseException as error:
-        _guarded(call.raised, error)
-        raise
-    try:  # not by ``_guarded``, here and where rows are fetched: each statement comes here
-        call.returned(result)
-    except Exception:
-        failed("sqlite3")
-    if call.fetching:
-        cursor._dbsight_call = call
-    return result
-
-
 def _shortcut(connection: Any, name: str, original: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     if driver is None or not _MAKES_CURSORS or not isinstance(original, BuiltinMethodType):
         return original(*arguments)
@@ -251,14 +258,15 @@ def _shortcut(connection: Any, name: str, original: Callable[..., Any], argument
 
 
 def _fetch(cursor: Any, fetch: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any], kind: int) -> Any:
-    call = cursor._dbsight_call
-    if call is None or call.over:
+    watching = driver
+    call = watching.open.get(id(cursor)) if watching is not None else None
+    if call is None:
         return fetch(*arguments, **named)
     began = perf_counter()
     try:
         result = fetch(*arguments, **named)
     except BaseException as error:
-        _stopped(cursor, call, began, error)
+        _stopped(call, began, error)
         raise
     try:
         if kind == 1:
@@ -276,16 +284,11 @@ def _wanted(cursor: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> i
     return size if size > 0 else 1
 
 
-def _stopped(cursor: Any, call: DriverCall, began: float, error: BaseException) -> None:
-    cursor._dbsight_call = None
+def _stopped(call: DriverCall, began: float, error: BaseException) -> None:
     if isinstance(error, StopIteration):
         _guarded(call.fetched, began, 0, over=True)
     else:
         _guarded(call.fetch_failed, began, error)
-
-
-def _finish(call: DriverCall) -> None:
-    _guarded(call.finish)
 
 
 def _end(connection: Any, function: Callable[..., Any], result: str, *arguments: Any) -> Any:

@@ -4,12 +4,13 @@ A replacement is a plain function that is generated with the parameters of the o
 same result: ``inspect.signature``, ``__code__.co_varnames``, name, module, defaults, kind of descriptor, whether it
 is a coroutine function; it is pickled by the same qualified name. Around the call of the original it runs a *hook*. An
 ``Exception`` in the hook is counted and logged, never raised; what the original raises passes unchanged. There are
-three kinds of hooks:
+four kinds of hooks:
 
     before(…)            runs first
     after(result, …)     runs last, unless the original raised
     begin(…)             runs first, and returns None or an object whose ``returned(result)`` or ``raised(error)``
                          runs last
+    value(…)             runs first; what it returns is the value of a ContextVar during the call
 
 Hooks take the leading parameters of the original by position, as many as they declare; ``*args`` of the original is
 one parameter, a tuple, ``**kwargs`` another, a dict. Hooks are never coroutines: the same ones serve a method and its
@@ -31,6 +32,7 @@ from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextvars import ContextVar
     from types import ModuleType
 
     Hook = Callable[..., Any]
@@ -82,6 +84,23 @@ _BEGIN: Final = """{head}
     except Exception:
         _dbsight_failed(_dbsight_place)
     return _dbsight_result
+"""
+
+_VALUE: Final = """{head}
+    try:
+        _dbsight_token = _dbsight_set(_dbsight_hook({leading}))
+    except Exception:
+        _dbsight_failed(_dbsight_place)
+        _dbsight_token = None
+    if _dbsight_token is None:
+        return {original}
+    try:
+        return {original}
+    finally:
+        try:
+            _dbsight_reset(_dbsight_token)
+        except Exception:
+            _dbsight_failed(_dbsight_place)
 """
 
 _LISTENER: Final = "{head}" + _GUARDED.format(call="return _dbsight_hook({leading})")
@@ -150,6 +169,8 @@ class Patches:
         before: Hook | None = None,
         after: Hook | None = None,
         begin: Hook | None = None,
+        value: Hook | None = None,
+        variable: ContextVar[Any] | None = None,
         changes: Sequence[str] = (),
         awaited: bool = False,
         having: str = "",
@@ -159,9 +180,11 @@ class Patches:
         Args:
             owner: Class or module.
             name: Attribute of it.
-            before: As described above; exactly one of the three is given.
+            before: As described above; exactly one of the four is given.
             after: As described above.
             begin: As described above.
+            value: As described above.
+            variable: What has this value.
             changes: Parameters of the original that are replaced by the attributes of the same names of the object
                 that ``begin`` returned.
             awaited: Whether it returns an awaitable without being a coroutine function, which is preserved.
@@ -173,13 +196,15 @@ class Patches:
         """
         try:
             original = inspect.getattr_static(owner, name)
-            hooks = {_BEFORE: before, _AFTER: after, _BEGIN: begin}
+            hooks = {_BEFORE: before, _AFTER: after, _BEGIN: begin, _VALUE: value}
             ((template, hook),) = ((template, hook) for template, hook in hooks.items() if hook is not None)
             replacement = _rebuilt(
                 original,
                 owner,
                 lambda function: around(function, template, hook, changes=changes, awaited=awaited, having=having),
             )
+            if variable is not None:
+                replacement.__globals__.update(_dbsight_set=variable.set, _dbsight_reset=variable.reset)
         except (AttributeError, TypeError, ValueError):
             failed(f"instrument.wrap.{getattr(owner, '__name__', owner)}.{name}")
             return False

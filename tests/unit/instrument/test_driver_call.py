@@ -4,6 +4,7 @@ from dbsight import safety
 from dbsight.instrument.dbapi import Driver
 from dbsight.instrument.driver_call import DriverCall, Link
 from dbsight.model import Database
+from dbsight.span import PendingQuery
 
 
 class LostDriver(Driver):
@@ -25,3 +26,11 @@ def test_a_lost_connection_that_says_nothing_of_its_transaction_is_no_failure(mo
 
     assert ended == [error]
     assert safety.errors() == {}
+
+
+def test_a_call_begins_with_the_values_of_every_pending_query():
+    """Its constructor sets them itself, because each call in it costs."""
+    call, query = DriverCall(), PendingQuery()
+    for name in PendingQuery.__slots__:
+        if hasattr(query, name):
+            assert getattr(call, name) == getattr(query, name), name

@@ -5,6 +5,7 @@ import copy
 import functools
 import inspect
 import pickle
+from contextvars import ContextVar
 
 import pytest
 
@@ -201,7 +202,7 @@ def test_a_hook_sees_results_and_errors_sync_and_async(patches):
 
 
 @pytest.mark.swallows_errors
-@pytest.mark.parametrize("kind", ["begin", "before", "after", "result", "listener"])
+@pytest.mark.parametrize("kind", ["begin", "before", "after", "value", "result", "listener"])
 def test_a_hook_that_fails_does_not_reach_the_application(kind, patches):
     """The result is the same, and so is the exception, with nothing in its context."""
 
@@ -212,7 +213,8 @@ def test_a_hook_that_fails_does_not_reach_the_application(kind, patches):
         assert wrap.guarded(fail)(1, 2) is None
     else:
         for name in ("plain", "awaited"):
-            patches.wrap(Library, name, **({"begin": lambda _: Failing()} if kind == "result" else {kind: fail}))
+            hook = {"begin": lambda _: Failing()} if kind == "result" else {kind: fail}
+            patches.wrap(Library, name, **hook, variable=ContextVar("unset") if kind == "value" else None)
         assert Library().plain(4) == 4
         assert asyncio.run(Library().awaited(5)) == 5
         error = ValueError("mine")
@@ -289,3 +291,43 @@ def test_what_somebody_else_wrapped_meanwhile_is_not_taken_out(patches, monkeypa
     patches.undo()
     assert Library().plain(1) == 2
     assert seen == []
+
+
+@pytest.mark.swallows_errors
+@pytest.mark.parametrize("name", ["plain", "awaited"])
+def test_a_context_variable_has_a_value_during_the_call(name, patches):
+    """It has its former value afterwards, and where the call or the hook raises; a failed hook sets nothing."""
+    variable = ContextVar("of this test", default="before")
+    seen = []
+
+    def value(self, value):
+        seen.append(variable.get())
+        if value == "broken":
+            raise RuntimeError
+        return "during"
+
+    def ask(given):
+        answer = getattr(Library(), name)(given)
+        return asyncio.run(answer) if name == "awaited" else answer
+
+    assert patches.wrap(Library, name, value=value, variable=variable)
+    assert ask(3) == 3
+    with pytest.raises(KeyError):
+        ask(KeyError())
+    assert ask("broken") == "broken"
+    assert variable.get() == "before"
+    assert seen == ["before"] * 3
+    assert len(safety.errors()) == 1
+
+
+def test_a_function_sees_the_value_that_a_hook_gives(patches):
+    """Through whatever it calls, as a driver does below Django's ORM."""
+    variable = ContextVar("of this test", default="before")
+
+    class Asking:
+        def ask(self, _):
+            return variable.get()
+
+    assert patches.wrap(Asking, "ask", value=lambda _, value: value, variable=variable)
+    assert Asking().ask("during") == "during"
+    assert variable.get() == "before"
