@@ -11,7 +11,8 @@ from dbsight.config.settings import Settings, forget_warnings
 logger = logging.getLogger("dbsight")
 
 _lock = threading.Lock()
-_current: Settings | None = None
+in_force: Settings | None = None
+"""What ``current`` gives, None until it is asked; read for each command, without a function."""
 
 
 def current() -> Settings:
@@ -19,28 +20,28 @@ def current() -> Settings:
 
     Never raises.
     """
-    if _current is not None:
-        return _current
+    if in_force is not None:
+        return in_force
     return _load()
 
 
 def _load() -> Settings:
-    global _current  # noqa: PLW0603 - one process, one set
+    global in_force  # noqa: PLW0603 - one process, one set
     with _lock:
-        if _current is None:
+        if in_force is None:
             try:
-                _current = Settings.load()
+                in_force = Settings.load()
             except Exception as error:
                 logger.warning("dbsight: settings could not be loaded (%s); defaults are used", type(error).__name__)
-                _current = Settings()
-        return _current
+                in_force = Settings()
+        return in_force
 
 
 def use(settings: Settings | None) -> None:
     """Set the current settings; None reloads them on next use."""
-    global _current  # noqa: PLW0603 - one process, one set
+    global in_force  # noqa: PLW0603 - one process, one set
     with _lock:
-        _current = settings
+        in_force = settings
 
 
 def reset() -> None:

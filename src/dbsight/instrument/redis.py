@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from dbsight import catalog, config, scope, semconv, span
+from dbsight.config import process
 from dbsight.instrument import callsite, redis_server
 from dbsight.instrument.pools.redis_watch import PoolWatch
 from dbsight.instrument.redis_call import CommandCall
-from dbsight.instrument.redis_clients import LOOK_UPS, WATCHING, database_of, queued, running, transforms
+from dbsight.instrument.redis_clients import LOOK_UPS, PLAIN, WATCHING, database_of, queued, running, transforms
 from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
 from dbsight.statement.redis.reader import read_command, read_pipeline
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192
+_keys = dict.keys
 
 
 class Watcher:
@@ -73,7 +75,7 @@ class Watcher:
             call = CommandCall(factory)
             if not locate(call):
                 return None
-            settings = config.current()
+            settings = process.in_force or config.current()
             if batch:
                 command = read_pipeline(args, system, transaction=transaction)
                 if len(args) > 1:
@@ -100,7 +102,10 @@ class Watcher:
             call.blocked_loop = not asynchronous and _get_running_loop() is not None
             call.keeps = keeps
             if command.effect in LOOK_UPS or command.parts:
-                call.transformed = transforms(client, command)
+                callbacks = getattr(client, "response_callbacks", None)
+                # The library itself has none for these. Asked of ``dict``: its class's method takes twice as long.
+                if isinstance(callbacks, dict) and not _keys(callbacks).isdisjoint(PLAIN):
+                    call.transformed = transforms(callbacks, command)
             running.set(call)
             call.began = perf_counter()
             return call

@@ -75,7 +75,7 @@ _databases: dict[tuple[Any, ...], Database] = {}
 LOOK_UPS: Final = frozenset(("get", "mget"))
 """Effects of commands whose reply says whether a key was found."""
 
-_PLAIN: Final = frozenset(("GET", "HGET", "GETEX", "GETDEL", "MGET", "HMGET"))
+PLAIN: Final = frozenset(("GET", "HGET", "GETEX", "GETDEL", "MGET", "HMGET"))
 """These commands, but for those of modules, whose replies the library transforms."""
 
 _PREFIXES: Final = {
@@ -211,17 +211,10 @@ def _queued_for_cluster(pipe: Any) -> tuple[Sequence[Sequence[Any]], bool]:
     return [each.args for each in pipe._command_stack], False
 
 
-def transforms(client: Any, command: Command) -> bool:
+def transforms(callbacks: dict[Any, Any], command: Command) -> bool:
     """Whether a response callback of the application takes the reply: whether a key was found is not known then."""
-    callbacks = getattr(client, "response_callbacks", None)
-    if not isinstance(callbacks, dict):
-        return False
-    # The library itself has no callback for these. Asked of ``dict``: the method of its class takes twice as long.
-    if not command.parts:
-        return command.operation in _PLAIN and dict.__contains__(callbacks, command.operation)
-    if dict.keys(callbacks).isdisjoint(_PLAIN):
-        return False
-    return any(part.operation in _PLAIN and dict.__contains__(callbacks, part.operation) for part in command.parts)
+    parts = command.parts or (command,)
+    return any(part.operation in PLAIN and dict.__contains__(callbacks, part.operation) for part in parts)
 
 
 def error_of(error: BaseException) -> tuple[str, str | None]:

@@ -14,21 +14,19 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakSet
 
-from dbsight import config, recording
+from dbsight import config
 from dbsight.instrument import callsite
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.around import Making
 from dbsight.instrument.pools.checkout import asking
 from dbsight.instrument.pools.pool import Pool
-from dbsight.instrument.pools.redis_checkout import CommandCheckout, ask, timed_out
-from dbsight.instrument.redis_clients import WATCHING, database_of, pools_measure_themselves, running
+from dbsight.instrument.redis_clients import database_of, pools_measure_themselves, running
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from dbsight.instrument.pools.checkout import Checkout
-    from dbsight.instrument.redis_clients import Sending
 
 NO_LIMIT: Final = 2**30
 _PACKAGES: Final = ("redis.", "valkey.")
@@ -37,7 +35,6 @@ _MAKES_ITS_OWN: Final = frozenset(("kombu",))
 """Libraries that make pools for each of their channels: no line of the application could share them."""
 _MAX_MAKERS: Final = 20
 """Frames of the client library and of ours above the making of a pool."""
-_SHARED_POOLS: Final = "dbsight.redis_pools"
 
 
 class LatePool(Pool):
@@ -137,7 +134,8 @@ def has_socket(connection: Any) -> bool:
     return getattr(connection, "_reader", None) is not None
 
 
-def _watched(pool: Any, package: str) -> RedisPool | None:
+def watched(pool: Any, package: str) -> RedisPool | None:
+    """A pool of the library as we know it; None where the library measures it by itself. Never raises."""
     try:
         known: RedisPool | None = pool.__dict__.get("_dbsight")
         if known is not None:
@@ -267,134 +265,3 @@ def cache_asked(_: Any, connection: Any) -> None:
     if sending is not None and not sending.over:
         entry = connection._cache.get(key) if key is not None else None
         sending.local = entry is not None and entry.status.name == "VALID"
-
-
-# -- Pools --------------------------------------------------------------------------------------------------------
-class _Others:
-    """Who asks for a connection without a command that is recorded."""
-
-    def given(self, request: Checkout, connection: Any) -> None:
-        """As ``Sending.given``; called by a hook around a pool's method, for it looks who called that."""
-        held = request.pool.got(request, connection)
-        if held is not None:
-            held.kept = gives_back(sys._getframe(3))
-
-
-_OTHERS: Final = _Others()
-
-
-def asker() -> Sending | _Others:
-    """Return the requester of a connection: the command that is being sent, or other code."""
-    sending = running.get()
-    return sending if sending is not None and not sending.over else _OTHERS
-
-
-def gives_back(frame: FrameType | None) -> bool:
-    """Whether redis-py itself asked: it gives back, or keeps what subscriptions and clients of one connection need."""
-    while frame is not None and frame.f_globals.get("__name__") == _SHARED_POOLS:
-        frame = frame.f_back
-    if frame is None or frame.f_code.co_name in WATCHING:
-        return False
-    return str(frame.f_globals.get("__name__")).startswith(_PACKAGES)
-
-
-class _Asking:
-    """One call of ``get_connection`` without a command."""
-
-    __slots__ = ("_before", "_pool", "_request")
-
-    def __init__(self, pool: RedisPool) -> None:
-        self._pool = pool
-        self._before = asking.get()
-        self._request = pool.ask()
-        asking.set(self._request)
-
-    def returned(self, connection: Any) -> None:
-        asking.set(self._before)
-        _OTHERS.given(self._request, connection)
-
-    def raised(self, error: BaseException) -> None:
-        asking.set(self._before)
-        self._pool.gave_up(self._request, timed_out=timed_out(error))
-
-
-class Unwatched:
-    """One call of ``get_connection`` of a pool that is not watched, because the library measures it itself."""
-
-    __slots__ = ()
-
-    def returned(self, connection: Any) -> None:
-        """A command has this connection."""
-        sending = running.get()
-        if sending is not None and not sending.over and sending.database.several:
-            sending.reached(connection)
-
-    def raised(self, _: BaseException) -> None:
-        """It has none."""
-
-
-UNWATCHED: Final = Unwatched()
-
-
-class _Disposing:
-    """One call of a pool's ``disconnect``."""
-
-    __slots__ = ("_pool",)
-
-    def __init__(self, pool: RedisPool) -> None:
-        self._pool = pool
-        pool.disposing = True
-
-    def returned(self, _: Any) -> None:
-        self._pool.disposing = False
-
-    raised = returned
-
-
-class PoolHooks:
-    """The hooks around the pools and clients of one package, sync and async.
-
-    Args:
-        package: ``redis`` or ``valkey``.
-    """
-
-    def __init__(self, package: str) -> None:
-        self.package = package
-
-    def asking(self, pool: Any) -> CommandCheckout | _Asking | Unwatched:
-        """A connection is asked for."""
-        watched = pool.__dict__.get("_dbsight") or _watched(pool, self.package)
-        if watched is None:
-            return UNWATCHED
-        command = running.get()
-        return _Asking(watched) if command is None or command.over else ask(watched, command)
-
-    def releasing(self, pool: Any, connection: Any) -> None:
-        """A connection is given back; before the pool has it, because it serves a waiting request at once."""
-        watched = pool.__dict__.get("_dbsight") or _watched(pool, self.package)
-        if watched is None:
-            return
-        held = watched.held.get(id(connection))
-        if held is None or held.alone or held.overdue:
-            watched.gave_back(connection)
-        else:  # a command's own, as nearly always: told with the command
-            del watched.held[id(connection)]
-            watched.touched = held.ended = perf_counter()
-            if held.alone:  # unless that was drained in this moment
-                recording.record(held, recording.loose)
-
-    def disposing(self, pool: Any) -> _Disposing | None:
-        """A pool is disconnected as a whole."""
-        watched = pool.__dict__.get("_dbsight")
-        return _Disposing(watched) if watched is not None else None
-
-    def made(self, _: None, pool: Any) -> None:
-        """A pool was made."""
-        if not hasattr(type(pool), "get_master_address"):  # a sentinel's learns only later which service it leads to
-            _watched(pool, self.package)
-
-    def client_made(self, _: None, client: Any) -> None:
-        """A client was made."""
-        watched = _watched(client.connection_pool, self.package)
-        if watched is not None:
-            watched.users.add(client)

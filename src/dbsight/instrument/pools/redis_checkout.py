@@ -17,12 +17,9 @@ from dbsight.instrument.pools.pool import MAX_HELD, WAITED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dbsight.instrument.pools.pool import Pool
     from dbsight.instrument.redis_clients import Sending
 
 _EXHAUSTED: Final = ("No connection available.", "Too many connections")
-
-_new = object.__new__
 
 
 def timed_out(error: BaseException | None) -> bool:
@@ -93,21 +90,6 @@ class CommandCheckout(Checkout):
     def flush_all(cls, records: Sequence[Checkout]) -> None:
         """As for others, but for those that were told with their command in the same moment. Never raises."""
         super().flush_all([held for held in records if _claimed(held)])
-
-
-def ask(pool: Pool, command: Sending) -> CommandCheckout:
-    """A command asks a pool for a connection. It is recorded, so that instrumentation is not suppressed here."""
-    held: CommandCheckout = _new(CommandCheckout)
-    held.pool = pool
-    held.command = command
-    held.before = command.request
-    held.wait = held.creating = 0.0
-    requests = pool.requests
-    held.ahead = len(pool.held) + len(requests)
-    command.request = held
-    held.asked = perf_counter()
-    requests[held] = None
-    return held
 
 
 def tell(commands: Sequence[Sending]) -> None:

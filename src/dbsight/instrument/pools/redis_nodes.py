@@ -16,15 +16,13 @@ from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.redis import (
     NO_LIMIT,
-    UNWATCHED,
     LatePool,
-    Unwatched,
-    asker,
     has_socket,
     is_open,
     note_open,
 )
 from dbsight.instrument.pools.redis_checkout import timed_out
+from dbsight.instrument.pools.redis_hooks import UNWATCHED, Unwatched, asker
 from dbsight.instrument.redis_clients import pools_measure_themselves
 from dbsight.safety import failed
 

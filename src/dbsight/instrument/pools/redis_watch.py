@@ -11,7 +11,6 @@ from dbsight.instrument import redis_server
 from dbsight.instrument.pools import instruments, registry
 from dbsight.instrument.pools.existing import existing
 from dbsight.instrument.pools.redis import (
-    PoolHooks,
     RedisPool,
     adopt,
     available,
@@ -21,6 +20,7 @@ from dbsight.instrument.pools.redis import (
     has_socket,
     note_open,
 )
+from dbsight.instrument.pools.redis_hooks import PoolHooks
 from dbsight.instrument.pools.redis_nodes import NodePool, acquiring, adopt_nodes
 from dbsight.instrument.wrap import Patches
 from dbsight.safety import guard
