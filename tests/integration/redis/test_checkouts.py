@@ -133,5 +133,5 @@ def test_a_command_runs_few_functions_in_place(client, watched):
             command = _functions(lambda: client.get("user:1"))
             pipe.get("user:1").get("user:2")
             pipeline = _functions(pipe.execute)
-    assert len(command) <= 20, command
-    assert len(pipeline) <= 24, pipeline
+    assert len(command) <= 17, command
+    assert len(pipeline) <= 20, pipeline
