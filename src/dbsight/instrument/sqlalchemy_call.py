@@ -111,7 +111,7 @@ def begin(  # noqa: C901, PLR0915 - see below
     if key in watcher.open:
         watcher.open[key].finish()
     call.thread = get_ident()
-    settings = process._current or config.current()
+    settings = process.in_force or config.current()
     if settings.code_location == "on":
         call.call_site = find_near(template)
     call.note(statement, parameters, context, settings)
