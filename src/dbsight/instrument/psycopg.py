@@ -13,6 +13,7 @@ import inspect
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
+from dbsight import scope
 from dbsight.instrument.dbapi import Driver, DriverInstrumentor
 from dbsight.instrument.driver_call import WRITES, DriverCall, Fetch
 from dbsight.instrument.pools.drivers import libpq
@@ -70,6 +71,8 @@ class _Psycopg(Driver):
 
     def executing(self, cursor: Any, query: Any, params: Any = None) -> DriverCall | None:
         """One statement."""
+        if scope.covered.get():  # as ``begin`` asks: below SQLAlchemy each statement comes here in vain
+            return None
         return self.begin(cursor._conn, cursor, query, params)
 
     def executing_many(self, cursor: Any, query: Any, params_seq: Any) -> DriverCall | None:

@@ -299,7 +299,8 @@ class StatementCall(PendingQuery):
                 self.streamed = True
                 self._follow_when_made(context)
             elif engine.buffers:
-                self.rows = _row_count(cursor)
+                count = cursor.rowcount  # ``_row_count`` written out
+                self.rows = count if type(count) is int and count >= 0 else None
             else:
                 self._follow(context)
         except Exception:  # a cursor may be anything; the query ran, whatever it says of itself
