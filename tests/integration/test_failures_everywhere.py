@@ -175,7 +175,9 @@ def on_redis_async(place):
         await client.delete("stock")
         await noted_async(seen, lock.release())
         waiting = asyncio.ensure_future(client.blpop("nothing"))
-        await asyncio.sleep(0.02)
+        # Cancelled before the server has it, redis-py makes another error of it.
+        while not (await client.info("clients"))["blocked_clients"]:  # noqa: ASYNC110 - only the server knows
+            await asyncio.sleep(0.001)
         waiting.cancel()
         await noted_async(seen, waiting)
         await client.aclose()
