@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from dbsight.model import Statement
 
-_MAX_OPEN: Final = 10_000
 _MAX_KNOWN: Final = 1000
 _MAX_DATABASES: Final = 1000
 _UPSTREAM: Final = "opentelemetry.instrumentation."
@@ -286,12 +285,6 @@ class Driver:
         return begin
 
     # -- Results ------------------------------------------------------------------------------------------------
-
-    def keep_open(self, call: DriverCall) -> None:
-        """Keep a statement until its result ends."""
-        if len(self.open) >= _MAX_OPEN:
-            next(iter(self.open.values())).finish()
-        self.open[call.key] = call
 
     def fetching(self, cursor: Any) -> Fetch | None:
         """The hook around a method that fetches some rows."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dbsight.span import PendingSpan
 
 WRITES: Final = frozenset({"insert", "update", "delete"})
+_MAX_OPEN: Final = 10_000
 _COUNTED_WRITES: Final = frozenset({"insert", "update", "delete", "ddl"})
 
 _NOTHING: Final[frozenset[str]] = frozenset()
@@ -176,11 +177,14 @@ class DriverCall(PendingQuery):
     # -- Its result ---------------------------------------------------------------------------------------------
 
     def keep_open(self, cursor: Any) -> None:
-        """Rows are fetched later, by a cursor."""
+        """Rows are fetched later, by a cursor: keep the statement until its result ends."""
         self.rows = 0
         self.fetching = True
-        self.key = id(cursor)
-        self.driver.keep_open(self)
+        self.key = key = id(cursor)
+        still = self.driver.open
+        if len(still) >= _MAX_OPEN:
+            next(iter(still.values())).finish()
+        still[key] = self
         try:
             self._dropped = ref(cursor, self._collected)
         except TypeError:  # its driver's file sees its end in another way

@@ -149,19 +149,34 @@ class _Cursor:
         watching = driver
         if watching is None or not watching.open:
             return super().fetchone()  # type: ignore[misc]
-        return _fetch(self, super().fetchone, (), {}, 1)  # type: ignore[misc]
+        return _fetch(self, super().fetchone, every=False)  # type: ignore[misc]
 
     def fetchmany(self, *arguments: Any, **named: Any) -> Any:
         watching = driver
         if watching is None or not watching.open:
             return super().fetchmany(*arguments, **named)  # type: ignore[misc]
-        return _fetch(self, super().fetchmany, arguments, named, 2)  # type: ignore[misc]
+        call = watching.open.get(id(self))
+        if call is None:
+            return super().fetchmany(*arguments, **named)  # type: ignore[misc]
+        began = perf_counter()
+        try:
+            rows = super().fetchmany(*arguments, **named)  # type: ignore[misc]
+        except BaseException as error:
+            _stopped(call, began, error)
+            raise
+        try:
+            # SQLite gives fewer rows than it was asked for only at the end.
+            size: Any = arguments[0] if arguments else named.get("size", self.arraysize)  # type: ignore[attr-defined]
+            call.fetched(began, len(rows), over=len(rows) < (size if size > 0 else 1))
+        except Exception:
+            failed("sqlite3")
+        return rows
 
     def fetchall(self) -> Any:
         watching = driver
         if watching is None or not watching.open:
             return super().fetchall()  # type: ignore[misc]
-        return _fetch(self, super().fetchall, (), {}, 3)  # type: ignore[misc]
+        return _fetch(self, super().fetchall, every=True)  # type: ignore[misc]
 
     def close(self) -> None:
         watching = driver
@@ -257,31 +272,23 @@ def _shortcut(connection: Any, name: str, original: Callable[..., Any], argument
     return getattr(cursor, name)(*arguments)
 
 
-def _fetch(cursor: Any, fetch: Callable[..., Any], arguments: tuple[Any, ...], named: dict[str, Any], kind: int) -> Any:
+def _fetch(cursor: Any, fetch: Callable[[], Any], *, every: bool) -> Any:
+    """One row, None at the end, or a list of all that are left."""
     watching = driver
     call = watching.open.get(id(cursor)) if watching is not None else None
     if call is None:
-        return fetch(*arguments, **named)
+        return fetch()
     began = perf_counter()
     try:
-        result = fetch(*arguments, **named)
+        result = fetch()
     except BaseException as error:
         _stopped(call, began, error)
         raise
     try:
-        if kind == 1:
-            call.fetched(began, int(result is not None), over=result is None)
-        else:
-            call.fetched(began, len(result), over=kind == 3 or len(result) < _wanted(cursor, arguments, named))
+        call.fetched(began, len(result) if every else int(result is not None), over=every or result is None)
     except Exception:
         failed("sqlite3")
     return result
-
-
-def _wanted(cursor: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> int:
-    """The rows that ``fetchmany`` was asked for: SQLite gives fewer only at the end."""
-    size = arguments[0] if arguments else named.get("size", cursor.arraysize)
-    return size if size > 0 else 1
 
 
 def _stopped(call: DriverCall, began: float, error: BaseException) -> None:

@@ -187,16 +187,17 @@ def separate_values(parameters: Any) -> Mapping[object, int] | None:
         if not parameters or len(parameters) > _MAX_VALUES:
             return None
         pairs = parameters.items() if isinstance(parameters, dict) else enumerate(parameters)
-        return {key: value + _SHIFT if type(value) is int else _separate(value) for key, value in pairs}
+        return {
+            key: value + _SHIFT
+            if type(value) is int
+            else int.__pos__(value) + _SHIFT
+            if _derived.get(type(value)) is int
+            else hash_parameters((value,)) or 0
+            for key, value in pairs
+        }
     except Exception:
         # The values are the application's objects: to look into them may do anything.
         return None
-
-
-def _separate(value: Any) -> int:
-    if _derived.get(type(value)) is int:
-        return int.__pos__(value) + _SHIFT
-    return hash_parameters((value,)) or 0
 
 
 def parameter_attributes(parameters: Any) -> dict[str, str]:
