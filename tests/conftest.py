@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import os
 import tempfile
 import time
@@ -31,6 +32,16 @@ def pytest_configure(config):
     config.pluginmanager.register(limits.Limits(), "dbsight-limits")
     if reporter := config.pluginmanager.get_plugin("terminalreporter"):
         config.pluginmanager.register(limits.Telling(reporter), "dbsight-telling")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish():
+    """Leave ten thousand collected tests out of each search among all objects, and out of each garbage collection.
+
+    Whoever is instrumented looks for pools that exist already: that took half of the CPU of tests with an engine.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
