@@ -192,6 +192,11 @@ def counter(name: str, layer: str = "", model: str = "", key_prefix: str = "") -
     return found
 
 
+def publishes_at_once() -> bool:
+    """Whether ``publish_at_once`` was called."""
+    return _at_once
+
+
 def publish_at_once() -> None:
     """Publish the counts of each Redis command individually, to keep their order."""
     global _at_once  # noqa: PLW0603 - the counters are this module

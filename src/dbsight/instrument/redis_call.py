@@ -199,9 +199,13 @@ class CommandCall(PendingQuery):
     @classmethod
     def reported(cls, records: Sequence[Self], operations: Sequence[Operation], /) -> None:
         """Count what they found in caches. Never raises."""
-        for record, operation in zip(records, operations, strict=True):
-            if record.looks or record.size is not None:
-                try:
-                    count(record.looks or found(record.statement, record.size), operation)
-                except Exception:
-                    failed("redis.reported")
+        try:
+            count(
+                [
+                    (record.looks or found(record.statement, record.size), operation)
+                    for record, operation in zip(records, operations, strict=True)
+                    if record.looks or record.size is not None
+                ]
+            )
+        except Exception:
+            failed("redis.reported")

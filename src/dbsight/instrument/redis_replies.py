@@ -9,7 +9,7 @@ from dbsight.instrument import caches
 from dbsight.model import CacheEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dbsight.instrument.caches import Look
     from dbsight.model import Operation
@@ -96,23 +96,43 @@ def _look(command: Command, reply: Any) -> Look:
     return command.template, hits, misses, stores, removals, sizes
 
 
-def count(seen: Sequence[Look], operation: Operation) -> None:
-    """Add what a command did to what comes together; removals are told at once: a window has to remember them."""
-    label = operation.database.label
-    for look in seen:
-        template, hits, misses, stores, removals, _ = look
-        if hits or misses or stores:
-            caches.counter(label, "", "", template).note(look, operation.call_site, operation.origin)
-        if removals:
-            recording.publish(
-                CacheEvent(
-                    label,
-                    operation.end_ns,
-                    key_prefix=template,
-                    removals=removals,
-                    allowed=operation.allowed,
-                    call_site=operation.call_site,
-                    parent=operation.parent,
-                    origin=operation.origin,
+def count(seen: Iterable[tuple[Sequence[Look], Operation]]) -> None:
+    """Add what commands did to what comes together; removals are told at once: a window has to remember them.
+
+    Args:
+        seen: What each of some commands that were drained together did, and its operation.
+    """
+    alike: dict[Any, list[Any]] = {}
+    alone = caches.publishes_at_once()
+    for looks, operation in seen:
+        for look in looks:
+            template, hits, misses, stores, removals, sizes = look
+            if hits or misses or stores:
+                # Those of one template together: a counter has to be found, and has a lock.
+                key = (template, operation.database, operation.origin, id(operation) if alone else 0)
+                known = alike.get(key)
+                if known is None:
+                    alike[key] = [hits, misses, stores, [*sizes], operation]
+                else:
+                    known[0] += hits
+                    known[1] += misses
+                    known[2] += stores
+                    known[3] += sizes
+                    if misses:
+                        known[4] = operation  # the line that missed last is told
+            if removals:
+                recording.publish(
+                    CacheEvent(
+                        operation.database.label,
+                        operation.end_ns,
+                        key_prefix=template,
+                        removals=removals,
+                        allowed=operation.allowed,
+                        call_site=operation.call_site,
+                        parent=operation.parent,
+                        origin=operation.origin,
+                    )
                 )
-            )
+    for (template, _, origin, _), (hits, misses, stores, sizes, operation) in alike.items():
+        counter = caches.counter(operation.database.label, "", "", template)
+        counter.note((template, hits, misses, stores, 0, sizes), operation.call_site, origin)

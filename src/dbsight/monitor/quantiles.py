@@ -53,8 +53,11 @@ def bucket(duration: float) -> int:
 def count_all(buckets: array[int], durations: Sequence[float]) -> None:
     """Count many durations (s): ``bucket`` written out, for a call would cost as much again."""
     many = len(durations) > _MANY and not isnan(sum(durations))
-    if many and min(durations) > LOWEST and max(durations) < HIGHEST:
-        for index, count in Counter([int(log(duration) * _SCALE + _OFFSET) for duration in durations]).items():
+    if many and max(durations) < HIGHEST:
+        # Most waits for a connection are below the range.
+        inside = durations if min(durations) > LOWEST else [duration for duration in durations if duration > LOWEST]
+        buckets[0] += len(durations) - len(inside)
+        for index, count in Counter([int(log(duration) * _SCALE + _OFFSET) for duration in inside]).items():
             buckets[index] += count
         return
     for duration in durations:
