@@ -325,7 +325,7 @@ def django_facts(seen: Received) -> dict[str, str]:
     """The rows of the table."""
     spans = seen.spans()
     (root,) = [span for span in spans if span.kind == "SERVER"]
-    queries = [span for span in spans if span.kind == "CLIENT"]
+    queries = sorted([span for span in spans if span.kind == "CLIENT"], key=lambda span: span.start_ns)
     found = [event.attributes for event in root.events if event.name == "dbsight.finding"]
 
     def with_(*names: str) -> str:

@@ -2,11 +2,13 @@
 
 import gc
 import os
+import sqlite3
 import threading
 import weakref
 from itertools import chain
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -73,12 +75,13 @@ def test_who_reads_totals_sees_the_request_that_has_just_ended(telemetry, analyz
     assert handed(telemetry)[-1] == "GET /a"
 
 
-def test_many_are_judged_without_a_flush_by_a_thread_of_their_own(telemetry):
+def test_many_are_judged_without_a_flush_by_a_thread_of_their_own(telemetry, monkeypatch):
     """Not by that of the request: it only wakes the other one."""
+    monkeypatch.setattr(ended, "ENOUGH", 50)
     judges = set()
     seen = telemetry.processor._judge
     telemetry.processor._judge = lambda *root: (judges.add(threading.current_thread().name), seen(*root))
-    for number in range(ended.ENOUGH):
+    for number in range(50):
         with telemetry.root(f"GET /{number}"):
             pass
     until(lambda: handed(telemetry))
@@ -87,12 +90,14 @@ def test_many_are_judged_without_a_flush_by_a_thread_of_their_own(telemetry):
 
 def test_too_many_are_judged_where_they_end(telemetry, analyzer, monkeypatch):
     """A server that runs no threads is no reason to keep them for ever."""
+    monkeypatch.setattr(ended, "_TOO_MANY", 100)
+    monkeypatch.setattr(ended, "ENOUGH", 50)
     monkeypatch.setattr(sweeper.Sweeper, "start", lambda _: None)
-    for number in range(ended._TOO_MANY):
+    for number in range(100):
+        assert len(analyzer.ended) == number
         with telemetry.root(f"GET /{number}"):
             pass
-        assert len(analyzer.ended) < ended._TOO_MANY
-    assert (len(analyzer.ended), len(telemetry.spans())) == (0, ended._TOO_MANY)
+    assert (len(analyzer.ended), len(handed(telemetry))) == (0, 100)
 
 
 def test_a_root_is_judged_at_once_where_no_thread_starts(telemetry, analyzer, monkeypatch):
@@ -221,6 +226,34 @@ def test_two_processors_of_one_provider_get_the_same_root(never):
         assert late.get_finished_spans()[-1] is root
     finally:
         provider.shutdown()
+
+
+def test_a_provider_that_is_replaced_gets_what_began_before(never, monkeypatch):
+    """It was in force when the query ran: a request that waits is judged and told there, not by the next one."""
+    providers = [TracerProvider(shutdown_on_exit=False) for _ in range(2)]
+    exporters = [InMemorySpanExporter() for _ in providers]
+    for provider, exporter in zip(providers, exporters, strict=True):
+        provider.add_span_processor(dbsight.DbsightSpanProcessor(BatchSpanProcessor(exporter)))
+    in_force = []
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: in_force[-1])
+    instrumentor = dbsight.SQLite3Instrumentor()
+    instrumentor.instrument(skip_dep_check=True)
+    try:
+        for provider, times in zip(providers, (2, 3), strict=True):
+            in_force.append(provider)
+            with provider.get_tracer("app").start_as_current_span("GET /", kind=SpanKind.SERVER):
+                for _ in range(times):
+                    sqlite3.connect(":memory:").execute("SELECT 1").fetchall()
+        for provider in providers:
+            provider.force_flush()
+        assert [[span.name for span in each.get_finished_spans()] for each in exporters] == [
+            ["SELECT", "SELECT", "GET /"],
+            ["SELECT", "SELECT", "SELECT", "GET /"],
+        ]
+    finally:
+        instrumentor.uninstrument()
+        for provider in providers:
+            provider.shutdown()
 
 
 def test_the_end_of_the_provider_is_the_end_of_what_waits(never):

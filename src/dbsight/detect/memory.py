@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 import tracemalloc
-from contextlib import suppress
 from typing import Final
+
+try:
+    from resource import RUSAGE_SELF, getrusage
+except ImportError:  # not on Windows
+    getrusage = None  # type: ignore[assignment]
 
 _UNIT: Final = 1 if sys.platform == "darwin" else 1024
 """Bytes of what the system counts in."""
@@ -13,11 +17,7 @@ _UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 def _resident() -> int:
     """The most bytes that were resident at once; 0 where the system does not count them."""
-    with suppress(ImportError):  # not on Windows
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _UNIT
-    return 0
+    return getrusage(RUSAGE_SELF).ru_maxrss * _UNIT if getrusage is not None else 0
 
 
 class Peak:

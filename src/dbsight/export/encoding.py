@@ -60,6 +60,8 @@ _TRACE_STATE = 4
 
 _MAX_KEPT = 10_000
 """Maximum number of attributes, and of span names, that are cached in encoded form."""
+_MAX_TEXTS, _LONGEST_TEXT = 2_000, 300
+"""The same of texts of single operations, and their maximum length in characters: 1 MB at most."""
 
 
 class Encoder(Careful):
@@ -75,6 +77,8 @@ class Encoder(Careful):
         self._empty = importlib.import_module("google.protobuf.empty_pb2").Empty
         self._frames: dict[tuple[Any, ...], bytes] = {}
         self._attributes: dict[tuple[str, Any], bytes] = {}
+        self._texts: dict[str, bytes] = {}
+        self._text_names: tuple[str, ...] = ()  # for which these were encoded
 
     def __call__(self, spans: Sequence[ReadableSpan]) -> Any:
         """Encode spans. On an error, the stock encoder encodes them in encodable form.
@@ -224,8 +228,9 @@ class Encoder(Careful):
             text = b""
             if type(attributes) is TextAttributes:
                 shared = attributes.shared
-                for name in shared.texts:
-                    text += _text_attribute(name, attributes.text)
+                if shared.texts != self._text_names:
+                    self._texts, self._text_names = {}, shared.texts
+                text = self._texts.get(attributes.text) or self._text(attributes.text)
             else:
                 shared = attributes
             common = shared.encoded
@@ -252,6 +257,13 @@ class Encoder(Careful):
                 text,
             )
         return pieces
+
+    def _text(self, text: str) -> bytes:
+        """A text of its own under each of its names, cached if it may recur: keys that are read are read again."""
+        encoded = b"".join([_text_attribute(name, text) for name in self._text_names])
+        if len(text) <= _LONGEST_TEXT:
+            _keep(self._texts, text, encoded, _MAX_TEXTS)
+        return encoded
 
     def _common(self, span: ReadableSpan, attributes: SharedAttributes) -> bytes:
         """Return the encoded part that similar spans share: everything except ids, times, and a text of its own."""
@@ -312,8 +324,8 @@ def _bare(span: ReadableSpan, name: str = "", **kept: Any) -> ReadableSpan:
     return ReadableSpan(name, span._context, resource=resource, instrumentation_scope=scope, **kept)
 
 
-def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes) -> None:
-    if len(kept) >= _MAX_KEPT:
+def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes, most: int = _MAX_KEPT) -> None:
+    if len(kept) >= most:
         kept.clear()
     kept[key] = encoded
 

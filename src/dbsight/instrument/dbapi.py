@@ -43,7 +43,7 @@ from dbsight.statement.parameters import frozen, parameter_attributes
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from opentelemetry.trace import SpanContext, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
     from dbsight.model import Statement
 
@@ -302,34 +302,27 @@ class Driver:
         if call is not None:
             call.finish()
 
-    def root_ending(self, root: SpanContext | None) -> None:
-        """A local root, or the process, is about to end: finish results that are still open in its trace."""
-        if self.open:
-            for call in list(self.open.values()):
-                parent = call.parent
-                if root is None or (parent is not None and parent.trace_id == root.trace_id):
-                    call.finish()
-
     # -- Its life -----------------------------------------------------------------------------------------------
 
     def watch(self, patches: Patches) -> None:
         """It is instrumented until these replacements are undone."""
         patches.at_undo(self.forget)
         drivers.append(self)
-        recording.on_root_ending(self.root_ending)
+        recording.finish_with_roots(self.open)
         transactions.sources.append(self.links)
         transactions.emit_with(self.factory)
         django.follow(self)
 
     def forget(self) -> None:
         """It is no longer instrumented."""
-        recording.off_root_ending(self.root_ending)
+        recording.leave_at_roots(self.open)
         if self in drivers:
             drivers.remove(self)
             transactions.sources.remove(self.links)
             transactions.emit_with(None)
             django.unfollow(self)
-        self.root_ending(None)
+        for call in list(self.open.values()):
+            call.finish()
         self.links.clear()
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from types import ModuleType
 
-    from opentelemetry.trace import SpanContext, TracerProvider
+    from opentelemetry.trace import TracerProvider
 
     from dbsight.model import Database, Statement
 
@@ -187,14 +187,6 @@ class Watcher:
         engine = dialect.__dict__.get("_dbsight")  # made by the first query, which a ping may precede
         return SetUp(suppressing=engine is None or engine.suppresses_driver())
 
-    def root_ending(self, root: SpanContext | None) -> None:
-        """A local root, or the process, is about to end: finish results that are still open in its trace."""
-        if self.open:
-            for call in list(self.open.values()):
-                parent = call.parent
-                if root is None or (parent is not None and parent.trace_id == root.trace_id):
-                    call.finish()
-
     def forget(self) -> None:
         """Restore the wrapped methods."""
         for call in list(self.open.values()):
@@ -224,7 +216,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
         patches.at_undo(lambda: transactions.emit_with(None))
         carry_windows(patches)
         dbapi.above.add("sqlalchemy")
-        recording.on_root_ending(watcher.root_ending)
+        recording.finish_with_roots(watcher.open)
         replays.follow(watcher.keep_replays)
         loads.follow(sqlalchemy_loads.switch)
 
@@ -249,7 +241,7 @@ class SQLAlchemyInstrumentor(BaseInstrumentor):
     def _uninstrument(self, **kwargs: Any) -> None:
         if self._watcher is not None:
             dbapi.above.discard("sqlalchemy")
-            recording.off_root_ending(self._watcher.root_ending)
+            recording.leave_at_roots(self._watcher.open)
             replays.unfollow(self._watcher.keep_replays)
             loads.unfollow(sqlalchemy_loads.switch)
             self._watcher.keep_replays(None)

@@ -10,13 +10,13 @@ from dbsight import scope
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.trace import SpanContext
 
     from dbsight.model import Observation, Operation, Verdict
 
-    RootListener = Callable[[SpanContext | None], None]
+    Calls = Mapping[int, Any]
 
 
 class Consumer:
@@ -41,13 +41,16 @@ class Consumer:
     def attend(self) -> None:
         """Records are pending: have them drained in time."""
 
+    def drain(self) -> None:
+        """Work off what is pending in the windows of this consumer."""
+
     def open_root(self, root: Any) -> None:
         """A synthetic root was made: open its window, if this consumer keeps windows."""
 
 
 # Tuples, replaced whole under the lock: readers need none.
 _consumers: tuple[Consumer, ...] = ()
-_root_listeners: tuple[RootListener, ...] = ()
+_open_calls: tuple[Calls, ...] = ()
 _lock = threading.Lock()
 
 
@@ -128,29 +131,51 @@ def attend() -> None:
         consumer.attend()
 
 
+def drain() -> None:
+    """Work off what is pending, whatever its window. Never raises."""
+    for consumer in _consumers:
+        try:
+            consumer.drain()
+        except Exception:  # noqa: PERF203 - the others are drained all the same
+            failed("recording.drain")
+
+
 def open_root(root: Any) -> None:
     """Open the window of a synthetic root. Never raises."""
     _all("recording.open_root", [consumer.open_root for consumer in _consumers], root)
 
 
-def on_root_ending(listener: RootListener) -> None:
-    """Call ``listener`` with the context of every local root before its window closes: finish open results there."""
-    global _root_listeners  # noqa: PLW0603 - the list belongs to this module
+def finish_with_roots(calls: Calls) -> None:
+    """Finish calls as the root of their trace ends: results that the application has not read to their end.
+
+    Args:
+        calls: Those that are open now, the same mapping as long as it is followed; each has a ``parent`` and
+            ``finish()``.
+    """
+    global _open_calls  # noqa: PLW0603 - the list belongs to this module
     with _lock:
-        if listener not in _root_listeners:
-            _root_listeners = (*_root_listeners, listener)
+        if not any(calls is known for known in _open_calls):
+            _open_calls = (*_open_calls, calls)
 
 
-def off_root_ending(listener: RootListener) -> None:
-    """Undo ``on_root_ending``; unknown listeners are ignored."""
-    global _root_listeners  # noqa: PLW0603 - the list belongs to this module
+def leave_at_roots(calls: Calls) -> None:
+    """Undo ``finish_with_roots``; unknown ones are ignored."""
+    global _open_calls  # noqa: PLW0603 - the list belongs to this module
     with _lock:
-        _root_listeners = tuple(known for known in _root_listeners if known != listener)
+        _open_calls = tuple(known for known in _open_calls if known is not calls)
 
 
 def root_ending(context: SpanContext | None) -> None:
-    """Tell the instrumentors that this local root ends; None: all of them do, with the process. Never raises."""
-    _all("recording.root_ending", _root_listeners, context)
+    """A local root ends: finish what is open in its trace; None: in all, with the process. Never raises."""
+    for calls in _open_calls:
+        if calls:
+            for call in list(calls.values()):
+                try:
+                    parent = call.parent
+                    if context is None or (parent is not None and parent.trace_id == context.trace_id):
+                        call.finish()
+                except Exception:  # noqa: PERF203 - the others are finished all the same
+                    failed("recording.root_ending")
 
 
 def _after_fork() -> None:

@@ -121,9 +121,19 @@ class SpanFactory:
         """The tracer in force: fetched again when the global provider changed, never a proxy that went stale."""
         provider = self._fixed or trace.get_tracer_provider()
         if provider is not self._provider:
-            self._fetch(provider)
+            self._follow(provider)
         assert self._tracer is not None
         return self._tracer
+
+    def _latest(self) -> Tracer:
+        """The tracer that was in force when the latest query began: what is pending belongs to its provider."""
+        return self._sdk if self._sdk is not None else self.tracer()
+
+    def _follow(self, provider: TracerProvider) -> None:
+        """Make spans of this provider from now on; what is pending belongs to the one before."""
+        if self._sdk is not None:
+            recording.drain()
+        self._fetch(provider)
 
     def _fetch(self, provider: TracerProvider) -> None:
         with self._lock:
@@ -222,7 +232,7 @@ class SpanFactory:
             return False
         provider = self._fixed or trace.get_tracer_provider()
         if provider is not self._provider:
-            self._fetch(provider)
+            self._follow(provider)
         record.current = current
         # ``get_current_span`` asks an abstract class, for half of what reading a command costs.
         span: Any = current.get(_SPAN_KEY)
@@ -267,7 +277,7 @@ class SpanFactory:
 
         It gives a ``PendingSpan``, which records may share, and the context of the span; None where no span is made.
         """
-        tracer = self.tracer()
+        tracer = self._latest()
         sdk = self._sdk
         if sdk is None and not self.live():
             nothing = PendingSpan(self, None)
@@ -321,7 +331,7 @@ class SpanFactory:
 
     def no_span(self) -> PendingSpan:
         """For a query of which another instrumentation makes the span."""
-        return PendingSpan(self, getattr(self.tracer(), "span_processor", None))
+        return PendingSpan(self, getattr(self._latest(), "span_processor", None))
 
 
 def _child_flags(flags: TraceFlags, of_parent: TraceFlags) -> TraceFlags:

@@ -14,6 +14,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceSt
 from opentelemetry.trace.status import Status, StatusCode
 
 from builders import NOW_NS, make_span_context
+from dbsight.export import encoding
 from dbsight.export.encodable import clean_span
 from dbsight.export.encoding import Encoder, install_encoder
 from dbsight.model import SharedAttributes, TextAttributes
@@ -146,6 +147,23 @@ def test_an_own_text_of_any_length_is_encoded_as_the_stock_encoder_does(characte
     for length in (0, 1, *range(80, 135), 16_500):
         spans = [make_span(TextAttributes(TEXTLESS, character * length))]
         assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
+
+
+def test_an_own_text_is_encoded_under_the_names_that_it_has_now():
+    """What was kept of it may have had others."""
+    encoder = Encoder(encode_spans)
+    for shared in (TEXTLESS, TEXTLESS_TWICE, TEXTLESS):
+        spans = [make_span(TextAttributes(shared, text)) for text in ("GET user:1", "GET user:ü", "GET user:1")]
+        assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
+
+
+def test_texts_that_are_kept_are_few_and_short():
+    """Keys may be as many and as long as the application likes."""
+    encoder = Encoder(encode_spans)
+    for text in (*map(str, range(encoding._MAX_TEXTS + 10)), "x" * 10_000):
+        encoder([make_span(TextAttributes(TEXTLESS, text))])
+    assert 0 < len(encoder._texts) <= encoding._MAX_TEXTS
+    assert max(map(len, encoder._texts)) <= encoding._LONGEST_TEXT
 
 
 def test_a_mixed_batch_is_encoded_as_the_stock_encoder_does():

@@ -19,7 +19,7 @@ def operation():
 def _nobody_listens(monkeypatch):
     """Every test has consumers of its own."""
     monkeypatch.setattr("dbsight.recording.consumers._consumers", ())
-    monkeypatch.setattr("dbsight.recording.consumers._root_listeners", ())
+    monkeypatch.setattr("dbsight.recording.consumers._open_calls", ())
 
 
 class Listener(recording.Consumer):
@@ -137,34 +137,44 @@ def test_threads_that_subscribe_at_the_same_time_are_all_subscribed():
     assert [len(listener.heard) for listener in listeners] == [1] * 200
 
 
-@pytest.mark.swallows_errors
-def test_who_asked_hears_of_every_root_that_is_about_to_end_until_he_asks_no_more():
-    """One that raises does not keep it from the next."""
-    heard = []
+class OpenCall:
+    """A call with a result that is not read to its end."""
 
-    def broken(_context):
+    def __init__(self, parent, finish):
+        self.parent = parent
+        self.finish = finish
+
+
+@pytest.mark.swallows_errors
+def test_what_is_open_is_finished_with_the_root_of_its_trace_as_long_as_it_is_followed():
+    """One that raises does not keep the others from it."""
+    finished = []
+    root, other = make_span_context(1), make_span_context(1, trace_id=9)
+
+    def broken():
         raise ValueError
 
-    recording.on_root_ending(broken)
-    recording.on_root_ending(heard.append)
-    recording.on_root_ending(heard.append)
-    root = make_span_context()
-    recording.root_ending(root)
-    assert heard == [root]
-    assert safety.errors() == {"recording.root_ending": 1}
-    recording.off_root_ending(heard.append)
-    recording.off_root_ending(print)
-    recording.root_ending(root)
-    assert heard == [root]
-
-
-def test_observations_and_endings_have_listeners_of_their_own():
-    """Who listens to one does not hear the other."""
-    heard = []
-    recording.on_root_ending(heard.append)
-    recording.publish(operation())
-    assert not recording.listening()
-    assert heard == []
+    first = {
+        1: OpenCall(root, broken),
+        2: OpenCall(root, lambda: finished.append(2)),
+        3: OpenCall(other, lambda: finished.append(3)),
+        4: OpenCall(None, lambda: finished.append(4)),
+    }
+    second = {1: OpenCall(make_span_context(7), lambda: finished.append("second"))}
+    for calls in (first, second, first):
+        recording.finish_with_roots(calls)
+    try:
+        recording.root_ending(root)
+        assert (finished, safety.errors()) == ([2, "second"], {"recording.root_ending": 1})
+        recording.leave_at_roots(second)
+        recording.leave_at_roots({})
+        recording.root_ending(other)
+        assert finished == [2, "second", 3]
+        del first[1]
+        recording.root_ending(None)
+        assert finished == [2, "second", 3, 2, 3, 4]
+    finally:
+        recording.leave_at_roots(first)
 
 
 class Together(recording.Consumer):
