@@ -38,7 +38,7 @@ PARTS = {
     "call site": {"OTEL_DBSIGHT_CODE_LOCATION": "off"},
     "parameters": {"OTEL_DBSIGHT_PARAMETERS": "off"},
     "pool": ("dbsight.instrument.pools.sqlalchemy:PoolWatcher.install",),
-    "ORM facts": ("dbsight.instrument.sqlalchemy_call:StatementCall._note_orm",),
+    "ORM facts": ("dbsight.instrument.orm:loading", "dbsight.instrument.orm:of_path"),
     "rules": ("dbsight.detect.runner:RuleRunner.complete",),
     "totals": ("dbsight.monitor.stats:StatementRecord.take", "dbsight.monitor.stats:StatementRecord.take_one"),
     "metrics": ("dbsight.report.metrics:OperationSeries.record", "dbsight.report.metrics:OperationSeries.record_one"),

@@ -100,7 +100,7 @@ def test_uses_of_connections_are_not_kept_longer_than_their_commands(client, wat
                 client.get(f"user:{number}")
             client.pipeline().get("user:1").get("user:2").execute()
         watched.processor.analyzer.collect()
-        left = [each for each in gc.get_objects() if isinstance(each, (CommandCall, CommandCheckout))]
+        left = [each for each in gc.get_objects() if type(each) in {CommandCall, CommandCheckout}]
     finally:
         gc.enable()
     assert len(left) <= 1  # the context refers to the latest
