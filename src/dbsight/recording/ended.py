@@ -12,12 +12,13 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ENOUGH: Final = 500
+ENOUGH: Final = 120
 """Records from which on they are judged without waiting for the timer.
 
-Those of a dozen requests cost a fifth less together: when the next one ends, the code has left the processor's caches.
+When the next request ends, the code that judges has left the processor's caches. Five hundred at once would cost a
+tenth less, but whoever waits for the interpreter's lock meanwhile would wait longer, and spans would leave in bursts.
 """
-_TOO_MANY: Final = 2000
+_TOO_MANY: Final = 1000
 """The same on the thread whose request ends, where no other came to it: it is busy, or the server runs no threads."""
 _PATIENCE: Final = 1.0
 """s that one thread waits for another that is judging; two that wait for each other must go on."""
