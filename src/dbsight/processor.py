@@ -11,7 +11,6 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanContext
 
@@ -201,14 +200,10 @@ class DbsightSpanProcessor(Wrapping):
             if awaited.operation.parent is not None:
                 queue = self.analyzer.windows.known(awaited.operation.parent, awaited.operation.start_ns) or queue
             awaited.leave(queue)
-            if not self._batches():
+            if not self.batches():
                 queue.drain()
-        elif not self._batches():
+        elif not self.batches():
             self.analyzer.ended.work()
-
-    def _batches(self) -> bool:
-        """Whether all wrapped processors export in batches, so that nobody waits for a span."""
-        return all(type(each).on_end is BatchSpanProcessor.on_end for each in self.processors)
 
     def _handed(self, span: ReadableSpan) -> ReadableSpan | AwaitedSpan | None:
         # Several processors of ours get the same object: what one made of it holds for all.
@@ -266,7 +261,7 @@ class DbsightSpanProcessor(Wrapping):
         if not window.exported:
             self.unsampled.pop(window.trace_id, None)
         root = AwaitedSpan(span)
-        self.analyzer.end(window, partial(self._judge, root, window), later=self._batches())
+        self.analyzer.end(window, partial(self._judge, root, window), later=self.batches())
         return root
 
     def _judge(self, root: AwaitedSpan, window: OpenWindow) -> None:

@@ -117,7 +117,7 @@ class Encoder(Careful):
                 and not span._links
             ):
                 if not _is_alike(span):
-                    pieces = self._of_root(span) if kind is dict else None
+                    pieces = self._of_root(span)
                     if pieces is None:
                         others.append(clean_span(span))
                     else:

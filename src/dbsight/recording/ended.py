@@ -16,7 +16,7 @@ ENOUGH: Final = 120
 """Records from which on they are judged without waiting for the timer.
 
 When the next request ends, the code that judges has left the processor's caches. Five hundred at once would cost a
-tenth less, but whoever waits for the interpreter's lock meanwhile would wait longer, and spans would leave in bursts.
+tenth less, but threads would wait longer for the GIL meanwhile, and spans would be exported in bursts.
 """
 _TOO_MANY: Final = 1000
 """The same on the thread whose request ends, where no other came to it: it is busy, or the server runs no threads."""
@@ -41,7 +41,7 @@ class Ended:
         """In a forked child: these are the parent's."""
         # Re-entrant: a finalizer may end a root while this thread is judging.
         self._working = threading.RLock()
-        self._waiting: deque[tuple[int, Callable[[], object]]] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
         self._weight = 0
 
     def __len__(self) -> int:
@@ -54,7 +54,7 @@ class Ended:
             records: How many it has.
             judge: Does it.
         """
-        self._waiting.append((records + 1, judge))
+        self._waiting.append(judge)
         self._weight = weight = self._weight + records + 1  # not exact where threads meet, nor does it have to be
         try:
             if weight < ENOUGH:
@@ -78,7 +78,7 @@ class Ended:
             self._weight = 0
             with suppress(IndexError):
                 while True:
-                    _, judge = self._waiting.popleft()
+                    judge = self._waiting.popleft()
                     try:
                         judge()
                     except Exception:

@@ -66,6 +66,10 @@ class Wrapping(SpanProcessor):
 
     processors: tuple[SpanProcessor, ...] = ()
 
+    def batches(self) -> bool:
+        """Whether all wrapped processors export in batches, so that nobody waits for a span."""
+        return all(type(each).on_end is BatchSpanProcessor.on_end for each in self.processors)
+
 
 class PendingSpan:
     """What is decided about the span of an operation that is over, before it is built.
@@ -190,10 +194,7 @@ class SpanFactory:
             and all(map(_is_benign, (*processors, *wrapped)))
         )
         self._batched = (
-            self._fast
-            and self._wrapping is not None
-            and len(self._processors or ()) == 1
-            and all(type(each).on_end is BatchSpanProcessor.on_end for each in wrapped)
+            self._fast and self._wrapping is not None and len(self._processors or ()) == 1 and self._wrapping.batches()
         )
 
     def receivers(self, sdk: SDKTracer) -> Sequence[SpanProcessor]:

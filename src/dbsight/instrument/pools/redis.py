@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.checkout import Checkout
 
 NO_LIMIT: Final = 2**30
-_PACKAGES: Final = ("redis.", "valkey.")
+PACKAGES: Final = ("redis.", "valkey.")
 _DBSIGHT: Final = "dbsight."
 _MAKES_ITS_OWN: Final = frozenset(("kombu",))
 """Libraries that make pools for each of their channels: no line of the application could share them."""
@@ -190,7 +190,7 @@ def _maker(frame: FrameType | None) -> str:
         if frame is None:
             break
         name = str(frame.f_globals.get("__name__"))
-        if not name.startswith((*_PACKAGES, _DBSIGHT)):
+        if not name.startswith((*PACKAGES, _DBSIGHT)):
             return name.partition(".")[0]
         frame = frame.f_back
     return ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import recording
 from dbsight.instrument.pools.checkout import asking
-from dbsight.instrument.pools.redis import watched
+from dbsight.instrument.pools.redis import PACKAGES, watched
 from dbsight.instrument.pools.redis_checkout import CommandCheckout, timed_out
 from dbsight.instrument.redis_clients import WATCHING, running
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.redis import RedisPool
     from dbsight.instrument.redis_clients import Sending
 
-_PACKAGES: Final = ("redis.", "valkey.")
 _SHARED_POOLS: Final = "dbsight.redis_pools"
 
 _new = object.__new__
@@ -50,7 +49,7 @@ def gives_back(frame: FrameType | None) -> bool:
         frame = frame.f_back
     if frame is None or frame.f_code.co_name in WATCHING:
         return False
-    return str(frame.f_globals.get("__name__")).startswith(_PACKAGES)
+    return str(frame.f_globals.get("__name__")).startswith(PACKAGES)
 
 
 class _Asking:
