@@ -139,7 +139,8 @@ class PanelTable(DataTable[Text]):
         self.call_after_refresh(self._restore, row, scrolled)
 
     def _restore(self, row: int, scrolled: float) -> None:
-        self.move_cursor(row=row, animate=False, scroll=False)
+        if self.cursor_row <= 0:  # else a key has moved it since it was cleared
+            self.move_cursor(row=row, animate=False, scroll=False)
         self.scroll_to(y=scrolled, animate=False, force=True)
 
     def _follow(self, identity: str) -> None:
