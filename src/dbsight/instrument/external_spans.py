@@ -77,11 +77,7 @@ class ExternalSpan(AwaitedSpan):
         if self._recorded:
             return
         self._recorded = True
-        try:
-            taken = queue.append(self)
-        except RuntimeError:  # no thread can be started any more
-            taken = False
-        if not taken:
+        if not queue.append(self):
             self.flush_all((self,))
 
     @staticmethod

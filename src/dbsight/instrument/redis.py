@@ -10,8 +10,9 @@ import inspect
 import sys
 from asyncio import _get_running_loop
 from functools import partial
+from operator import itemgetter
 from threading import get_ident
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 _UPSTREAM: Final = "opentelemetry.instrumentation.redis"
 _TEXT_LIMIT: Final = 8_192
 _keys = dict.keys
+_new = object.__new__
+_window = scope.window.get
+_FIRST: Final = itemgetter(0)
 
 
 class Watcher:
@@ -51,7 +55,7 @@ class Watcher:
         self.system = system
         self.factory = span.SpanFactory(provider)
 
-    def hook(self, *, asynchronous: bool, keeps: bool = False, batch: bool = False) -> Hook:
+    def hook(self, *, asynchronous: bool, keeps: bool = False, batch: bool = False) -> Hook:  # noqa: C901, PLR0915
         """The hook around a method that sends a command, or a pipeline.
 
         Args:
@@ -60,33 +64,59 @@ class Watcher:
             batch: Whether it sends a pipeline; an empty one sends nothing.
         """
         factory, system = self.factory, self.system
-        locate = factory.locate
 
         # One function, with what others do for nearly all commands: each further one costs more than it does.
-        def begin(client: Any, args: Any) -> CommandCall | None:
+        def begin(client: Any, args: Any) -> CommandCall | None:  # noqa: C901, PLR0912, PLR0915
+            about = client.__dict__
             if batch:
-                args, transaction = queued(client)
-                if not args and not (transaction and getattr(client, "watching", False)):
-                    return None
+                stack = about.get("command_stack")
+                if not stack or type(stack[0]) is not tuple or "_execution_strategy" in about:
+                    args, transaction = queued(client)
+                    if not args and not (transaction and getattr(client, "watching", False)):
+                        return None
+                else:  # as there, for all but clusters
+                    args = tuple(map(_FIRST, stack))
+                    transaction = about.get("is_transaction", about.get("transaction")) or about.get(
+                        "explicit_transaction"
+                    )
             elif not args:
                 return None
             if _UPSTREAM in sys.modules and _is_upstreams():
                 return None
-            call = CommandCall(factory)
-            if not locate(call):
-                return None
+            call: CommandCall = _new(CommandCall)
+            # The constructor and ``locate`` written out.
+            call.factory = factory
+            call.call_site = call.pool = call.rows = call.error_type = call.error_code = None
+            call.extra = call.request = call.held = call.size = None
+            call.failures = 0
+            call.pool_wait = call.connect_time = 0.0
+            call.profiles = call.looks = call.connections = ()
+            call.over = call.transformed = call.local = False
+            call.start_ns = time_ns()
+            window = _window()
+            place = window.place if window is not None else None
+            if place is not None and place[0] is scope.current_context() and place[1] is factory:
+                call.current, _, call.parent = place
+                call.queue = window
+                if scope.profiling:
+                    call.profiles = scope.profiles()
+            else:
+                call.parent = call.queue = None
+                if not factory.locate(call):
+                    return None
             settings = process.in_force or config.current()
             if batch:
                 command = read_pipeline(args, system, transaction=transaction)
-                if len(args) > 1:
-                    call.batch_size = len(args)
+                size = len(args)
+                call.batch_size = size if size > 1 else 0
             else:
                 command = read_command(args, system)
+                call.batch_size = 0
                 if settings.query_text == "raw":
                     call.extra = {semconv.DB_QUERY_TEXT: " ".join(map(str, args))[:_TEXT_LIMIT]}
             call.statement = command
             try:
-                database = client.__dict__["connection_pool"].__dict__["_dbsight_database"]
+                database = about["connection_pool"].__dict__["_dbsight_database"]
             except (AttributeError, KeyError):
                 database = database_of(client, system)
             call.database = database
@@ -102,7 +132,7 @@ class Watcher:
             call.blocked_loop = not asynchronous and _get_running_loop() is not None
             call.keeps = keeps
             if command.effect in LOOK_UPS or command.parts:
-                callbacks = getattr(client, "response_callbacks", None)
+                callbacks = about.get("response_callbacks")
                 # The library itself has none for these. Asked of ``dict``: its class's method takes twice as long.
                 if isinstance(callbacks, dict) and not _keys(callbacks).isdisjoint(PLAIN):
                     call.transformed = transforms(callbacks, command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from time import perf_counter, time_ns
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import config, semconv
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools.checkout import Checkout
     from dbsight.instrument.pools.redis_checkout import CommandCheckout
     from dbsight.model import Operation
-    from dbsight.span import SpanFactory
     from dbsight.statement.redis.command import Command
 
 _VALUES: Final = frozenset((bytes, str, type(None)))
+_TEXTS: Final = frozenset((bytes, str))
 
 
 class CommandCall(PendingQuery):
@@ -36,7 +36,8 @@ class CommandCall(PendingQuery):
     Attributes:
         statement: The command or pipeline.
         looks: Cache accesses derived from the reply.
-        size: Of a single value that was asked for: its length, -1 where there was none; None where ``looks`` say more.
+        size: Of a single value that was asked for: its length, -1 where there was none. Of values that a pipeline asked
+            for and all found: theirs. None where ``looks`` say more.
         asynchronous: Whether it is awaited.
         blocked_loop: Whether it blocks a running event loop.
         keeps: Whether it keeps its connection after the reply, because it watches keys.
@@ -53,10 +54,13 @@ class CommandCall(PendingQuery):
     blocked_loop: bool
     keeps: bool
     looks: Sequence[Look]
-    size: int | None
+    size: int | list[int] | None
     request: Checkout | None
     held: CommandCheckout | None
     connections: Sequence[Any]
+    failures: int
+    transformed: bool
+    local: bool
 
     __slots__ = (
         "asynchronous",
@@ -72,20 +76,9 @@ class CommandCall(PendingQuery):
         "transformed",
     )
 
-    # What a command never has otherwise: its parameters are its statement's.
+    # What a command never has otherwise: its parameters are its statement's. The hook fills all slots.
     parameters = parameters_hash = values = None
     own_span = True
-
-    def __init__(self, factory: SpanFactory) -> None:
-        # All in one: a function of the base class costs as much again as its work, however short.
-        self.factory = factory
-        self.parent = self.queue = self.call_site = self.pool = self.rows = self.error_type = self.error_code = None
-        self.extra = self.request = self.held = self.size = None
-        self.thread = self.batch_size = self.failures = 0
-        self.pool_wait = self.connect_time = 0.0
-        self.profiles = self.looks = self.connections = ()
-        self.over = self.transformed = self.local = False
-        self.start_ns = time_ns()
 
     def given(self, request: Checkout, connection: Any) -> None:
         """It got the requested connection. Never raises."""
@@ -119,15 +112,20 @@ class CommandCall(PendingQuery):
                 pass
             elif command.effect == "get" and type(reply) in _VALUES:
                 self.size = -1 if reply is None else len(reply)  # as below, for what most commands are
+            elif command.alike == "get" and type(reply) is list and _TEXTS.issuperset(map(type, reply)):
+                self.size = list(map(len, reply))  # and for most pipelines
             elif command.effect or command.parts:
                 self.looks = looks(command, reply)
         except Exception:  # callbacks of the application may return anything
             failed("redis.returned")
         if self.local or self.connections:
             self._end()
-        else:
-            self.end_ns = self.start_ns + int(duration * 1e9)
-            self.end()
+            return
+        self.end_ns = self.start_ns + int(duration * 1e9)
+        self.over = True  # ``end`` written out
+        queue = self.queue
+        if queue is None or not queue.append(self):
+            self.flush_all((self,))
 
     def raised(self, error: BaseException) -> None:
         """The client raised. Never raises."""

@@ -37,12 +37,8 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
     if command.alike == "get":
         if _FOUND_OR_NOT.issuperset(map(type, reply)):  # nearly always, and a third of what comes below
             misses = reply.count(None)
-            hits = len(reply) - misses
-            if not misses:  # without a comprehension where that will do: it is a function of its own
-                sizes = list(map(len, reply))
-            else:
-                sizes = [len(each) for each in reply if each is not None] if hits else []
-            return ((command.template, hits, misses, 0, 0, sizes),)
+            sizes = [len(each) for each in reply if each is not None]
+            return ((command.template, len(sizes), misses, 0, 0, sizes),)
         sizes = [len(each) for each in reply if isinstance(each, (bytes, str))]
         misses = _missing(reply) if len(sizes) < len(reply) else 0
         if len(sizes) + misses == len(reply):  # else there are errors among them
@@ -55,10 +51,12 @@ def looks(command: Command, reply: Any) -> Sequence[Look]:
     return [_together(alike) for alike in by_template.values()]
 
 
-def found(command: Command, size: int | None) -> Sequence[Look]:
-    """The same of one value that was asked for, by its size; -1 where there was none."""
+def found(command: Command, size: int | list[int] | None) -> Sequence[Look]:
+    """The same of one value that was asked for, by its size, -1 where there was none; or of several that were found."""
     if size is None:
         return ()
+    if isinstance(size, list):
+        return ((command.template, len(size), 0, 0, 0, size),)
     return ((command.template, 0, 1, 0, 0, ()) if size < 0 else (command.template, 1, 0, 0, 0, (size,)),)
 
 

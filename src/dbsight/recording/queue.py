@@ -60,18 +60,14 @@ class Queue:
         """Take a record of something that is over, to be drained with others.
 
         Returns:
-            Whether it was taken; if not, the caller publishes it at once.
-
-        Raises:
-            RuntimeError: No thread can be started that would drain it: the interpreter is shutting down.
+            Whether it was taken; if not, the caller publishes it at once. Never raises.
         """
         if self.sealed:
             return False
-        self.used = True
         pending = self._pending
         pending.append(record)
-        if not self._attended:
-            self._have_attended(record)
+        if not self._attended and not self._is_attended(record):
+            return False
         waiting = len(pending)
         if waiting >= self._batch or self.sealed:
             # The thread that is draining takes this record too; this one waits only where that cannot keep up, or
@@ -79,16 +75,25 @@ class Queue:
             self.drain(_PATIENCE if waiting >= _MANY or self.sealed else 0)
         return True
 
-    def _have_attended(self, record: Any) -> None:
-        self._attended = True
-        if self._attend is not None:
+    def _is_attended(self, record: Any) -> bool:
+        """Have a timer drain it; whether there is one."""
+        self.used = self._attended = True
+        if self._attend is None:
+            return True
+        try:
+            self._attend()
+        except BaseException as error:
+            self._attended = False
             try:
-                self._attend()
-            except BaseException:
-                self._attended = False
-                with suppress(ValueError):  # it was drained meanwhile
-                    self._pending.remove(record)
+                self._pending.remove(record)
+            except ValueError:
+                return True  # it was drained meanwhile
+            if not isinstance(error, Exception):
                 raise
+            if not isinstance(error, RuntimeError):  # no thread can be started any more
+                failed("recording.queue")
+            return False
+        return True
 
     def rest(self) -> bool:
         """Whether nothing is pending; the next record calls ``attend`` again."""
@@ -169,14 +174,7 @@ def record(record: Any, queue: Queue | None = None) -> bool:
     if queue is None:
         window = scope.window.get()
         queue = window if window is not None and not window.sealed else loose
-    try:
-        taken = queue.append(record)
-    except RuntimeError:  # no thread can be started any more
-        taken = False
-    except Exception:
-        failed("recording.record")
-        taken = False
-    if not taken:
+    if not queue.append(record):
         _flush(type(record), (record,))
     return True
 

@@ -131,12 +131,7 @@ class PendingQuery:
         """It is over: leave it with its queue, or drain it. Never raises."""
         self.over = True
         queue = self.queue
-        try:
-            taken = queue is not None and queue.append(self)
-        except Exception:  # no thread can be started any more that would drain it later
-            failed("span.pending")
-            taken = False
-        if not taken:
+        if queue is None or not queue.append(self):
             self.flush_all((self,))
 
     def keep_parameters(self, parameters: Any) -> None:

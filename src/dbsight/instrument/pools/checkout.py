@@ -142,7 +142,8 @@ class Checkout:
 
     def holder(self, now: float) -> Holder:
         """As a record."""
-        return Holder(self.site, now - self.began, now - self.last, self.queries, self.session, self.is_meant())
+        last = self.last or self.began
+        return Holder(self.site, now - self.began, now - last, self.queries, self.session, self.is_meant())
 
     def use(self, now: float) -> PoolUse:
         """As the use that it is so far; of a request that still waits, the wait so far."""

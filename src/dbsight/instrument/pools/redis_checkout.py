@@ -38,6 +38,7 @@ class CommandCheckout(Checkout):
     """
 
     alone = False
+    kept = True
     command: Sending | None = None
     before: Checkout | None = None
     earlier: CommandCheckout | None = None
@@ -46,7 +47,7 @@ class CommandCheckout(Checkout):
         """The command got it."""
         command, self.command = self.command, None  # who is kept by the other from here on is this one
         pool = self.pool
-        self.began = self.last = now = perf_counter()
+        self.began = now = perf_counter()
         out = pool.held
         if len(out) < MAX_HELD:
             out[id(connection)] = self
@@ -57,27 +58,26 @@ class CommandCheckout(Checkout):
         if command.over:  # as of another task, that went on when the command was given up
             self.alone = True
         else:
-            self.earlier, command.held = command.held, self
+            if command.held is not None:
+                self.earlier = command.held
+            command.held = self
         self.site = command.call_site
         if self.site is None and config.current().code_location != "off":
             self.site = callsite.find_near(pool)
         if command.allowed:
             self.allowed = command.allowed
-        pool.most = max(pool.most, len(out))
+        if len(out) > pool.most:  # noqa: PLR1730 - without a call
+            pool.most = len(out)
         if pool.asynchronous:
             pool.look_at_loop(self)
         else:
             self.requester = command.thread
-        self.kept = not command.keeps
+        if command.keeps:
+            self.kept = False
         if command.database.several:
             command.reached(connection)
-        command.pool = pool.name
         if served >= WAITED:
             pool.waited(self)
-            if self.wait:
-                command.pool_wait = self.take_wait()
-        if self.creating:
-            command.connect_time, self.creating = self.creating, 0.0
 
     def raised(self, error: BaseException) -> None:
         """The command did not get it."""
@@ -97,7 +97,13 @@ def tell(commands: Sequence[Sending]) -> None:
     ended = []
     for command in commands:
         held, command.held = command.held, None
+        if held is not None:
+            command.pool = held.pool.name
         while held is not None:
+            if held.wait:
+                command.pool_wait = held.take_wait()
+            if held.creating:
+                command.connect_time, held.creating = held.creating, 0.0
             if _is_to_be_told(held):
                 ended.append(held)
             held.earlier, held = None, held.earlier

@@ -44,12 +44,13 @@ def _methods(package: str) -> list[tuple[str, str, str, dict[str, Any]]]:
             # What ends something first: other threads may use pools meanwhile.
             (connection, "AbstractConnection", "disconnect", {"before": closing}),
             (connection, "AbstractConnection", "connect", connects),
-            # What connects at its first command goes there at once, in newer releases.
-            (connection, "AbstractConnection", "connect_check_health", connects),
             (f"{prefix}sentinel", "SentinelManagedConnection", "connect", connects),
             (connection, "ConnectionPool", "__init__", {"after": hooks.made}),
             (f"{prefix}client", "Redis", "__init__", {"after": hooks.client_made}),
         ]
+        # In newer releases, one that lost its socket connects at its next command, not through ``connect``.
+        for name in ("Connection", "SSLConnection", "UnixDomainSocketConnection"):
+            methods.append((connection, name, "_connect", {"begin": connecting}))
         for name in ("ConnectionPool", "BlockingConnectionPool"):
             methods += [
                 (connection, name, "release", {"before": hooks.releasing}),
