@@ -16,11 +16,12 @@ import servers
 
 @pytest.fixture(autouse=True)
 def nothing_of_other_tests():
-    """Hide the engines and pools that other tests left alive: existing pools are looked for among all objects."""
+    """Hide the engines and pools that other tests left alive: existing pools are looked for among all objects.
+
+    They stay hidden, like the collected tests, which each later test would have to search and to collect otherwise.
+    """
     collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
