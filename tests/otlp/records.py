@@ -247,13 +247,15 @@ def _span_of(span: SpanMessage, scope: Scope, resource: Attributes) -> Span:
     )
 
 
-def metrics_of(request: ExportMetricsServiceRequest) -> Iterator[Metric]:
-    """The metrics of one export request, in order."""
+def metrics_of(request: ExportMetricsServiceRequest, name: str | None = None) -> Iterator[Metric]:
+    """The metrics of one export request, in order; only those of one name, if it is given."""
     for resource in request.resource_metrics:
         about = attributes_of(resource.resource.attributes)
         for group in resource.scope_metrics:
             scope = _scope_of(group)
             for metric in group.metrics:
+                if name not in (None, metric.name):
+                    continue
                 kind = metric.WhichOneof("data") or ""
                 data = getattr(metric, kind)
                 temporality = getattr(data, "aggregation_temporality", 0)
@@ -352,8 +354,7 @@ class Received:
 
     def metrics(self, name: str | None = None) -> list[Metric]:
         """The metrics, once for each export; only those of one name where it is given."""
-        metrics = [metric for request in self.metric_requests() for metric in metrics_of(request)]
-        return [metric for metric in metrics if name in (None, metric.name)]
+        return [metric for request in self.metric_requests() for metric in metrics_of(request, name)]
 
     def points(self, name: str) -> list[Point]:
         """The newest point of a metric for each resource and set of attributes."""
