@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.detect.repetition import Repetition
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, ExplainedQuery, Operation, Priority, Severity, Snapshot
     from dbsight.recording import OpenWindow
@@ -98,7 +99,8 @@ class WindowRule(Rule):
 
     Attributes:
         of_events: ``complete`` only checks events, and is skipped if there are none.
-        of_repetition: ``complete`` is skipped if no query ran more than once.
+        of_repetition: ``complete`` is skipped if no query ran more than once; it is skipped as well if the rule
+            ``concerns`` no operation of the window.
     """
 
     of_events: ClassVar[bool] = False
@@ -126,12 +128,19 @@ class WindowRule(Rule):
         """
         return None
 
+    def concerns(self, shape: Shape) -> bool:
+        """Whether the rule may have something to say of an operation that looks like this, which is asked once."""
+        return True
+
     def complete(self, window: Window) -> Iterable[Finding]:
         """Check a window when it closes, or when it reached its bounds and is about to be emptied."""
         return ()
 
-    def ended(self, window: OpenWindow) -> None:
-        """Note of the process what must be noted as the root of a window ends; it is judged some time later."""
+    def ended(self, window: OpenWindow | Window) -> None:
+        """Note of the process what must be noted as the root of a window ends; it is judged some time later.
+
+        It is called for windows without such a root, and for a part of one, just before ``complete``.
+        """
 
     def conclude(self, window: OpenWindow, route: str) -> Iterable[Finding]:
         """Check the totals of a window when it closes and its route is known.

@@ -9,6 +9,7 @@ from dbsight import scope
 from dbsight.detect.load_rule import LoadRule
 from dbsight.detect.rule import PlanRule, SnapshotRule, WindowRule
 from dbsight.detect.rules import RULES, make_rules
+from dbsight.detect.shape import Shape
 from dbsight.detect.suppressions import Suppressions
 from dbsight.safety import dropped, failed
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 _R = TypeVar("_R", bound="Rule")
 
 _MAX_FINDINGS_PER_WINDOW: Final = 100
+_MAX_SHAPES: Final = 5000
+"""Shapes of operations of which it is remembered which rules they concern."""
 
 
 class RuleRunner:
@@ -57,6 +60,10 @@ class RuleRunner:
         self.completers = [rule for rule in rules if type(rule).complete is not WindowRule.complete]
         self.closers = [rule for rule in rules if type(rule).conclude is not WindowRule.conclude]
         self.enders = [rule for rule in rules if type(rule).ended is not WindowRule.ended]
+        # Rules that not every operation concerns; each has one bit of what is known of a shape.
+        self._choosy = tuple(rule for rule in self.completers if type(rule).concerns is not WindowRule.concerns)
+        self._concerned: dict[tuple[object, ...], int] = {}
+        self._chosen: dict[tuple[int, bool, bool], list[WindowRule]] = {}
         self.watches_reads = settings.watch_reads and any(isinstance(rule, LoadRule) for rule in every)
         self.suppressions = Suppressions(settings)
 
@@ -79,8 +86,8 @@ class RuleRunner:
                 findings = (*findings, found)
         return findings
 
-    def ended(self, window: OpenWindow) -> None:
-        """Tell the rules that want to know it at once that the root of a window has ended."""
+    def ended(self, window: OpenWindow | Window) -> None:
+        """Tell the rules that want to know it at once that the root of a window has ended, or a part of it."""
         for rule in tuple(self.enders):
             try:
                 rule.ended(window)
@@ -91,12 +98,47 @@ class RuleRunner:
         """Run the rules on a window, or on the part collected so far, and store the findings in it."""
         if not part.operations and not part.events:
             return
-        events, repeats = part.events, part.repeats()
-        rules = [
-            rule for rule in self.completers if (events or not rule.of_events) and (repeats or not rule.of_repetition)
-        ]
-        for finding in self._passing(rules, lambda rule: rule.complete(part)):
+        if part.grown is None:  # no root has ended
+            self.ended(part)
+        for finding in self._passing(self._rules_for(part), lambda rule: rule.complete(part)):
             merge(window.findings, finding)
+
+    def _rules_for(self, part: Window) -> Sequence[WindowRule]:
+        """The rules that may find something in a window; in most, there is nothing for all but a few to look at."""
+        concerned = 0
+        for shape in part.shapes:
+            known = self._concerned.get(shape)
+            concerned |= known if known is not None else self._learn(shape)
+        key = (concerned, bool(part.events), part.repeats())
+        chosen = self._chosen  # before the rules: another thread may disable one meanwhile
+        rules = chosen.get(key)
+        if rules is None:
+            rules = chosen[key] = self._choose(*key)
+        return rules
+
+    def _learn(self, shape: tuple[object, ...]) -> int:
+        """Which of the choosy rules operations of a shape concern, as bits."""
+        concerned = 0
+        for place, rule in enumerate(self._choosy):
+            try:
+                if rule.concerns(Shape._make(shape)):
+                    concerned |= 1 << place
+            except Exception:  # noqa: PERF203 - the others are asked all the same
+                self._switch_off(rule)
+        if len(self._concerned) >= _MAX_SHAPES:
+            self._concerned.clear()
+        self._concerned[shape] = concerned
+        return concerned
+
+    def _choose(self, concerned: int, events: bool, repeats: bool) -> list[WindowRule]:
+        idle = [rule for place, rule in enumerate(self._choosy) if not concerned >> place & 1]
+        return [
+            rule
+            for rule in self.completers
+            if (events or not rule.of_events)
+            and (repeats or not rule.of_repetition)
+            and not any(rule is other for other in idle)
+        ]
 
     def conclude(self, window: OpenWindow, route: str) -> None:
         """Run the rules on the totals of a window, and drop findings that are ignored for its route."""
@@ -144,6 +186,7 @@ class RuleRunner:
         self.closers = [other for other in self.closers if other is not rule]
         self.enders = [other for other in self.enders if other is not rule]
         self.planners = [other for other in self.planners if other is not rule]
+        self._chosen = {}
 
 
 def _placed(found: Finding, context: SpanContext | None, window: OpenWindow | None) -> Finding:

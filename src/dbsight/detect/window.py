@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dbsight.detect.shape import shapes_of
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -23,6 +25,9 @@ class Window:
         events: Events other than queries, in order.
         calls: All operations, remembered or not.
         db_time: s; the sum of all their durations.
+        longest: s; the longest of them.
+        distinct: How many different queries there are among them.
+        shapes: Theirs, as plain tuples in the form of ``Shape``.
         grown: Bytes by which the peak of memory had grown when the root ended, None where that was not noted.
         facts: Facts that rules derived from it, created by ``detect/facts.py``.
     """
@@ -30,13 +35,16 @@ class Window:
     __slots__ = (
         "calls",
         "db_time",
+        "distinct",
         "duration",
         "events",
         "facts",
         "grown",
+        "longest",
         "name",
         "operations",
         "request",
+        "shapes",
         "trace_id",
     )
 
@@ -59,7 +67,11 @@ class Window:
         self.facts: Any = None
         self.grown: int | None = None
         self.calls = len(operations)
-        self.db_time = sum([operation.duration for operation in operations])
+        durations = [operation.duration for operation in operations]
+        self.db_time = sum(durations)
+        self.longest = max(durations, default=0.0)
+        self.distinct = len({operation.statement.fingerprint for operation in operations})
+        self.shapes = shapes_of(operations)
 
     @classmethod
     def taken_from(cls, window: OpenWindow, now_ns: int) -> Window:
@@ -83,7 +95,7 @@ class Window:
 
     def repeats(self) -> bool:
         """Whether a query ran more than once."""
-        return len({operation.statement.fingerprint for operation in self.operations}) < len(self.operations)
+        return self.distinct < len(self.operations)
 
     def groups(self) -> dict[tuple[str, str], list[Operation]]:
         """The operations by identity: fingerprint and database, in order of first appearance."""

@@ -11,6 +11,7 @@ from dbsight.formatting import seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
@@ -53,6 +54,10 @@ class BlockingCall(WindowRule):
     name: ClassVar[str] = "blocking_call"
     category: ClassVar[Category] = "query"
     settings: ClassVar[tuple[str, ...]] = ("blocked_loop_threshold", "blocked_loop_error_threshold")
+
+    def concerns(self, shape: Shape) -> bool:
+        """Those that blocked a loop."""
+        return shape.blocked_loop
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Add up how long each line blocked the event loop."""

@@ -13,6 +13,7 @@ from dbsight.formatting import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
@@ -46,6 +47,10 @@ class ErrorBurst(WindowRule):
     name: ClassVar[str] = "error_burst"
     category: ClassVar[Category] = "workload"
     settings: ClassVar[tuple[str, ...]] = ("error_burst_threshold", "error_burst_error_threshold")
+
+    def concerns(self, shape: Shape) -> bool:
+        """Failures."""
+        return shape.error_type is not None
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Group the errors of the window by class and database."""

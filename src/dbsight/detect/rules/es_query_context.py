@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.detect.search_bodies import Scored
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
@@ -46,6 +47,10 @@ class EsQueryContext(WindowRule):
     name: ClassVar[str] = "es_query_context"
     category: ClassVar[Category] = "query"
     settings: ClassVar[tuple[str, ...]] = ("es_query_context_threshold",)
+
+    def concerns(self, shape: Shape) -> bool:
+        """Searches."""
+        return shape.system in _SYSTEMS
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at the searches of the window, each statement once."""

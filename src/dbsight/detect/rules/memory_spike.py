@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.config import Settings
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
     from dbsight.recording import OpenWindow
@@ -64,9 +65,13 @@ class MemorySpike(WindowRule):
         super().__init__(settings)
         self._peak = Peak()
 
-    def ended(self, window: OpenWindow) -> None:
+    def ended(self, window: OpenWindow | Window) -> None:
         """Note by how much the peak grew: what the process uses when the window is judged is another request's."""
         window.grown = self._peak.growth()
+
+    def concerns(self, shape: Shape) -> bool:
+        """Queries whose many rows were in memory at once."""
+        return (shape.rows or 0) >= self.configuration.memory_spike_rows_threshold and not shape.streamed
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look at the query with most rows, if the peak of memory grew since the window before."""

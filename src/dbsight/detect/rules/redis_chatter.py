@@ -24,6 +24,7 @@ from dbsight.detect.redis_advice import (
 from dbsight.detect.repetition import KEY_VALUE, Repetition, places
 from dbsight.detect.rule import WindowRule
 from dbsight.detect.severity import MANY, MATTERS, SEVERAL, is_negligible, matters
+from dbsight.detect.shape import Shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -106,9 +107,13 @@ class RedisChatter(WindowRule):
         self._large = settings.redis_reply_threshold
         self._huge = settings.redis_pipeline_threshold
 
+    def concerns(self, shape: Shape) -> bool:
+        """Commands of Redis and of its like."""
+        return shape.system in KEY_VALUE
+
     def complete(self, window: Window) -> Iterable[Finding]:
         """Find loops of commands and single oversized commands, ordered by the time that a fix would save."""
-        if not self._may_be_chatter(window.operations):
+        if not self._may_be_chatter(window):
             return ()
         groups: dict[str, list[Operation]] = {}
         for each in window.operations:
@@ -136,14 +141,14 @@ class RedisChatter(WindowRule):
                         findings[found.id] = found
         return sorted(findings.values(), key=lambda found: (-found.impact, found.id))
 
-    def _may_be_chatter(self, operations: Sequence[Operation]) -> bool:
+    def _may_be_chatter(self, window: Window) -> bool:
         """Return whether the window needs a closer check; for most windows this is the rule's whole cost."""
-        statements = [each.statement for each in operations]
-        if len(statements) - len({each.fingerprint for each in statements}) >= self._few - 1:
+        if len(window.operations) - window.distinct >= self._few - 1:
             return True
-        if not _BIG.isdisjoint([each.operation for each in statements]):
-            return True
-        return max([each.batch_size for each in operations], default=0) >= self._huge
+        return any([self._may_be_big(Shape._make(each)) for each in window.shapes])  # noqa: C419 - mostly one
+
+    def _may_be_big(self, shape: Shape) -> bool:
+        return shape.operation in _BIG or shape.batch_size >= self._huge
 
     # -- Loops --------------------------------------------------------------------------------------------------
 

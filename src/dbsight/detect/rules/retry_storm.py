@@ -14,6 +14,7 @@ from dbsight.formatting import counted, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
@@ -66,6 +67,10 @@ class RetryStorm(WindowRule):
         "retry_storm_error_threshold",
         "retry_storm_pause_threshold",
     )
+
+    def concerns(self, shape: Shape) -> bool:
+        """Failures."""
+        return shape.error_type is not None
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Group the failures of the window by query, database and parameters."""

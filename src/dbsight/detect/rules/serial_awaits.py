@@ -12,6 +12,7 @@ from dbsight.statement.parameters import hash_parameters
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
@@ -57,6 +58,10 @@ class SerialAwaits(WindowRule):
         "serial_awaits_error_threshold",
         "serial_awaits_share_threshold",
     )
+
+    def concerns(self, shape: Shape) -> bool:
+        """What is awaited."""
+        return shape.asynchronous
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look for chains among the awaited reads; without any, this is one pass."""

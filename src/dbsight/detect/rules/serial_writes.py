@@ -11,6 +11,7 @@ from dbsight.formatting import counted, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
@@ -63,6 +64,10 @@ class SerialWrites(WindowRule):
         "serial_writes_warning_threshold",
         "serial_writes_share_threshold",
     )
+
+    def concerns(self, shape: Shape) -> bool:
+        """Writes that could have been sent with others."""
+        return shape.kind in _WRITES and shape.system in _SYSTEMS
 
     def complete(self, window: Window) -> Iterable[Finding]:
         """Look for chains of writes; without enough of them, this is one pass."""

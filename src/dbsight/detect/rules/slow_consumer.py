@@ -11,6 +11,7 @@ from dbsight.formatting import count, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation
 
@@ -48,8 +49,12 @@ class SlowConsumer(WindowRule):
     category: ClassVar[Category] = "query"
     settings: ClassVar[tuple[str, ...]] = ("long_transaction_threshold", "long_transaction_error_factor")
 
+    def concerns(self, shape: Shape) -> bool:
+        """Streams."""
+        return shape.streamed
+
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Look at streams that were open for long; for other queries this is one comparison."""
+        """Look at streams that were open for long."""
         limit = self.configuration.long_transaction_threshold
         for operation in window.operations:
             if operation.streamed and between_rows(operation) >= limit and not is_allowed(self.name, operation):

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 from dbsight.detect.grouping import is_allowed, where
 from dbsight.detect.repetition import KEY_VALUE
 from dbsight.detect.rule import WindowRule
+from dbsight.detect.shape import Shape
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.text_smells import smells_of, tests_existence
 from dbsight.formatting import count, seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from dbsight.config import Settings
     from dbsight.detect.text_smells import Smell
@@ -56,7 +57,16 @@ class TextSmell(WindowRule):
         self._limits = SlowThresholds(settings)
 
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Look at the texts of statements with many rows, each once; for the others this is two comparisons."""
+        """Look at the texts of statements with many rows, each once."""
+        if window.longest >= self._counted or any([self._is_large(Shape._make(each)) for each in window.shapes]):  # noqa: C419 - mostly one
+            return self._look(window)
+        return ()
+
+    def _is_large(self, shape: Shape) -> bool:
+        most = max(shape.rows or 0, shape.affected or 0)
+        return most >= self._rows or shape.in_length > self._values
+
+    def _look(self, window: Window) -> Iterator[Finding]:
         rows, values = self._rows, self._values
         large = [
             each

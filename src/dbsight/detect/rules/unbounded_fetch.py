@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dbsight.config import Settings
+    from dbsight.detect.shape import Shape
     from dbsight.detect.window import Window
     from dbsight.model import Category, Finding, Operation, Severity
 
@@ -51,8 +52,12 @@ class UnboundedFetch(WindowRule):
         self._overrides = Overrides(settings)
         self._lowest = min([self._most, *self._overrides.every("max_rows_threshold")])
 
+    def concerns(self, shape: Shape) -> bool:
+        """Those with many rows."""
+        return shape.rows is not None and shape.rows > self._lowest
+
     def complete(self, window: Window) -> Iterable[Finding]:
-        """Look at the queries with most rows; for the others this is one comparison."""
+        """Look at the queries with most rows."""
         lowest = self._lowest
         large = [each for each in window.operations if each.rows is not None and each.rows > lowest]
         by_query: dict[tuple[str, str], list[Operation]] = {}
