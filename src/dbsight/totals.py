@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight.instrument import pools, process, transactions
@@ -21,7 +22,7 @@ from dbsight.report.metrics import Metrics
 from dbsight.safety import failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from opentelemetry.metrics import MeterProvider
 
@@ -69,7 +70,8 @@ class Totals:
         self.reads = Reads() if settings.rule_enabled("cacheable_query") else None
         self.examples = Examples()
         self.metrics = Metrics(provider, collect)
-        self._pending: deque[Operation] = deque()
+        self._pending: deque[Sequence[Operation]] = deque()
+        self._waiting = 0
         # Re-entrant: a finalizer may run a query while this thread is counting.
         self._counting = threading.RLock()
         if settings.process_metrics:
@@ -104,13 +106,15 @@ class Totals:
         """In a forked child: what was counted is the parent's."""
         self._counting = threading.RLock()
         self._pending = deque()
+        self._waiting = 0
         self.clear()
         self.metrics.forget()
 
     def add_all(self, operations: Sequence[Operation]) -> None:
         """Count ordinary operations, in the order of their ends: by ``settle``, or once there are enough of them."""
-        self._pending.extend(operations)
-        if len(self._pending) >= _BATCH:
+        self._pending.append(operations)
+        self._waiting = waiting = self._waiting + len(operations)  # not exact where threads meet, nor has it to be
+        if waiting >= _BATCH:
             self.settle(0)
 
     def settle(self, patience: float = _PATIENCE) -> None:
@@ -123,30 +127,27 @@ class Totals:
         if not self._counting.acquire(timeout=patience):
             return
         try:
-            operations = []
+            self._waiting = 0
+            batches = []
             with suppress(IndexError):  # another thread may append meanwhile
                 while True:
-                    operations.append(pending.popleft())
-            self._count(operations)
+                    batches.append(pending.popleft())
+            self._count(chain.from_iterable(batches))
         finally:
             self._counting.release()
 
-    def _count(self, operations: Sequence[Operation]) -> None:
-        alike: dict[Any, list[Operation]] = {}
+    def _count(self, operations: Iterable[Operation]) -> None:
+        alike: defaultdict[Any, list[Operation]] = defaultdict(list)
         for operation in operations:
             statement = operation.statement
-            key = (
+            alike[
                 statement.fingerprint,
                 statement.summary,
                 operation.database,
                 operation.error_type,
                 operation.error_code,
                 operation.model,
-            )
-            if key in alike:
-                alike[key].append(operation)
-            else:
-                alike[key] = [operation]
+            ].append(operation)
         numbers: dict[Tally, int] = {}
         for key, group in alike.items():
             try:
@@ -170,8 +171,9 @@ class Totals:
             record.take_one(group[0])
             series.record_one(group[0])
         else:
-            record.take(group)
-            series.record(group)
+            took, rows = [each.duration for each in group], [each.rows for each in group]
+            record.take(group, took, rows)
+            series.record(group, took, rows)
         if group[0].model is not None:
             self.models.took(group[0].model, group)
         if self.reads is not None:

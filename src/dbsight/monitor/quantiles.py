@@ -52,19 +52,20 @@ def bucket(duration: float) -> int:
 
 def count_all(buckets: array[int], durations: Sequence[float]) -> None:
     """Count many durations (s): ``bucket`` written out, for a call would cost as much again."""
-    many = len(durations) > _MANY and not isnan(sum(durations))
-    if many and max(durations) < HIGHEST:
+    inside = durations
+    if not durations or isnan(sum(durations)) or min(durations) <= LOWEST or max(durations) >= HIGHEST:
         # Most waits for a connection are below the range.
-        inside = durations if min(durations) > LOWEST else [duration for duration in durations if duration > LOWEST]
-        buckets[0] += len(durations) - len(inside)
-        for index, count in Counter([int(log(duration) * _SCALE + _OFFSET) for duration in inside]).items():
+        inside = [duration for duration in durations if LOWEST < duration < HIGHEST]
+        above = sum([duration >= HIGHEST for duration in durations])
+        buckets[BUCKETS - 1] += above
+        buckets[0] += len(durations) - len(inside) - above
+    indexes = [int(log(duration) * _SCALE + _OFFSET) for duration in inside]
+    if len(indexes) > _MANY:
+        for index, count in Counter(indexes).items():
             buckets[index] += count
         return
-    for duration in durations:
-        if LOWEST < duration < HIGHEST:
-            buckets[int(log(duration) * _SCALE + _OFFSET)] += 1
-        else:
-            buckets[BUCKETS - 1 if duration >= HIGHEST else 0] += 1
+    for index in indexes:
+        buckets[index] += 1
 
 
 def quantiles(buckets: array[int], maximum: float, *parts: float) -> tuple[float, ...]:

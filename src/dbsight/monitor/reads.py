@@ -19,6 +19,8 @@ _WEIGHED: Final = 50
 """How many are looked at, to forget one."""
 _OFTEN: Final = 2
 _REPORTED: Final = 100
+_TRACE: Final = 0
+"""Index of the trace id in a ``SpanContext``, which is a tuple: the property costs a call."""
 
 
 class _Read:
@@ -62,25 +64,24 @@ class Reads:
                     if table in self._writes or len(self._writes) < _MAX_TABLES:
                         self._writes[table] = self._writes.get(table, 0) + len(operations)
         elif statement.kind == "select" and not (statement.catalogue or statement.ping or statement.blocking):
+            fingerprint, database, reads = statement.fingerprint, first.database.key, self._reads
             with self._lock:
                 for operation in operations:
-                    self._read(operation)
+                    parameters, parent = operation.parameters, operation.parent or operation.context
+                    if parameters is not None and parent is not None:
+                        key = (fingerprint, database, parameters, operation.statement.literals)
+                        read = reads.get(key) or self._add(key, operation)
+                        read.total += operation.duration
+                        trace = parent[_TRACE]
+                        if trace != read.trace:  # again in one unit of work it is redundant_query's
+                            read.trace = trace
+                            read.times += 1
 
-    def _read(self, operation: Operation) -> None:
-        parameters, parent = operation.parameters, operation.parent or operation.context
-        if parameters is None or parent is None:
-            return
-        statement = operation.statement
-        key = (statement.fingerprint, operation.database.key, parameters, statement.literals)
-        read = self._reads.get(key)
-        if read is None:
-            if len(self._reads) >= _MAX_READS:
-                self._forget()
-            read = self._reads[key] = _Read(operation, self._written(statement))
-        read.total += operation.duration
-        if parent.trace_id != read.trace:  # again in one unit of work it is redundant_query's
-            read.trace = parent.trace_id
-            read.times += 1
+    def _add(self, key: tuple[str, str, int, int], operation: Operation) -> _Read:
+        if len(self._reads) >= _MAX_READS:
+            self._forget()
+        read = self._reads[key] = _Read(operation, self._written(operation.statement))
+        return read
 
     def _written(self, statement: Statement) -> int:
         return sum([self._writes.get(table, 0) for table in statement.targets])

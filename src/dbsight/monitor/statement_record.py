@@ -51,21 +51,29 @@ class StatementRecord:
         self.plan: PlanSummary | None = None
         self.buckets = empty()
 
-    def take(self, operations: Sequence[Operation]) -> None:
-        """Count operations of one fingerprint on one database."""
-        took = [operation.duration for operation in operations]
+    def take(self, operations: Sequence[Operation], took: Sequence[float], rows: Sequence[int | None]) -> None:
+        """Count operations of one fingerprint on one database with one outcome, in the order of their ends.
+
+        Args:
+            operations: They.
+            took: Their durations, s.
+            rows: What they returned.
+        """
+        total, longest, returned = sum(took), max(took), sum(filter(None, rows))
+        failed = operations[0].error_type is not None
         with self.lock:
             self.count += len(took)
-            self.total += sum(took)
-            self.max = max(self.max, *took)
+            self.total += total
+            if longest > self.max:  # noqa: PLR1730 - max() costs a call
+                self.max = longest
             count_all(self.buckets, took)
-            for operation in operations:
-                if operation.rows:
-                    self.rows += operation.rows
-                if operation.error_type is not None:
-                    self.errors += 1
+            self.rows += returned
+            if failed:
+                self.errors += len(took)
+            for operation in reversed(operations):
                 if operation.call_site is not None:
                     self.call_site = operation.call_site
+                    break
 
     def take_one(self, operation: Operation) -> None:
         """The same of a single one, for less."""

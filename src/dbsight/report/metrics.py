@@ -44,19 +44,31 @@ class OperationSeries(NamedTuple):
     blocked: Series
     of_model: Series | None
 
-    def record(self, operations: Sequence[Operation]) -> None:
-        """Measure operations, in the order of their ends, but for their number: ``counted`` is told by the caller."""
+    def record(self, operations: Sequence[Operation], took: Sequence[float], rows: Sequence[int | None]) -> None:
+        """Measure operations, in the order of their ends, but for their number: ``counted`` is told by the caller.
+
+        Args:
+            operations: They.
+            took: Their durations, s.
+            rows: What they returned.
+        """
         durations, returned, _, blocked, of_model = self
-        durations.record_each([(each.duration, each.context, each.end_ns) for each in operations if not each.measured])
+        if [each for each in operations if each.measured or each.blocked_loop]:  # hardly ever
+            for each in operations:
+                if not each.measured:
+                    durations.record(each.duration, each.context, each.end_ns)
+                if each.blocked_loop:
+                    blocked.record(each.duration + each.pool_wait, each.context, each.end_ns)
+        else:
+            durations.record_each(took, operations)
         if returned is not None:
-            returned.record_each(
-                [(each.rows, each.context, each.end_ns) for each in operations if each.rows is not None]
-            )
+            if None in rows:
+                known = [each for each in operations if each.rows is not None]
+                returned.record_each([each.rows or 0 for each in known], known)
+            else:
+                returned.record_each(rows, operations)  # type: ignore[arg-type]
         if of_model is not None:
-            of_model.record_each([(each.duration, each.context, each.end_ns) for each in operations])
-        for each in operations:
-            if each.blocked_loop:
-                blocked.record(each.duration + each.pool_wait, each.context, each.end_ns)
+            of_model.record_each(took, operations)
 
     def record_one(self, operation: Operation) -> None:
         """The same of a single one, for less."""

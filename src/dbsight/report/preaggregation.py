@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
     from opentelemetry.util.types import AttributeValue
 
+    from dbsight.model import Operation
+
 _NOWHERE = Context()  # not the current one: an exemplar belongs to the operation, not to the collecting thread
 _FLAGS: Final = 3
 """Index of the trace flags in a ``SpanContext``, which is a tuple: the property costs a call."""
@@ -110,28 +112,43 @@ class Series:
             self._min = min(self._min, amounts[0])
             self._max = max(self._max, amounts[-1])
 
-    def record_each(self, measurements: Sequence[tuple[float, SpanContext | None, int]]) -> None:
-        """Record measurements in order: amount, context and time as for ``record``."""
-        if not measurements:
+    def record_each(self, amounts: Sequence[float], operations: Sequence[Operation]) -> None:
+        """Record measurements in order; otherwise as ``record``.
+
+        Args:
+            amounts: As for ``record``.
+            operations: That of each amount, whose context and end are taken.
+        """
+        if not amounts:
             return
         if not self._fits:
-            for amount, context, _ in measurements:
-                self._public(amount, self._attributes, context)
+            for amount, operation in zip(amounts, operations, strict=True):
+                self._public(amount, self._attributes, operation.context)
             return
         bounds = self._bounds
-        amounts = [each[0] for each in measurements]
-        indexes = [bisect_left(bounds, amount) for amount in amounts]
-        latest = dict(zip(indexes, measurements, strict=True))
+        least, most = min(amounts), max(amounts)
+        first, last = bisect_left(bounds, least), bisect_left(bounds, most)
         with self._lock:
-            counts = self._counts
-            for index in indexes:
-                counts[index] += 1
             self._sum += sum(amounts)
-            self._min = min(self._min, *amounts)
-            self._max = max(self._max, *amounts)
-            for index, (amount, context, at_ns) in latest.items():
+            if least < self._min:  # noqa: PLR1730 - as above
+                self._min = least
+            if most > self._max:  # noqa: PLR1730 - as above
+                self._max = most
+            if first == last:  # as mostly: then only the latest has to be looked at
+                self._counts[first] += len(amounts)
+                for amount, operation in zip(reversed(amounts), reversed(operations), strict=True):
+                    context = operation.context
+                    if context is not None and context[_FLAGS] & 1:
+                        self._exemplars[first] = (amount, operation.end_ns, context)
+                        break
+                return
+            counts = self._counts
+            for amount, operation in zip(amounts, operations, strict=True):
+                index = bisect_left(bounds, amount, first, last)
+                counts[index] += 1
+                context = operation.context
                 if context is not None and context[_FLAGS] & 1:
-                    self._exemplars[index] = (amount, at_ns, context)
+                    self._exemplars[index] = (amount, operation.end_ns, context)
 
     def flush(self, sinks: Iterable[Any]) -> None:
         """Add pending measurements to the SDK's aggregations, and reset."""
