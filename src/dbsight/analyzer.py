@@ -225,14 +225,22 @@ class Analyzer(Consumer):
             self.plans.take(operations, windows, verdicts)
         if self.query_log.wanted():
             self.query_log.take(operations, windows, verdicts)
-        by_window: dict[OpenWindow, list[Operation]] = {}
+        if windows.count(windows[0]) == len(windows):  # nearly always
+            self._remember(windows[0], operations)
+            return verdicts
+        by_window: dict[OpenWindow | None, list[Operation]] = {}
         for operation, window in zip(operations, windows, strict=True):
-            if window is not None:
-                by_window.setdefault(window, []).append(operation)
+            by_window.setdefault(window, []).append(operation)
         for window, its in by_window.items():
-            if window.add(its) >= self._most or window.last_ns - window.emptied_ns > self._max_age_ns:
-                self._empty(window)
+            self._remember(window, its)
         return verdicts
+
+    def _remember(self, window: OpenWindow | None, operations: Sequence[Operation]) -> None:
+        """Keep operations for the rules, which look at them when their window ends, or has reached its bounds."""
+        if window is None:
+            return
+        if window.add(operations) >= self._most or window.last_ns - window.emptied_ns > self._max_age_ns:
+            self._empty(window)
 
     def _verdicts_for(self, operations: Sequence[Operation], ours: list[Operation]) -> Sequence[Verdict | None]:
         """As ``observe_all`` where some operations are another engine's."""
@@ -241,6 +249,13 @@ class Analyzer(Consumer):
         return [next(said, None) if id(operation) in known else None for operation in operations]
 
     def _windows_of(self, operations: Sequence[Operation]) -> list[OpenWindow | None]:
+        parents = [operation.parent for operation in operations]
+        if parents.count(parents[0]) == len(parents):  # nearly always
+            window = self.windows.of(parents[0], operations[0].start_ns)
+            if window is None:
+                return [None] * len(parents)
+            if not window.rootless and max([each.start_ns for each in operations]) <= window.ended_ns:
+                return [window] * len(parents)
         found: list[OpenWindow | None] = []
         window, parent = None, None
         for operation in operations:

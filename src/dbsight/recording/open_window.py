@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from operator import le
+from operator import attrgetter, le
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dbsight.model import Event, Finding, Operation
 
+_end_of = attrgetter("end_ns")
 _NEVER: Final = 2**63
 """ns since the epoch."""
 
@@ -156,9 +157,8 @@ class OpenWindow(Queue):
             self.calls += len(operations)
             self.db_time += sum([operation.duration for operation in operations])
             self.last_ns = max([self.last_ns, *[operation.end_ns for operation in operations]])
-            for operation in operations:
-                allowed = operation.allowed or operation.statement.allowed
-                if allowed and (operation.allowed | operation.statement.allowed) & {"budget_exceeded", "all"}:
+            for operation in [each for each in operations if each.allowed or each.statement.allowed]:  # hardly any
+                if (operation.allowed | operation.statement.allowed) & {"budget_exceeded", "all"}:
                     self.allowed_calls += 1
                     self.allowed_time += operation.duration
             return len(self.operations)
@@ -217,10 +217,6 @@ class OpenWindow(Queue):
 
     def __repr__(self) -> str:
         return f"OpenWindow({self.name!r}, {self.calls} calls, {self.trace_id:032x})"
-
-
-def _end_of(operation: Operation) -> int:
-    return operation.end_ns
 
 
 def peak(operations: Sequence[Operation]) -> int:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import deque
 from contextlib import suppress
+from itertools import groupby, repeat, starmap
 from typing import TYPE_CHECKING, Any, Final
 
 from dbsight import scope
@@ -124,13 +125,14 @@ class Queue:
             self._draining.release()
 
     def _drain(self) -> None:
-        kinds: dict[type, list[Any]] = {}
+        records: list[Any] = []
         with suppress(IndexError):
-            while True:
-                record = self._pending.popleft()
-                kinds.setdefault(type(record), []).append(record)
-        for kind, records in kinds.items():
-            _flush(kind, records)
+            records.extend(starmap(self._pending.popleft, repeat(())))  # keeps those that it got until then
+        kinds: dict[type, list[Any]] = {}
+        for kind, run in groupby(records, type):  # mostly one, or a few
+            kinds.setdefault(kind, []).extend(run)
+        for kind, alike in kinds.items():
+            _flush(kind, alike)
 
     def seal(self) -> None:
         """Take no more records, and drain those that are pending."""
