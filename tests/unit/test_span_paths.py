@@ -1,11 +1,12 @@
 """Which way a span takes, below which parent, and the roots of work outside any span."""
 
+import json
 import os
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.sdk.trace import Event, SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import (
@@ -127,6 +128,21 @@ def test_the_sdk_that_is_disabled_gets_nothing(monkeypatch):
 
 
 # -- Contexts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("about", [{}, {"error_type": "ValueError", "pool_wait": 0.5}], ids=["ordinary", "failed"])
+def test_a_span_is_what_the_constructor_of_the_sdk_makes(pipelines, monkeypatch, about):
+    """What is the same for all of a tracer stands on their class; of an unknown SDK the constructor is called."""
+    told = []
+    for known in (True, False):
+        monkeypatch.setattr(span.emission, "_IS_KNOWN", known)
+        pipelines.make()
+        _, (made,) = pipelines.run(make_operation(fresh(), **about))
+        own = {"span_id": "", "trace_id": ""}
+        told.append({**json.loads(made.to_json()), "context": own, "parent_id": ""})
+        assert (type(made) is ReadableSpan) is not known
+        assert isinstance(made, ReadableSpan)
+    assert told[0] == told[1]
 
 
 def test_a_query_is_a_child_of_the_span_that_it_runs_in(pipelines):

@@ -25,7 +25,7 @@ from opentelemetry.trace import (
 
 from dbsight import recording, scope, semconv
 from dbsight.safety import failed
-from dbsight.span.emission import hand_over
+from dbsight.span.emission import hand_over, span_class
 from dbsight.span.synthetic_root import SyntheticRoot
 from dbsight.version import __version__
 
@@ -78,16 +78,18 @@ class PendingSpan:
         factory: Whose.
         tracer: The SDK's tracer on the fast path, else None.
         span: The live span on the ordinary path, else None.
+        span_class: Of its span on the fast path.
         extra: Attributes of the sampler, or of this operation alone.
         origin: Identity of the span pipeline: the tracer's multi-processor.
     """
 
-    __slots__ = ("extra", "factory", "origin", "span", "tracer")
+    __slots__ = ("extra", "factory", "origin", "span", "span_class", "tracer")
 
     def __init__(self, factory: SpanFactory, origin: object | None, tracer: SDKTracer | None = None) -> None:
         self.factory = factory
         self.origin = origin
         self.tracer = tracer
+        self.span_class = factory.span_class
         self.span: Span | None = None
         self.extra: Mapping[str, Any] = _NOTHING
 
@@ -111,6 +113,7 @@ class SpanFactory:
         self._provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
         self._sdk: SDKTracer | None = None  # the same tracer, when it is the SDK's and healthy
+        self.span_class: type[ReadableSpan] | None = None  # of its spans
         self._limited = False
         self._processors: tuple[SpanProcessor, ...] | None = None
         self._wrapping: Wrapping | None = None
@@ -157,6 +160,7 @@ class SpanFactory:
                     sdk = None
             self._tracer = tracer
             self._sdk = sdk
+            self.span_class = span_class(sdk) if sdk is not None else None
             self._processors = None
             self._wrapping = None
             self._sampler = None
