@@ -115,7 +115,7 @@ class Analyzer(Consumer):
 
     def subscribe(self) -> None:
         """Consume records on behalf of one more processor."""
-        recording.sleep(asleep=False)
+        recording.sleep(only_profiles=False)
         with self._lock:
             self._users += 1
             if self._users == 1:

@@ -44,9 +44,9 @@ def process_analyzer(*, asleep: bool = False) -> Analyzer:
     if analyzer is None:
         analyzer = shared(None, None)
         analyzer.subscribe()
-        recording.sleep(asleep=asleep)
+        recording.sleep(only_profiles=asleep)
     elif not asleep:
-        recording.sleep(asleep=False)
+        recording.sleep(only_profiles=False)
     return analyzer
 
 

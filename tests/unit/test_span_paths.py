@@ -297,6 +297,18 @@ def test_a_provider_that_is_set_later_is_found(pipelines, monkeypatch):
     assert [made.name for made in pipelines.spans()] == ["SELECT customers"]
 
 
+def test_the_environment_names_a_provider_once(pipelines, monkeypatch):
+    """While there is no provider, the environment is not read for each query; one that is set is seen."""
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.delenv("OTEL_PYTHON_TRACER_PROVIDER", raising=False)
+    factory = span.SpanFactory()
+    assert not factory.live()
+    monkeypatch.setenv("OTEL_PYTHON_TRACER_PROVIDER", "unknown")  # to load it would raise
+    assert not factory.live()
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", pipelines.provider)
+    assert factory.live()
+
+
 def test_our_sampler_around_the_providers_is_looked_through(pipelines):
     """What it wraps decides below a parent."""
     processor = DbsightSpanProcessor()

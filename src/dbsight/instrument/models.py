@@ -97,8 +97,15 @@ def loaded(state: Any, _: Any) -> None:
 
 
 def inserted(mapper: Any, _: Any, __: Any) -> None:
-    """A flush has inserted an object."""
-    _count(_inserts, mapper.class_)
+    """A flush has inserted an object. Never raises; written out as ``loaded`` is."""
+    try:
+        current = current_context()
+        if current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")):
+            return
+        name = mapper.class_.__name__
+        next((_inserts.get(name) or _counter(_inserts, name)).steps)
+    except Exception:
+        failed("instrument.models.inserted")
 
 
 def updated(mapper: Any, _: Any, state: Any) -> None:
@@ -115,12 +122,10 @@ def deleted(mapper: Any, _: Any, __: Any) -> None:
 def listen(mapper: Any, patches: Patches) -> None:
     """Count the objects of all mapped classes, until the replacements are undone."""
     patches.listen(mapper, "load", loaded, guarding=False, raw=True)
-    for event, listener in (
-        ("after_insert", inserted),
-        ("after_update", updated),
-        ("after_delete", deleted),
-    ):
-        patches.listen(mapper, event, listener, raw=True)
+    # SQLAlchemy wraps a listener without ``retval`` in a function that returns for it; what these return is not read.
+    patches.listen(mapper, "after_insert", inserted, guarding=False, raw=True, retval=True)
+    patches.listen(mapper, "after_update", updated, raw=True, retval=True)
+    patches.listen(mapper, "after_delete", deleted, raw=True, retval=True)
 
 
 def collect() -> None:

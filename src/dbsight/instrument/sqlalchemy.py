@@ -31,6 +31,7 @@ from dbsight.instrument.sqlalchemy_call import SetUp, StatementCall, begin
 from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.instrument.threads import carry_windows
 from dbsight.instrument.wrap import Patches
+from dbsight.recording import consumers
 from dbsight.statement import read
 
 if TYPE_CHECKING:
@@ -182,8 +183,9 @@ class Watcher:
             aiosqlite.carry_context()
         return SetUp(suppressing=True)
 
-    @staticmethod
-    def _set_up(dialect: Any) -> SetUp:
+    def _set_up(self, dialect: Any) -> SetUp | None:
+        if consumers.asleep and self.factory.idle():
+            return None  # nothing is recorded of what the driver is asked
         engine = dialect.__dict__.get("_dbsight")  # made by the first query, which a ping may precede
         return SetUp(suppressing=engine is None or engine.suppresses_driver())
 

@@ -18,6 +18,7 @@ from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_on
 from dbsight.instrument.results import follow, kinds
+from dbsight.recording import consumers
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
 from dbsight.statement.parameters import frozen, parameter_attributes
@@ -62,7 +63,7 @@ class SetUp:
     raised = returned
 
 
-def begin(  # noqa: C901, PLR0915 - see below
+def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     watcher: Watcher, dialect: Any, cursor: Any, statement: str, parameters: Any, context: Any = None
 ) -> StatementCall | SetUp | None:
     """Begin to record a statement that is about to be passed to the driver: a hook, as a method of ``Watcher``.
@@ -71,8 +72,11 @@ def begin(  # noqa: C901, PLR0915 - see below
     code runs, and each function that is called has to be fetched into the processor's cache again.
 
     Returns:
-        The pending query; None while instrumentation is suppressed, and for a method that calls that of its base class.
+        The pending query; None while instrumentation is suppressed or nothing is recorded, and for a method that calls
+        that of its base class.
     """
+    if consumers.asleep and watcher.factory.idle():
+        return None
     try:
         engine: Engine = dialect._dbsight
     except AttributeError:

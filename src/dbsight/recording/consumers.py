@@ -74,18 +74,19 @@ def all_consumers() -> Sequence[Consumer]:
     return _consumers
 
 
-_asleep = False
+asleep = False
+"""Whether queries are recorded only while a profile is open; see ``sleep``."""
 
 
 def listening() -> bool:
     """Return whether observations have a consumer that is awake, or a profile is open."""
-    return bool(_consumers) and (not _asleep or scope.profiling > 0)
+    return bool(_consumers) and (not asleep or scope.profiling > 0)
 
 
-def sleep(*, asleep: bool) -> None:
+def sleep(*, only_profiles: bool) -> None:
     """Have queries recorded only while a profile is open, or always again: between tests nobody reads anything."""
-    global _asleep  # noqa: PLW0603 - the state belongs to this module
-    _asleep = asleep
+    global asleep  # noqa: PLW0603 - read for every query, without a call
+    asleep = only_profiles
 
 
 def _all(place: str, functions: Sequence[Callable[[Any], Any]], argument: Any) -> list[Any]:

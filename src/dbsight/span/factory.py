@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import opentelemetry.sdk.trace
 from opentelemetry import trace
@@ -48,6 +48,11 @@ _IS_SAMPLED = int(TraceFlags.SAMPLED)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _UNSAMPLED = TraceFlags(TraceFlags.DEFAULT)
 _RANDOM = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)  # since API 1.40
+
+_api = vars(trace)
+_GLOBAL: Final = "_TRACER_PROVIDER"
+"""Private name of the API's global provider, None until one is set; without it, ``get_tracer_provider`` is asked."""
+_get_tracer_provider = trace.get_tracer_provider
 
 _SPAN_KEY = getattr(propagation, "_SPAN_KEY", "")
 _SPANS = frozenset((NonRecordingSpan, getattr(opentelemetry.sdk.trace, "_Span", NonRecordingSpan)))
@@ -122,6 +127,7 @@ class SpanFactory:
         self._batched = False
         self._sampler: Sampler | None = None
         self._follows_parent = False
+        self._asked = False
         self._lock = threading.Lock()
 
     def tracer(self) -> Tracer:
@@ -168,8 +174,21 @@ class SpanFactory:
 
     def live(self) -> bool:
         """Whether spans that are made here can go anywhere."""
-        provider = self._fixed or trace.get_tracer_provider()
-        return not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+        provider = self._fixed
+        if provider is None:
+            known = self._asked and trace.get_tracer_provider is _get_tracer_provider  # tests replace it
+            provider = _api[_GLOBAL] if known else self._ask()
+        return provider is not None and not isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+
+    def _ask(self) -> TracerProvider:
+        """The global provider, which is made here if the environment names one.
+
+        While there is none, each call reads the environment, which takes longer than all else that is asked before a
+        query: it need not be read again.
+        """
+        provider = trace.get_tracer_provider()
+        self._asked = _GLOBAL in _api
+        return provider
 
     def idle(self) -> bool:
         """Whether nothing would become of a query that begins now: asked before a record of it is made."""
@@ -233,11 +252,13 @@ class SpanFactory:
     def _locate(self, record: PendingQuery, current: Context, window: Any) -> bool:
         if current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")):
             return False
-        if self.idle():
+        live = self.live()
+        if not live and not recording.listening():
             return False
-        provider = self._fixed or trace.get_tracer_provider()
-        if provider is not self._provider:
-            self._follow(provider)
+        if live or self._sdk is not None:
+            provider = self._fixed or trace.get_tracer_provider()
+            if provider is not self._provider:
+                self._follow(provider)
         record.current = current
         # ``get_current_span`` asks an abstract class, for half of what reading a command costs.
         span: Any = current.get(_SPAN_KEY)
@@ -252,7 +273,7 @@ class SpanFactory:
             record.current = root.current
             parent, window = root.context, root.window
         record.parent = parent
-        if sdk is None and not self.live():
+        if sdk is None and not live:
             record.queue = recording.loose  # there will be no span, and those who listen take records in batches
             return True
         if sdk is None or parent is None or not self._is_deferrable(sdk):
@@ -282,11 +303,12 @@ class SpanFactory:
 
         It gives a ``PendingSpan``, which records may share, and the context of the span; None where no span is made.
         """
-        tracer = self._latest()
         sdk = self._sdk
         if sdk is None and not self.live():
             nothing = PendingSpan(self, None)
             return lambda _: (nothing, None)
+        tracer = self._latest()
+        sdk = self._sdk
         if sdk is None or parent is None or not self._is_fast(sdk):
             return functools.partial(self._begin_ordinary, tracer)
         if sdk.sampler is not self._sampler:

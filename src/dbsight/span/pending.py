@@ -225,7 +225,7 @@ def complete(records: Sequence[PendingQuery]) -> list[tuple[PendingSpan, Operati
             begin = factory.spans_below(parent)
         pending, operation.context = begin(record) if record.own_span else record.other_span()
         operation.origin = pending.origin
-        if record.extra:
+        if record.extra and (pending.tracer is not None or pending.span is not None):
             pending = copy(pending)
             pending.extra = {**pending.extra, **record.extra}
         completed.append((pending, operation))
