@@ -87,7 +87,7 @@ class _Asyncpg(Driver):
         call = self.begin(cursor._connection, cursor, _query(cursor), cursor._args)
         if call is None:
             return None
-        call.keep_open(cursor)
+        call.keep_open_early(cursor)
         return _Opening(call, cursor)
 
     def fetching_some(self, cursor: Any) -> _Fetching | None:

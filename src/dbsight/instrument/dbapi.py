@@ -28,6 +28,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 from opentelemetry.trace import get_current_span
 
 from dbsight import catalog, config, recording, scope, semconv, span
+from dbsight.config import process
 from dbsight.instrument import callsite, django, transactions, upstream_spans
 from dbsight.instrument.django_orm import asked
 from dbsight.instrument.driver_call import WRITES, DriverCall, Ending, Fetch, FetchAll, Link
@@ -38,10 +39,11 @@ from dbsight.instrument.wrap import Patches
 from dbsight.model import Database
 from dbsight.safety import failed
 from dbsight.statement import read
-from dbsight.statement.parameters import frozen, parameter_attributes
+from dbsight.statement.parameters import KEPT, MAX_KEPT, parameter_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from types import ModuleType
 
     from opentelemetry.trace import TracerProvider
 
@@ -50,6 +52,15 @@ if TYPE_CHECKING:
 _MAX_KNOWN: Final = 1000
 _MAX_DATABASES: Final = 1000
 _UPSTREAM: Final = "opentelemetry.instrumentation."
+
+# Asked for each query, therefore without a search.
+_new: Final = object.__new__
+_all_kept: Final = KEPT.issuperset
+_allowed: Final = scope.allowed
+_connecting: Final = scope.connecting.get
+_covered: Final = scope.covered.get
+_current_context: Final = scope.current_context
+_window: Final = scope.window.get
 
 above: set[str] = set()
 """Libraries that are instrumented and report what they ask of their driver: ``sqlalchemy``, ``aiosqlite``."""
@@ -70,6 +81,7 @@ class Driver:
         asynchronous: Its calls are awaited.
         links: Its connections that ran something, by identity.
         open: Statements whose rows are being fetched, by the identity of the cursor.
+        beside: Whether the module of OpenTelemetry's instrumentor is imported.
     """
 
     system = ""
@@ -80,8 +92,10 @@ class Driver:
         self.factory = span.SpanFactory(provider)
         self.links: dict[int, Link] = {}
         self.open: dict[int, DriverCall] = {}
+        self.beside = False
         # Read by each query: what stands on the class alone is searched for.
-        self.upstream, self.asynchronous = self.upstream, self.asynchronous
+        self.asynchronous = self.asynchronous
+        self._usual: object = self  # the latest settings that are as usual
         self._databases: dict[str, tuple[Database, dict[Any, Any]]] = {}
 
     # -- What a driver's file says ------------------------------------------------------------------------------
@@ -120,64 +134,74 @@ class Driver:
         Returns:
             None while it is reported by a library above, suppressed, or setup.
         """
-        if scope.covered.get() or scope.connecting.get():
+        if _covered() or _connecting():
             return None
-        factory, window = self.factory, scope.window.get()
+        window = _window()
         # As ``SpanFactory.locate``: in the same context as the latest, everything is as it was then.
         place = window.place if window is not None and not scope.profiling else None
-        if place is None or place[0] is not scope.current_context() or place[1] is not factory:
+        if place is None or place[0] is not _current_context() or place[1] is not self.factory:
             place = None
-            if factory.idle():
+            if self.factory.idle():
                 return None
         if many and hasattr(parameters, "__len__") and len(parameters) == 0:
             return None
         if self.open:
             self.closing(cursor)
-        call = DriverCall()
-        call.many = many
-        call.factory = factory
+        upstream = None
+        if self.beside:
+            upstream = self._span_of_upstream()
+            if upstream is False:
+                return None
+        call: DriverCall = _new(DriverCall)
         call.start_ns = time_ns()
-        upstream = self._span_of_upstream() if self.upstream[0] in sys.modules else None
-        if upstream is False:
-            return None
+        call.rows = call.affected = call.extra = call.rare = None
+        call.profiles = ()
+        call.over = False
+        call.own_span = True
+        call.key = 0
+        call.place = place
         if place is not None:
-            call.current, _, call.parent = place
             call.queue = window
-        elif not factory.locate(call):
-            return None
-        call.driver = self
-        call.link = link = self.links.get(id(connection)) or self._adopt(connection)
-        call.database = link.database
+        else:
+            call.queue = None
+            if not self.factory.locate(call):
+                return None
+        identity = id(connection)
+        call.link = link = self.links.get(identity) or self._adopt(connection)
         try:
             known = link.known.get(text)
         except TypeError:  # an object of the driver
             known = None
-        call.statement, call.template = known or self._learn(link, text, cursor)
+        call.statement, call.template = _, template = known or self._learn(link, text, cursor)
         if upstream is not None:
+            if place is not None:
+                call.current, call.place = place[0], None
             call.own_span = False
             call.parent = upstream.parent
             call.claim = upstream_spans.claim_span(upstream, call)
         call.thread = get_ident()
         call.django = asked()
-        allowed = scope.allowed()
-        if allowed:
-            call.allowed = allowed
-        settings = config.current()
-        if settings.code_location == "on":
-            call.call_site = callsite.find_near(call.template)
-        if many or settings.parameters != "hash" or settings.query_text == "raw":
-            self._note(call, text, parameters, cursor, settings)
+        call.allowed = _allowed()
+        settings = process.in_force or config.current()
+        if settings is not self._usual and _is_usual(settings):
+            self._usual = settings
+        if settings is self._usual or settings.code_location == "on":
+            call.call_site = callsite.find_near(template)
         else:
-            if parameters is None:
-                parameters = ()
-            call.parameters = frozen(parameters)
-            if call.parameters is None:
-                call.keep_parameters(parameters)
+            call.call_site = None
+        if many or settings is not self._usual:
+            call.parameters = call.parameters_hash = call.values = None
+            self._note(call, text, parameters, cursor, many, settings)
+        elif type(parameters) is tuple and _all_kept(map(type, parameters)) and len(parameters) <= MAX_KEPT:
+            call.parameters = parameters  # as ``frozen`` of what most statements have
+            call.values = None
+        else:
+            call.values = None
+            call.keep_parameters(parameters if parameters is not None else ())
         if not self.asynchronous and _get_running_loop() is not None:
             call.blocked_loop = True
-        held = held_on(id(connection))
+        call.held = held = held_on(identity)
         if held is not None:
-            call.held = held
             held.inside += 1
         call._cursor = cursor
         call._connection = connection
@@ -187,9 +211,12 @@ class Driver:
         call.began = perf_counter()
         return call
 
-    def _note(self, call: DriverCall, text: Any, parameters: Any, cursor: Any, settings: config.Settings) -> None:
+    def _note(
+        self, call: DriverCall, text: Any, parameters: Any, cursor: Any, many: bool, settings: config.Settings
+    ) -> None:
         """Record parameters and text, unless it is as nearly always."""
-        if call.many:
+        if many:
+            call.many = True
             self._note_batch(call, parameters, settings)
         elif settings.parameters != "off":
             call.keep_parameters(parameters if parameters is not None else ())
@@ -248,7 +275,7 @@ class Driver:
             # It is closed, or says nothing: the statement that fails is reported, the next one asks again.
             database = None
         if database is None:
-            return Link(Database(self.system), {})
+            return Link(self, Database(self.system), {})
         return self.adopt(connection, database)
 
     def adopt(self, connection: Any, database: Database) -> Link:
@@ -258,7 +285,7 @@ class Driver:
             if len(self._databases) >= _MAX_DATABASES:
                 self._databases.clear()
             shared = self._databases[database.key] = (database, {})
-        link = Link(*shared)
+        link = Link(self, *shared)
         identity = id(connection)
 
         def dropped(_: Any) -> None:
@@ -307,11 +334,16 @@ class Driver:
     def watch(self, patches: Patches) -> None:
         """It is instrumented until these replacements are undone."""
         patches.at_undo(self.forget)
+        if self.upstream[0]:
+            patches.when_imported(self.upstream[0], self._is_beside)
         drivers.append(self)
         recording.finish_with_roots(self.open)
         transactions.sources.append(self.links)
         transactions.emit_with(self.factory)
         django.follow(self)
+
+    def _is_beside(self, _: ModuleType) -> None:
+        self.beside = True
 
     def forget(self) -> None:
         """It is no longer instrumented."""
@@ -356,6 +388,11 @@ class DriverInstrumentor(BaseInstrumentor):
         if self._patches is not None:
             self._patches.undo()
             self._patches = None
+
+
+def _is_usual(settings: config.Settings) -> bool:
+    """Whether all that these settings have noted of a query are its line and the hash of its parameters."""
+    return settings.code_location == "on" and settings.parameters == "hash" and settings.query_text != "raw"
 
 
 def placeholders(values: Any) -> str:

@@ -13,6 +13,7 @@ from dbsight import scope
 from dbsight.instrument import models, transactions
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
+from dbsight.model import Operation
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
 
@@ -23,20 +24,23 @@ if TYPE_CHECKING:
     from dbsight.instrument import upstream_spans
     from dbsight.instrument.dbapi import Driver
     from dbsight.instrument.pools import Checkout
-    from dbsight.model import Database, DjangoQuery, Operation, OrmOperation, Statement, Verdict
+    from dbsight.model import Database, DjangoQuery, OrmOperation, Statement, Verdict
     from dbsight.span import PendingSpan
 
 WRITES: Final = frozenset({"insert", "update", "delete"})
-_MAX_OPEN: Final = 10_000
+MAX_OPEN: Final = 10_000
 _COUNTED_WRITES: Final = frozenset({"insert", "update", "delete", "ddl"})
 
-_NOTHING: Final[frozenset[str]] = frozenset()
+_new = object.__new__
 
 
 class Link:
     """One connection of a driver.
 
+    What ran on it is counted while a transaction is open: only what ran in one is asked for.
+
     Attributes:
+        driver: Whose.
         database: Where it leads.
         known: Statement and template of texts that ran lately on that database.
         busy: s of statements on it.
@@ -47,9 +51,12 @@ class Link:
         transaction: The one that is open on it, a ``transactions.Transaction``.
     """
 
-    __slots__ = ("busy", "database", "failures", "gone", "known", "last", "queries", "transaction", "writes")
+    __slots__ = ("busy", "database", "driver", "failures", "gone", "known", "last", "queries", "transaction", "writes")
 
-    def __init__(self, database: Database, known: dict[Any, tuple[Statement, span.SpanTemplate]]) -> None:
+    def __init__(
+        self, driver: Driver, database: Database, known: dict[Any, tuple[Statement, span.SpanTemplate]]
+    ) -> None:
+        self.driver = driver
         self.database = database
         self.known = known
         self.busy = self.last = 0.0
@@ -58,29 +65,77 @@ class Link:
         self.gone: Any = None
 
 
+class _Rare:
+    """What hardly any statement has; it stands on the class until it is set.
+
+    Attributes:
+        error_type: As ``PendingQuery.error_type``.
+        error_code: The same of ``error_code``.
+        pool_wait: s that it waited for its connection.
+        connect_time: s in which its connection was made for it.
+        batch_size: Sets of parameters, 0 unless it has several.
+        many: Whether it has several sets of parameters.
+        covering: Whether what it calls is covered by it.
+        blocked_loop: Whether it blocks a running event loop.
+        streamed: Whether its rows were fetched in parts.
+        claim: The span of another instrumentation for the same statement.
+    """
+
+    error_type: str | None = None
+    error_code: str | None = None
+    pool_wait = 0.0
+    connect_time = 0.0
+    batch_size = 0
+    many = False
+    covering = False
+    blocked_loop = False
+    streamed = False
+    claim: upstream_spans.Claim | None = None
+
+
+_NOTHING_RARE: Final = _Rare()
+
+
+def _rare(name: str) -> Any:
+    """A property of statements that is kept in ``_Rare``."""
+
+    def read(call: DriverCall) -> Any:
+        return getattr(call.rare or _NOTHING_RARE, name)
+
+    def write(call: DriverCall, value: Any) -> None:
+        if call.rare is None:
+            call.rare = _Rare()
+        setattr(call.rare, name, value)
+
+    return property(read, write)
+
+
 class DriverCall(PendingQuery):
     """A statement that is running, whose result is being read, or that is queued.
 
+    ``Driver.begin`` fills the slots, except those that are derived from others in the drain.
+
     Attributes:
-        driver: Whose.
         link: Its connection.
+        place: Context, factory and parent of its span, as its window remembers them; None where ``locate`` noted them.
         last: When the latest driver call returned, on ``perf_counter``.
-        executed: s of the execute call, 0 until it returned.
+        executed: s of the execute call.
         affected: Rows written.
-        fetching: Whether fetches from its result are added to it.
-        many: Whether it has several sets of parameters.
-        key: Identity of the cursor whose fetches belong to it.
-        claim: The span of another instrumentation for the same statement, if any.
+        key: Identity of the cursor whose fetches belong to it, 0 while there is none.
         django: What Django's ORM was doing, if it sends the statement.
+        held: The checkout of its connection.
+        rare: What hardly any other has, which is read and written as if it were attributes of this one.
     """
 
-    driver: Driver
     link: Link
+    place: tuple[Any, ...] | None
     affected: int | None
-    claim: upstream_spans.Claim | None
     django: DjangoQuery | None
     held: Checkout | None
     key: int
+    rare: _Rare | None
+    _connection: Any
+    _cursor: Any
     _dropped: ref[Any] | None
 
     __slots__ = (
@@ -88,35 +143,29 @@ class DriverCall(PendingQuery):
         "_cursor",
         "_dropped",
         "affected",
-        "blocked_loop",
-        "claim",
-        "covering",
         "django",
-        "driver",
         "executed",
-        "fetching",
         "held",
         "key",
         "last",
         "link",
-        "many",
-        "streamed",
+        "place",
+        "rare",
     )
 
+    error_type, error_code = _rare("error_type"), _rare("error_code")
+    pool_wait, connect_time = _rare("pool_wait"), _rare("connect_time")
+    batch_size, many = _rare("batch_size"), _rare("many")
+    covering, blocked_loop, streamed = _rare("covering"), _rare("blocked_loop"), _rare("streamed")
+    claim = _rare("claim")
+
     def __init__(self) -> None:
-        # What ``PendingQuery`` sets, without another call.
-        self.parent = self.queue = self.call_site = self.parameters = self.parameters_hash = self.values = None
-        self.pool = self.rows = self.error_type = self.error_code = self.extra = None
-        self.end_ns = self.thread = self.batch_size = 0
-        self.duration = self.pool_wait = self.connect_time = 0.0
-        self.allowed = _NOTHING
-        self.profiles = ()
-        self.over = False
-        self.own_span = True
-        self.affected = self.claim = self.held = self.django = self._cursor = self._connection = self._dropped = None
-        self.last = self.executed = 0.0
-        self.key = 0
-        self.blocked_loop = self.fetching = self.many = self.covering = self.streamed = False
+        """Without any values."""
+
+    @property
+    def driver(self) -> Driver:
+        """Whose."""
+        return self.link.driver
 
     # -- The driver call ----------------------------------------------------------------------------------------
 
@@ -124,20 +173,21 @@ class DriverCall(PendingQuery):
         """The driver returned: the statement ends unless its rows are fetched later."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
-        driver, connection, cursor = self.driver, self._connection, self._cursor
+        link, connection, cursor = self.link, self._connection, self._cursor
         # ``_left_driver`` written out, before anything can fail.
         self._cursor = self._connection = None
-        if self.covering:
+        if self.rare is not None and self.rare.covering:
             scope.covered.set(False)
         if self.held is not None:
             self.held.inside -= 1
+        driver = link.driver
         try:
             driver.look(self, cursor, result)
-            if driver.in_transaction(connection) is (self.link.transaction is None):
-                self._transaction_changed(connection)
+            if driver.in_transaction(connection) is (link.transaction is None):
+                self.transaction_changed(connection)
         except Exception:  # a cursor may be anything; the statement ran, whatever it says of itself
             failed("dbapi.returned")
-        if not self.fetching:
+        if not self.key:
             self.finish()
 
     def raised(self, error: BaseException) -> None:
@@ -152,7 +202,7 @@ class DriverCall(PendingQuery):
             inside = None
         try:
             if inside is (self.link.transaction is None):
-                self._transaction_changed(connection)
+                self.transaction_changed(connection)
         except Exception:
             failed("dbapi.raised")
         self.finish(error)
@@ -165,7 +215,7 @@ class DriverCall(PendingQuery):
         if self.held is not None:
             self.held.inside -= 1
 
-    def _transaction_changed(self, connection: Any) -> None:
+    def transaction_changed(self, connection: Any) -> None:
         """It began a transaction, or ended one by its text."""
         link = self.link
         if link.transaction is None:
@@ -179,16 +229,21 @@ class DriverCall(PendingQuery):
     def keep_open(self, cursor: Any) -> None:
         """Rows are fetched later, by a cursor: keep the statement until its result ends."""
         self.rows = 0
-        self.fetching = True
         self.key = key = id(cursor)
-        still = self.driver.open
-        if len(still) >= _MAX_OPEN:
+        still = self.link.driver.open
+        if len(still) >= MAX_OPEN:
             next(iter(still.values())).finish()
         still[key] = self
         try:
             self._dropped = ref(cursor, self._collected)
         except TypeError:  # its driver's file sees its end in another way
             self._dropped = None
+
+    def keep_open_early(self, cursor: Any) -> None:
+        """The same before it is executed: its result may end at any time."""
+        self.last = self.began
+        self.duration = self.executed = 0.0
+        self.keep_open(cursor)
 
     @guard
     def _collected(self, _: Any) -> None:
@@ -218,15 +273,29 @@ class DriverCall(PendingQuery):
         """Finish the statement. Idempotent."""
         if self.over:
             return
-        if self.fetching:
+        link, held = self.link, self.held
+        if self.key:
             self._dropped = None
-            self.driver.open.pop(self.key, None)
+            link.driver.open.pop(self.key, None)
         if error is not None and not was_cancelled(error):
             self.error_type, self.error_code = error_of(error)
-        self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
-        held = self.held
         if held is not None:
             held.ran(self, self.last)
+        if link.transaction is not None:
+            self._count()
+        # ``end`` written out.
+        self.over = True
+        queue = self.queue
+        try:
+            taken = queue is not None and queue.append(self)
+        except Exception:  # no thread can be started any more that would drain it later
+            failed("driver_call.finish")
+            taken = False
+        if not taken:
+            self.flush_all((self,))
+
+    def _count(self) -> None:
+        """It ran in a transaction."""
         link = self.link
         link.last = self.last
         link.busy += self.duration
@@ -237,17 +306,51 @@ class DriverCall(PendingQuery):
                 link.writes += 1
         if self.error_type is not None:
             link.failures += 1
-        self.end()
 
     # -- In the drain -------------------------------------------------------------------------------------------
 
-    def operation(self) -> Operation:
+    def operation(self) -> Operation:  # noqa: PLR0915 - of each query, and each function that is called costs
         """As a record of ``dbsight.model``."""
-        operation = PendingQuery.operation(self)
-        operation.fetch_time = self.duration - self.executed
+        link, place = self.link, self.place
+        driver = link.driver
+        self.factory = driver.factory
+        if place is not None:
+            self.current, _, self.parent = place
+            self.place = None
+        if self.parameters is not None:
+            self._hash(self.parameters)
+            self.parameters = None  # freed: values are not kept longer than needed
+        held, rare = self.held, self.rare or _NOTHING_RARE
+        # As ``model.operation_of``, of what is kept here in other ways.
+        operation: Operation = _new(Operation)
+        operation.statement = self.statement
+        operation.database = link.database
+        operation.start_ns = start_ns = self.start_ns
+        operation.duration = duration = self.duration
+        operation.end_ns = start_ns + int((self.last - self.began) * 1e9)
+        operation.fetch_time = duration - self.executed
+        operation.parent = self.parent
+        operation.thread = self.thread
+        operation.allowed = self.allowed
+        operation.call_site = self.call_site
+        operation.pool = held.pool.name if held is not None else None
+        operation.pool_wait = rare.pool_wait
+        operation.connect_time = rare.connect_time
+        operation.rows = self.rows
         operation.affected = self.affected
-        operation.streamed = self.streamed
-        operation.asynchronous = self.driver.asynchronous
+        operation.batch_size = rare.batch_size
+        operation.error_type = rare.error_type
+        operation.error_code = rare.error_code
+        operation.parameters = self.parameters_hash
+        operation.values = self.values
+        operation.asynchronous = driver.asynchronous
+        operation.streamed = rare.streamed
+        operation.blocked_loop = rare.blocked_loop
+        operation.flush = 0
+        operation.autoflush = operation.foreign = operation.cursor = operation.measured = False
+        operation.context = operation.origin = operation.replay = operation.blocker = None
+        operation.relationship = operation.load = operation.entity = operation.model = operation.to_many = None
+        operation.django = None
         django = self.django
         if django is not None:
             operation.django = django
@@ -260,8 +363,6 @@ class DriverCall(PendingQuery):
                 self._count_written(operation, django)
             elif django.loads and operation.rows and django.model is not None:
                 models.add("load", django.model, operation.rows)
-        if self.blocked_loop:
-            operation.blocked_loop = True
         return operation
 
     @staticmethod

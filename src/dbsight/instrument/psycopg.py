@@ -83,7 +83,7 @@ class _Psycopg(Driver):
         """One statement of a server-side cursor: its rows are fetched later."""
         call = self.begin(cursor._conn, cursor, query, params)
         if call is not None:
-            call.keep_open(cursor)
+            call.keep_open_early(cursor)
         return call
 
     def copying(self, cursor: Any, statement: Any, params: Any = None) -> _Copying:
@@ -152,7 +152,7 @@ def _started(call: DriverCall | None, cursor: Any) -> None:
     """The server has accepted it; what is moved is counted from now on."""
     if call is not None:
         received = cursor.pgresult is not None and cursor.pgresult.status == _COPY_OUT
-        call.keep_open(cursor)
+        call.keep_open_early(cursor)
         call.returned(None)
         call.many = received
 
@@ -161,7 +161,7 @@ def _started(call: DriverCall | None, cursor: Any) -> None:
 def _ended(call: DriverCall | None, cursor: Any, began: float, error: BaseException | None = None) -> None:
     if call is None or call.over:
         return
-    if not call.fetching:
+    if not call.key:
         call.raised(error or GeneratorExit())
         return
     call.last = now = perf_counter()
@@ -231,7 +231,7 @@ class _Streaming:
     def __init__(self, driver: _Psycopg, cursor: Any, query: Any, params: Any) -> None:
         self._call = driver.begin(cursor._conn, cursor, query, params)
         if self._call is not None:
-            self._call.keep_open(cursor)
+            self._call.keep_open_early(cursor)
         self._began = perf_counter()
 
     def step(self) -> None:

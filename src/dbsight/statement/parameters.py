@@ -126,13 +126,21 @@ def _learn(kind: type) -> type:
             bare = not kind.__dictoffset__ and kind.__basicsize__ == each.__basicsize__
             base = each if bare or issubclass(kind, Enum) else object
     if len(_derived) >= _MAX_DERIVED:
+        KEPT.difference_update([each for each, of in _derived.items() if of in _IMMUTABLE])
         _derived.clear()
     _derived[kind] = base
+    if base in _IMMUTABLE:
+        KEPT.add(kind)
     return base
 
 
-_KEPT: Final = frozenset((int, float, bool, type(None), complex, Decimal, UUID, date, datetime, time, timedelta))
-_MAX_KEPT: Final = 100
+_IMMUTABLE: Final[frozenset[type]] = frozenset(
+    (int, float, bool, type(None), complex, Decimal, UUID, date, datetime, time, timedelta)
+)
+KEPT: Final[set[type]] = set(_IMMUTABLE)
+"""Classes of values that are small and never change; those that are derived from numbers are added."""
+MAX_KEPT: Final = 100
+"""Values that are kept until the drain."""
 _MAX_KEPT_LENGTH: Final = 256
 
 
@@ -156,15 +164,15 @@ def frozen(parameters: Any) -> Any:
         values = parameters = parameters.copy()
     else:
         return None
-    if len(values) > _MAX_KEPT:
+    if len(values) > MAX_KEPT:
         return None
     for value in values:
         of = type(value)
-        if of not in _KEPT:
+        if of not in KEPT:
             if of is not str and of is not bytes:
                 of = _derived.get(of) or _learn(of)
                 if of is not str:
-                    if of in _KEPT:
+                    if of in KEPT:
                         continue
                     return None
             if len(value) > _MAX_KEPT_LENGTH:
