@@ -534,4 +534,4 @@ def test_what_is_remembered_of_places_is_bounded(monkeypatch):
             namespace,
         )
         assert namespace["site"].function == "f"
-    assert len(callsite._near) <= 3
+    assert len(callsite.near) <= 3

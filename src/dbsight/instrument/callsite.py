@@ -91,7 +91,9 @@ _kinds: dict[int, int] = {}
 _kept: list[CodeType] = []
 _sites: dict[tuple[int, int, int, int], CallSite] = {}
 _direct: dict[tuple[int, int, int, int], CallSite] = {}
-_near: dict[tuple[int, tuple[int, int, int, int]], CallSite] = {}
+near: dict[tuple[int, int, int, int, int], CallSite] = {}
+"""What ``find_near`` knows: by depth, code and instruction of the place, and code and instruction of its caller."""
+
 _templates: dict[tuple[str, int], CallSite] = {}
 _owners: WeakKeyDictionary[type, CallSite | None] = WeakKeyDictionary()
 
@@ -258,7 +260,7 @@ def find_near(asking: Repeating) -> CallSite | None:
         else:
             above = at.f_back
         if above is not None:
-            site = _near.get((depth, (id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti)))
+            site = near.get((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
             if site is not None:
                 return site
     site = find(sys._getframe(1))
@@ -280,9 +282,10 @@ def _learn(asking: Repeating, site: CallSite, frame: FrameType) -> None:
         return
     key = (id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti)
     if _direct.get(key) is site:
-        if len(_near) >= _MAX_CACHED:
-            _near.clear()
-        _near[depth, key] = site
+        if len(near) >= _MAX_CACHED:
+            near.clear()
+        near_key = (depth, *key)
+        near[near_key] = site
         asking.depth = depth
 
 
@@ -314,7 +317,7 @@ def _site(frame: FrameType) -> CallSite:
         if _kinds.get(id(caller), _LIBRARY) != _LIBRARY and caller.co_name not in _COMPREHENSIONS:
             if len(_direct) >= _MAX_CACHED:
                 _direct.clear()
-                _near.clear()
+                near.clear()
             _kept.append(caller)
             _direct[key] = site
     return site
@@ -422,7 +425,7 @@ def clear() -> None:
     _kinds.clear()
     _sites.clear()
     _direct.clear()
-    _near.clear()
+    near.clear()
     _templates.clear()
     _owners.clear()
     _kept.clear()

@@ -60,6 +60,8 @@ _allowed: Final = scope.allowed
 _connecting: Final = scope.connecting.get
 _covered: Final = scope.covered.get
 _current_context: Final = scope.current_context
+_frame: Final = sys._getframe
+_near: Final = callsite.near.get
 _window: Final = scope.window.get
 
 above: set[str] = set()
@@ -119,7 +121,14 @@ class Driver:
     # -- Statements ---------------------------------------------------------------------------------------------
 
     def begin(  # noqa: C901, PLR0912, PLR0915 - each query comes here, and each function that is called costs
-        self, connection: Any, cursor: Any, text: Any, parameters: Any = (), *, many: bool = False, nested: bool = False
+        self,
+        connection: Any,
+        cursor: Any,
+        text: Any,
+        parameters: Any = (),
+        many: bool = False,
+        nested: bool = False,
+        bare: bool = False,
     ) -> DriverCall | None:
         """Begin to record a statement that is about to be passed to the server.
 
@@ -130,6 +139,7 @@ class Driver:
             parameters: Bound values; of ``many``, a sequence of them.
             many: Whether it is executed with several sets of parameters.
             nested: Whether the method calls others that are wrapped, too.
+            bare: Whether it does without cursor and connection, because ``returned`` will not be called.
 
         Returns:
             None while it is reported by a library above, suppressed, or setup.
@@ -172,7 +182,8 @@ class Driver:
             known = link.known.get(text)
         except TypeError:  # an object of the driver
             known = None
-        call.statement, call.template = _, template = known or self._learn(link, text, cursor)
+        call.statement, template = known or self._learn(link, text, cursor)
+        call.template = template
         if upstream is not None:
             if place is not None:
                 call.current, call.place = place[0], None
@@ -183,33 +194,49 @@ class Driver:
         call.django = asked()
         call.allowed = _allowed()
         settings = process.in_force or config.current()
-        if settings is not self._usual and _is_usual(settings):
-            self._usual = settings
-        if settings is self._usual or settings.code_location == "on":
-            call.call_site = callsite.find_near(template)
+        usual = settings is self._usual or self._finds_usual(settings)
+        site = None
+        if usual or settings.code_location == "on":
+            depth = template.depth
+            if depth:  # ``callsite.find_near`` written out, for a place that is known
+                try:
+                    at: Any = _frame(depth - 1)
+                    above = at.f_back
+                    site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
+                except (ValueError, AttributeError):  # not so deep
+                    pass
+            if site is None:
+                site = callsite.find_near(template)
+        call.call_site = site
+        if usual and not many:
+            if type(parameters) is tuple and _all_kept(map(type, parameters)) and len(parameters) <= MAX_KEPT:
+                call.parameters = parameters  # as ``frozen`` of what most statements have
+            else:
+                call.values = None
+                call.keep_parameters(parameters if parameters is not None else ())
         else:
-            call.call_site = None
-        if many or settings is not self._usual:
             call.parameters = call.parameters_hash = call.values = None
             self._note(call, text, parameters, cursor, many, settings)
-        elif type(parameters) is tuple and _all_kept(map(type, parameters)) and len(parameters) <= MAX_KEPT:
-            call.parameters = parameters  # as ``frozen`` of what most statements have
-            call.values = None
-        else:
-            call.values = None
-            call.keep_parameters(parameters if parameters is not None else ())
         if not self.asynchronous and _get_running_loop() is not None:
             call.blocked_loop = True
         call.held = held = held_on(identity)
         if held is not None:
             held.inside += 1
-        call._cursor = cursor
-        call._connection = connection
+        if not bare:
+            call._cursor = cursor
+            call._connection = connection
         if nested:
             call.covering = True
             scope.covered.set(True)
         call.began = perf_counter()
         return call
+
+    def _finds_usual(self, settings: config.Settings) -> bool:
+        """Whether all that settings have noted of a query are its line and the hash of its parameters."""
+        usual = settings.code_location == "on" and settings.parameters == "hash" and settings.query_text != "raw"
+        if usual:
+            self._usual = settings
+        return usual
 
     def _note(
         self, call: DriverCall, text: Any, parameters: Any, cursor: Any, many: bool, settings: config.Settings
@@ -388,11 +415,6 @@ class DriverInstrumentor(BaseInstrumentor):
         if self._patches is not None:
             self._patches.undo()
             self._patches = None
-
-
-def _is_usual(settings: config.Settings) -> bool:
-    """Whether all that these settings have noted of a query are its line and the hash of its parameters."""
-    return settings.code_location == "on" and settings.parameters == "hash" and settings.query_text != "raw"
 
 
 def placeholders(values: Any) -> str:

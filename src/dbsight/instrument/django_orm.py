@@ -38,13 +38,18 @@ asked = _asked.get
 ambient: Final[ContextVar[tuple[Any, ...] | None]] = ContextVar("dbsight_django_load", default=None)
 """The mark of what is loaded without a queryset of its own."""
 
+_ambient: Final = ambient.get
+
 following: Callable[[DjangoQuery], DjangoQuery] | None = None
 """Is told of each query, and gives what stands for it; set by ``django_loads.py`` while objects are watched."""
 
 _MARK: Final = "_dbsight_relation"
 _MODEL: Final = "_dbsight_model"
+_INNER: Final = "inner_query"
+"""Where Django keeps the query inside the one of a count over a slice, or over distinct rows."""
 _MAX_KNOWN: Final = 5000
 _known: dict[tuple[Any, ...], DjangoQuery] = {}
+_plain: dict[Any, DjangoQuery] = {}  # of each model what is loaded by no relation and with none
 _relations: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 _marks: dict[tuple[Any, ...], Mark] = {}
 
@@ -95,16 +100,20 @@ _CONDITIONS: Final = Mark._fields.index("conditions")
 def _sending(compiler: Any) -> DjangoQuery:
     """What a compiler is about to send."""
     query = compiler.query
-    mark = query.__dict__.get(_MARK)
-    narrowed = False
+    names = query.__dict__
     joined: Any = query.select_related
+    if not joined and query.default_cols and _MARK not in names and _INNER not in names and _ambient() is None:
+        found = _plain.get(query.model) or _learn(query.model, None, False, None, True)  # as most are
+        return found if following is None else following(found)
+    narrowed = False
     if joined:
         joined = _frozen(joined) if isinstance(joined, dict) else ()
+    mark = names.get(_MARK)
     if mark is None:
-        inner = query.__dict__.get("inner_query")  # of a count over a slice, or over distinct rows
+        inner = names.get(_INNER)
         mark = inner.__dict__.get(_MARK) if inner is not None else None
     if mark is None:
-        mark = ambient.get()
+        mark = _ambient()
     elif mark[_CONDITIONS]:
         narrowed = len(query.where.children) != mark[_CONDITIONS] or query.is_sliced
     key = (query.model, mark, narrowed, joined or None, query.default_cols)
@@ -149,7 +158,10 @@ def _learn(model: Any, mark: tuple[Any, ...] | None, narrowed: bool, joined: Any
     )
     if len(_known) >= _MAX_KNOWN:
         _known.clear()
+        _plain.clear()
     _known[model, mark, narrowed, joined, loads] = found
+    if mark is None and not narrowed and not joined and loads:
+        _plain[model] = found
     return found
 
 

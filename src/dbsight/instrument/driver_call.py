@@ -235,7 +235,7 @@ class DriverCall(PendingQuery):
             next(iter(still.values())).finish()
         still[key] = self
         try:
-            self._dropped = ref(cursor, self._collected)
+            self._dropped = ref(cursor, self.collected)
         except TypeError:  # its driver's file sees its end in another way
             self._dropped = None
 
@@ -246,7 +246,8 @@ class DriverCall(PendingQuery):
         self.keep_open(cursor)
 
     @guard
-    def _collected(self, _: Any) -> None:
+    def collected(self, _: Any) -> None:
+        """Its cursor is gone."""
         self.finish()
 
     def fetched(self, began: float, rows: int, *, over: bool) -> None:
@@ -277,12 +278,26 @@ class DriverCall(PendingQuery):
         if self.key:
             self._dropped = None
             link.driver.open.pop(self.key, None)
+        failure = False
         if error is not None and not was_cancelled(error):
+            failure = True
             self.error_type, self.error_code = error_of(error)
-        if held is not None:
-            held.ran(self, self.last)
+        if held is not None:  # ``Checkout.ran`` written out, but for its pool: that is read in the drain
+            if held.wait:
+                self.pool_wait = held.take_wait()
+            if held.creating:
+                self.connect_time, held.creating = held.creating, 0.0
+            held.last = self.last
+            held.busy += self.duration
+            kind = self.statement.kind
+            if kind != "transaction":
+                held.queries += 1
+                if kind in _COUNTED_WRITES:
+                    held.writes += 1
+            if failure:
+                held.failures += 1
         if link.transaction is not None:
-            self._count()
+            self._count(failure=failure)
         # ``end`` written out.
         self.over = True
         queue = self.queue
@@ -294,7 +309,7 @@ class DriverCall(PendingQuery):
         if not taken:
             self.flush_all((self,))
 
-    def _count(self) -> None:
+    def _count(self, *, failure: bool) -> None:
         """It ran in a transaction."""
         link = self.link
         link.last = self.last
@@ -304,7 +319,7 @@ class DriverCall(PendingQuery):
             link.queries += 1
             if kind in _COUNTED_WRITES:
                 link.writes += 1
-        if self.error_type is not None:
+        if failure:
             link.failures += 1
 
     # -- In the drain -------------------------------------------------------------------------------------------
@@ -318,6 +333,7 @@ class DriverCall(PendingQuery):
             self.current, _, self.parent = place
             self.place = None
         if self.parameters is not None:
+            self.values = None
             self._hash(self.parameters)
             self.parameters = None  # freed: values are not kept longer than needed
         held, rare = self.held, self.rare or _NOTHING_RARE
@@ -349,20 +365,19 @@ class DriverCall(PendingQuery):
         operation.flush = 0
         operation.autoflush = operation.foreign = operation.cursor = operation.measured = False
         operation.context = operation.origin = operation.replay = operation.blocker = None
-        operation.relationship = operation.load = operation.entity = operation.model = operation.to_many = None
-        operation.django = None
-        django = self.django
-        if django is not None:
-            operation.django = django
-            operation.model = django.model
-            operation.relationship, operation.load = django.relationship, django.load
-            if django.kept and operation.rows != 0:
-                operation.load = "eager"  # once per process; one that finds nothing is sent again each time
-            operation.entity, operation.to_many = django.entity, django.to_many
-            if self.statement.kind in WRITES:
-                self._count_written(operation, django)
-            elif django.loads and operation.rows and django.model is not None:
-                models.add("load", django.model, operation.rows)
+        django = operation.django = self.django
+        if django is None:
+            operation.relationship = operation.load = operation.entity = operation.model = operation.to_many = None
+            return operation
+        operation.model = django.model
+        operation.relationship, operation.load = django.relationship, django.load
+        if django.kept and operation.rows != 0:
+            operation.load = "eager"  # once per process; one that finds nothing is sent again each time
+        operation.entity, operation.to_many = django.entity, django.to_many
+        if self.statement.kind in WRITES:
+            self._count_written(operation, django)
+        elif django.loads and operation.rows and django.model is not None:
+            models.add("load", django.model, operation.rows)
         return operation
 
     @staticmethod

@@ -72,12 +72,12 @@ class Parameters:
         return ", ".join((*positional, *args, *named, *kwargs))
 
     def leading(self, hook: Callable[..., Any], skip: int = 0) -> str:
-        """The first of them, as many as a hook takes beyond the first ``skip`` of its own."""
+        """The first of them, as many as a hook takes after its first ``skip``, but for its options (``=False``)."""
         every = self._every() if self._inner is None else self._within(self._inner)
         wanted = [
             each
             for each in inspect.signature(hook).parameters.values()
-            if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD}
+            if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD} and each.default is not False
         ][skip:]
         needed = sum(each.default is each.empty for each in wanted)
         if needed > len(every):

@@ -13,7 +13,6 @@ import inspect
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import scope
 from dbsight.instrument.dbapi import Driver, DriverInstrumentor
 from dbsight.instrument.driver_call import WRITES, DriverCall, Fetch
 from dbsight.instrument.pools.drivers import libpq
@@ -55,7 +54,7 @@ class _Psycopg(Driver):
         count = cursor._rowcount
         if received.status == _TUPLES:
             call.rows = count if count >= 0 else None
-            if call.many and call.statement.kind in WRITES:
+            if call.statement.kind in WRITES and call.many:
                 call.affected = call.rows
         elif call.statement.kind in WRITES and count >= 0:
             call.affected = count
@@ -68,12 +67,6 @@ class _Psycopg(Driver):
         return _template_text(text)
 
     # -- The hooks ----------------------------------------------------------------------------------------------
-
-    def executing(self, cursor: Any, query: Any, params: Any = None) -> DriverCall | None:
-        """One statement."""
-        if scope.covered.get():  # as ``begin`` asks: below SQLAlchemy each statement comes here in vain
-            return None
-        return self.begin(cursor._conn, cursor, query, params)
 
     def executing_many(self, cursor: Any, query: Any, params_seq: Any) -> DriverCall | None:
         """One statement with several sets of parameters."""
@@ -339,7 +332,7 @@ class PsycopgInstrumentor(DriverInstrumentor):
 
 def _wrap(library: Any, prefix: str, driver: _Psycopg, patches: Patches) -> None:
     cursor = getattr(library, f"{prefix}Cursor")
-    patches.wrap(cursor, "execute", begin=driver.executing)
+    patches.wrap(cursor, "execute", begin=driver.begin, of="_conn")
     patches.wrap(cursor, "executemany", begin=driver.executing_many)
     streaming = _streaming_async if driver.asynchronous else _streaming
     if "size" in (cursor.stream.__kwdefaults__ or {}):  # psycopg 3.2 and newer

@@ -19,12 +19,13 @@ from time import perf_counter
 from types import BuiltinMethodType
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
+from weakref import ref
 
 from dbsight import scope
 from dbsight.instrument import dbapi
 from dbsight.instrument.dbapi import Driver, DriverInstrumentor
 from dbsight.instrument.dialects import sqlite_database
-from dbsight.instrument.driver_call import WRITES, DriverCall
+from dbsight.instrument.driver_call import MAX_OPEN, WRITES, DriverCall
 from dbsight.model import Database
 from dbsight.safety import failed
 
@@ -51,12 +52,6 @@ class _SQLite(Driver):
 
     def in_transaction(self, connection: Any) -> bool:
         return bool(connection.in_transaction)
-
-    def look(self, call: DriverCall, cursor: Any, result: Any) -> None:
-        if cursor.description is not None:
-            call.keep_open(cursor)
-        else:
-            look(call, cursor)
 
 
 def look(call: DriverCall, cursor: Any) -> None:
@@ -92,25 +87,46 @@ def _running(name: str, *, many: bool = False) -> Callable[..., Any]:
 
     def run(self: Any, *arguments: Any) -> Any:
         execute = getattr(super(_Cursor, self), name)
-        call = None
         watching = driver
-        if watching is not None and arguments:
-            try:
-                values = arguments[1] if len(arguments) > 1 else ()
-                call = watching.begin(self.connection, self, arguments[0], values, many=many)
-            except Exception:
-                failed("sqlite3.begin")
+        if watching is None or not arguments:
+            return execute(*arguments)
+        try:
+            connection = self.connection
+            values = arguments[1] if len(arguments) > 1 else ()
+            call = watching.begin(connection, self, arguments[0], values, many, False, True)
+        except Exception:
+            failed("sqlite3.begin")
+            call = None
         if call is None:
             return execute(*arguments)
         try:
             result = execute(*arguments)
         except BaseException as error:
+            call._cursor, call._connection = self, connection
             _guarded(call.raised, error)
             raise
-        try:  # not by ``_guarded``, here and where rows are fetched: each statement comes here
-            call.returned(result)
-        except Exception:
+        # ``DriverCall.returned`` written out, with the functions that it calls: each statement comes here.
+        try:
+            call.last = now = perf_counter()
+            call.duration = call.executed = now - call.began
+            if call.held is not None:
+                call.held.inside -= 1
+            if self.description is not None:
+                call.rows = 0
+                call.key = key = id(self)
+                still = watching.open
+                if len(still) >= MAX_OPEN:
+                    next(iter(still.values())).finish()
+                still[key] = call
+                call._dropped = ref(self, call.collected)
+            else:
+                look(call, self)
+            if connection.in_transaction is (call.link.transaction is None):
+                call.transaction_changed(connection)
+        except Exception:  # a cursor may be anything; the statement ran, whatever it says of itself
             failed("sqlite3")
+        if not call.key:
+            _guarded(call.finish)
         return result
 
     run.__name__ = name
@@ -153,9 +169,7 @@ class _Cursor:
 
     def fetchmany(self, *arguments: Any, **named: Any) -> Any:
         watching = driver
-        if watching is None or not watching.open:
-            return super().fetchmany(*arguments, **named)  # type: ignore[misc]
-        call = watching.open.get(id(self))
+        call = watching.open.get(id(self)) if watching is not None and watching.open else None
         if call is None:
             return super().fetchmany(*arguments, **named)  # type: ignore[misc]
         began = perf_counter()
@@ -165,9 +179,15 @@ class _Cursor:
             _stopped(call, began, error)
             raise
         try:
+            # ``fetched`` written out: Django reads all rows so.
+            call.last = now = perf_counter()
+            call.duration += now - began
+            count = len(rows)
+            call.rows = count + (call.rows or 0)
             # SQLite gives fewer rows than it was asked for only at the end.
             size: Any = arguments[0] if arguments else named.get("size", self.arraysize)  # type: ignore[attr-defined]
-            call.fetched(began, len(rows), over=len(rows) < (size if size > 0 else 1))
+            if count < (size if size > 0 else 1):
+                call.finish()
         except Exception:
             failed("sqlite3")
         return rows
@@ -195,12 +215,12 @@ class _Connection:
     def cursor(self, factory: Any = None) -> Any:
         if factory is None:
             factory = sqlite3.Cursor
-        if driver is None:
-            return super().cursor(factory)  # type: ignore[misc]
-        wanted, kind = _latest  # nearly always the same
-        if wanted is not factory:
-            kind = _cursors_of(factory)
-        return super().cursor(kind or factory)  # type: ignore[misc]
+        if driver is not None:
+            wanted, kind = _latest  # nearly always the same
+            if wanted is not factory:
+                kind = _cursors_of(factory)
+            factory = kind or factory
+        return super().cursor(factory)  # type: ignore[misc]
 
     # Since Python 3.11 these make a cursor without asking ``cursor``; an application's own methods are left alone.
 

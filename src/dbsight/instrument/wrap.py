@@ -174,6 +174,7 @@ class Patches:
         changes: Sequence[str] = (),
         awaited: bool = False,
         having: str = "",
+        of: str = "",
     ) -> bool:
         """Run a hook around a function, method, class method, static method or the getter of a property.
 
@@ -189,6 +190,8 @@ class Patches:
                 that ``begin`` returned.
             awaited: Whether it returns an awaitable without being a coroutine function, which is preserved.
             having: Where an object has this attribute of its own, and it is not None, ``begin`` is not called.
+            of: Attribute of the first parameter, such as the connection of a cursor, that ``begin`` takes before all
+                parameters.
 
         Returns:
             Whether it was wrapped: not if the owner has no such attribute, or one that is not made of a Python
@@ -201,7 +204,9 @@ class Patches:
             replacement = _rebuilt(
                 original,
                 owner,
-                lambda function: around(function, template, hook, changes=changes, awaited=awaited, having=having),
+                lambda function: around(
+                    function, template, hook, changes=changes, awaited=awaited, having=having, of=of
+                ),
             )
             if variable is not None:
                 replacement.__globals__.update(_dbsight_set=variable.set, _dbsight_reset=variable.reset)
@@ -272,7 +277,14 @@ def _taken(entries: list[_T]) -> Iterator[_T]:
 
 
 def around(
-    original: Any, template: str, hook: Hook, *, changes: Sequence[str] = (), awaited: bool = False, having: str = ""
+    original: Any,
+    template: str,
+    hook: Hook,
+    *,
+    changes: Sequence[str] = (),
+    awaited: bool = False,
+    having: str = "",
+    of: str = "",
 ) -> FunctionType:
     """Generate the replacement of a function.
 
@@ -283,6 +295,7 @@ def around(
         changes: As for ``Patches.wrap``.
         awaited: As for ``Patches.wrap``.
         having: As for ``Patches.wrap``.
+        of: As for ``Patches.wrap``.
 
     Raises:
         TypeError: Its parameters cannot be read, or lack those that the hook needs.
@@ -291,7 +304,9 @@ def around(
     asynchronous = inspect.iscoroutinefunction(original) or awaited
     if missing := set(changes).difference(parameters.names):
         raise TypeError(f"{original} has no parameter {', '.join(sorted(missing))}")
-    leading = parameters.leading(hook, skip=int(template is _AFTER))
+    leading = parameters.leading(hook, skip=int(template is _AFTER or bool(of)))
+    if of:
+        leading = f"{parameters.names[0]}.{of}, {leading}"
     await_ = "await " if asynchronous else ""
     call = f"_dbsight_hook({leading})"
     if having:  # asked without a function: it is so nearly each time
