@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _MAX_KNOWN: Final = 1000
 _MAX_DATABASES: Final = 1000
+_MAX_OPEN: Final = 10_000
 _UPSTREAM: Final = "opentelemetry.instrumentation."
 
 # Asked for each query, therefore without a search.
@@ -156,7 +157,7 @@ class Driver:
         if many and hasattr(parameters, "__len__") and len(parameters) == 0:
             return None
         if self.open:
-            self.closing(cursor)
+            self._make_way(cursor)
         upstream = None
         if self.beside:
             upstream = self._span_of_upstream()
@@ -355,6 +356,12 @@ class Driver:
         call = self.open.get(id(cursor)) if self.open else None
         if call is not None:
             call.finish()
+
+    def _make_way(self, cursor: Any) -> None:
+        """A cursor that executes again ends its result; too many results that are open end the oldest."""
+        self.closing(cursor)
+        if len(self.open) >= _MAX_OPEN:
+            next(iter(self.open.values())).finish()
 
     # -- Its life -----------------------------------------------------------------------------------------------
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from dbsight.span import PendingSpan
 
 WRITES: Final = frozenset({"insert", "update", "delete"})
-MAX_OPEN: Final = 10_000
 _COUNTED_WRITES: Final = frozenset({"insert", "update", "delete", "ddl"})
 
 _new = object.__new__
@@ -230,10 +229,7 @@ class DriverCall(PendingQuery):
         """Rows are fetched later, by a cursor: keep the statement until its result ends."""
         self.rows = 0
         self.key = key = id(cursor)
-        still = self.link.driver.open
-        if len(still) >= MAX_OPEN:
-            next(iter(still.values())).finish()
-        still[key] = self
+        self.link.driver.open[key] = self
         try:
             self._dropped = ref(cursor, self.collected)
         except TypeError:  # its driver's file sees its end in another way

@@ -25,7 +25,7 @@ from dbsight import scope
 from dbsight.instrument import dbapi
 from dbsight.instrument.dbapi import Driver, DriverInstrumentor
 from dbsight.instrument.dialects import sqlite_database
-from dbsight.instrument.driver_call import MAX_OPEN, WRITES, DriverCall
+from dbsight.instrument.driver_call import WRITES, DriverCall
 from dbsight.model import Database
 from dbsight.safety import failed
 
@@ -44,6 +44,9 @@ _FACTORY: Final = 5
 
 driver: _SQLite | None = None
 """While it is instrumented."""
+
+_still: dict[int, DriverCall] = {}
+"""Its statements whose rows are being fetched, by the identity of the cursor."""
 
 
 class _SQLite(Driver):
@@ -114,10 +117,7 @@ def _running(name: str, *, many: bool = False) -> Callable[..., Any]:
             if self.description is not None:
                 call.rows = 0
                 call.key = key = id(self)
-                still = watching.open
-                if len(still) >= MAX_OPEN:
-                    next(iter(still.values())).finish()
-                still[key] = call
+                watching.open[key] = call
                 call._dropped = ref(self, call.collected)
             else:
                 look(call, self)
@@ -145,8 +145,7 @@ class _Cursor:
     executescript = _running("executescript")
 
     def __next__(self) -> Any:
-        watching = driver
-        call = watching.open.get(id(self)) if watching is not None else None
+        call = _still.get(id(self))
         if call is None:
             return super().__next__()  # type: ignore[misc]
         began = perf_counter()
@@ -162,14 +161,12 @@ class _Cursor:
         return row
 
     def fetchone(self) -> Any:
-        watching = driver
-        if watching is None or not watching.open:
+        if not _still:
             return super().fetchone()  # type: ignore[misc]
         return _fetch(self, super().fetchone, every=False)  # type: ignore[misc]
 
     def fetchmany(self, *arguments: Any, **named: Any) -> Any:
-        watching = driver
-        call = watching.open.get(id(self)) if watching is not None and watching.open else None
+        call = _still.get(id(self)) if _still else None
         if call is None:
             return super().fetchmany(*arguments, **named)  # type: ignore[misc]
         began = perf_counter()
@@ -193,15 +190,13 @@ class _Cursor:
         return rows
 
     def fetchall(self) -> Any:
-        watching = driver
-        if watching is None or not watching.open:
+        if not _still:
             return super().fetchall()  # type: ignore[misc]
         return _fetch(self, super().fetchall, every=True)  # type: ignore[misc]
 
     def close(self) -> None:
-        watching = driver
-        if watching is not None and watching.open:
-            call = watching.open.get(id(self))
+        if _still:
+            call = _still.get(id(self))
             if call is not None:
                 _guarded(call.finish)
         super().close()  # type: ignore[misc]
@@ -294,8 +289,7 @@ def _shortcut(connection: Any, name: str, original: Callable[..., Any], argument
 
 def _fetch(cursor: Any, fetch: Callable[[], Any], *, every: bool) -> Any:
     """One row, None at the end, or a list of all that are left."""
-    watching = driver
-    call = watching.open.get(id(cursor)) if watching is not None else None
+    call = _still.get(id(cursor))
     if call is None:
         return fetch()
     began = perf_counter()
@@ -389,8 +383,9 @@ class SQLite3Instrumentor(DriverInstrumentor):
 
     def install(self, module: Any, patches: Patches, provider: TracerProvider | None) -> None:
         """Replace ``connect``."""
-        global driver  # noqa: PLW0603 - the subclasses outlive what instruments
+        global driver, _still  # noqa: PLW0603 - the subclasses outlive what instruments
         driver = _SQLite(provider)
+        _still = driver.open
         driver.watch(patches)
         patches.at_undo(_stop)
         connect = _connecting(module.connect)
