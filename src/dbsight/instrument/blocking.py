@@ -89,7 +89,6 @@ class RunningCall(StatementCall):
         asked: When the server was asked about it last, on ``perf_counter``.
     """
 
-    extended = True
     blocker: Blocker | None = None
     asked = 0.0
 
@@ -106,11 +105,10 @@ class RunningCall(StatementCall):
 
     def operation(self) -> Operation:
         """As for every statement, with the session that blocked it."""
-        blocker = self.blocker
+        operation = super().operation()
+        operation.blocker = blocker = self.blocker
         if blocker is not None:
             self.extra = {**(self.extra or {}), **_attributes(blocker)}
-        operation = super().operation()
-        operation.blocker = blocker
         return operation
 
 
@@ -204,7 +202,7 @@ class Watch:
                 session = _session(context.root_connection._dbapi_connection)
             except Exception:  # noqa: S112 - it ended in this moment, or its driver does not tell
                 continue
-            if session is not None and self._away.get(call.database.key, 0.0) <= now:
+            if session is not None and self._away.get(call.engine.database.key, 0.0) <= now:
                 call.asked = now
                 calls = due.setdefault(id(engine), (engine, {}))[1]
                 if len(calls) < _MAX_ASKED:
@@ -214,7 +212,7 @@ class Watch:
 
     def _question(self, engine: Any, calls: dict[int, RunningCall]) -> None:
         """Ask on a thread that is left behind where the server takes the connection and never answers."""
-        database = next(iter(calls.values())).database.key
+        database = next(iter(calls.values())).engine.database.key
         asking = threading.Thread(target=self._ask_server, args=(engine, calls, database), daemon=True)
         try:
             asking.start()

@@ -45,6 +45,67 @@ class Flush(NamedTuple):
     auto: bool
 
 
+class Purpose:
+    """What the ORM asks for with a compiled statement: the same for each execution, and kept on it.
+
+    Attributes:
+        writes: It is an INSERT, UPDATE or DELETE.
+        of_orm: It is a query of the ORM.
+        model: Name of the class that is asked for.
+        loading: What it loads, if that is not what the application asked for.
+        lazily: The same where that is a lazy load; None where the application asked for it.
+        of_subclass: It may be the load of a subclass by selectin_polymorphic.
+    """
+
+    __slots__ = ("lazily", "loading", "model", "of_orm", "of_subclass", "writes")
+
+    def __init__(self, model: str | None = None, loading: Loading | None = None) -> None:
+        self.model = model
+        self.loading = loading
+        self.lazily: Purpose | None = None
+        self.writes = self.of_orm = self.of_subclass = False
+
+
+_NONE: Final = Purpose()
+
+
+def purpose(context: Any) -> Purpose:
+    """What the ORM asks for with a statement, remembered on the compiled one, which SQLAlchemy keeps in its cache.
+
+    What it is read from is part of the key in that cache.
+
+    Args:
+        context: SQLAlchemy's ``ExecutionContext``.
+    """
+    compiled = getattr(context, "compiled", None)
+    if compiled is None:
+        return _NONE
+    found = compiled._dbsight = _purpose(context, compiled)
+    return found
+
+
+def _purpose(context: Any, compiled: Any) -> Purpose:
+    invoked = getattr(context, "invoked_statement", None)
+    if invoked is None:
+        return _NONE
+    made = Purpose()
+    if context.isinsert or context.isupdate or context.isdelete:
+        made.writes = True
+        return made
+    attributes = invoked._propagate_attrs
+    if not attributes:
+        return _NONE
+    made.of_orm = True
+    made.model = getattr(getattr(attributes.get("plugin_subject"), "class_", None), "__name__", None)
+    path = getattr(getattr(invoked, "_compile_options", None), "_current_path", None)
+    if path is not None and path.path:  # the path of the application's own queries is empty
+        made.loading = of_path(path, lazy=False)
+        made.lazily = Purpose(made.model, of_path(path, lazy=True))
+    else:
+        made.of_subclass = OF_SUBCLASS in getattr(compiled, "binds", ())
+    return made
+
+
 flush: ContextVar[Flush | None] = ContextVar("dbsight_flush", default=None)
 
 OF_SUBCLASS: Final = "primary_keys"

@@ -27,6 +27,7 @@ from dbsight.instrument import (
 )
 from dbsight.instrument.dialects import buffers_rows, database_of, instrumentor_of
 from dbsight.instrument.pools.sqlalchemy import PoolWatcher, aim_pool
+from dbsight.instrument.results import following
 from dbsight.instrument.sqlalchemy_call import SetUp, StatementCall, begin
 from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.instrument.threads import carry_windows
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import TracerProvider
 
+    from dbsight.config import Settings
     from dbsight.model import Database, Statement
 
 _MAX_KNOWN = 1000
@@ -60,6 +62,10 @@ class Engine:
         single: How SQLAlchemy 2 marks an execution with one set of parameters; None before, where it is asked.
         module: The module of OpenTelemetry's instrumentor for the driver.
         known: Statement and template of texts that ran lately.
+        factory: Makes the spans.
+        open: Statements with open results, of all engines.
+        fetch: The fetch strategy of nearly all results.
+        followed: The class of what follows it.
     """
 
     __slots__ = (
@@ -68,15 +74,23 @@ class Engine:
         "asynchronous",
         "buffers",
         "database",
+        "factory",
+        "fetch",
+        "followed",
         "known",
         "libpq",
         "module",
+        "open",
         "plain",
         "single",
     )
 
-    def __init__(self, dialect: Any, database: Database) -> None:
+    def __init__(self, dialect: Any, database: Database, watcher: Watcher) -> None:
         self.database = database
+        self.factory = watcher.factory
+        self.open = watcher.open
+        self.fetch = sys.modules["sqlalchemy.engine.cursor"].__dict__.get("_DEFAULT_FETCH")
+        self.followed = following(type(self.fetch))
         self.known: dict[str, tuple[Statement, span.SpanTemplate]] = {}
         self.buffers = buffers_rows(dialect)
         self.asynchronous = bool(getattr(dialect, "is_async", False))
@@ -108,15 +122,30 @@ class Engine:
 
 
 class Watcher:
-    """The wrapped classes, and the statements with open results."""
+    """The wrapped classes, and the statements with open results.
+
+    Attributes:
+        factory: Makes the spans.
+        open: Statements with open results, by identity of the DBAPI connection.
+        calls: The class of what is recorded of a statement.
+        extended: Whether that does more as a statement enters and leaves the driver.
+        settings: Those that were in force for the latest statement.
+        usual: The same, if by them call sites are found, bound values are hashed, and nothing else becomes of these
+            or of the text.
+    """
+
+    settings: Settings
 
     def __init__(self, provider: TracerProvider | None) -> None:
         self.factory = span.SpanFactory(provider)
-        self.open: dict[int, StatementCall] = {}  # by identity of the DBAPI connection
+        self.open: dict[int, StatementCall] = {}
         self._patches = Patches()
         self._known: set[type] = set()
         self.calls: type[StatementCall] = StatementCall
-        self.commenting = config.current().sqlcommenter
+        self.extended = False
+        self.usual: object = self
+        self.is_usual(config.current())
+        self.commenting = self.settings.sqlcommenter
         self._run = self._execute_commented if self.commenting else self._execute
 
     def keep_replays(self, policy: replays.Policy | None) -> None:
@@ -129,6 +158,14 @@ class Watcher:
         else:
             blocking.watch.slow = policy.lowest
             self.calls = blocking.RunningReplayableCall if plans else blocking.RunningCall
+        self.extended = self.calls is not StatementCall
+
+    def is_usual(self, settings: Settings) -> bool:
+        """Note the settings in force, and whether they are the usual ones."""
+        usual = settings.code_location == "on" and settings.parameters == "hash" and settings.query_text != "raw"
+        self.usual = settings if usual else self
+        self.settings = settings
+        return usual
 
     def watch(self, dialect: type) -> None:
         """Wrap the methods of a dialect's class, and of the classes that it is derived from, each once."""
@@ -156,7 +193,7 @@ class Watcher:
         known = context.__dict__ if context is not None else {}
         call = self._execute(dialect, cursor, known.get(sql_comments.PLAIN) or statement, parameters, context)
         if sql_comments.MARKS in known and isinstance(call, StatementCall):
-            call.extra = {**(call.extra or {}), **known[sql_comments.MARKS]}
+            call.add(known[sql_comments.MARKS])
         return call
 
     def _execute_plain(
@@ -164,8 +201,7 @@ class Watcher:
     ) -> StatementCall | SetUp | None:
         return self._run(dialect, cursor, statement, (), context)
 
-    @staticmethod
-    def engine(dialect: Any, context: Any) -> Engine:
+    def engine(self, dialect: Any, context: Any) -> Engine:
         """Make the facts about an engine that runs its first statement here."""
         target = dialect.__dict__.get("_dbsight_target")
         if target is not None and not target.asked:  # the engine was connected before it was instrumented
@@ -173,7 +209,7 @@ class Watcher:
             target.learn(getattr(proxy, "dbapi_connection", proxy))
             aim_pool(context.engine.pool, target)
         database = target.database if target is not None else database_of(dialect, context.engine.url)
-        dialect._dbsight = engine = Engine(dialect, database)
+        dialect._dbsight = engine = Engine(dialect, database, self)
         return engine
 
     @staticmethod

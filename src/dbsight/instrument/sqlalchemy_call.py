@@ -6,37 +6,47 @@ import sys
 from asyncio import _get_running_loop
 from threading import get_ident
 from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
 
 from dbsight import config, scope, semconv
 from dbsight.config import process
 from dbsight.instrument import orm, upstream_spans
-from dbsight.instrument.callsite import find_near
+from dbsight.instrument.callsite import find_near, near
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_on
-from dbsight.instrument.results import follow, kinds
+from dbsight.instrument.results import follow
+from dbsight.instrument.upstream_spans import UPSTREAM
 from dbsight.recording import consumers
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
-from dbsight.statement.parameters import frozen, parameter_attributes
+from dbsight.statement.parameters import KEPT, MAX_KEPT, frozen, parameter_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
 
+    from dbsight.config import Settings
     from dbsight.instrument.pools import Checkout
     from dbsight.instrument.sqlalchemy import Engine, Watcher
     from dbsight.model import Operation, Verdict
-    from dbsight.span import PendingSpan
+    from dbsight.span import PendingSpan, SpanFactory
 
 _WRITES = frozenset({"insert", "update", "delete"})
-_NOTHING: Final[frozenset[str]] = frozenset()
+_COUNTED_WRITES = frozenset({"insert", "update", "delete", "ddl"})
+_FILLED: Final[dict[str, Any]] = {}
 _new = object.__new__
+_getframe = sys._getframe
+_modules = sys.modules
+_all_kept = KEPT.issuperset
+_near = near.get
+_current_context = scope.current_context
+_window = scope.window.get
+_allowed = scope.allowed
 MAX_OPEN: Final = 10_000
 """Statements with open results that are followed."""
 
@@ -94,34 +104,78 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     covering = type(raw) is not engine.plain
     if covering and scope.covered.get() == id(context):
         return None
-    call = watcher.calls()
-    call.factory = factory = watcher.factory
+    call: StatementCall = _new(watcher.calls)
+    call.more = None
     call.start_ns = time_ns()
-    window = scope.window.get()
+    window = _window()
     place = window.place if window is not None else None
     # ``locate`` written out for all but the first query in a context.
-    if place is not None and place[0] is scope.current_context() and place[1] is factory:
+    if place is not None and place[0] is _current_context() and place[1] is watcher.factory:
         call.current, _, call.parent = place
         call.queue = window
         if scope.profiling:
-            call.profiles = scope.profiles()
-    elif factory.idle() or not factory.locate(call):
+            call.more = {"profiles": scope.profiles()}
+    elif not call.is_located(watcher.factory):
         return None
-    call.watcher = watcher
     call.engine = engine
-    call.database = engine.database
     call.statement, call.template = _, template = engine.known.get(statement) or engine.learn(statement)
     call.key = key = id(raw)
-    if key in watcher.open:
-        watcher.open[key].finish()
+    if key in engine.open:
+        engine.open[key].finish()
     call.thread = get_ident()
-    settings = process.in_force or config.current()
-    if settings.code_location == "on":
-        call.call_site = find_near(template)
-    call.note(statement, parameters, context, settings)
-    if upstream_spans.UPSTREAM in sys.modules and upstream_spans.are_made_elsewhere(connection):
-        call.own_span = False
-    quiet = engine.module in sys.modules and engine.suppresses_driver()
+    call.allowed = _allowed()
+    usual = process.in_force is watcher.usual or watcher.is_usual(config.current())
+    site = None
+    if usual:
+        # ``find_near`` written out where the place is as deep as it was; it counts itself.
+        depth = template.depth
+        try:
+            at = _getframe(depth - 1)
+            above: Any = at.f_back
+            site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
+        except (ValueError, AttributeError):
+            pass  # the stack is not so deep
+        if site is None:
+            site = find_near(template)
+    elif watcher.settings.code_location == "on":
+        site = find_near(template)
+    call.call_site = site
+    try:
+        purpose: orm.Purpose = context.compiled._dbsight
+    except AttributeError:
+        purpose = orm.purpose(context)
+    # ``note`` written out for what most queries are given; what is no number may be long.
+    kind = type(parameters)
+    if not usual or purpose.writes:
+        call.note(statement, parameters, context, purpose, watcher.settings)
+    elif kind is tuple and _all_kept(map(type, parameters)) and len(parameters) <= MAX_KEPT:
+        call.parameters = parameters
+    elif kind is dict and _all_kept(map(type, parameters.values())) and len(parameters) <= MAX_KEPT:
+        call.parameters = parameters.copy()
+    else:
+        call.note(statement, parameters, context, purpose, watcher.settings)
+    if purpose.of_orm:
+        loads = context.execution_options.get("_sa_orm_load_options")
+        if loads is not None and loads._refresh_state is not None:
+            call.have(loading=orm.loading(context))  # it depends on what is expired, which this query changes
+        elif purpose.lazily is not None:
+            if loads is not None and loads._lazy_loaded_from is not None:
+                purpose = purpose.lazily
+        elif purpose.of_subclass:
+            call.have(loading=orm.loading(context))
+    call.purpose = purpose
+    if _get_running_loop() is not None and not engine.asynchronous:
+        call.have(blocked_loop=True)
+    if UPSTREAM in _modules and upstream_spans.are_made_elsewhere(connection):
+        call.have(own_span=False)
+    try:
+        call.cache_hit = context.cache_hit
+    except AttributeError:  # SQLAlchemy's own name, which it may change
+        call.cache_hit = None
+    call.rows = None
+    call.over = call.fetching = False
+    call.covering = covering
+    call.quiet = quiet = engine.module in _modules and engine.suppresses_driver()
     # Nothing below can fail and need to be undone.
     call._cursor = cursor
     call._context = context
@@ -129,12 +183,11 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     if held is not None:
         held.inside += 1
     if quiet:
-        call.quiet = True
         call._suppressing = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
     if covering:
-        call.covering = True
         scope.covered.set(id(context))
-    if call.extended:
+    if watcher.extended:
+        call.have()
         call.enters()
     call.began = perf_counter()
     return call
@@ -143,36 +196,33 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
 class StatementCall(PendingQuery):
     """A statement that is running, whose result is being read, or that is queued.
 
+    In place it has what every statement has. What hardly any has is kept in ``more`` until the drain, which fills the
+    slots of these, too.
+
     Attributes:
-        watcher: The watcher that it belongs to.
         engine: The engine that it runs on.
         key: Identity of its DBAPI connection.
         last: When the latest driver call returned, on ``perf_counter``.
-        executed: s of the execute call, 0 until it returned.
+        executed: s of the execute call.
         fetching: Whether fetches from its result are added to it.
         held: The checkout of its connection.
         quiet: Whether spans of the driver are suppressed.
         covering: Whether drivers report nothing while it runs.
-        reading: Whether a fetch of its result is in progress.
-        closing: Whether that fetch closed the result.
         streamed: Whether rows are fetched in parts.
         cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None.
-        subject: The mapper of the class that the ORM asked for, until the drain.
-        path: The path of the ORM to what it loads, until the drain; None for a query of the application.
-        lazy: Whether the end of that path is a lazy load.
+        purpose: What the ORM asked for with the compiled statement.
+        loading: What it was loading.
         claim: The span of another instrumentation for the same statement, if any.
-        extended: Whether the class does more as a statement enters and leaves the driver.
+        more: Values of slots that are filled in the drain, None where it has none; something as well where
+            ``_look_aside`` has to be called when the driver returns.
     """
 
-    extended: ClassVar[bool] = False
-
-    watcher: Watcher
     engine: Engine
     key: int
     affected: int | None
-    subject: Any
-    path: Any
-    lazy: bool
+    purpose: orm.Purpose
+    quiet: bool
+    covering: bool
     loading: orm.Loading | None
     entity: str | None
     model: str | None
@@ -180,6 +230,7 @@ class StatementCall(PendingQuery):
     cache_hit: Any
     held: Checkout | None
     claim: upstream_spans.Claim | None
+    more: dict[str, Any] | None
     _suppressing: Any
     _cursor: Any
     _context: Any
@@ -192,7 +243,6 @@ class StatementCall(PendingQuery):
         "blocked_loop",
         "cache_hit",
         "claim",
-        "closing",
         "covering",
         "engine",
         "entity",
@@ -202,77 +252,57 @@ class StatementCall(PendingQuery):
         "held",
         "key",
         "last",
-        "lazy",
         "loading",
         "model",
-        "path",
+        "more",
+        "purpose",
         "quiet",
-        "reading",
         "streamed",
-        "subject",
-        "watcher",
     )
 
-    def __init__(self) -> None:
-        # What ``PendingQuery`` fills and what it does not, in one function; no slot may be left out.
-        self.parent = self.queue = self.call_site = self.parameters = self.parameters_hash = self.values = None
-        self.pool = self.rows = self.error_type = self.error_code = self.extra = None
-        self.end_ns = self.thread = self.batch_size = 0
-        self.duration = self.pool_wait = self.connect_time = self.last = self.executed = 0.0
-        self.allowed = _NOTHING
+    def is_located(self, factory: SpanFactory) -> bool:
+        """Whether it is watched at all; note where its span belongs."""
+        self.queue = None
         self.profiles = ()
-        self.own_span = True
-        self.affected = self.loading = self.entity = self.model = self.flush = self.held = self.claim = None
-        self.subject = self.path = self._suppressing = None
-        self.blocked_loop = self.fetching = self.quiet = self.reading = self.closing = self.lazy = False
-        self.over = self.streamed = self.covering = False
+        located = factory.locate(self)
+        if scope.profiling:
+            self.have(profiles=self.profiles)
+        return located
 
-    def note(self, text: str, parameters: Any, context: Any, settings: Any) -> None:
-        """Note what only this moment knows: values, what is allowed, and what the ORM is doing."""
-        allowed = scope.allowed()
-        if allowed:
-            self.allowed = allowed
-        engine = self.engine
-        single = engine.single
-        if context.execute_style is not single if single is not None else context.executemany:
-            self.batch_size = _batch_size(parameters, context)
+    def have(self, **values: Any) -> None:
+        """Fill slots in the drain that hardly any statement fills."""
+        self.more = {**self.more, **values} if self.more else values
+
+    def add(self, attributes: Mapping[str, Any]) -> None:
+        """Give its span attributes that hardly any other has."""
+        self.have(extra={**((self.more or {}).get("extra") or {}), **attributes})
+
+    def note(self, text: str, parameters: Any, context: Any, purpose: orm.Purpose, settings: Settings) -> None:
+        """Note what is bound to it, and of a write what the ORM is doing."""
+        self.parameters = None
+        if self._is_batch(context):
+            self.have(batch_size=_batch_size(parameters, context))
         elif settings.parameters != "off":
             self.parameters = frozen(parameters)
             if self.parameters is None:
+                self.values = None
                 self._hash(parameters)
+                self.have(parameters_hash=self.parameters_hash, values=self.values)
             if settings.parameters == "full":
-                self.extra = parameter_attributes(parameters)
+                self.add(parameter_attributes(parameters))
         if settings.query_text == "raw":
-            self.extra = {**(self.extra or {}), semconv.DB_QUERY_TEXT: text}
-        if not engine.asynchronous and _get_running_loop() is not None:
-            self.blocked_loop = True
-        self.cache_hit = getattr(context, "cache_hit", None)
-        invoked = getattr(context, "invoked_statement", None)
-        if invoked is None:
-            return
-        if context.isinsert or context.isupdate or context.isdelete:
+            self.add({semconv.DB_QUERY_TEXT: text})
+        if purpose.writes:
             self._note_write(context)
-            return
-        asked = invoked._propagate_attrs
-        if not asked:
-            return  # it is no query of the ORM
-        self.subject = asked.get("plugin_subject")
-        loads = context.execution_options.get("_sa_orm_load_options")
-        path = getattr(getattr(invoked, "_compile_options", None), "_current_path", None)
-        if loads is not None and loads._refresh_state is not None:
-            self.loading = orm.loading(context)  # it depends on what is expired, which this query changes
-        elif path is not None and path.path:  # the path of the application's own queries is empty
-            self.path = path
-            self.lazy = loads is not None and loads._lazy_loaded_from is not None
-        elif orm.OF_SUBCLASS in getattr(context.compiled, "binds", ()):
-            self.loading = orm.loading(context)
 
     def _note_write(self, context: Any) -> None:
         """Note the class and the flush that it writes."""
-        self.entity = self.model = orm.written(context)
-        self.flush = orm.flush.get()
-        if self.flush is None and len(context.compiled_parameters) > 1:
-            self.flush = orm.Flush(orm.number_of(context), auto=False)
+        model = orm.written(context)
+        flush = orm.flush.get()
+        if flush is None and len(context.compiled_parameters) > 1:
+            flush = orm.Flush(orm.number_of(context), auto=False)
+        if model is not None or flush is not None:
+            self.have(entity=model, model=model, flush=flush)
 
     def enters(self) -> None:
         """The driver is about to be called; of ``extended`` classes. Never raises."""
@@ -282,35 +312,70 @@ class StatementCall(PendingQuery):
 
     # -- The driver call ----------------------------------------------------------------------------------------
 
-    def returned(self, _: Any) -> None:
+    def returned(self, _: Any) -> None:  # noqa: PLR0912 - as ``begin``
         """The driver returned: the query ends if the driver fetched all rows, or there are none."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         cursor, context = self._cursor, self._context
-        self._left_driver()  # whatever fails afterwards
+        # ``_left_driver`` written out: whatever fails afterwards.
+        if self.quiet:
+            token, self._suppressing = self._suppressing, None
+            detach(token)
+        if self.covering:
+            scope.covered.set(False)
+        self._cursor = self._context = None
+        held = self.held
+        if held is not None:
+            held.inside -= 1
+            held.last = now
         try:
-            if self.extended:
-                self.leaves(context)
-            if not self.own_span:
-                self.claim = upstream_spans.claim(context, self)
+            if self.more is not None:
+                self._look_aside(context)
             engine = self.engine
             result = cursor.pgresult if engine.libpq and not context._is_server_side else None
             # To describe the columns takes psycopg longer than all of this, and their number says as much.
             if (result is None or not result.nfields) and cursor.description is None:
                 if self.statement.kind in _WRITES:
-                    self.affected = _row_count(cursor)
+                    self.have(affected=_row_count(cursor))
             elif context._is_server_side or context.execution_options.get("stream_results"):
-                self.streamed = True
+                self.have(streamed=True)
                 self._follow_when_made(context)
             elif engine.buffers:
                 count = cursor.rowcount  # ``_row_count`` written out
                 self.rows = count if type(count) is int and count >= 0 else None
             else:
-                self._follow(context)
+                # Rows are fetched one by one or together from a cursor that steps as they are.
+                inner = context.cursor_fetch_strategy
+                if inner is engine.fetch and not self.quiet:  # ``follow`` written out
+                    followed = _new(engine.followed)
+                    followed._inner = inner
+                    followed._call = self
+                elif inner.alternate_cursor_description is None:
+                    followed = follow(inner, self)
+                else:
+                    followed = None
+                if followed is not None and not (self.purpose.writes and self._is_batch(context)):
+                    context.cursor_fetch_strategy = followed
+                    if held is None:
+                        self._make_room()
+                    engine.open[self.key] = self
+                    self.rows = 0
+                    self.fetching = True
         except Exception:  # a cursor may be anything; the query ran, whatever it says of itself
             failed("sqlalchemy.returned")
         if not self.fetching:
             self.finish()
+
+    def _look_aside(self, context: Any) -> None:
+        """The driver has returned or raised: what few classes and few statements do then."""
+        self.leaves(context)
+        if not (self.more or {}).get("own_span", True):
+            self.have(claim=upstream_spans.claim(context, self))
+
+    def _is_batch(self, context: Any) -> bool:
+        """Whether it has several sets of parameters; SQLAlchemy 1.4 says so in another way."""
+        single = self.engine.single
+        return bool(context.execute_style is not single if single is not None else context.executemany)
 
     def _left_driver(self) -> None:
         """Undo what was done for the time of the driver call. The record must not keep cursor and context alive."""
@@ -332,36 +397,11 @@ class StatementCall(PendingQuery):
         context = self._context
         self._left_driver()
         try:
-            if self.extended:
-                self.leaves(context)
-            if not self.own_span:
-                self.claim = upstream_spans.claim(context, self)
+            if self.more is not None:
+                self._look_aside(context)
         except Exception:
             failed("sqlalchemy.raised")
         self.finish(error)
-
-    def _follow(self, context: Any) -> None:
-        """Rows are fetched one by one or together from a cursor that steps as they are."""
-        inner = context.cursor_fetch_strategy
-        engine = self.engine
-        single = engine.single
-        many = context.execute_style is not single if single is not None else context.executemany
-        if many or inner.alternate_cursor_description is not None:
-            return
-        kind = kinds.get(type(inner))
-        if kind is None:
-            followed = follow(inner, self)
-        else:  # ``follow`` and ``_keep_open`` written out
-            followed = _new(kind)
-            followed._inner = inner
-            followed._call = self
-        context.cursor_fetch_strategy = followed
-        running = self.watcher.open
-        if len(running) >= MAX_OPEN:
-            next(iter(running.values())).finish()
-        running[self.key] = self
-        self.rows = 0
-        self.fetching = True
 
     def _follow_when_made(self, context: Any) -> None:
         """The fetch strategy of a server-side cursor is made with the result: follow it from then on."""
@@ -388,12 +428,16 @@ class StatementCall(PendingQuery):
 
     def _keep_open(self) -> None:
         """Keep it until its result ends."""
+        self._make_room()
+        self.engine.open[self.key] = self
         self.rows = 0
         self.fetching = True
-        running = self.watcher.open
+
+    def _make_room(self) -> None:
+        """Follow one result less; of connections from a pool that is watched there are as many as that has."""
+        running = self.engine.open
         if len(running) >= MAX_OPEN:
             next(iter(running.values())).finish()
-        running[self.key] = self
 
     # -- Its result ---------------------------------------------------------------------------------------------
 
@@ -402,31 +446,42 @@ class StatementCall(PendingQuery):
         if self.over:
             return
         if self.fetching:
-            self.watcher.open.pop(self.key, None)
-        if error is not None and not was_cancelled(error):
-            self.error_type, self.error_code = error_of(error)
-        self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
-        if self.held is not None:
-            self.held.ran(self, self.last)
+            self.engine.open.pop(self.key, None)
+        held = self.held
+        if held is not None:  # ``Checkout.ran`` written out
+            if held.wait or held.creating:
+                self.have(pool_wait=held.take_wait(), connect_time=held.creating)
+                held.creating = 0.0
+            held.last = self.last
+            held.busy += self.duration
+            kind = self.statement.kind
+            if kind == "select":
+                held.queries += 1
+            elif kind != "transaction":
+                held.queries += 1
+                held.writes += kind in _COUNTED_WRITES
+        if error is not None:
+            self._fail(error)
         self.over = True  # ``end`` written out
         queue = self.queue
-        try:
-            taken = queue is not None and queue.append(self)
-        except Exception:  # no thread can be started any more that would drain it later
-            failed("sqlalchemy.finish")
-            taken = False
-        if not taken:
+        if queue is None or not queue.append(self):
             self.flush_all((self,))
+
+    def _fail(self, error: BaseException) -> None:
+        """Note what it failed with; given up is not failed."""
+        if not was_cancelled(error):
+            error_type, error_code = error_of(error)
+            self.have(error_type=error_type, error_code=error_code)
+            if self.held is not None:
+                self.held.failures += 1
 
     # -- In the drain -------------------------------------------------------------------------------------------
 
     def operation(self) -> Operation:
         """As a record of ``dbsight.model``."""
-        if self.subject is not None:
-            self.model = self.subject.class_.__name__
-        if self.path is not None:
-            self.loading = orm.of_path(self.path, lazy=self.lazy)
-        self.subject = self.path = None
+        if self.more is not _FILLED:
+            self._fill()
+        self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
         if getattr(self.cache_hit, "name", "") == "CACHE_MISS":
             self.extra = {**(self.extra or {}), semconv.ORM_COMPILED_CACHE: "miss"}
         operation = super().operation()
@@ -447,6 +502,25 @@ class StatementCall(PendingQuery):
             operation.flush = self.flush.number
             operation.autoflush = self.flush.auto
         return operation
+
+    def _fill(self) -> None:
+        """Fill the slots that are not filled in place."""
+        self.factory = self.engine.factory
+        self.database = self.engine.database
+        self.parameters_hash = self.values = self.error_type = self.error_code = self.extra = None
+        self.batch_size = 0
+        self.pool_wait = self.connect_time = 0.0
+        self.profiles = ()
+        self.own_span = True
+        self.entity = self.flush = self.claim = self.affected = None
+        self.loading = self.purpose.loading
+        self.model = self.purpose.model
+        self.blocked_loop = self.streamed = False
+        self.pool = self.held.pool.name if self.held is not None else None
+        if self.more:
+            for name, value in self.more.items():
+                setattr(self, name, value)
+        self.more = _FILLED
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where upstream's instrumentation makes it, and that one's context."""

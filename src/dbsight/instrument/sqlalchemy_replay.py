@@ -93,7 +93,6 @@ class ReplayableCall(StatementCall):
         replay: How; None once it is certain that it will not be needed.
     """
 
-    extended = True
     policy: ClassVar[Policy | None] = None
     replay: Replay | None = None
     _seen: ClassVar[set[str]] = set()
@@ -120,7 +119,7 @@ class ReplayableCall(StatementCall):
             return False
         if self.duration >= policy.lowest:
             known = policy.known
-            return known is None or not known(self.database.key, self.statement.fingerprint)
+            return known is None or not known(self.engine.database.key, self.statement.fingerprint)
         fingerprint = self.statement.fingerprint
         if not policy.once or fingerprint in self._seen or len(self._seen) >= _MAX_SEEN:
             return False
