@@ -23,7 +23,6 @@ from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.query_log import QueryLog
 from dbsight.report.recommendation_log import RecommendationLog
 from dbsight.safety import dropped, failed, guard
-from dbsight.serve import Service
 from dbsight.slow_plans import SlowPlans
 from dbsight.totals import Totals, TotalsReview
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
     from dbsight.config import Settings
     from dbsight.model import Alert, Event, Observation, Snapshot
+    from dbsight.serve import Service
 
 _SECOND: Final = 1_000_000_000
 _SILENCE_OUTSIDE_NS: Final = 1 * _SECOND
@@ -83,7 +83,7 @@ class Analyzer(Consumer):
         self.stats, self.pools, self.caches, self.locks = totals.stats, totals.pools, totals.caches, totals.locks
         self.metrics = totals.metrics
         self.query_log = QueryLog(logger_provider)
-        self.service = Service(self.snapshot, self.judge_ended)
+        self._service: Service | None = None
         self.use(settings)
         self.log = FindingLog(logger_provider)
         self._recommended = RecommendationLog(logger_provider)
@@ -111,7 +111,7 @@ class Analyzer(Consumer):
         if self._users:
             self.plans.use(settings, self.judge, self._limits.lowest)
             loads.ask(self, wanted=self.judge.watches_reads)
-            self.service.use(settings)
+            self._serve()
 
     def subscribe(self) -> None:
         """Consume records on behalf of one more processor."""
@@ -122,7 +122,7 @@ class Analyzer(Consumer):
                 self.sweeper.resume()
                 self.plans.use(self.settings, self.judge, self._limits.lowest)
                 loads.ask(self, wanted=self.judge.watches_reads)
-                self.service.use(self.settings)
+                self._serve()
                 recording.subscribe(self)
                 full_pools.watch()
                 atexit.register(self.finish)
@@ -139,13 +139,27 @@ class Analyzer(Consumer):
             self.plans.stop()
             loads.ask(self, wanted=False)
             self.query_log.close()
-            self.service.stop()
+            if self._service is not None:
+                self._service.stop()
             recording.unsubscribe(self)
             atexit.unregister(self.finish)
             if self in _alive:
                 _alive.remove(self)
             if not _alive:
                 full_pools.stop()
+
+    @property
+    def service(self) -> Service:
+        """The endpoint, which nearly no process has: it is imported where one is asked for."""
+        if self._service is None:
+            from dbsight.serve import Service
+
+            self._service = Service(self.snapshot, self.judge_ended)
+        return self._service
+
+    def _serve(self) -> None:
+        if self._service is not None or self.settings.serve is not None:
+            self.service.use(self.settings)
 
     def add_origin(self, origin: object) -> None:
         """Operations of this span pipeline are ours; with none known, all are."""
@@ -174,7 +188,8 @@ class Analyzer(Consumer):
         self._recommended.reset()
         self.plans.after_fork()
         self.query_log.after_fork()
-        self.service.after_fork()
+        if self._service is not None:
+            self._service.after_fork()
         self.totals.reset()
         self.alerts.reset()
 
@@ -394,7 +409,8 @@ class Analyzer(Consumer):
         self.stats.close(summary)
         self.totals.examples.offer(summary, part.operations)
         self.metrics.close(summary)
-        self.service.closed(summary, part.operations)
+        if self._service is not None:
+            self._service.closed(summary, part.operations)
         self._report(window, summary, end_ns)
         return summary
 

@@ -50,6 +50,19 @@ def process_analyzer(*, asleep: bool = False) -> Analyzer:
     return analyzer
 
 
+def settle() -> None:
+    """As ``flush``; queries whose rows nobody has fetched or closed are over, too."""
+    recording.root_ending(None)
+    flush()
+
+
+def flush() -> None:
+    """Have queries that are over reach their profiles."""
+    first = engine()
+    if first is not None:
+        first.drain()
+
+
 def total_pools() -> dict[str, PoolTotals]:
     """What the first engine of the process knows of each pool by name; nothing when there is none."""
     first = engine()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.metrics import get_meter_provider
 
-from dbsight import analyzer, config, recording, scope, semconv
+from dbsight import config, scope, semconv
 from dbsight.detect.runner import RuleRunner
 from dbsight.detect.window import Window
-from dbsight.engines import process_analyzer
+from dbsight.engines import flush, process_analyzer, settle
 from dbsight.formatting import counted
 from dbsight.instrument.libraries import instrument_libraries
 from dbsight.monitor.quantiles import percentile
@@ -294,19 +294,6 @@ def profile(analyze: bool = False) -> QueryProfiler:
 def _instrument() -> None:
     """Instrument what is installed, once: a decorated function would look for it at each call."""
     instrument_libraries()
-
-
-def settle() -> None:
-    """As ``flush``; queries whose rows nobody has fetched or closed are over, too."""
-    recording.root_ending(None)
-    flush()
-
-
-def flush() -> None:
-    """Have queries that are over reach their profiles."""
-    engine = analyzer.engine()
-    if engine is not None:
-        engine.drain()
 
 
 def _query(operation: Operation, extra: Mapping[str, Any] | None) -> ProfiledQuery:

@@ -5,6 +5,8 @@ pytest loads it wherever dbsight is installed; until it is asked for, it imports
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import TestCase
@@ -56,9 +58,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Instrument before the first conftest makes an engine."""
     if _is_on(early_config):
-        from dbsight.testing.watch import prepare
+        with _not_collected():
+            from dbsight.testing.watch import prepare
 
-        prepare()
+            prepare()
+
+
+@contextmanager
+def _not_collected() -> Generator[None]:
+    """Have the garbage collector leave what is imported here alone.
+
+    Modules stay as long as the process, and to look at all of ours each time would cost a suite of short tests 2 %.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+        if hasattr(gc, "freeze") and not gc.get_freeze_count():  # not in PyPy; once, also where pytest runs in a test
+            gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry._logs import SeverityNumber
 
 from dbsight import scope, semconv
-from dbsight.engines import process_analyzer
+from dbsight.engines import process_analyzer, settle
 from dbsight.formatting import seconds
 from dbsight.instrument.libraries import instrument_libraries
-from dbsight.profiler import settle
 from dbsight.report.log_events import LogEvents
 from dbsight.safety import guard
 

@@ -12,6 +12,11 @@ the current span. Verified with opentelemetry-sdk 1.42 to 1.45; if one is missin
 and spans are handed over one by one.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dbsight.span.attributes import (
     changing_attributes,
     code_attributes,
@@ -21,11 +26,12 @@ from dbsight.span.attributes import (
     plan_attributes,
     verdict_attributes,
 )
-from dbsight.span.emission import emit, hand_over
-from dbsight.span.factory import PendingSpan, SpanFactory, Wrapping
+from dbsight.span.factory import PendingSpan, SpanFactory
 from dbsight.span.pending import PendingQuery
-from dbsight.span.synthetic_root import SyntheticRoot
 from dbsight.span.template import SpanTemplate, template_of
+
+if TYPE_CHECKING:
+    from dbsight.span.sdk_tracer import SyntheticRoot, Wrapping, emit, hand_over
 
 __all__ = [
     "PendingQuery",
@@ -45,3 +51,12 @@ __all__ = [
     "template_of",
     "verdict_attributes",
 ]
+
+_OF_THE_SDK = frozenset({"SyntheticRoot", "Wrapping", "emit", "hand_over"})
+"""Names whose modules import the SDK."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_THE_SDK:
+        return getattr(importlib.import_module("dbsight.span.sdk_tracer"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,13 +6,8 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-import opentelemetry.sdk.trace
 from opentelemetry import trace
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace import Tracer as SDKTracer
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased
 from opentelemetry.trace import (
     DEFAULT_TRACE_STATE,
     NonRecordingSpan,
@@ -25,20 +20,21 @@ from opentelemetry.trace import (
 
 from dbsight import recording, scope, semconv
 from dbsight.safety import failed
-from dbsight.span.emission import hand_over, span_class
-from dbsight.span.synthetic_root import SyntheticRoot
 from dbsight.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
-    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from opentelemetry.sdk.trace import Tracer as SDKTracer
     from opentelemetry.sdk.trace.sampling import Sampler
     from opentelemetry.trace import Span, Tracer, TracerProvider
     from opentelemetry.trace.span import TraceState
 
     from dbsight.span.pending import PendingQuery
+    from dbsight.span.sdk_tracer import Wrapping
+    from dbsight.span.synthetic_root import SyntheticRoot
 
     Begin = Callable[[PendingQuery], tuple["PendingSpan", SpanContext | None]]
 
@@ -55,25 +51,8 @@ _GLOBAL: Final = "_TRACER_PROVIDER"
 _get_tracer_provider = trace.get_tracer_provider
 
 _SPAN_KEY = getattr(propagation, "_SPAN_KEY", "")
-_SPANS = frozenset((NonRecordingSpan, getattr(opentelemetry.sdk.trace, "_Span", NonRecordingSpan)))
-"""What is in a context nearly always; private names, without which ``get_current_span`` is asked."""
-
-_HARMLESS = (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor)
-"""Processors that do nothing when a span starts, nor as it is ending."""
-
-
-class Wrapping(SpanProcessor):
-    """A processor of ours around others: what it does at the start of a span does not concern query spans.
-
-    Attributes:
-        processors: The wrapped ones; replaced whole when one is added.
-    """
-
-    processors: tuple[SpanProcessor, ...] = ()
-
-    def batches(self) -> bool:
-        """Whether all wrapped processors export in batches, so that nobody waits for a span."""
-        return all(type(each).on_end is BatchSpanProcessor.on_end for each in self.processors)
+_spans: frozenset[type] = frozenset((NonRecordingSpan,))
+"""What is in a context nearly always; of other classes, ``get_current_span`` is asked."""
 
 
 class PendingSpan:
@@ -101,7 +80,7 @@ class PendingSpan:
     def hand_over(self, spans: Sequence[ReadableSpan]) -> None:
         """Hand spans of this tracer to its processors. Never raises."""
         if self.tracer is not None:
-            hand_over(spans, self.factory.receivers(self.tracer))
+            self.factory.sdk_path.hand_over(spans, self.factory.receivers(self.tracer))
 
 
 class SpanFactory:
@@ -110,7 +89,12 @@ class SpanFactory:
     Args:
         provider: The provider; None follows the global one, also when it is set or replaced later.
         scope_name: Instrumentation scope.
+
+    Attributes:
+        sdk_path: The module ``sdk_tracer``, which is imported with the first tracer; None until then.
     """
+
+    sdk_path: Any = None
 
     def __init__(self, provider: TracerProvider | None = None, scope_name: str = semconv.SCOPE) -> None:
         self._fixed = provider
@@ -149,16 +133,20 @@ class SpanFactory:
         self._fetch(provider)
 
     def _fetch(self, provider: TracerProvider) -> None:
+        global _spans
+        from dbsight.span import sdk_tracer  # it imports the SDK
+
+        self.sdk_path, _spans = sdk_tracer, sdk_tracer.SPANS
         with self._lock:
             tracer = provider.get_tracer(self._scope_name, __version__, schema_url=semconv.SCHEMA_URL)
-            sdk = tracer if type(tracer) is SDKTracer else None
+            sdk = tracer if type(tracer) is sdk_tracer.SDKTracer else None
             if sdk is not None:
                 try:
                     limits = sdk._span_limits
                     self._limited = (
                         limits.max_span_attribute_length is not None
                         or (limits.max_span_attributes or 128) < 64
-                        or _measures_itself(sdk)
+                        or sdk_tracer.measures_itself(sdk)
                     )
                     sdk._is_enabled()
                 except AttributeError:
@@ -166,7 +154,7 @@ class SpanFactory:
                     sdk = None
             self._tracer = tracer
             self._sdk = sdk
-            self.span_class = span_class(sdk) if sdk is not None else None
+            self.span_class = sdk_tracer.span_class(sdk) if sdk is not None else None
             self._processors = None
             self._wrapping = None
             self._sampler = None
@@ -205,7 +193,7 @@ class SpanFactory:
         return self._fast and sdk._is_enabled()
 
     def _look_at(self, processors: tuple[SpanProcessor, ...] | None) -> None:
-        ours = [each for each in processors or () if isinstance(each, Wrapping)]
+        ours = [each for each in processors or () if isinstance(each, self.sdk_path.Wrapping)]
         wrapped = [inner for each in ours for inner in each.processors]
         self._processors = processors
         self._wrapping = ours[0] if ours else None
@@ -214,7 +202,7 @@ class SpanFactory:
             processors is not None
             and not self._limited
             and len(ours) <= 1  # of several made by hand, only the first is looked at again
-            and all(map(_is_benign, (*processors, *wrapped)))
+            and all(map(self.sdk_path.is_benign, (*processors, *wrapped)))
         )
         self._batched = (
             self._fast and self._wrapping is not None and len(self._processors or ()) == 1 and self._wrapping.batches()
@@ -262,7 +250,7 @@ class SpanFactory:
         record.current = current
         # ``get_current_span`` asks an abstract class, for half of what reading a command costs.
         span: Any = current.get(_SPAN_KEY)
-        if type(span) not in _SPANS:
+        if type(span) not in _spans:
             span = get_current_span(current)
         parent: SpanContext | None = span.get_span_context()
         if parent is not None and not parent.is_valid:
@@ -293,7 +281,8 @@ class SpanFactory:
     def _synthetic_root(self, sdk: SDKTracer, parent: SpanContext | None, start_ns: int) -> SyntheticRoot:
         root: SyntheticRoot | None = scope.root.get()
         if root is None or not root.serves(sdk.span_processor, parent):
-            root = SyntheticRoot.make(sdk, parent, start_ns).enter()
+            made: SyntheticRoot = self.sdk_path.SyntheticRoot.make(sdk, parent, start_ns)
+            root = made.enter()
         return root
 
     # -- In the drain -------------------------------------------------------------------------------------------
@@ -313,7 +302,7 @@ class SpanFactory:
             return functools.partial(self._begin_ordinary, tracer)
         if sdk.sampler is not self._sampler:
             self._sampler = sdk.sampler
-            self._follows_parent = _follows_parent(sdk.sampler)
+            self._follows_parent = self.sdk_path.follows_parent(sdk.sampler)
         if not self._follows_parent:
             return functools.partial(self._begin_sampled, sdk)
         # What the sampler would answer, without asking: a quarter of what a query span costs.
@@ -336,9 +325,10 @@ class SpanFactory:
         template = record.template
         known = template.known(record.statement)
         sampling = sdk.sampler.should_sample(record.current, parent.trace_id, template.name, SpanKind.CLIENT, known, ())
-        if sampling.decision is Decision.DROP:
+        decisions = self.sdk_path.Decision
+        if sampling.decision is decisions.DROP:
             return pending, None
-        flags = _SAMPLED if sampling.decision is Decision.RECORD_AND_SAMPLE else _UNSAMPLED
+        flags = _SAMPLED if sampling.decision is decisions.RECORD_AND_SAMPLE else _UNSAMPLED
         if sampling.attributes and len(sampling.attributes) != len(known):
             pending.extra = {key: value for key, value in sampling.attributes.items() if key not in known}
         pending.tracer = sdk
@@ -370,32 +360,3 @@ def _child(sdk: SDKTracer, trace_id: int, flags: TraceFlags, trace_state: TraceS
     """The context of a new span below a parent."""
     span_id = sdk.id_generator.generate_span_id()
     return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=trace_state)
-
-
-def _follows_parent(sampler: Sampler) -> bool:
-    """Whether below a local parent this sampler always decides as for the parent: parent based, as by default.
-
-    Private names of ``ParentBased`` are read; without them, the sampler is asked every time.
-    """
-    sampler = getattr(sampler, "inner", sampler)  # ours around the provider's: it changes nothing below a parent
-    return (
-        isinstance(sampler, ParentBased)
-        and type(sampler).should_sample is ParentBased.should_sample
-        and getattr(sampler, "_local_parent_sampled", None) is ALWAYS_ON
-        and getattr(sampler, "_local_parent_not_sampled", None) is ALWAYS_OFF
-    )
-
-
-def _measures_itself(sdk: SDKTracer) -> bool:
-    """Whether the SDK counts the spans that it starts; it can only count those that it makes."""
-    metrics = getattr(sdk, "_tracer_metrics", None)
-    return metrics is not None and not type(metrics).__name__.startswith("NoOp")
-
-
-def _is_benign(processor: SpanProcessor) -> bool:
-    """Return whether a processor ignores the start of spans: its hooks are known not to need it."""
-    kind = type(processor)
-    return issubclass(kind, Wrapping) or (
-        any(kind.on_start is known.on_start for known in _HARMLESS)
-        and any(kind._on_ending is known._on_ending for known in _HARMLESS)
-    )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from dbsight import recording
 from dbsight.model import operation_of
 from dbsight.safety import failed
-from dbsight.span.emission import emit
 from dbsight.statement.parameters import VALUES_MATTER, frozen, hash_parameters, separate_values
 
 if TYPE_CHECKING:
@@ -199,9 +198,10 @@ class PendingQuery:
                         latest.hand_over(built)
                         built = []
                     latest = pending
-                    span = emit(pending, operation, verdict, record.template)
-                    if span is not None:
-                        built.append(span)
+                    if pending.tracer is not None or pending.span is not None:
+                        span = pending.factory.sdk_path.emit(pending, operation, verdict, record.template)
+                        if span is not None:
+                            built.append(span)
                 else:
                     record.settle(operation, verdict)
                 for profile in record.profiles:

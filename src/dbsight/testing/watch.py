@@ -12,9 +12,8 @@ from dbsight import config, scope
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
-from dbsight.engines import process_analyzer
+from dbsight.engines import process_analyzer, settle
 from dbsight.instrument.libraries import instrument_libraries
-from dbsight.profiler import settle
 from dbsight.recording import OpenWindow
 from dbsight.safety import guard
 from dbsight.testing import calls as test_calls
