@@ -21,6 +21,7 @@ from dbsight.instrument.driver_call import WRITES, DriverCall
 from dbsight.instrument.pools.drivers import libpq
 from dbsight.instrument.subclassing import Subclasses, run, started
 from dbsight.model import Database
+from dbsight.safety import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +45,7 @@ class _Psycopg2(Driver):
         super().__init__(provider)
         self.connections = Subclasses(extensions.connection, _Connection)
         self.cursors = Subclasses(extensions.cursor, _Cursor)
+        self.hooked = self.cursors.hooked
         self.named_cursors = Subclasses(extensions.cursor, _NamedCursor)
         self.replication = getattr(sys.modules["psycopg2._psycopg"], "ReplicationConnection", ())
 
@@ -74,10 +76,10 @@ class _Psycopg2(Driver):
 
     # -- The hooks ----------------------------------------------------------------------------------------------
 
-    def executing(self, cursor: Any, query: Any, values: Any, many: bool = False) -> DriverCall | None:
-        """One statement, with one or several sets of parameters."""
+    def executing_many(self, cursor: Any, query: Any, values: Any) -> DriverCall | None:
+        """One statement, with several sets of parameters."""
         connection = cursor.connection
-        call = self.begin(connection, cursor, query, values, many=many)
+        call = self.begin(connection, cursor, query, values, many=True)
         if call is not None and connection.async_:
             call.blocked_loop = False
         return call
@@ -172,8 +174,11 @@ class _Connection:
     __slots__ = ()
 
     def cursor(self, *arguments: Any, **named: Any) -> Any:
-        if driver is not None:
-            arguments, named = started(driver.making, self, arguments, named) or (arguments, named)
+        watching = driver
+        if watching is not None and not arguments and not named and self.cursor_factory is None:  # type: ignore[attr-defined]
+            return super().cursor(cursor_factory=watching.hooked)  # type: ignore[misc]
+        if watching is not None:
+            arguments, named = started(watching.making, self, arguments, named) or (arguments, named)
         return super().cursor(*arguments, **named)  # type: ignore[misc]
 
     def commit(self) -> None:
@@ -201,11 +206,32 @@ class _Cursor:
     __slots__ = ()
 
     def execute(self, query: Any, vars: Any = None) -> Any:  # noqa: A002 - as the original
-        call = started(driver.executing, self, query, vars) if driver is not None else None
-        return run(call, super().execute, query, vars)  # type: ignore[misc]
+        # ``run`` written out: each statement comes here.
+        call = None
+        watching = driver
+        if watching is not None:
+            try:
+                connection = self.connection  # type: ignore[attr-defined]
+                call = watching.begin(connection, self, query, vars)
+                if call is not None and call.rare is not None and connection.async_:
+                    call.blocked_loop = False
+            except Exception:
+                failed("psycopg2.execute")
+        if call is None:
+            return super().execute(query, vars)  # type: ignore[misc]
+        try:
+            result = super().execute(query, vars)  # type: ignore[misc]
+        except BaseException as error:
+            started(call.raised, error)
+            raise
+        try:
+            call.returned(result)
+        except Exception:
+            failed("psycopg2.execute")
+        return result
 
     def executemany(self, query: Any, vars_list: Any) -> Any:
-        call = started(driver.executing, self, query, vars_list, True) if driver is not None else None
+        call = started(driver.executing_many, self, query, vars_list) if driver is not None else None
         return run(call, super().executemany, query, vars_list)  # type: ignore[misc]
 
     def callproc(self, procname: Any, *parameters: Any) -> Any:

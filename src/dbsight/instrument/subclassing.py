@@ -23,12 +23,16 @@ class Subclasses:
     Args:
         base: The C type.
         adds: Class whose methods are added; they call ``super()``.
+
+    Attributes:
+        base: The C type.
+        hooked: Its subclass with these methods.
     """
 
     def __init__(self, base: type, adds: type) -> None:
         self.base = base
-        self._hooked = _derived(base, (adds, base))
-        self._made: dict[type, type] = {base: self._hooked}
+        self.hooked = _derived(base, (adds, base))
+        self._made: dict[type, type] = {base: self.hooked}
 
     def of(self, wanted: Any) -> type | None:
         """Return the subclass of a class that the application asked for; None where it is no subclass of the type."""
@@ -37,15 +41,15 @@ class Subclasses:
             return made
         if not isinstance(wanted, type) or not issubclass(wanted, self.base):
             return None
-        if issubclass(wanted, self._hooked):
+        if issubclass(wanted, self.hooked):
             return wanted
         try:
-            made = _derived(wanted, (wanted, self._hooked))
+            made = _derived(wanted, (wanted, self.hooked))
         except Exception:  # its layout, metaclass or __init_subclass__ allows none
             failed("subclassing")
             return None
         if len(self._made) >= _MAX_MADE:
-            self._made = {self.base: self._hooked}
+            self._made = {self.base: self.hooked}
         self._made[wanted] = made
         return made
 
