@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections import defaultdict, deque
 from contextlib import suppress
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain, repeat, starmap
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from dbsight.instrument import pools, process, transactions
 from dbsight.model import CacheEvent, LockEvent, OrmEvent, PoolEvent, PoolUses, TransactionEvent
@@ -34,12 +34,38 @@ if TYPE_CHECKING:
     from dbsight.report.metrics import OperationSeries
     from dbsight.report.preaggregation import Tally
 
+_T = TypeVar("_T")
 _MAX_KNOWN: Final = 5000
 _MAX_REPORTED: Final = 1000
 _BATCH: Final = 250
 """Operations of all units of work that are counted at once: those of one statement together cost a third."""
 _PATIENCE: Final = 1.0
 """s that a reader waits for another thread that is counting."""
+
+
+class _Pending(Generic[_T]):
+    """What is counted together, later; several threads may add to it."""
+
+    def __init__(self) -> None:
+        self._all: deque[_T] = deque()
+        self._weight = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._all)
+
+    def add(self, each: _T, weight: int) -> int:
+        """Keep something; gives the weight of all, which is not exact where threads meet, nor does it have to be."""
+        self._all.append(each)
+        self._weight = weight = self._weight + weight
+        return weight
+
+    def take(self) -> list[_T]:
+        """Take everything out."""
+        self._weight = 0
+        taken: list[_T] = []
+        with suppress(IndexError):  # another thread may append meanwhile
+            taken.extend(starmap(self._all.popleft, repeat(())))  # keeps those that it got until then
+        return taken
 
 
 class Totals:
@@ -70,10 +96,10 @@ class Totals:
         self.reads = Reads() if settings.rule_enabled("cacheable_query") else None
         self.examples = Examples()
         self.metrics = Metrics(provider, collect)
-        self._pending: deque[Sequence[Operation]] = deque()
-        self._waiting = 0
         # Re-entrant: a finalizer may run a query while this thread is counting.
         self._counting = threading.RLock()
+        self._pending: _Pending[Sequence[Operation]] = _Pending()
+        self._uses: _Pending[PoolUses] = _Pending()
         if settings.process_metrics:
             process.observe(provider)
         # What wants to know of each event, by its class.
@@ -105,16 +131,14 @@ class Totals:
     def reset(self) -> None:
         """In a forked child: what was counted is the parent's."""
         self._counting = threading.RLock()
-        self._pending = deque()
-        self._waiting = 0
+        self._pending = _Pending()
+        self._uses = _Pending()
         self.clear()
         self.metrics.forget()
 
     def add_all(self, operations: Sequence[Operation]) -> None:
         """Count ordinary operations, in the order of their ends: by ``settle``, or once there are enough of them."""
-        self._pending.append(operations)
-        self._waiting = waiting = self._waiting + len(operations)  # not exact where threads meet, nor has it to be
-        if waiting >= _BATCH:
+        if self._pending.add(operations, len(operations)) >= _BATCH:
             self.settle(0)
 
     def settle(self, patience: float = _PATIENCE) -> None:
@@ -123,16 +147,11 @@ class Totals:
         Args:
             patience: s to wait for another thread that is counting.
         """
-        pending = self._pending
         if not self._counting.acquire(timeout=patience):
             return
         try:
-            self._waiting = 0
-            batches = []
-            with suppress(IndexError):  # another thread may append meanwhile
-                while True:
-                    batches.append(pending.popleft())
-            self._count(chain.from_iterable(batches))
+            self._count(chain.from_iterable(self._pending.take()))
+            self._count_uses(self._uses.take())
         finally:
             self._counting.release()
 
@@ -157,6 +176,18 @@ class Totals:
                 failed("totals")
         for tally, number in numbers.items():
             tally.add(number)
+
+    def _count_uses(self, events: Sequence[PoolUses]) -> None:
+        by_pool: dict[str, list[PoolUses]] = {}
+        for event in events:
+            by_pool.setdefault(event.pool, []).append(event)
+        for pool, its in by_pool.items():
+            latest = its[-1]
+            uses = [use for each in its for use in each.uses]
+            try:
+                self._take(PoolUses(pool, latest.at_ns, uses, latest.offset))
+            except Exception:
+                failed("totals")
 
     def _count_alike(self, key: Any, group: Sequence[Operation]) -> Tally:
         """Count operations of one statement, database and outcome; gives what their number is added to."""
@@ -193,7 +224,14 @@ class Totals:
             self.reads.took((operation,))
 
     def add_event(self, event: Event) -> None:
-        """Count what is no query."""
+        """Count what is no query: uses of pools as ordinary operations, anything else at once."""
+        if isinstance(event, PoolUses):
+            if self._uses.add(event, len(event.uses)) >= _BATCH:
+                self.settle(0)
+        else:
+            self._take(event)
+
+    def _take(self, event: Event) -> None:
         for take in self._takers.get(type(event), ()):
             take(event)
 

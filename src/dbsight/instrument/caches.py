@@ -10,6 +10,9 @@ import functools
 import os
 import threading
 import weakref
+from collections import deque
+from contextlib import suppress
+from itertools import repeat, starmap
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 MAX_CACHES: Final = 500
 """Maximum number of caches and Redis key templates; further ones are counted as ``other``."""
 
-_MAX_SIZES: Final = 1000
-"""Maximum number of value sizes that a counter keeps before it is published."""
+_MAX_KEPT: Final = 1000
+"""Maximum number of commands, and of sizes of values, that a counter keeps before it is published."""
 
 _MISSES: Final = 1
 """Index of misses among the counts."""
@@ -60,7 +63,9 @@ class Counter:
         self._origin: object | None = None
         self._lock = threading.RLock()  # re-entrant: a finalizer may read a cache while this thread holds the lock
         self._counts = [0, 0, 0, 0, 0]
-        self._sizes: list[int] = []
+        # What commands did is added up when it is published; several threads may append to a deque without a lock.
+        self._noted: deque[tuple[int, int, int, Sequence[int], CallSite | None]] = deque()
+        self._kept = 0
         self._waiting = False
         self._site: CallSite | None = None
 
@@ -99,27 +104,31 @@ class Counter:
                 self._counts[what] += number
         self._wait()
 
-    def note(self, look: Look, site: CallSite | None, origin: object | None) -> None:
-        """Count what one command or pipeline did; its template is that of this counter.
+    def note(
+        self,
+        hits: int,
+        misses: int,
+        stores: int,
+        sizes: Sequence[int],
+        site: CallSite | None,
+        origin: object | None,
+    ) -> None:
+        """Count what one command or pipeline did with keys of this template.
 
         Args:
-            look: All but its removals.
+            hits: Keys that were found.
+            misses: Keys that were not.
+            stores: Keys that were written.
+            sizes: Bytes of the values found, of each of which it is known.
             site: The line of the application.
             origin: Identity of the span pipeline of the command.
         """
-        _, hits, misses, stores, _, sizes = look
         if origin is not self._origin:
             self.publish()
             self._origin = origin
-        with self._lock:
-            counts = self._counts
-            counts[0] += hits
-            counts[1] += misses
-            counts[2] += stores
-            self._sizes += sizes
-            if misses and site is not None:
-                self._site = site
-        if _at_once or len(self._sizes) >= _MAX_SIZES:
+        self._noted.append((hits, misses, stores, sizes, site))
+        self._kept = kept = self._kept + len(sizes) + 1  # not exact where threads meet, nor does it have to be
+        if kept > _MAX_KEPT or _at_once:
             self.publish()
         elif not self._waiting:
             self._wait()
@@ -145,7 +154,18 @@ class Counter:
         self._waiting = False
         with self._lock:
             (hits, misses, stores, removals, evictions), self._counts = self._counts, [0, 0, 0, 0, 0]
-            sizes, self._sizes = self._sizes, []
+            sizes: list[int] = []
+            noted: list[tuple[int, int, int, Sequence[int], CallSite | None]] = []
+            self._kept = 0
+            with suppress(IndexError):
+                noted.extend(starmap(self._noted.popleft, repeat(())))  # keeps those that it got until then
+            for found, missed, stored, of_each, site in noted:
+                hits += found
+                misses += missed
+                stores += stored
+                sizes += of_each
+                if missed and site is not None:
+                    self._site = site  # the line that missed last is told
             site = self._site
         if hits or misses or stores or removals or evictions:
             event = CacheEvent(
@@ -169,7 +189,8 @@ class Counter:
         """Discard pending counts in a forked child: the parent reports them."""
         self._lock = threading.RLock()
         self._counts = [0, 0, 0, 0, 0]
-        self._sizes = []
+        self._noted = deque()
+        self._kept = 0
         self._waiting = False
 
 
@@ -177,6 +198,9 @@ _at_once = False
 _counters: dict[tuple[str, str, str, str], Counter] = {}
 _polls: list[Callable[[], bool]] = []
 _lock = threading.RLock()
+
+known_counter: Final = _counters.get
+"""The counter of a cache, by name, layer, model and template; None before ``counter`` was asked for it."""
 
 
 def counter(name: str, layer: str = "", model: str = "", key_prefix: str = "") -> Counter:
@@ -190,11 +214,6 @@ def counter(name: str, layer: str = "", model: str = "", key_prefix: str = "") -
                 key = ("other", "", "", "")
             found = _counters.setdefault(key, Counter(*key))
     return found
-
-
-def publishes_at_once() -> bool:
-    """Whether ``publish_at_once`` was called."""
-    return _at_once
 
 
 def publish_at_once() -> None:

@@ -100,24 +100,12 @@ def count(seen: Iterable[tuple[Sequence[Look], Operation]]) -> None:
     Args:
         seen: What each of some commands that were drained together did, and its operation.
     """
-    alike: dict[Any, list[Any]] = {}
-    alone = caches.publishes_at_once()
     for looks, operation in seen:
-        for look in looks:
-            template, hits, misses, stores, removals, sizes = look
+        for template, hits, misses, stores, removals, sizes in looks:
             if hits or misses or stores:
-                # Those of one template together: a counter has to be found, and has a lock.
-                key = (template, operation.database, operation.origin, id(operation) if alone else 0)
-                known = alike.get(key)
-                if known is None:
-                    alike[key] = [hits, misses, stores, [*sizes], operation]
-                else:
-                    known[0] += hits
-                    known[1] += misses
-                    known[2] += stores
-                    known[3] += sizes
-                    if misses:
-                        known[4] = operation  # the line that missed last is told
+                key = (operation.database.label, "", "", template)
+                counter = caches.known_counter(key) or caches.counter(*key)
+                counter.note(hits, misses, stores, sizes, operation.call_site, operation.origin)
             if removals:
                 recording.publish(
                     CacheEvent(
@@ -131,6 +119,3 @@ def count(seen: Iterable[tuple[Sequence[Look], Operation]]) -> None:
                         origin=operation.origin,
                     )
                 )
-    for (template, _, origin, _), (hits, misses, stores, sizes, operation) in alike.items():
-        counter = caches.counter(operation.database.label, "", "", template)
-        counter.note((template, hits, misses, stores, 0, sizes), operation.call_site, origin)

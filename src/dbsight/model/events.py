@@ -135,23 +135,19 @@ class PoolUses(Event):
         pool: ``db.client.connection.pool.name``.
         uses: In the order of their end; plain tuples in the form of ``PoolUse``.
         offset: s to add to their ``over`` for seconds since the epoch.
+        used: How long each connection was out, s.
+        served: How long each request took, s, but for those that waited: a wait is told when it is over.
     """
 
-    __slots__ = ("offset", "pool", "uses")
+    __slots__ = ("offset", "pool", "served", "used", "uses")
 
     def __init__(self, pool: str, at_ns: int, uses: Sequence[PoolUse], offset: float) -> None:
         super().__init__(at_ns)
         self.pool = pool
         self.uses = uses
         self.offset = offset
-
-    def used(self) -> Sequence[float]:
-        """How long each connection was out, s."""
-        return [use[1] for use in self.uses]
-
-    def served(self) -> Sequence[float]:
-        """How long each request took, s, but for those that waited: a wait is told when it is over."""
-        return [use[2] for use in self.uses if not use[3]]
+        self.used = [use[1] for use in uses]
+        self.served = [use[2] for use in uses if not use[3]]
 
 
 OpenedBy = Literal["sqlalchemy", "connection", "atomic", "ATOMIC_REQUESTS"]

@@ -83,7 +83,7 @@ class Pools:
     def uses(self, event: PoolUses) -> None:
         """Count connections that were taken and given back."""
         record = self._records.get(event.pool) or self._record(event.pool)
-        used, served = event.used(), event.served()
+        used, served = event.used, event.served
         with record.lock:
             totals = record.totals
             totals.checkouts += len(used)

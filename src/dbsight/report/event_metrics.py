@@ -109,8 +109,8 @@ class EventMetrics:
         """Record checkouts and check-ins; waits are recorded when they end."""
         used = self._plain(semconv.METRIC_CONNECTION_USE_TIME, event.pool)
         served = self._plain(semconv.METRIC_CONNECTION_WAIT_TIME, event.pool)
-        used.record_all(event.used())
-        served.record_all(event.served())
+        used.record_all(event.used)
+        served.record_all(event.served)
 
     def _plain(self, metric: str, pool: str) -> Series:
         key = (metric, pool, None)

@@ -99,18 +99,24 @@ class Series:
             for amount in amounts:
                 self._public(amount, self._attributes, None)
             return
-        amounts = sorted(amounts)  # a bucket is then a slice, and only its end is searched
+        bounds = self._bounds
+        least, most = min(amounts), max(amounts)
+        first, last = bisect_left(bounds, least), bisect_left(bounds, most)
+        if first < last:
+            amounts = sorted(amounts)  # a bucket is then a slice, and only its end is searched
         counted = 0
         with self._lock:
             counts = self._counts
-            for index, bound in enumerate(self._bounds):
-                below = bisect_right(amounts, bound, counted)
+            for index in range(first, last):
+                below = bisect_right(amounts, bounds[index], counted)
                 counts[index] += below - counted
                 counted = below
-            counts[-1] += len(amounts) - counted
+            counts[last] += len(amounts) - counted
             self._sum += sum(amounts)
-            self._min = min(self._min, amounts[0])
-            self._max = max(self._max, amounts[-1])
+            if least < self._min:  # noqa: PLR1730 - as above
+                self._min = least
+            if most > self._max:  # noqa: PLR1730 - as above
+                self._max = most
 
     def record_each(self, amounts: Sequence[float], operations: Sequence[Operation]) -> None:
         """Record measurements in order; otherwise as ``record``.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from itertools import groupby
+from operator import attrgetter
 from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ def _nothing() -> None:
     return None
 
 
+_pool_of = attrgetter("pool")
 _WRITES = frozenset({"insert", "update", "delete", "ddl"})
 _LEAKS = frozenset({"connection_leak", "session_leak", "all"})
 
@@ -129,9 +132,13 @@ class Checkout:
     def flush_all(cls, records: Sequence[Checkout]) -> None:
         """In the drain: publish uses of connections that ended, those of one pool together. Never raises."""
         uses: dict[str, list[Any]] = {}
-        for held in records:
-            use = (held.ended, held.ended - held.began, held.served, held.waited, held.requester, held.site)
-            uses.setdefault(held.pool.name, []).append(use)
+        for pool, run in groupby(records, _pool_of):  # mostly one
+            uses.setdefault(pool.name, []).extend(
+                [
+                    (held.ended, held.ended - held.began, held.served, held.waited, held.requester, held.site)
+                    for held in run
+                ]
+            )
         now = time_ns()
         for name, ended in uses.items():
             recording.publish(PoolUses(name, now, ended, now / 1e9 - perf_counter()))
