@@ -34,13 +34,15 @@ if TYPE_CHECKING:
 
 # Key bytes are field number * 8 + wire type: trace_id 1, span_id 2 and parent_span_id 4 are bytes of known length,
 # start_time_unix_nano 7 and end_time_unix_nano 8 are fixed64, little-endian.
+_OWN = Struct("<2s8ssQsQ")
+"""The fields that differ in each span, but for those that it has in common with others below the same parent."""
 _TIMES = Struct("<sQsQ")
 _TIME = Struct("<sQ")
 _NUMBER = Struct("<sd")
 _FLOAT = Struct("<d")
 _TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
 _START, _END = b"\x39", b"\x41"
-_OWN = len(_SPAN_ID) + 8 + _TIMES.size  # bytes of the fields that differ in each span
+_BELOW = len(_TRACE_ID) + 16 + len(_PARENT_ID) + 8 + _OWN.size  # bytes of all but what spans share, with a parent
 _RESOURCE_SPANS = b"\x0a"  # of ExportTraceServiceRequest, field 1
 _SCOPE_SPANS = b"\x12"  # of ResourceSpans, field 2
 _SPANS = b"\x12"  # of ScopeSpans, field 2
@@ -99,43 +101,64 @@ class Encoder(Careful):
             return message
 
     def _encode(self, spans: Sequence[ReadableSpan]) -> Any:
-        alike: dict[tuple[int, int], list[ReadableSpan]] = {}
+        alike: dict[tuple[int, int], tuple[ReadableSpan, list[bytes]]] = {}
         roots: dict[tuple[int, int], tuple[ReadableSpan, list[bytes]]] = {}
         others: list[Any] = []
-        group: list[ReadableSpan] = []
+        pieces: list[bytes] = []
         resource = scope = parent = None
+        family, rest = b"", 0  # consecutive spans with the same parent share these bytes; how many others are known
         for span in spans:
-            above = span._parent
             attributes: Any = span._attributes
+            above = span._parent
+            # A context is a tuple: indexing is cheaper than a property.
+            context: tuple[Any, ...] = span._context  # type: ignore[assignment]
             kind = type(attributes)
+            text = b""
+            if kind is SharedAttributes:
+                shared = attributes
+            elif kind is TextAttributes and attributes.changed is None:
+                shared = attributes.shared
+                if shared.texts != self._text_names:
+                    self._texts, self._text_names = {}, shared.texts
+                text = self._texts.get(attributes.text) or self._text(attributes.text)
+            else:
+                shared = None
             # One that comes after another below the same parent is alike in more than its attributes.
-            if not (
-                (kind is SharedAttributes or (kind is TextAttributes and attributes.changed is None))
-                and above is parent is not None
-                and span._context[_TRACE_STATE] is DEFAULT_TRACE_STATE  # type: ignore[index]
-                and not span._events
-                and not span._links
+            if (
+                shared is None
+                or above is not parent
+                or above is None
+                or context[_TRACE_STATE] is not DEFAULT_TRACE_STATE
+                or span._events
+                or span._links
             ):
-                if not _is_alike(span):
-                    pieces = self._of_root(span)
-                    if pieces is None:
+                if shared is None or not _is_alike(span):
+                    whole = self._of_root(span)
+                    if whole is None:
                         others.append(clean_span(span))
                     else:
                         key = id(span._resource), id(span._instrumentation_scope)
-                        roots.setdefault(key, (span, []))[1].extend(pieces)
+                        roots.setdefault(key, (span, []))[1].extend(whole)
                     continue
                 parent = above
+                family = _TRACE_ID + context[0].to_bytes(16, "big")
+                if above is not None:
+                    family += _PARENT_ID + above.span_id.to_bytes(8, "big")
+                rest = len(family) + _OWN.size
             if span._resource is not resource or span._instrumentation_scope is not scope:
                 resource, scope = span._resource, span._instrumentation_scope
-                group = alike.setdefault((id(resource), id(scope)), [])
-            group.append(span)
+                pieces = alike.setdefault((id(resource), id(scope)), (span, []))[1]
+            head, common = shared.encoded or self._common(span, shared)
+            if text or above is None:
+                length = rest + len(common) + len(text)
+                head = _HEADS[length] if length < _KNOWN_VARINTS else _SPANS + _varint(length)
+            own = _OWN.pack(_SPAN_ID, context[1].to_bytes(8, "big"), _START, span._start_time, _END, span._end_time)
+            pieces += (head, family, own, common, text)
         if not alike and not roots:
             return self.stock(others)
         parts = [self.stock(others).SerializeToString()]
-        for group in alike.values():
-            parts += self._under_scope_of(group[0], self._framed(group))
-        for first, pieces in roots.values():
-            parts += self._under_scope_of(first, pieces)
+        for first, encoded in (*alike.values(), *roots.values()):
+            parts += self._under_scope_of(first, encoded)
         return self._carrying(b"".join(parts))
 
     def _under_scope_of(self, span: ReadableSpan, spans: Sequence[bytes]) -> Sequence[bytes]:
@@ -149,7 +172,7 @@ class Encoder(Careful):
         return _RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans
 
     def _of_root(self, span: ReadableSpan) -> list[bytes] | None:
-        """As ``_framed``, of a rebuilt root, with its findings if any; None if the stock encoder must see the span."""
+        """A rebuilt root, in pieces, with its findings if any; None if the stock encoder must see the span."""
         context, parent, events, attributes = span._context, span._parent, span._events, span._attributes
         if (
             type(attributes) is not dict  # another type may have dropped some
@@ -218,46 +241,6 @@ class Encoder(Careful):
             raise ValueError("this protobuf does not keep unknown fields")
         return message
 
-    def _framed(self, spans: Sequence[ReadableSpan]) -> list[bytes]:
-        """The elements of ``ScopeSpans.spans``, in pieces: of each its key, its length, and the span."""
-        pieces: list[bytes] = []
-        latest: tuple[Any, ...] | None = None
-        family = b""  # consecutive spans with the same parent share these bytes
-        for span in spans:
-            attributes: Any = span._attributes
-            text = b""
-            if type(attributes) is TextAttributes:
-                shared = attributes.shared
-                if shared.texts != self._text_names:
-                    self._texts, self._text_names = {}, shared.texts
-                text = self._texts.get(attributes.text) or self._text(attributes.text)
-            else:
-                shared = attributes
-            common = shared.encoded
-            if common is None:
-                common = shared.encoded = self._common(span, shared)
-            # A context is a tuple: indexing is cheaper than a property.
-            context: tuple[Any, ...] = span._context  # type: ignore[assignment]
-            parent: tuple[Any, ...] | None = span._parent
-            if parent is None or parent is not latest:
-                latest = parent
-                family = _TRACE_ID + context[0].to_bytes(16, "big")
-                if parent is not None:
-                    family += _PARENT_ID + parent[1].to_bytes(8, "big")
-            times = _TIMES.pack(_START, span._start_time, _END, span._end_time)
-            length = len(family) + _OWN + len(common) + len(text)
-            pieces += (
-                _SPANS,
-                _VARINTS[length] if length < _KNOWN_VARINTS else _varint(length),
-                family,
-                _SPAN_ID,
-                context[1].to_bytes(8, "big"),
-                times,
-                common,
-                text,
-            )
-        return pieces
-
     def _text(self, text: str) -> bytes:
         """A text of its own under each of its names, cached if it may recur: keys that are read are read again."""
         encoded = b"".join([_text_attribute(name, text) for name in self._text_names])
@@ -265,15 +248,21 @@ class Encoder(Careful):
             _keep(self._texts, text, encoded, _MAX_TEXTS)
         return encoded
 
-    def _common(self, span: ReadableSpan, attributes: SharedAttributes) -> bytes:
-        """Return the encoded part that similar spans share: everything except ids, times, and a text of its own."""
+    def _common(self, span: ReadableSpan, attributes: SharedAttributes) -> tuple[bytes, bytes]:
+        """Encode what similar spans share: everything except ids, times, and a text of its own.
+
+        Returns:
+            The key and the length of a span with a parent and without a text, and the encoded part.
+        """
         if clean_span(span) is not span:
             raise ValueError("not to be encoded as it is")
         parts = [self._frame(span)]
         for attribute in attributes.items():
             plain = type(attribute[1]) in _PLAIN
             parts.append(self._known(attribute) if plain else self._stock_attribute(span, attribute[0]))
-        return b"".join(parts)
+        common = b"".join(parts)
+        attributes.encoded = (_SPANS + _varint(_BELOW + len(common)), common)
+        return attributes.encoded
 
     def _frame(self, span: ReadableSpan) -> bytes:
         """Name, kind, status and flags, cached."""
@@ -414,6 +403,8 @@ def _varint(number: int) -> bytes:
 _KNOWN_VARINTS = 2_048
 _VARINTS = tuple(map(_varint, range(_KNOWN_VARINTS)))
 """The varints of common lengths."""
+_HEADS = tuple([_SPANS + length for length in _VARINTS])
+"""Key and length of spans of common lengths."""
 
 
 def install_encoder(exporter: object) -> bool:

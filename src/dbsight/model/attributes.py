@@ -17,13 +17,13 @@ class SharedAttributes(dict[str, Any]):
         texts: Names of attributes that are missing here, because of each operation they are the text of its own.
 
     Attributes:
-        encoded: Their encoded form, owned by an exporter.
+        encoded: The beginning and the common part of a span with them in encoded form, owned by an exporter.
         texts: As given.
     """
 
     __slots__ = ("encoded", "texts")
 
-    encoded: bytes | None
+    encoded: tuple[bytes, bytes] | None
 
     def __init__(self, attributes: Mapping[str, Any], texts: tuple[str, ...] = ()) -> None:
         super().__init__(attributes)
