@@ -28,7 +28,9 @@ from dbsight.safety import failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import Event
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     Encode = Callable[[Sequence[ReadableSpan]], Any]
 
@@ -62,6 +64,8 @@ _TRACE_STATE = 4
 
 _MAX_KEPT = 10_000
 """Maximum number of attributes, and of span names, that are cached in encoded form."""
+_MAX_SCOPES = 200
+"""The same of resources with their scopes."""
 _MAX_TEXTS, _LONGEST_TEXT = 2_000, 300
 """The same of texts of single operations, and their maximum length in characters: 1 MB at most."""
 
@@ -78,6 +82,8 @@ class Encoder(Careful):
         # Imported here, because protobuf is only installed with an exporter that needs it.
         self._empty = importlib.import_module("google.protobuf.empty_pb2").Empty
         self._frames: dict[tuple[Any, ...], bytes] = {}
+        # With what they are the encoded form of: it must live as long as its identity is remembered.
+        self._scopes: dict[tuple[int, int], tuple[Resource, InstrumentationScope | None, bytes, bytes]] = {}
         self._attributes: dict[tuple[str, Any], bytes] = {}
         self._texts: dict[str, bytes] = {}
         self._text_names: tuple[str, ...] = ()  # for which these were encoded
@@ -163,13 +169,21 @@ class Encoder(Careful):
 
     def _under_scope_of(self, span: ReadableSpan, spans: Sequence[bytes]) -> Sequence[bytes]:
         """One element of ``resource_spans``: resource, scope and schema as the stock encoder writes them, and spans."""
-        frame = self.stock((_bare(span),)).resource_spans[0]
-        scope = frame.scope_spans[0]
-        del scope.spans[:]
-        scope_spans = b"".join([scope.SerializeToString(), *spans])
-        del frame.scope_spans[:]
-        about = frame.SerializeToString() + _SCOPE_SPANS + _varint(len(scope_spans))
-        return _RESOURCE_SPANS, _varint(len(about) + len(scope_spans)), about, scope_spans
+        resource, scope = span._resource, span._instrumentation_scope
+        key = id(resource), id(scope)
+        known = self._scopes.get(key)
+        if known is None or known[0] is not resource or known[1] is not scope:
+            frame = self.stock((_bare(span),)).resource_spans[0]
+            scope_spans = frame.scope_spans[0]
+            del scope_spans.spans[:]
+            of_scope = scope_spans.SerializeToString()
+            del frame.scope_spans[:]
+            known = (resource, scope, frame.SerializeToString() + _SCOPE_SPANS, of_scope)
+            _keep(self._scopes, key, known, _MAX_SCOPES)
+        _, _, about, of_scope = known
+        length = len(of_scope) + sum(map(len, spans))
+        about += _varint(length)
+        return _RESOURCE_SPANS, _varint(len(about) + length), about, of_scope, *spans
 
     def _of_root(self, span: ReadableSpan) -> list[bytes] | None:
         """A rebuilt root, in pieces, with its findings if any; None if the stock encoder must see the span."""
@@ -313,7 +327,7 @@ def _bare(span: ReadableSpan, name: str = "", **kept: Any) -> ReadableSpan:
     return ReadableSpan(name, span._context, resource=resource, instrumentation_scope=scope, **kept)
 
 
-def _keep(kept: dict[Any, bytes], key: Any, encoded: bytes, most: int = _MAX_KEPT) -> None:
+def _keep(kept: dict[Any, Any], key: Any, encoded: Any, most: int = _MAX_KEPT) -> None:
     if len(kept) >= most:
         kept.clear()
     kept[key] = encoded

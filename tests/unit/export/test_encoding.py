@@ -172,6 +172,27 @@ def test_a_mixed_batch_is_encoded_as_the_stock_encoder_does():
     assert spans_of(Encoder(encode_spans)(spans)) == spans_of(encode_spans(spans))
 
 
+def test_resources_and_scopes_are_encoded_once():
+    """The stock encoder is asked for what it has not seen; many of them take no memory for ever."""
+    asked = []
+
+    def stock(spans):
+        asked.extend(spans)
+        return encode_spans(spans)
+
+    encoder = Encoder(stock)
+    for _ in range(2):
+        spans = [make() for make in KINDS.values()]
+        assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
+    asked.clear()
+    encoder([make_span(SHARED), make_span(SHARED), make_span(FOUND, parent=None, kind=SpanKind.SERVER)])
+    assert asked == []
+    for number in range(encoding._MAX_SCOPES + 50):
+        spans = [make_span(SHARED, resource=Resource({"service.name": f"shop-{number}"}))]
+        assert spans_of(encoder(spans)) == spans_of(encode_spans(spans))
+    assert len(encoder._scopes) <= encoding._MAX_SCOPES
+
+
 @pytest.mark.parametrize("value", ["\ud800", 2**64, "x" * 2_000_000])
 @pytest.mark.parametrize("name", ["dbsight.finding.description", "dbsight.finding.title"])
 def test_a_finding_that_cannot_be_encoded_as_it_is_arrives_in_encodable_form(name, value):
