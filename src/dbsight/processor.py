@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import SpanContext
@@ -106,9 +106,15 @@ class DbsightSpanProcessor(Wrapping):
         scope_ = span.instrumentation_scope
         if scope_ is None or scope_.name != semconv.SCOPE:
             try:
-                if self._is_claimed(span):
+                context = span.context
+                if self._is_claimed(span, context):
                     return
-                made = self._handed(span)
+                # Several processors of ours get the same object: what one made of it holds for all.
+                made: Any = getattr(span, _HANDED, _NOT_SEEN)
+                if made is _NOT_SEEN:
+                    made = self._ended(span, context)
+                    if made is not span:  # one that refers to itself is freed by nothing but the garbage collector
+                        setattr(span, _HANDED, made)
                 if isinstance(made, AwaitedSpan):
                     self._await(span, made)
                     return
@@ -158,24 +164,22 @@ class DbsightSpanProcessor(Wrapping):
         """
         parent = span.parent
         context = span.context
-        if parent is not None and not parent.is_remote and span.kind not in ROOT_KINDS:
+        kind = span.kind
+        if parent is not None and not parent.is_remote and kind not in ROOT_KINDS:
             self.analyzer.windows.adopt(context.span_id, parent)
             return True
         origin = getattr(span, "_span_processor", None)
-        if origin is not None:
+        if origin is not None and origin is not self._origin:
             self._origin = origin
             self.analyzer.add_origin(origin)
-        exported = not self._is_ours_alone(span)
+        exported = not (self.unsampled and self._is_ours_alone(span))
+        request = kind in ROOT_KINDS
         window = self.analyzer.windows.open(
-            span.name,
-            context,
-            span.start_time or 0,
-            request=span.kind in ROOT_KINDS,
-            exported=exported,
+            span.name, context, span.start_time or 0, request=request, exported=exported
         )
         window.live = span
         scope.window.set(window)
-        if window.request:
+        if request:
             # What runs outside spans around this request is no unit of work with what ran before the one before it.
             scope.root.set(None)
         return exported
@@ -205,20 +209,10 @@ class DbsightSpanProcessor(Wrapping):
         elif not self.batches():
             self.analyzer.ended.work()
 
-    def _handed(self, span: ReadableSpan) -> ReadableSpan | AwaitedSpan | None:
-        # Several processors of ours get the same object: what one made of it holds for all.
-        handed = getattr(span, _HANDED, _NOT_SEEN)
-        if handed is _NOT_SEEN:
-            handed = self._ended(span)
-            if handed is not span:  # one that refers to itself is freed by nothing but the garbage collector
-                setattr(span, _HANDED, handed)
-        return handed  # type: ignore[return-value]
-
-    def _is_claimed(self, span: ReadableSpan) -> bool:
+    def _is_claimed(self, span: ReadableSpan, context: SpanContext | None) -> bool:
         """Whether our own instrumentation saw the query as well: then the span goes on once that is over."""
         claim: upstream_spans.Claim | None = getattr(span, _CLAIM, None)
         if claim is None:
-            context = span.context
             claim = upstream_spans.of(context.span_id) if context is not None else None
             if claim is None:
                 return False
@@ -238,8 +232,7 @@ class DbsightSpanProcessor(Wrapping):
         for processor in self.processors:
             processor.on_end(claim.made)
 
-    def _ended(self, span: ReadableSpan) -> ReadableSpan | AwaitedSpan:
-        context = span.context
+    def _ended(self, span: ReadableSpan, context: SpanContext | None) -> ReadableSpan | AwaitedSpan:
         if context is None:
             return span
         window = self.analyzer.windows.of_root(context.span_id)
@@ -250,11 +243,10 @@ class DbsightSpanProcessor(Wrapping):
             return self._foreign(span)
         if window is None:
             return span
-        return self._root(span, window)
+        return self._root(span, context, window)
 
-    def _root(self, span: ReadableSpan, window: OpenWindow) -> AwaitedSpan:
-        assert span.context is not None
-        recording.root_ending(span.context)
+    def _root(self, span: ReadableSpan, context: SpanContext, window: OpenWindow) -> AwaitedSpan:
+        recording.root_ending(context)
         if scope.window.get() is window:
             scope.window.set(None)
         window.name = span.name

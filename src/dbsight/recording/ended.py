@@ -54,11 +54,13 @@ class Ended:
             records: How many it has.
             judge: Does it.
         """
+        waits = bool(self._waiting)  # then the timer runs, and goes on as long as there are windows that have ended
         self._waiting.append(judge)
         self._weight = weight = self._weight + records + 1  # not exact where threads meet, nor does it have to be
         try:
             if weight < ENOUGH:
-                self._attend()
+                if not waits:
+                    self._attend()
             elif weight < _TOO_MANY:
                 self._wake()
             else:

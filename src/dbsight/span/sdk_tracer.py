@@ -50,10 +50,16 @@ class Wrapping(SpanProcessor):
     """
 
     processors: tuple[SpanProcessor, ...] = ()
+    _batching: tuple[tuple[SpanProcessor, ...] | None, bool] = (None, False)
 
     def batches(self) -> bool:
         """Whether all wrapped processors export in batches, so that nobody waits for a span."""
-        return all(type(each).on_end is BatchSpanProcessor.on_end for each in self.processors)
+        known, batching = self._batching
+        processors = self.processors
+        if known is not processors:
+            batching = all(type(each).on_end is BatchSpanProcessor.on_end for each in processors)
+            self._batching = (processors, batching)
+        return batching
 
 
 def follows_parent(sampler: Sampler) -> bool:
