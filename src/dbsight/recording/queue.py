@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from contextlib import suppress
 from itertools import groupby, repeat, starmap
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,11 +113,12 @@ class Queue:
             return
         token = None
         try:
-            # What is drained belongs to this window, whatever the draining thread does otherwise.
-            token = scope.window.set(self.window)
             self.place = None
-            while self._pending:
-                self._drain()
+            if self._pending:
+                # What is drained belongs to this window, whatever the draining thread does otherwise.
+                token = scope.window.set(self.window)
+                while self._pending:
+                    self._drain()
         finally:
             if token is not None:
                 scope.window.reset(token)
@@ -126,8 +126,10 @@ class Queue:
 
     def _drain(self) -> None:
         records: list[Any] = []
-        with suppress(IndexError):
+        try:  # noqa: SIM105 - suppress() costs more than the rest of this
             records.extend(starmap(self._pending.popleft, repeat(())))  # keeps those that it got until then
+        except IndexError:
+            pass
         kinds: dict[type, list[Any]] = {}
         for kind, run in groupby(records, type):  # mostly one, or a few
             kinds.setdefault(kind, []).extend(run)

@@ -133,24 +133,26 @@ class Series:
             return
         bounds = self._bounds
         least, most = min(amounts), max(amounts)
-        first, last = bisect_left(bounds, least), bisect_left(bounds, most)
+        first = bisect_left(bounds, least)
         with self._lock:
             self._sum += sum(amounts)
             if least < self._min:  # noqa: PLR1730 - as above
                 self._min = least
             if most > self._max:  # noqa: PLR1730 - as above
                 self._max = most
-            if first == last:  # as mostly: then only the latest has to be looked at
-                self._counts[first] += len(amounts)
-                for amount, operation in zip(reversed(amounts), reversed(operations), strict=True):
-                    context = operation.context
+            counts = self._counts
+            if (
+                first == len(bounds) or most <= bounds[first]
+            ):  # mostly one bucket takes all: only the latest are looked at
+                counts[first] += len(amounts)
+                for place in range(len(amounts) - 1, -1, -1):
+                    context = operations[place].context
                     if context is not None and context[_FLAGS] & 1:
-                        self._exemplars[first] = (amount, operation.end_ns, context)
+                        self._exemplars[first] = (amounts[place], operations[place].end_ns, context)
                         break
                 return
-            counts = self._counts
             for amount, operation in zip(amounts, operations, strict=True):
-                index = bisect_left(bounds, amount, first, last)
+                index = bisect_left(bounds, amount, first)
                 counts[index] += 1
                 context = operation.context
                 if context is not None and context[_FLAGS] & 1:
