@@ -76,6 +76,7 @@ GUARDS = {
         ),
         *("TimedFetchStrategy.soft_close", "TimedFetchStrategy.hard_close"),
         *("TimedFetchStrategy.handle_exception", "TimedFetchStrategy.yield_per"),
+        *("_CursorStrategy.fetchone", "_CursorStrategy.fetchall"),
     },
     # What the SDK calls: each hands on to the application's processors and sampler whatever becomes of ours.
     "processor": {

@@ -44,6 +44,7 @@ BOUNDARIES = {
         for name in ("fetchone", "fetchmany", "fetchall", "_fetch", "yield_per")
     ),
     *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("soft_close", "hard_close", "handle_exception")),
+    *(f"instrument/results.py:_CursorStrategy.{name}" for name in ("fetchone", "fetchall")),
     # It guards itself: each row of the ORM comes there.
     "instrument/models.py:loaded",
     # The application's creator runs within it.

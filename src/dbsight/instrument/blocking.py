@@ -86,21 +86,25 @@ class RunningCall(StatementCall):
 
     Attributes:
         blocker: The session that it waited for, as far as is known.
+        context: SQLAlchemy's execution context while it runs.
         asked: When the server was asked about it last, on ``perf_counter``.
     """
 
     blocker: Blocker | None = None
+    context: Any = None
     asked = 0.0
 
     @guard
-    def enters(self) -> None:
+    def enters(self, context: Any) -> None:
         """It is listed."""
         if self.engine.database.system in _QUESTIONS:
+            self.context = context
             watch.add(self)
 
     def leaves(self, context: Any) -> None:
         """It is listed no longer."""
         watch.running.pop(id(self), None)
+        self.context = None
         super().leaves(context)
 
     def operation(self) -> Operation:
@@ -196,7 +200,7 @@ class Watch:
             if elapsed < self.slow or now - call.asked < max(_AGAIN, elapsed / 10):
                 continue
             try:
-                context = call._context
+                context = call.context
                 engine = context.engine
                 # Not the public property: it connects again where the connection was lost.
                 session = _session(context.root_connection._dbapi_connection)

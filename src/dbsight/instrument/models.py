@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from dbsight.instrument.wrap import Patches
     from dbsight.model import OrmOperation
 
+_says_nothing: Final = frozenset((_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")).isdisjoint
+"""Whether a context does not say whether instrumentation is suppressed; asked for each row."""
+
 MAX_MODELS: Final = 500
 """Classes that are told apart; objects of the rest are ``other``."""
 
@@ -84,11 +87,10 @@ def add(operation: OrmOperation, name: str, number: int) -> None:
 def loaded(state: Any, _: Any) -> None:
     """An object was made from a row; one that the session already had is not made again. Never raises.
 
-    Each row comes here: the guard, ``suppressed`` and ``_count`` are written out, and so is the property ``class_``.
+    Each row comes here: the guard and ``_count`` are written out, and so is the property ``class_``.
     """
     try:
-        current = current_context()
-        if current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")):
+        if not _says_nothing(current_context()) and suppressed():
             return
         name = state.manager.class_.__name__
         next((_loads.get(name) or _counter(_loads, name)).steps)

@@ -71,6 +71,11 @@ class Parameters:
         kwargs = [f"**{self._kwargs}"] if self._kwargs else []
         return ", ".join((*positional, *args, *named, *kwargs))
 
+    def at(self, places: Iterable[int]) -> list[str]:
+        """Those at some places, as they are written in a call; ``None`` for one that there is not."""
+        every = self._every() if self._inner is None else self._within(self._inner)
+        return [every[place] if place < len(every) else "None" for place in places]
+
     def leading(self, hook: Callable[..., Any], skip: int = 0) -> str:
         """The first of them, as many as a hook takes after its first ``skip``, but for its options (``=False``)."""
         every = self._every() if self._inner is None else self._within(self._inner)

@@ -23,6 +23,11 @@ _NO_SLOTS: tuple[str, ...] = ()
 _NAMES: Final = ("_soft_close", "BaseException", "handle_exception")
 """What ``CursorFetchStrategy`` refers to after the cursor's method of the same name, in SQLAlchemy 1.4 to 2.1."""
 
+COVERING: Final = 1
+"""Flag of a statement: drivers report nothing while it runs."""
+QUIET: Final = 2
+"""Flag of a statement: spans of the driver are suppressed."""
+
 kinds: dict[tuple[type, bool], type[TimedFetchStrategy]] = {}
 """By the class of the strategy that is followed, of which SQLAlchemy has four, and whether the statement is quiet."""
 
@@ -35,7 +40,7 @@ def follow(inner: Any, call: StatementCall) -> TimedFetchStrategy:
         call: The statement whose result it is. Where it is quiet, the fetches call an instrumented driver, whose spans
             are suppressed as those of the execution were.
     """
-    kind = following(type(inner), quiet=call.quiet)
+    kind = following(type(inner), quiet=call.aside >= QUIET)
     followed = kind.__new__(kind)
     followed._inner = inner
     followed._call = call
@@ -116,7 +121,7 @@ class TimedFetchStrategy:
         ours = result.cursor_strategy is self
         if ours:
             result.cursor_strategy = inner  # where this fetch closes the result, it is not over before its rows counted
-        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if call.quiet else None
+        token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if call.aside >= QUIET else None
         began = perf_counter()
         try:
             fetched = fetch(result, *arguments)

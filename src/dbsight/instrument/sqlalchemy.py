@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from dbsight.model import Database, Statement
 
 _MAX_KNOWN = 1000
-_EXECUTES: Final = ("do_execute", "do_executemany", "do_execute_no_params")
+_EXECUTES: Final = {"do_execute": (1, 4), "do_executemany": (1, 4), "do_execute_no_params": (1, 3)}
+"""Methods of a dialect that execute a statement, and the places of cursor and context among their parameters."""
+
 _SETS_UP: Final = ("do_commit", "do_rollback", "do_ping", "set_isolation_level")
 """Methods of a dialect that call the driver to keep or set up a connection."""
 
@@ -182,7 +184,7 @@ class Watcher:
             )
             for name, hook in hooks:
                 if callable(vars(kind).get(name)) and kind.__name__ != "Dialect":
-                    self._patches.wrap(kind, name, begin=hook)
+                    self._patches.wrap(kind, name, begin=hook, given=_EXECUTES.get(name, ()))
 
     _execute = begin
 

@@ -17,7 +17,7 @@ from dbsight.instrument.callsite import find_near, near
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
 from dbsight.instrument.pools import held_on
-from dbsight.instrument.results import follow
+from dbsight.instrument.results import COVERING, QUIET, follow
 from dbsight.instrument.upstream_spans import UPSTREAM
 from dbsight.recording import consumers
 from dbsight.safety import failed, guard
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _WRITES = frozenset({"insert", "update", "delete"})
 _COUNTED_WRITES = frozenset({"insert", "update", "delete", "ddl"})
 _FILLED: Final[dict[str, Any]] = {}
+_USUAL: Final[tuple[Any, ...]] = (*(None,) * 9, (), 0, 0.0, 0.0, True, False, False)
+"""What a statement has in the slots that ``StatementCall.operation`` fills, in their order there."""
 _new = object.__new__
 _getframe = sys._getframe
 _modules = sys.modules
@@ -64,7 +66,7 @@ class SetUp:
         self._covered = scope.covered.get()
         scope.covered.set(True)
 
-    def returned(self, _: Any) -> None:
+    def returned(self, *_: Any) -> None:
         """It returned, or raised."""
         scope.covered.set(self._covered)
         if self._token is not None:
@@ -95,8 +97,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
         engine = watcher.engine(dialect, context)
     if context is None:
         return SetUp(suppressing=engine.suppresses_driver())
-    connection = context.root_connection
-    proxy = connection._dbapi_connection
+    proxy = context.root_connection._dbapi_connection
     try:
         raw = proxy.dbapi_connection
     except AttributeError:  # no pool has made it
@@ -108,9 +109,13 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     call.more = None
     call.start_ns = time_ns()
     window = _window()
-    place = window.place if window is not None else None
     # ``locate`` written out for all but the first query in a context.
-    if place is not None and place[0] is _current_context() and place[1] is watcher.factory:
+    if (
+        window is not None
+        and (place := window.place) is not None
+        and place[0] is _current_context()
+        and place[1] is watcher.factory
+    ):
         call.current, _, call.parent = place
         call.queue = window
         if scope.profiling:
@@ -118,14 +123,19 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     elif not call.is_located(watcher.factory):
         return None
     call.engine = engine
-    call.statement, call.template = _, template = engine.known.get(statement) or engine.learn(statement)
+    call.statement, template = engine.known.get(statement) or engine.learn(statement)
+    call.template = template
     call.key = key = id(raw)
     if key in engine.open:
         engine.open[key].finish()
     call.thread = get_ident()
     call.allowed = _allowed()
     usual = process.in_force is watcher.usual or watcher.is_usual(config.current())
-    site = None
+    try:
+        call.cache_hit = context.cache_hit
+        purpose: orm.Purpose = context.compiled._dbsight
+    except AttributeError:
+        purpose = call.look(context)
     if usual:
         # ``find_near`` written out where the place is as deep as it was; it counts itself.
         depth = template.depth
@@ -134,25 +144,20 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
             above: Any = at.f_back
             site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
         except (ValueError, AttributeError):
-            pass  # the stack is not so deep
-        if site is None:
-            site = find_near(template)
-    elif watcher.settings.code_location == "on":
-        site = find_near(template)
-    call.call_site = site
-    try:
-        purpose: orm.Purpose = context.compiled._dbsight
-    except AttributeError:
-        purpose = orm.purpose(context)
-    # ``note`` written out for what most queries are given; what is no number may be long.
-    kind = type(parameters)
-    if not usual or purpose.writes:
-        call.note(statement, parameters, context, purpose, watcher.settings)
-    elif kind is tuple and _all_kept(map(type, parameters)) and len(parameters) <= MAX_KEPT:
-        call.parameters = parameters
-    elif kind is dict and _all_kept(map(type, parameters.values())) and len(parameters) <= MAX_KEPT:
-        call.parameters = parameters.copy()
+            site = None  # the stack is not so deep
+        call.call_site = site if site is not None else find_near(template)
+        # ``note`` written out for what most queries are given; what is no number may be long.
+        kind = type(parameters)
+        if purpose.writes:
+            call.note(statement, parameters, context, purpose, watcher.settings)
+        elif kind is tuple and _all_kept(map(type, parameters)) and len(parameters) <= MAX_KEPT:
+            call.parameters = parameters
+        elif kind is dict and _all_kept(map(type, parameters.values())) and len(parameters) <= MAX_KEPT:
+            call.parameters = parameters.copy()
+        else:
+            call.note(statement, parameters, context, purpose, watcher.settings)
     else:
+        call.call_site = find_near(template) if watcher.settings.code_location == "on" else None
         call.note(statement, parameters, context, purpose, watcher.settings)
     if purpose.of_orm:
         loads = context.execution_options.get("_sa_orm_load_options")
@@ -166,29 +171,25 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     call.purpose = purpose
     if _get_running_loop() is not None and not engine.asynchronous:
         call.have(blocked_loop=True)
-    if UPSTREAM in _modules and upstream_spans.are_made_elsewhere(connection):
+    if UPSTREAM in _modules and upstream_spans.are_made_elsewhere(context.root_connection):
         call.have(own_span=False)
-    try:
-        call.cache_hit = context.cache_hit
-    except AttributeError:  # SQLAlchemy's own name, which it may change
-        call.cache_hit = None
     call.rows = None
     call.over = call.fetching = False
-    call.covering = covering
-    call.quiet = quiet = engine.module in _modules and engine.suppresses_driver()
-    # Nothing below can fail and need to be undone.
-    call._cursor = cursor
-    call._context = context
     call.held = held = held_on(key)
+    quiet = engine.module in _modules and engine.suppresses_driver()
+    # Nothing below can fail and need to be undone.
     if held is not None:
         held.inside += 1
     if quiet:
+        call.aside = QUIET | COVERING if covering else QUIET
         call._suppressing = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))
+    else:
+        call.aside = covering
     if covering:
         scope.covered.set(id(context))
     if watcher.extended:
         call.have()
-        call.enters()
+        call.enters(context)
     call.began = perf_counter()
     return call
 
@@ -206,8 +207,7 @@ class StatementCall(PendingQuery):
         executed: s of the execute call.
         fetching: Whether fetches from its result are added to it.
         held: The checkout of its connection.
-        quiet: Whether spans of the driver are suppressed.
-        covering: Whether drivers report nothing while it runs.
+        aside: Flags that ``results.py`` names; 0 for most.
         streamed: Whether rows are fetched in parts.
         cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None.
         purpose: What the ORM asked for with the compiled statement.
@@ -221,8 +221,7 @@ class StatementCall(PendingQuery):
     key: int
     affected: int | None
     purpose: orm.Purpose
-    quiet: bool
-    covering: bool
+    aside: int
     loading: orm.Loading | None
     entity: str | None
     model: str | None
@@ -232,18 +231,14 @@ class StatementCall(PendingQuery):
     claim: upstream_spans.Claim | None
     more: dict[str, Any] | None
     _suppressing: Any
-    _cursor: Any
-    _context: Any
 
     __slots__ = (
-        "_context",
-        "_cursor",
         "_suppressing",
         "affected",
+        "aside",
         "blocked_loop",
         "cache_hit",
         "claim",
-        "covering",
         "engine",
         "entity",
         "executed",
@@ -256,7 +251,6 @@ class StatementCall(PendingQuery):
         "model",
         "more",
         "purpose",
-        "quiet",
         "streamed",
     )
 
@@ -268,6 +262,11 @@ class StatementCall(PendingQuery):
         if scope.profiling:
             self.have(profiles=self.profiles)
         return located
+
+    def look(self, context: Any) -> orm.Purpose:
+        """Find out what ``begin`` looks for, where SQLAlchemy does not have it or it is not known yet."""
+        self.cache_hit = getattr(context, "cache_hit", None)
+        return orm.purpose(context)
 
     def have(self, **values: Any) -> None:
         """Fill slots in the drain that hardly any statement fills."""
@@ -304,7 +303,7 @@ class StatementCall(PendingQuery):
         if model is not None or flush is not None:
             self.have(entity=model, model=model, flush=flush)
 
-    def enters(self) -> None:
+    def enters(self, context: Any) -> None:
         """The driver is about to be called; of ``extended`` classes. Never raises."""
 
     def leaves(self, context: Any) -> None:
@@ -312,22 +311,21 @@ class StatementCall(PendingQuery):
 
     # -- The driver call ----------------------------------------------------------------------------------------
 
-    def returned(self, _: Any) -> None:  # noqa: PLR0912 - as ``begin``
+    def returned(self, _: Any, cursor: Any, context: Any) -> None:  # noqa: C901, PLR0912 - as ``begin``
         """The driver returned: the query ends if the driver fetched all rows, or there are none."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
-        cursor, context = self._cursor, self._context
         # ``_left_driver`` written out: whatever fails afterwards.
-        if self.quiet:
-            token, self._suppressing = self._suppressing, None
-            detach(token)
-        if self.covering:
-            scope.covered.set(False)
-        self._cursor = self._context = None
         held = self.held
         if held is not None:
             held.inside -= 1
-            held.last = now
+        aside = self.aside
+        if aside:
+            if aside >= QUIET:
+                token, self._suppressing = self._suppressing, None
+                detach(token)
+            if aside != QUIET:
+                scope.covered.set(False)
         try:
             if self.more is not None:
                 self._look_aside(context)
@@ -346,7 +344,7 @@ class StatementCall(PendingQuery):
             else:
                 # Rows are fetched one by one or together from a cursor that steps as they are.
                 inner = context.cursor_fetch_strategy
-                if inner is engine.fetch and not self.quiet:  # ``follow`` written out
+                if inner is engine.fetch and aside < QUIET:  # ``follow`` written out
                     followed = _new(engine.followed)
                     followed._inner = inner
                     followed._call = self
@@ -358,9 +356,12 @@ class StatementCall(PendingQuery):
                     context.cursor_fetch_strategy = followed
                     if held is None:
                         self._make_room()
+                    else:
+                        held.last = now
                     engine.open[self.key] = self
                     self.rows = 0
                     self.fetching = True
+                    return
         except Exception:  # a cursor may be anything; the query ran, whatever it says of itself
             failed("sqlalchemy.returned")
         if not self.fetching:
@@ -378,23 +379,19 @@ class StatementCall(PendingQuery):
         return bool(context.execute_style is not single if single is not None else context.executemany)
 
     def _left_driver(self) -> None:
-        """Undo what was done for the time of the driver call. The record must not keep cursor and context alive."""
-        if self.quiet:
+        """Undo what was done for the time of the driver call."""
+        if self.held is not None:
+            self.held.inside -= 1
+        if self.aside >= QUIET:
             token, self._suppressing = self._suppressing, None
             detach(token)
-        if self.covering:
+        if self.aside & COVERING:
             scope.covered.set(False)
-        self._cursor = self._context = None
-        held = self.held
-        if held is not None:
-            held.inside -= 1
-            held.last = self.last
 
-    def raised(self, error: BaseException) -> None:
+    def raised(self, error: BaseException, _: Any, context: Any) -> None:
         """The driver raised: the query ends."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
-        context = self._context
         self._left_driver()
         try:
             if self.more is not None:
@@ -409,7 +406,7 @@ class StatementCall(PendingQuery):
 
         def setup_result_proxy() -> Any:
             del context._setup_result_proxy
-            token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if self.quiet else None
+            token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True)) if self.aside >= QUIET else None
             try:
                 result = make()  # it fetches the first rows
             finally:
@@ -428,6 +425,8 @@ class StatementCall(PendingQuery):
 
     def _keep_open(self) -> None:
         """Keep it until its result ends."""
+        if self.held is not None:
+            self.held.last = self.last
         self._make_room()
         self.engine.open[self.key] = self
         self.rows = 0
@@ -449,9 +448,11 @@ class StatementCall(PendingQuery):
             self.engine.open.pop(self.key, None)
         held = self.held
         if held is not None:  # ``Checkout.ran`` written out
-            if held.wait or held.creating:
-                self.have(pool_wait=held.take_wait(), connect_time=held.creating)
-                held.creating = 0.0
+            if held.early:
+                held.early = False
+                if held.wait or held.creating:
+                    self.have(pool_wait=held.take_wait(), connect_time=held.creating)
+                    held.creating = 0.0
             held.last = self.last
             held.busy += self.duration
             kind = self.statement.kind
@@ -479,8 +480,21 @@ class StatementCall(PendingQuery):
 
     def operation(self) -> Operation:
         """As a record of ``dbsight.model``."""
-        if self.more is not _FILLED:
-            self._fill()
+        more = self.more
+        if more is not _FILLED:
+            engine, purpose, held = self.engine, self.purpose, self.held
+            self.factory, self.database = engine.factory, engine.database
+            self.loading, self.model = purpose.loading, purpose.model
+            self.pool = held.pool.name if held is not None else None
+            (
+                self.parameters_hash, self.values, self.error_type, self.error_code, self.extra, self.entity,
+                self.flush, self.claim, self.affected, self.profiles, self.batch_size, self.pool_wait,
+                self.connect_time, self.own_span, self.blocked_loop, self.streamed,
+            ) = _USUAL  # fmt: skip
+            if more:
+                for name, value in more.items():
+                    setattr(self, name, value)
+            self.more = _FILLED
         self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
         if getattr(self.cache_hit, "name", "") == "CACHE_MISS":
             self.extra = {**(self.extra or {}), semconv.ORM_COMPILED_CACHE: "miss"}
@@ -502,25 +516,6 @@ class StatementCall(PendingQuery):
             operation.flush = self.flush.number
             operation.autoflush = self.flush.auto
         return operation
-
-    def _fill(self) -> None:
-        """Fill the slots that are not filled in place."""
-        self.factory = self.engine.factory
-        self.database = self.engine.database
-        self.parameters_hash = self.values = self.error_type = self.error_code = self.extra = None
-        self.batch_size = 0
-        self.pool_wait = self.connect_time = 0.0
-        self.profiles = ()
-        self.own_span = True
-        self.entity = self.flush = self.claim = self.affected = None
-        self.loading = self.purpose.loading
-        self.model = self.purpose.model
-        self.blocked_loop = self.streamed = False
-        self.pool = self.held.pool.name if self.held is not None else None
-        if self.more:
-            for name, value in self.more.items():
-                setattr(self, name, value)
-        self.more = _FILLED
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where upstream's instrumentation makes it, and that one's context."""

@@ -75,12 +75,12 @@ _BEGIN: Final = """{head}
         _dbsight_result = {changed}
     except BaseException as _dbsight_error:
         try:
-            _dbsight_call.raised(_dbsight_error)
+            _dbsight_call.raised(_dbsight_error{given})
         except Exception:
             _dbsight_failed(_dbsight_place)
         raise
     try:
-        _dbsight_call.returned(_dbsight_result)
+        _dbsight_call.returned(_dbsight_result{given})
     except Exception:
         _dbsight_failed(_dbsight_place)
     return _dbsight_result
@@ -172,6 +172,7 @@ class Patches:
         value: Hook | None = None,
         variable: ContextVar[Any] | None = None,
         changes: Sequence[str] = (),
+        given: Sequence[int] = (),
         awaited: bool = False,
         having: str = "",
         of: str = "",
@@ -188,6 +189,7 @@ class Patches:
             variable: What has this value.
             changes: Parameters of the original that are replaced by the attributes of the same names of the object
                 that ``begin`` returned.
+            given: Places of parameters of the original that ``returned`` and ``raised`` of that object are given, too.
             awaited: Whether it returns an awaitable without being a coroutine function, which is preserved.
             having: Where an object has this attribute of its own, and it is not None, ``begin`` is not called.
             of: Attribute of the first parameter, such as the connection of a cursor, that ``begin`` takes before all
@@ -205,7 +207,7 @@ class Patches:
                 original,
                 owner,
                 lambda function: around(
-                    function, template, hook, changes=changes, awaited=awaited, having=having, of=of
+                    function, template, hook, changes=changes, given=given, awaited=awaited, having=having, of=of
                 ),
             )
             if variable is not None:
@@ -282,6 +284,7 @@ def around(
     hook: Hook,
     *,
     changes: Sequence[str] = (),
+    given: Sequence[int] = (),
     awaited: bool = False,
     having: str = "",
     of: str = "",
@@ -293,6 +296,7 @@ def around(
         template: What it does around the call.
         hook: What it runs.
         changes: As for ``Patches.wrap``.
+        given: As for ``Patches.wrap``.
         awaited: As for ``Patches.wrap``.
         having: As for ``Patches.wrap``.
         of: As for ``Patches.wrap``.
@@ -316,6 +320,7 @@ def around(
         hook=call,
         leading=(", " if template is _AFTER and leading else "") + leading,
         original=f"{await_}_dbsight_original({parameters.passed()})",
+        given="".join([f", {name}" for name in parameters.at(given)]),
         changed=f"{await_}_dbsight_original({parameters.passed(changes, _CALL)})",
     )
     made = _compiled(source, original, {"_dbsight_original": original, **_names(hook)})

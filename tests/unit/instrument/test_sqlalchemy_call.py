@@ -5,7 +5,7 @@ import sqlalchemy
 from dbsight.instrument.sqlalchemy_call import StatementCall
 from dbsight.span import PendingQuery
 
-PRIVATE = {"_context", "_cursor", "_suppressing"}
+PRIVATE = {"_suppressing"}
 
 
 def test_a_statement_has_in_the_drain_what_every_query_has(make_telemetry, monkeypatch):

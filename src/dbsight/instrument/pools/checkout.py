@@ -41,6 +41,7 @@ class Checkout:
         ended: When it was given back, on ``perf_counter``.
         site: Where in the application.
         served: s until it was given out, without ``creating``.
+        early: A wait or a new connection may have to be told by the next query.
         wait: s of these at an exhausted pool, until the first query takes it, on whose span it stands.
         waited: The same, for good.
         requester: Thread or task.
@@ -94,6 +95,7 @@ class Checkout:
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
+        self.early = True
         self.wait = self.creating = 0.0  # read by each query: what stands on the class alone is searched for
         self.ahead = len(pool.held) + len(pool.requests)
         self.asked = perf_counter()

@@ -376,6 +376,7 @@ class Pool:
         scope.connecting.set(self.making.pop(began, ""))
         if request is not None:
             request.creating += seconds
+            request.early = True
             request.making = False
         if error is not None:
             self._tell_here("failure", seconds, None, error_type=error_type(error))
