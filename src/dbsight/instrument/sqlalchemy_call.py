@@ -209,7 +209,8 @@ class StatementCall(PendingQuery):
         held: The checkout of its connection.
         aside: Flags that ``results.py`` names; 0 for most.
         streamed: Whether rows are fetched in parts.
-        cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None.
+        cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None; in the
+            drain, its name.
         purpose: What the ORM asked for with the compiled statement.
         loading: What it was loading.
         claim: The span of another instrumentation for the same statement, if any.
@@ -496,7 +497,10 @@ class StatementCall(PendingQuery):
                     setattr(self, name, value)
             self.more = _FILLED
         self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
-        if getattr(self.cache_hit, "name", "") == "CACHE_MISS":
+        hit = self.cache_hit
+        if type(hit) is not str:  # the name of a member, by its property, costs five times as much
+            self.cache_hit = getattr(hit, "_name_", None) or getattr(hit, "name", "")
+        if self.cache_hit == "CACHE_MISS":
             self.extra = {**(self.extra or {}), semconv.ORM_COMPILED_CACHE: "miss"}
         operation = super().operation()
         operation.fetch_time = self.duration - self.executed
@@ -530,7 +534,7 @@ class StatementCall(PendingQuery):
     def reported(cls, records: Sequence[Self], _: Sequence[Operation], /) -> None:
         """Count what the cache of compiled statements had. Never raises."""
         if compiled_cache is not None:
-            outcomes = [getattr(record.cache_hit, "name", "") for record in records]
+            outcomes = [record.cache_hit for record in records]
             compiled_cache(outcomes.count("CACHE_HIT"), outcomes.count("CACHE_MISS"))
 
 
