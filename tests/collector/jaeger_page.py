@@ -18,7 +18,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT / "tests"))  # as pytest has it
 
 from collector import programs, services  # noqa: E402 - found by the line above
-from e2e.runner import run_instrumented  # noqa: E402
+from e2e.runner import ON_FASTAPI, run_instrumented  # noqa: E402
 
 PAGE = ROOT / "docs" / "backends" / "jaeger.md"
 
@@ -35,7 +35,12 @@ VARYING = re.compile(
 )
 """What need not be the same today: ids, times and what follows from them, versions of FastAPI, places in the code."""
 
-SHOP = {"OTEL_SERVICE_NAME": "shop", "OTEL_DBSIGHT_PRESET": "development", "OTEL_DBSIGHT_REPORT": "off"}
+SHOP = {
+    **ON_FASTAPI,
+    "OTEL_SERVICE_NAME": "shop",
+    "OTEL_DBSIGHT_PRESET": "development",
+    "OTEL_DBSIGHT_REPORT": "off",
+}
 
 
 def trimmed(trace: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from collector import services
+from e2e.runner import ON_FASTAPI
 from embedded import free_port
 from matrix.serving import running
 
@@ -18,6 +19,7 @@ DASHBOARDS = sorted((COLLECTOR / "grafana" / "dashboards").glob("*.json"))
 METRICS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 SHOP = {
+    **ON_FASTAPI,
     "OTEL_SERVICE_NAME": "served shop",
     "OTEL_DBSIGHT_PRESET": "development",
     "OTEL_DBSIGHT_REPORT": "off",

@@ -12,6 +12,7 @@ import servers
 from collector import conversion
 from dbsight import semconv
 from e2e import observed
+from e2e.runner import ON_FASTAPI
 from embedded import Unavailable
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -37,7 +38,12 @@ def shop(convert, receiver_process, postgresql_server, redis_process, tmp_path_f
             ["-m", "dbsight.demo", *arguments],
             receiver_process,
             cwd=tmp_path_factory.mktemp("shop"),
-            env={"OTEL_SERVICE_NAME": "shop", "OTEL_DBSIGHT_REPORT": "off", "OTEL_DBSIGHT_FINDINGS": "both"},
+            env={
+                **ON_FASTAPI,
+                "OTEL_SERVICE_NAME": "shop",
+                "OTEL_DBSIGHT_REPORT": "off",
+                "OTEL_DBSIGHT_FINDINGS": "both",
+            },
             timeout=180,
         )
         seen.run.check()

@@ -7,7 +7,7 @@ import pytest
 
 from collector import jaeger_page, services
 from dbsight.demo.faults import FAULTS
-from e2e.runner import run_instrumented
+from e2e.runner import ON_FASTAPI, run_instrumented
 
 N_PLUS_ONES = [fault for fault in FAULTS if any(expected.rule == "n_plus_one" for expected in fault.expected)]
 
@@ -31,6 +31,7 @@ def shop(jaeger, prometheus, otelcol, tmp_path_factory):
     """Requested once, as ``make demo`` does; under a name of its own, because Jaeger outlives the module."""
     directory = tmp_path_factory.mktemp("shop")
     env = {
+        **ON_FASTAPI,
         "OTEL_SERVICE_NAME": directory.name,
         "OTEL_DBSIGHT_PRESET": "development",
         "OTEL_DBSIGHT_REPORT": "off",

@@ -12,6 +12,7 @@ import servers
 from dbsight.demo.app import served_faults
 from dbsight.demo.faults import CONNECTION_FAULTS, FAULTS
 from dbsight.demo.store import store_for
+from e2e.runner import ON_FASTAPI
 
 ROUNDS = 2
 """Each fault and each twin is requested twice: on a busy machine any query can be slow once, without being so."""
@@ -160,6 +161,7 @@ def run_shop(observe, cwd, limit, url=None):
     """Run the demo and request everything in it."""
     program = ["-m", "dbsight.demo", "--rounds", str(ROUNDS), *(["--database-url", url] if url else [])]
     env = {
+        **ON_FASTAPI,
         "OTEL_DBSIGHT_PRESET": "development",
         "OTEL_DBSIGHT_REPORT": "terminal",
         "OTEL_DBSIGHT_SLOW_QUERY_THRESHOLD": str(limit),

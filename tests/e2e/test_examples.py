@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from e2e.runner import ON_FASTAPI
+
 EXAMPLE = Path(__file__).parent.parent.parent / "examples" / "orders.py"
 LINES = EXAMPLE.read_text().splitlines()
 LOOP = next(number for number, line in enumerate(LINES, 1) if "asks the database once for each order" in line)
@@ -41,7 +43,7 @@ def test_the_application_on_the_page_about_fastapi_has_the_finding_that_the_page
     shop = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
     (tmp_path / "shop.py").write_text(shop)
     (tmp_path / "client.py").write_text(CLIENT)
-    seen = observe(["client.py"], cwd=tmp_path, env={"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": ""})
+    seen = observe(["client.py"], cwd=tmp_path, env=ON_FASTAPI)
     event = next(iter(seen.span("GET /orders").events))
     assert event.attributes["dbsight.finding.suggestion"] in page
     assert "order.customer.name" in shop.splitlines()[event.attributes["code.line.number"] - 1]
