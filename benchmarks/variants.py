@@ -42,7 +42,7 @@ PARTS = {
     "rules": ("dbsight.detect.runner:RuleRunner.complete",),
     "totals": ("dbsight.monitor.stats:StatementRecord.take", "dbsight.monitor.stats:StatementRecord.take_one"),
     "metrics": ("dbsight.report.metrics:OperationSeries.record", "dbsight.report.metrics:OperationSeries.record_one"),
-    "span": ("dbsight.span.pending:emit",),
+    "span": ("dbsight.span.sdk_tracer:emit",),
     "encoding": ("opentelemetry.exporter.otlp.proto.grpc.trace_exporter:OTLPSpanExporter.export",),
 }
 """What can be left out, one at a time. Without spans there is nothing to encode: ``span`` contains ``encoding``."""
