@@ -16,9 +16,13 @@ from dbsight.instrument.outcomes import was_cancelled
 from dbsight.model import Operation
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
+from dbsight.statement.parameters import VALUES_MATTER, hash_parameters, separate_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opentelemetry.trace import SpanContext
+    from typing_extensions import Self
 
     from dbsight import span
     from dbsight.instrument import upstream_spans
@@ -320,22 +324,36 @@ class DriverCall(PendingQuery):
 
     # -- In the drain -------------------------------------------------------------------------------------------
 
-    def operation(self) -> Operation:  # noqa: PLR0915 - of each query, and each function that is called costs
+    @classmethod
+    def operations(cls, records: Sequence[Self], /) -> list[Operation]:
+        """The operations of records that are drained together."""
+        loaded: dict[str, int] = {}
+        made = [record._operation(loaded) for record in records]
+        for model, rows in loaded.items():
+            models.add("load", model, rows)
+        return made
+
+    def operation(self) -> Operation:
         """As a record of ``dbsight.model``."""
-        link, place = self.link, self.place
+        return self.operations((self,))[0]
+
+    def _operation(self, loaded: dict[str, int]) -> Operation:  # noqa: PLR0915 - each query comes here
+        """The same; what Django's ORM loaded is added to ``loaded``, rows by model."""
+        link, place, statement, parameters = self.link, self.place, self.statement, self.parameters
         driver = link.driver
         self.factory = driver.factory
         if place is not None:
             self.current, _, self.parent = place
             self.place = None
-        if self.parameters is not None:
-            self.values = None
-            self._hash(self.parameters)
+        if parameters is not None:  # ``_hash`` written out
+            self.parameters_hash = hash_parameters(parameters)
+            matter = statement.limit is not None or statement.offset or statement.kind in VALUES_MATTER
+            self.values = separate_values(parameters) if matter else None
             self.parameters = None  # freed: values are not kept longer than needed
         held, rare = self.held, self.rare or _NOTHING_RARE
         # As ``model.operation_of``, of what is kept here in other ways.
         operation: Operation = _new(Operation)
-        operation.statement = self.statement
+        operation.statement = statement
         operation.database = link.database
         operation.start_ns = start_ns = self.start_ns
         operation.duration = duration = self.duration
@@ -348,7 +366,7 @@ class DriverCall(PendingQuery):
         operation.pool = held.pool.name if held is not None else None
         operation.pool_wait = rare.pool_wait
         operation.connect_time = rare.connect_time
-        operation.rows = self.rows
+        operation.rows = rows = self.rows
         operation.affected = self.affected
         operation.batch_size = rare.batch_size
         operation.error_type = rare.error_type
@@ -365,15 +383,15 @@ class DriverCall(PendingQuery):
         if django is None:
             operation.relationship = operation.load = operation.entity = operation.model = operation.to_many = None
             return operation
-        operation.model = django.model
+        operation.model = model = django.model
         operation.relationship, operation.load = django.relationship, django.load
-        if django.kept and operation.rows != 0:
+        if django.kept and rows != 0:
             operation.load = "eager"  # once per process; one that finds nothing is sent again each time
         operation.entity, operation.to_many = django.entity, django.to_many
-        if self.statement.kind in WRITES:
+        if statement.kind in WRITES:
             self._count_written(operation, django)
-        elif django.loads and operation.rows and django.model is not None:
-            models.add("load", django.model, operation.rows)
+        elif rows and django.loads and model is not None:
+            loaded[model] = loaded.get(model, 0) + rows
         return operation
 
     @staticmethod
