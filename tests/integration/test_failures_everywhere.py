@@ -45,8 +45,9 @@ BOUNDARIES = {
     ),
     *(f"instrument/results.py:TimedFetchStrategy.{name}" for name in ("soft_close", "hard_close", "handle_exception")),
     *(f"instrument/results.py:_CursorStrategy.{name}" for name in ("fetchone", "fetchall")),
-    # It guards itself: each row of the ORM comes there.
+    # They guard themselves: each object of the ORM comes there.
     "instrument/models.py:loaded",
+    "instrument/models.py:inserted",
     # The application's creator runs within it.
     "instrument/cache_libraries.py:_Creating.__init__.<locals>.create",
     # The function that was submitted to another thread runs within it.

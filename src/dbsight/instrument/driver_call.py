@@ -301,12 +301,7 @@ class DriverCall(PendingQuery):
         # ``end`` written out.
         self.over = True
         queue = self.queue
-        try:
-            taken = queue is not None and queue.append(self)
-        except Exception:  # no thread can be started any more that would drain it later
-            failed("driver_call.finish")
-            taken = False
-        if not taken:
+        if queue is None or not queue.append(self):
             self.flush_all((self,))
 
     def _count(self, *, failure: bool) -> None:

@@ -161,9 +161,25 @@ class _Cursor:
         return row
 
     def fetchone(self) -> Any:
-        if not _still:
+        call = _still.get(id(self)) if _still else None
+        if call is None:
             return super().fetchone()  # type: ignore[misc]
-        return _fetch(self, super().fetchone, every=False)  # type: ignore[misc]
+        began = perf_counter()
+        try:
+            row = super().fetchone()  # type: ignore[misc]
+        except BaseException as error:
+            _stopped(call, began, error)
+            raise
+        try:
+            call.last = now = perf_counter()  # ``fetched`` written out here, too, and below
+            call.duration += now - began
+            if row is None:
+                call.finish()
+            else:
+                call.rows = 1 + (call.rows or 0)
+        except Exception:
+            failed("sqlite3")
+        return row
 
     def fetchmany(self, *arguments: Any, **named: Any) -> Any:
         call = _still.get(id(self)) if _still else None
@@ -176,7 +192,6 @@ class _Cursor:
             _stopped(call, began, error)
             raise
         try:
-            # ``fetched`` written out: Django reads all rows so.
             call.last = now = perf_counter()
             call.duration += now - began
             count = len(rows)
@@ -190,9 +205,23 @@ class _Cursor:
         return rows
 
     def fetchall(self) -> Any:
-        if not _still:
+        call = _still.get(id(self)) if _still else None
+        if call is None:
             return super().fetchall()  # type: ignore[misc]
-        return _fetch(self, super().fetchall, every=True)  # type: ignore[misc]
+        began = perf_counter()
+        try:
+            rows = super().fetchall()  # type: ignore[misc]
+        except BaseException as error:
+            _stopped(call, began, error)
+            raise
+        try:
+            call.last = now = perf_counter()
+            call.duration += now - began
+            call.rows = len(rows) + (call.rows or 0)
+            call.finish()
+        except Exception:
+            failed("sqlite3")
+        return rows
 
     def close(self) -> None:
         if _still:
@@ -285,24 +314,6 @@ def _shortcut(connection: Any, name: str, original: Callable[..., Any], argument
         return original(*arguments)
     cursor = sqlite3.Connection.cursor(connection, _made(sqlite3.Cursor, _Cursor))
     return getattr(cursor, name)(*arguments)
-
-
-def _fetch(cursor: Any, fetch: Callable[[], Any], *, every: bool) -> Any:
-    """One row, None at the end, or a list of all that are left."""
-    call = _still.get(id(cursor))
-    if call is None:
-        return fetch()
-    began = perf_counter()
-    try:
-        result = fetch()
-    except BaseException as error:
-        _stopped(call, began, error)
-        raise
-    try:
-        call.fetched(began, len(result) if every else int(result is not None), over=every or result is None)
-    except Exception:
-        failed("sqlite3")
-    return result
 
 
 def _stopped(call: DriverCall, began: float, error: BaseException) -> None:
