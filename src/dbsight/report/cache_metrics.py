@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
 
     from dbsight.model import CacheEvent, LockEvent
-    from dbsight.report.preaggregation import Tally
+    from dbsight.report.preaggregation import Series, Tally
 
 CAP: Final = 500
 """Maximum number of attribute sets per metric; the rest is ``other``."""
@@ -73,6 +73,7 @@ class CacheMetrics:
         )
         self._known: set[tuple[str, ...]] = set()
         self._tallies: dict[tuple[str, ...], tuple[Tally, ...]] = {}
+        self._series: dict[str, Series] = {}  # of sizes, by cache
 
     def cache(self, event: CacheEvent) -> None:
         """Count one event of a cache."""
@@ -87,7 +88,10 @@ class CacheMetrics:
             if number:
                 tally.add(number)
         if event.sizes:
-            self._sizes.bind({semconv.CACHE_NAME: key[0]}).record_all(event.sizes)
+            series = self._series.get(key[0])
+            if series is None:
+                series = self._series[key[0]] = self._sizes.bind({semconv.CACHE_NAME: key[0]})
+            series.record_all(event.sizes)
 
     def lock(self, event: LockEvent) -> None:
         """Count one event of a lock."""
