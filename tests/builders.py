@@ -69,3 +69,9 @@ def make_operation(
     fields.setdefault("context", make_span_context())
     fields.setdefault("thread", 1)
     return Operation(statement, database, NOW_NS + int(at * 1e9), duration, **fields)
+
+
+def missing_fields(record):
+    """Fields of an operation that a completed record lacks, but for those that only a running query has."""
+    in_place = {"statement", "database", "start_ns", "context", "origin"}
+    return [name for name in Operation.__slots__ if name not in in_place and not hasattr(record, name)]

@@ -11,6 +11,7 @@ from opentelemetry.trace import NonRecordingSpan, set_span_in_context
 
 from builders import make_span_context
 from dbsight import span
+from dbsight.model import Operation
 
 
 class Starts(SpanProcessor):
@@ -64,10 +65,11 @@ class Pipelines:
 
     def end(self, record, operation, verdict=None):
         """The same query is over, and drained at once; what was decided about its span."""
-        operation.parent = record.parent
-        record.operation = lambda: operation
-        ((pending, _),) = span.pending.complete([record])
-        made = span.emit(pending, operation, verdict, record.template)
+        for name in Operation.__slots__:
+            if name not in ("parent", "foreign", "cursor"):
+                setattr(record, name, getattr(operation, name))
+        (pending,) = span.pending.decide([record])
+        made = span.emit(pending, record, verdict, record.template)
         if made is not None:
             pending.hand_over([made])
         return SimpleNamespace(
@@ -75,7 +77,7 @@ class Pipelines:
             span=pending.span,
             extra=pending.extra,
             origin=pending.origin,
-            context=operation.context,
+            context=record.context,
             parent=record.parent,
         )
 

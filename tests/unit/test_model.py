@@ -17,7 +17,6 @@ from dbsight.model import (
     Snapshot,
     Statement,
     Verdict,
-    operation_of,
 )
 
 MARKER = 123456789123456789
@@ -69,15 +68,6 @@ def test_every_field_of_a_record_is_documented(record):
     """With its unit, in the order of the docstring's list."""
     documented = {line.strip().partition(":")[0] for line in record.__doc__.splitlines()}
     assert set(record.__slots__) - documented <= {"prebuilt"}
-
-
-def test_an_operation_of_what_ran_has_every_field_of_one_that_was_constructed():
-    """A field that is added to one of the two would be missing in the other."""
-    constructed = Operation(statement(), Database("sqlite"), NOW_NS, 0.5, rows=3, pool="main", error_type="KeyError")
-    copied = operation_of(constructed)
-    assert [(name, getattr(copied, name)) for name in Operation.__slots__] == [
-        (name, getattr(constructed, name)) for name in Operation.__slots__
-    ]
 
 
 def test_a_misspelt_field_is_an_error():

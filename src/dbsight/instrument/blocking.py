@@ -21,12 +21,11 @@ from dbsight.instrument.sqlalchemy_replay import ReplayableCall
 from dbsight.model import Blocker
 from dbsight.model.deferred import pattern
 from dbsight.safety import guard
+from dbsight.span.pending import COMPLETED
 from dbsight.statement import read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from dbsight.model import Operation
 
 _LOOK: Final = 0.1
 """s between two looks at what runs, at most."""
@@ -107,13 +106,13 @@ class RunningCall(StatementCall):
         self.context = None
         super().leaves(context)
 
-    def operation(self) -> Operation:
+    def complete(self) -> None:
         """As for every statement, with the session that blocked it."""
-        operation = super().operation()
-        operation.blocker = blocker = self.blocker
-        if blocker is not None:
-            self.extra = {**(self.extra or {}), **_attributes(blocker)}
-        return operation
+        blocker = self.blocker
+        if blocker is not None and self.rare is not COMPLETED:
+            self.add(_attributes(blocker))
+        super().complete()
+        self.blocker = blocker
 
 
 class RunningReplayableCall(RunningCall, ReplayableCall):

@@ -167,9 +167,11 @@ class Driver:
         call.start_ns = time_ns()
         call.rows = call.affected = call.extra = call.rare = None
         call.profiles = ()
-        call.over = False
+        call.over = call.streamed = False
         call.own_span = True
         call.key = 0
+        call.many = many
+        call.covering = nested
         call.place = place
         if place is not None:
             call.queue = window
@@ -190,7 +192,7 @@ class Driver:
                 call.current, call.place = place[0], None
             call.own_span = False
             call.parent = upstream.parent
-            call.claim = upstream_spans.claim_span(upstream, call)
+            call.have(claim=upstream_spans.claim_span(upstream, call))
         call.thread = get_ident()
         call.django = asked()
         call.allowed = _allowed()
@@ -219,7 +221,7 @@ class Driver:
             call.parameters = call.parameters_hash = call.values = None
             self._note(call, text, parameters, cursor, many, settings)
         if not self.asynchronous and _get_running_loop() is not None:
-            call.blocked_loop = True
+            call.have(blocked_loop=True)
         call.held = held = held_on(identity)
         if held is not None:
             held.inside += 1
@@ -227,7 +229,6 @@ class Driver:
             call._cursor = cursor
             call._connection = connection
         if nested:
-            call.covering = True
             scope.covered.set(True)
         call.began = perf_counter()
         return call
@@ -244,7 +245,6 @@ class Driver:
     ) -> None:
         """Record parameters and text, unless it is as nearly always."""
         if many:
-            call.many = True
             self._note_batch(call, parameters, settings)
         elif settings.parameters != "off":
             call.keep_parameters(parameters if parameters is not None else ())
@@ -258,7 +258,7 @@ class Driver:
         """One set of parameters is no batch (semantic conventions); an iterator's length is known afterwards."""
         size = len(parameters) if hasattr(parameters, "__len__") else 0
         if size >= 2:
-            call.batch_size = size
+            call.have(batch_size=size)
         elif size == 1 and settings.parameters != "off" and isinstance(parameters, (list, tuple)):
             call.keep_parameters(parameters[0])
 

@@ -13,10 +13,9 @@ from dbsight import scope
 from dbsight.instrument import models, transactions
 from dbsight.instrument.dialects import error_of
 from dbsight.instrument.outcomes import was_cancelled
-from dbsight.model import Operation
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
-from dbsight.statement.parameters import VALUES_MATTER, hash_parameters, separate_values
+from dbsight.span.pending import COMPLETED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 WRITES: Final = frozenset({"insert", "update", "delete"})
 _COUNTED_WRITES: Final = frozenset({"insert", "update", "delete", "ddl"})
-
-_new = object.__new__
 
 
 class Link:
@@ -68,51 +65,6 @@ class Link:
         self.gone: Any = None
 
 
-class _Rare:
-    """What hardly any statement has; it stands on the class until it is set.
-
-    Attributes:
-        error_type: As ``PendingQuery.error_type``.
-        error_code: The same of ``error_code``.
-        pool_wait: s that it waited for its connection.
-        connect_time: s in which its connection was made for it.
-        batch_size: Sets of parameters, 0 unless it has several.
-        many: Whether it has several sets of parameters.
-        covering: Whether what it calls is covered by it.
-        blocked_loop: Whether it blocks a running event loop.
-        streamed: Whether its rows were fetched in parts.
-        claim: The span of another instrumentation for the same statement.
-    """
-
-    error_type: str | None = None
-    error_code: str | None = None
-    pool_wait = 0.0
-    connect_time = 0.0
-    batch_size = 0
-    many = False
-    covering = False
-    blocked_loop = False
-    streamed = False
-    claim: upstream_spans.Claim | None = None
-
-
-_NOTHING_RARE: Final = _Rare()
-
-
-def _rare(name: str) -> Any:
-    """A property of statements that is kept in ``_Rare``."""
-
-    def read(call: DriverCall) -> Any:
-        return getattr(call.rare or _NOTHING_RARE, name)
-
-    def write(call: DriverCall, value: Any) -> None:
-        if call.rare is None:
-            call.rare = _Rare()
-        setattr(call.rare, name, value)
-
-    return property(read, write)
-
-
 class DriverCall(PendingQuery):
     """A statement that is running, whose result is being read, or that is queued.
 
@@ -127,16 +79,18 @@ class DriverCall(PendingQuery):
         key: Identity of the cursor whose fetches belong to it, 0 while there is none.
         django: What Django's ORM was doing, if it sends the statement.
         held: The checkout of its connection.
-        rare: What hardly any other has, which is read and written as if it were attributes of this one.
+        many: Whether it has several sets of parameters.
+        covering: Whether what it calls is covered by it.
+        claim: The span of another instrumentation for the same statement, if any.
     """
 
     link: Link
     place: tuple[Any, ...] | None
-    affected: int | None
-    django: DjangoQuery | None
     held: Checkout | None
     key: int
-    rare: _Rare | None
+    many: bool
+    covering: bool
+    claim: upstream_spans.Claim | None
     _connection: Any
     _cursor: Any
     _dropped: ref[Any] | None
@@ -145,22 +99,16 @@ class DriverCall(PendingQuery):
         "_connection",
         "_cursor",
         "_dropped",
-        "affected",
-        "django",
+        "claim",
+        "covering",
         "executed",
         "held",
         "key",
         "last",
         "link",
+        "many",
         "place",
-        "rare",
     )
-
-    error_type, error_code = _rare("error_type"), _rare("error_code")
-    pool_wait, connect_time = _rare("pool_wait"), _rare("connect_time")
-    batch_size, many = _rare("batch_size"), _rare("many")
-    covering, blocked_loop, streamed = _rare("covering"), _rare("blocked_loop"), _rare("streamed")
-    claim = _rare("claim")
 
     def __init__(self) -> None:
         """Without any values."""
@@ -179,7 +127,7 @@ class DriverCall(PendingQuery):
         link, connection, cursor = self.link, self._connection, self._cursor
         # ``_left_driver`` written out, before anything can fail.
         self._cursor = self._connection = None
-        if self.rare is not None and self.rare.covering:
+        if self.covering:
             scope.covered.set(False)
         if self.held is not None:
             self.held.inside -= 1
@@ -281,12 +229,12 @@ class DriverCall(PendingQuery):
         failure = False
         if error is not None and not was_cancelled(error):
             failure = True
-            self.error_type, self.error_code = error_of(error)
+            error_type, error_code = error_of(error)
+            self.have(error_type=error_type, error_code=error_code)
         if held is not None:  # ``Checkout.ran`` written out, but for its pool: that is read in the drain
-            if held.wait:
-                self.pool_wait = held.take_wait()
-            if held.creating:
-                self.connect_time, held.creating = held.creating, 0.0
+            if held.wait or held.creating:
+                self.have(pool_wait=held.take_wait(), connect_time=held.creating)
+                held.creating = 0.0
             held.last = self.last
             held.busy += self.duration
             kind = self.statement.kind
@@ -320,91 +268,69 @@ class DriverCall(PendingQuery):
     # -- In the drain -------------------------------------------------------------------------------------------
 
     @classmethod
-    def operations(cls, records: Sequence[Self], /) -> list[Operation]:
-        """The operations of records that are drained together."""
+    def complete_all(cls, records: Sequence[Self], /) -> None:
+        """Complete records that are drained together, and count what Django's ORM loaded with them."""
         loaded: dict[str, int] = {}
-        made = [record._operation(loaded) for record in records]
+        for record in records:
+            if record.rare is not COMPLETED:
+                record.complete()
+                django = record.django
+                model, rows = record.model, record.rows
+                if rows and django is not None and django.loads and model and record.statement.kind not in WRITES:
+                    loaded[model] = loaded.get(model, 0) + rows
         for model, rows in loaded.items():
             models.add("load", model, rows)
-        return made
 
-    def operation(self) -> Operation:
-        """As a record of ``dbsight.model``."""
-        return self.operations((self,))[0]
-
-    def _operation(self, loaded: dict[str, int]) -> Operation:  # noqa: PLR0915 - each query comes here
-        """The same; what Django's ORM loaded is added to ``loaded``, rows by model."""
-        link, place, statement, parameters = self.link, self.place, self.statement, self.parameters
+    def complete(self) -> None:
+        """Fill in what the hooks did not."""
+        if self.rare is COMPLETED:
+            return
+        link, place, held = self.link, self.place, self.held
         driver = link.driver
         self.factory = driver.factory
         if place is not None:
             self.current, _, self.parent = place
-            self.place = None
-        if parameters is not None:  # ``_hash`` written out
-            self.parameters_hash = hash_parameters(parameters)
-            matter = statement.limit is not None or statement.offset or statement.kind in VALUES_MATTER
-            self.values = separate_values(parameters) if matter else None
-            self.parameters = None  # freed: values are not kept longer than needed
-        held, rare = self.held, self.rare or _NOTHING_RARE
-        # As ``model.operation_of``, of what is kept here in other ways.
-        operation: Operation = _new(Operation)
-        operation.statement = statement
-        operation.database = link.database
-        operation.start_ns = start_ns = self.start_ns
-        operation.duration = duration = self.duration
-        operation.end_ns = start_ns + int((self.last - self.began) * 1e9)
-        operation.fetch_time = duration - self.executed
-        operation.parent = self.parent
-        operation.thread = self.thread
-        operation.allowed = self.allowed
-        operation.call_site = self.call_site
-        operation.pool = held.pool.name if held is not None else None
-        operation.pool_wait = rare.pool_wait
-        operation.connect_time = rare.connect_time
-        operation.rows = rows = self.rows
-        operation.affected = self.affected
-        operation.batch_size = rare.batch_size
-        operation.error_type = rare.error_type
-        operation.error_code = rare.error_code
-        operation.parameters = self.parameters_hash
-        operation.values = self.values
-        operation.asynchronous = driver.asynchronous
-        operation.streamed = rare.streamed
-        operation.blocked_loop = rare.blocked_loop
-        operation.flush = 0
-        operation.autoflush = operation.foreign = operation.cursor = operation.measured = False
-        operation.context = operation.origin = operation.replay = operation.blocker = None
-        django = operation.django = self.django
+        self.database = link.database
+        self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
+        self.fetch_time = self.duration - self.executed
+        self.asynchronous = driver.asynchronous
+        self.pool = held.pool.name if held is not None else None
+        self.error_type = self.error_code = self.claim = self.replay = self.blocker = None
+        self.batch_size = self.flush = 0
+        self.pool_wait = self.connect_time = 0.0
+        self.blocked_loop = self.autoflush = self.measured = False
+        if self.parameters is not None:
+            self.values = None
+        # A window keeps its operations, but not their connections.
+        self.link = self.held = self.place = None  # type: ignore[assignment]
+        self.fill()
+        django = self.django
         if django is None:
-            operation.relationship = operation.load = operation.entity = operation.model = operation.to_many = None
-            return operation
-        operation.model = model = django.model
-        operation.relationship, operation.load = django.relationship, django.load
-        if django.kept and rows != 0:
-            operation.load = "eager"  # once per process; one that finds nothing is sent again each time
-        operation.entity, operation.to_many = django.entity, django.to_many
-        if statement.kind in WRITES:
-            self._count_written(operation, django)
-        elif rows and django.loads and model is not None:
-            loaded[model] = loaded.get(model, 0) + rows
-        return operation
+            self.relationship = self.load = self.entity = self.model = self.to_many = None
+            return
+        self.model, self.entity, self.to_many = django.model, django.entity, django.to_many
+        self.relationship, self.load = django.relationship, django.load
+        if django.kept and self.rows != 0:
+            self.load = "eager"  # once per process; one that finds nothing is sent again each time
+        if self.statement.kind in WRITES:
+            self._count_written(django)
 
-    @staticmethod
-    def _count_written(operation: Operation, django: DjangoQuery) -> None:
-        kind = operation.statement.kind
-        if django.model is not None and operation.error_type is None:
+    def _count_written(self, django: DjangoQuery) -> None:
+        kind = self.statement.kind
+        if django.model is not None and self.error_type is None:
             # INSERT … RETURNING gives a row for each object.
-            rows = operation.rows if operation.affected is None else operation.affected
+            rows = self.rows if self.affected is None else self.affected
             models.add(cast("OrmOperation", kind), django.model, int(kind == "insert") if rows is None else rows)
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where upstream's instrumentation makes it, and that one's context."""
         return self.factory.no_span(), self.claim.context if self.claim is not None else None
 
-    def settle(self, operation: Operation, verdict: Verdict | None) -> None:
+    def settle(self, verdict: Verdict | None) -> None:
         """Hand on the span that upstream's instrumentation made."""
-        if self.claim is not None:
-            self.claim.settle(operation, verdict)
+        claim, self.claim = self.claim, None
+        if claim is not None:
+            claim.settle(self, verdict)
 
 
 class Fetch:

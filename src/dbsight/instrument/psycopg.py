@@ -58,8 +58,8 @@ class _Psycopg(Driver):
                 call.affected = call.rows
         elif call.statement.kind in WRITES and count >= 0:
             call.affected = count
-            if call.many and not call.batch_size and count >= 2:
-                call.batch_size = count
+            if call.many and not call.noted("batch_size") and count >= 2:
+                call.have(batch_size=count)
 
     def render(self, text: Any, cursor: Any) -> str:
         if hasattr(text, "as_string"):

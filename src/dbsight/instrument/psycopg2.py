@@ -68,8 +68,8 @@ class _Psycopg2(Driver):
             call.rows = cursor.rowcount
         elif call.statement.kind in WRITES:
             call.affected = cursor.rowcount
-            if call.many and not call.batch_size and call.affected >= 2:
-                call.batch_size = call.affected
+            if call.many and not call.noted("batch_size") and call.affected >= 2:
+                call.have(batch_size=call.affected)
 
     def render(self, text: Any, cursor: Any) -> str:
         return str(text.as_string(cursor)) if hasattr(text, "as_string") else str(text)
@@ -81,7 +81,7 @@ class _Psycopg2(Driver):
         connection = cursor.connection
         call = self.begin(connection, cursor, query, values, many=True)
         if call is not None and connection.async_:
-            call.blocked_loop = False
+            call.have(blocked_loop=False)
         return call
 
     def calling(self, cursor: Any, name: Any, values: Any = None) -> DriverCall | None:

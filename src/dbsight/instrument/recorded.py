@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import get_ident
 from time import perf_counter, time_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from dbsight import config, scope, semconv
 from dbsight.instrument import callsite
@@ -14,28 +14,9 @@ from dbsight.safety import guard
 from dbsight.span import PendingQuery, SpanFactory, template_of
 from dbsight.statement import read
 
-if TYPE_CHECKING:
-    from dbsight.model import Operation
-
 _factory = SpanFactory()
 _databases: dict[tuple[str, str | None], Database] = {}
 _MAX_DATABASES: Final = 1000
-
-
-class RecordedQuery(PendingQuery):
-    """A query whose text and duration the application reported.
-
-    Attributes:
-        affected: Rows written.
-    """
-
-    affected: int | None = None
-
-    def operation(self) -> Operation:
-        """As a record of ``dbsight.model``."""
-        operation = super().operation()
-        operation.affected = self.affected
-        return operation
 
 
 @guard
@@ -66,7 +47,7 @@ def record_query(
         namespace: ``db.namespace``.
     """
     duration = max(0.0, duration)
-    record = RecordedQuery()
+    record = PendingQuery()
     record.factory = _factory
     record.end_ns = now = time_ns()
     record.start_ns = now - int(duration * 1e9)

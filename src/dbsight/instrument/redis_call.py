@@ -11,7 +11,6 @@ from dbsight.instrument.outcomes import was_cancelled, was_handled
 from dbsight.instrument.pools.redis_checkout import leave, tell
 from dbsight.instrument.redis_clients import error_of, measuring_themselves, server_of
 from dbsight.instrument.redis_replies import count, found, items, looks
-from dbsight.model import operation_of
 from dbsight.safety import failed
 from dbsight.span import PendingQuery, template_of
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from dbsight.instrument.caches import Look
     from dbsight.instrument.pools.checkout import Checkout
     from dbsight.instrument.pools.redis_checkout import CommandCheckout
-    from dbsight.model import Operation
     from dbsight.statement.redis.command import Command
 
 _VALUES: Final = frozenset((bytes, str, type(None)))
@@ -38,8 +36,6 @@ class CommandCall(PendingQuery):
         looks: Cache accesses derived from the reply.
         size: Of a single value that was asked for: its length, -1 where there was none. Of values that a pipeline asked
             for and all found: theirs. None where ``looks`` say more.
-        asynchronous: Whether it is awaited.
-        blocked_loop: Whether it blocks a running event loop.
         keeps: Whether it keeps its connection after the reply, because it watches keys.
         request: The current request to a pool for a connection.
         held: The connection that a pool gave it last, until that is told.
@@ -50,8 +46,6 @@ class CommandCall(PendingQuery):
     """
 
     statement: Command
-    asynchronous: bool
-    blocked_loop: bool
     keeps: bool
     looks: Sequence[Look]
     size: int | list[int] | None
@@ -63,8 +57,6 @@ class CommandCall(PendingQuery):
     local: bool
 
     __slots__ = (
-        "asynchronous",
-        "blocked_loop",
         "connections",
         "failures",
         "held",
@@ -76,9 +68,14 @@ class CommandCall(PendingQuery):
         "transformed",
     )
 
-    # What a command never has otherwise: its parameters are its statement's. The hook fills all slots.
-    parameters = parameters_hash = values = None
+    # What a command never has otherwise: its parameters are its statement's. The hook fills all other slots.
+    rare = parameters_hash = values = affected = relationship = load = entity = model = to_many = django = blocker = (
+        None
+    )
     own_span = True
+    streamed = autoflush = False
+    flush = 0
+    fetch_time = 0.0
 
     def given(self, request: Checkout, connection: Any) -> None:
         """It got the requested connection. Never raises."""
@@ -160,30 +157,27 @@ class CommandCall(PendingQuery):
 
     # -- In the drain -------------------------------------------------------------------------------------------
 
-    def operation(self) -> Operation:
-        """As a record of ``dbsight.model``."""
-        operation = operation_of(self)
-        operation.asynchronous = self.asynchronous
-        operation.blocked_loop = self.blocked_loop
-        operation.parameters = self.statement.parameters
+    def complete(self) -> None:
+        """Fill in what the hook did not."""
+        self.parameters = self.statement.parameters
+        self.measured = False
+        self.replay = None
         if self.failures:
             # Attempts failed before; the last one that failed, where all did, is the error itself.
             retries = self.failures - (self.error_type is not None)
             if retries > 0:
                 self.extra = {**(self.extra or {}), semconv.QUERY_RETRIES: retries}
-        return operation
 
     @classmethod
-    def operations(cls, records: Sequence[Self], /) -> list[Operation]:
-        """The operations of records that are drained together."""
-        operations = super().operations(records)
+    def complete_all(cls, records: Sequence[Self], /) -> None:
+        """Complete records that are drained together."""
+        super().complete_all(records)
         if config.current().parameters == "off":
-            for operation in operations:
-                operation.parameters = None
+            for record in records:
+                record.parameters = None
         if measuring := measuring_themselves():
-            for operation in operations:
-                operation.measured = operation.database.system in measuring
-        return operations
+            for record in records:
+                record.measured = record.database.system in measuring
 
     @classmethod
     def flush_all(cls, records: Sequence[Self]) -> None:
@@ -195,13 +189,13 @@ class CommandCall(PendingQuery):
         super().flush_all(records)
 
     @classmethod
-    def reported(cls, records: Sequence[Self], operations: Sequence[Operation], /) -> None:
+    def reported(cls, records: Sequence[Self], /) -> None:
         """Count what they found in caches. Never raises."""
         try:
             count(
                 [
-                    (record.looks or found(record.statement, record.size), operation)
-                    for record, operation in zip(records, operations, strict=True)
+                    (record.looks or found(record.statement, record.size), record)
+                    for record in records
                     if record.looks or record.size is not None
                 ]
             )

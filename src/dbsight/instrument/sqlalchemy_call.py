@@ -22,10 +22,11 @@ from dbsight.instrument.upstream_spans import UPSTREAM
 from dbsight.recording import consumers
 from dbsight.safety import failed, guard
 from dbsight.span import PendingQuery
+from dbsight.span.pending import COMPLETED
 from dbsight.statement.parameters import KEPT, MAX_KEPT, frozen, parameter_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.trace import SpanContext
     from typing_extensions import Self
@@ -33,14 +34,13 @@ if TYPE_CHECKING:
     from dbsight.config import Settings
     from dbsight.instrument.pools import Checkout
     from dbsight.instrument.sqlalchemy import Engine, Watcher
-    from dbsight.model import Operation, Verdict
+    from dbsight.model import Verdict
     from dbsight.span import PendingSpan, SpanFactory
 
 _WRITES = frozenset({"insert", "update", "delete"})
 _COUNTED_WRITES = frozenset({"insert", "update", "delete", "ddl"})
-_FILLED: Final[dict[str, Any]] = {}
-_USUAL: Final[tuple[Any, ...]] = (*(None,) * 9, (), 0, 0.0, 0.0, True, False, False)
-"""What a statement has in the slots that ``StatementCall.operation`` fills, in their order there."""
+_USUAL: Final[tuple[Any, ...]] = (*(None,) * 11, (), 0, 0, 0.0, 0.0, True, False, False, False, False)
+"""What a statement has in the slots that ``StatementCall.complete`` fills, in their order there."""
 _new = object.__new__
 _getframe = sys._getframe
 _modules = sys.modules
@@ -106,7 +106,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     if covering and scope.covered.get() == id(context):
         return None
     call: StatementCall = _new(watcher.calls)
-    call.more = None
+    call.rare = None
     call.start_ns = time_ns()
     window = _window()
     # ``locate`` written out for all but the first query in a context.
@@ -119,7 +119,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
         call.current, _, call.parent = place
         call.queue = window
         if scope.profiling:
-            call.more = {"profiles": scope.profiles()}
+            call.rare = {"profiles": scope.profiles()}
     elif not call.is_located(watcher.factory):
         return None
     call.engine = engine
@@ -197,8 +197,8 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
 class StatementCall(PendingQuery):
     """A statement that is running, whose result is being read, or that is queued.
 
-    In place it has what every statement has. What hardly any has is kept in ``more`` until the drain, which fills the
-    slots of these, too.
+    In place it has what every statement has. What hardly any has is kept in ``rare``, which is not None either where
+    ``_look_aside`` has to be called when the driver returns.
 
     Attributes:
         engine: The engine that it runs on.
@@ -208,51 +208,36 @@ class StatementCall(PendingQuery):
         fetching: Whether fetches from its result are added to it.
         held: The checkout of its connection.
         aside: Flags that ``results.py`` names; 0 for most.
-        streamed: Whether rows are fetched in parts.
         cache_hit: How SQLAlchemy came by the compiled statement, an ``engine.interfaces.CacheStats`` or None; in the
             drain, its name.
         purpose: What the ORM asked for with the compiled statement.
         loading: What it was loading.
         claim: The span of another instrumentation for the same statement, if any.
-        more: Values of slots that are filled in the drain, None where it has none; something as well where
-            ``_look_aside`` has to be called when the driver returns.
     """
 
     engine: Engine
     key: int
-    affected: int | None
     purpose: orm.Purpose
     aside: int
     loading: orm.Loading | None
-    entity: str | None
-    model: str | None
-    flush: orm.Flush | None
     cache_hit: Any
     held: Checkout | None
     claim: upstream_spans.Claim | None
-    more: dict[str, Any] | None
     _suppressing: Any
 
     __slots__ = (
         "_suppressing",
-        "affected",
         "aside",
-        "blocked_loop",
         "cache_hit",
         "claim",
         "engine",
-        "entity",
         "executed",
         "fetching",
-        "flush",
         "held",
         "key",
         "last",
         "loading",
-        "model",
-        "more",
         "purpose",
-        "streamed",
     )
 
     def is_located(self, factory: SpanFactory) -> bool:
@@ -268,14 +253,6 @@ class StatementCall(PendingQuery):
         """Find out what ``begin`` looks for, where SQLAlchemy does not have it or it is not known yet."""
         self.cache_hit = getattr(context, "cache_hit", None)
         return orm.purpose(context)
-
-    def have(self, **values: Any) -> None:
-        """Fill slots in the drain that hardly any statement fills."""
-        self.more = {**self.more, **values} if self.more else values
-
-    def add(self, attributes: Mapping[str, Any]) -> None:
-        """Give its span attributes that hardly any other has."""
-        self.have(extra={**((self.more or {}).get("extra") or {}), **attributes})
 
     def note(self, text: str, parameters: Any, context: Any, purpose: orm.Purpose, settings: Settings) -> None:
         """Note what is bound to it, and of a write what the ORM is doing."""
@@ -301,8 +278,10 @@ class StatementCall(PendingQuery):
         flush = orm.flush.get()
         if flush is None and len(context.compiled_parameters) > 1:
             flush = orm.Flush(orm.number_of(context), auto=False)
-        if model is not None or flush is not None:
-            self.have(entity=model, model=model, flush=flush)
+        if model is not None:
+            self.have(entity=model, model=model)
+        if flush is not None:
+            self.have(flush=flush.number, autoflush=flush.auto)
 
     def enters(self, context: Any) -> None:
         """The driver is about to be called; of ``extended`` classes. Never raises."""
@@ -328,7 +307,7 @@ class StatementCall(PendingQuery):
             if aside != QUIET:
                 scope.covered.set(False)
         try:
-            if self.more is not None:
+            if self.rare is not None:
                 self._look_aside(context)
             engine = self.engine
             result = cursor.pgresult if engine.libpq and not context._is_server_side else None
@@ -371,7 +350,7 @@ class StatementCall(PendingQuery):
     def _look_aside(self, context: Any) -> None:
         """The driver has returned or raised: what few classes and few statements do then."""
         self.leaves(context)
-        if not (self.more or {}).get("own_span", True):
+        if self.noted("own_span") is False:
             self.have(claim=upstream_spans.claim(context, self))
 
     def _is_batch(self, context: Any) -> bool:
@@ -395,7 +374,7 @@ class StatementCall(PendingQuery):
         self.duration = self.executed = now - self.began
         self._left_driver()
         try:
-            if self.more is not None:
+            if self.rare is not None:
                 self._look_aside(context)
         except Exception:
             failed("sqlalchemy.raised")
@@ -479,59 +458,48 @@ class StatementCall(PendingQuery):
 
     # -- In the drain -------------------------------------------------------------------------------------------
 
-    def operation(self) -> Operation:
-        """As a record of ``dbsight.model``."""
-        more = self.more
-        if more is not _FILLED:
-            engine, purpose, held = self.engine, self.purpose, self.held
-            self.factory, self.database = engine.factory, engine.database
-            self.loading, self.model = purpose.loading, purpose.model
-            self.pool = held.pool.name if held is not None else None
-            (
-                self.parameters_hash, self.values, self.error_type, self.error_code, self.extra, self.entity,
-                self.flush, self.claim, self.affected, self.profiles, self.batch_size, self.pool_wait,
-                self.connect_time, self.own_span, self.blocked_loop, self.streamed,
-            ) = _USUAL  # fmt: skip
-            if more:
-                for name, value in more.items():
-                    setattr(self, name, value)
-            self.more = _FILLED
+    def complete(self) -> None:
+        """Fill in what the hooks did not."""
+        if self.rare is COMPLETED:
+            return
+        engine, purpose, held = self.engine, self.purpose, self.held
+        self.factory, self.database = engine.factory, engine.database
+        self.asynchronous = engine.asynchronous
+        self.pool = held.pool.name if held is not None else None
+        self.held = None
         self.end_ns = self.start_ns + int((self.last - self.began) * 1e9)
-        hit = self.cache_hit
-        if type(hit) is not str:  # the name of a member, by its property, costs five times as much
-            self.cache_hit = getattr(hit, "_name_", None) or getattr(hit, "name", "")
-        if self.cache_hit == "CACHE_MISS":
+        self.fetch_time = self.duration - self.executed
+        (
+            self.parameters_hash, self.values, self.error_type, self.error_code, self.extra, self.entity,
+            self.claim, self.affected, self.django, self.replay, self.blocker, self.profiles, self.batch_size,
+            self.flush, self.pool_wait, self.connect_time, self.own_span, self.blocked_loop, self.streamed,
+            self.autoflush, self.measured,
+        ) = _USUAL  # fmt: skip
+        self.loading, self.model = purpose.loading, purpose.model
+        self.fill()
+        loading = self.loading
+        if loading is None:
+            self.relationship = self.load = self.to_many = None
+        else:
+            self.relationship, self.load, self.to_many = loading.relationship, loading.load, loading.to_many
+            self.entity = loading.entity
+        # The name of a member, by its property, costs five times as much.
+        self.cache_hit = hit = getattr(self.cache_hit, "_name_", None) or getattr(self.cache_hit, "name", "")
+        if hit == "CACHE_MISS":
             self.extra = {**(self.extra or {}), semconv.ORM_COMPILED_CACHE: "miss"}
-        operation = super().operation()
-        operation.fetch_time = self.duration - self.executed
-        operation.affected = self.affected
-        operation.entity = self.entity
-        operation.model = self.model
-        operation.streamed = self.streamed
-        operation.asynchronous = self.engine.asynchronous
-        if self.blocked_loop:
-            operation.blocked_loop = True
-        if self.loading is not None:
-            operation.relationship = self.loading.relationship
-            operation.load = self.loading.load
-            operation.entity = self.loading.entity
-            operation.to_many = self.loading.to_many
-        if self.flush is not None:
-            operation.flush = self.flush.number
-            operation.autoflush = self.flush.auto
-        return operation
 
     def other_span(self) -> tuple[PendingSpan, SpanContext | None]:
         """What stands for its span where upstream's instrumentation makes it, and that one's context."""
         return self.factory.no_span(), self.claim.context if self.claim is not None else None
 
-    def settle(self, operation: Operation, verdict: Verdict | None) -> None:
+    def settle(self, verdict: Verdict | None) -> None:
         """Hand on the span that upstream's instrumentation made."""
-        if self.claim is not None:
-            self.claim.settle(operation, verdict)
+        claim, self.claim = self.claim, None
+        if claim is not None:
+            claim.settle(self, verdict)
 
     @classmethod
-    def reported(cls, records: Sequence[Self], _: Sequence[Operation], /) -> None:
+    def reported(cls, records: Sequence[Self], /) -> None:
         """Count what the cache of compiled statements had. Never raises."""
         if compiled_cache is not None:
             outcomes = [record.cache_hit for record in records]

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dbsight.instrument.replays import Policy
-    from dbsight.model import Operation
 
 _T = TypeVar("_T")
 
@@ -126,11 +125,11 @@ class ReplayableCall(StatementCall):
         self._seen.add(fingerprint)
         return True
 
-    def operation(self) -> Operation:
+    def complete(self) -> None:
         """As for every statement, with its replay."""
-        operation = super().operation()
-        operation.replay, self.replay = self.replay, None
-        return operation
+        replay = self.replay
+        super().complete()
+        self.replay = replay
 
 
 def _copied(replay: Replay) -> bool:

@@ -63,8 +63,8 @@ def look(call: DriverCall, cursor: Any) -> None:
         call.keep_open(cursor)
     elif call.statement.kind in WRITES and cursor.rowcount >= 0:
         call.affected = count = cursor.rowcount
-        if call.many and not call.batch_size and count >= 2:
-            call.batch_size = count
+        if call.many and not call.noted("batch_size") and count >= 2:
+            call.have(batch_size=count)
 
 
 def database_at(path: Any, *, uri: bool, identity: int) -> Database:

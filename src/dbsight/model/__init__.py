@@ -64,7 +64,6 @@ from dbsight.model.query import (
     Kind,
     Operation,
     Statement,
-    operation_of,
 )
 from dbsight.model.totals import (
     CacheTotals,
@@ -150,5 +149,4 @@ __all__ = [
     "Verdict",
     "WindowExample",
     "WindowSummary",
-    "operation_of",
 ]

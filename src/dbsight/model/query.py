@@ -228,6 +228,8 @@ class DjangoQuery(NamedTuple):
 class Operation:
     """One execution of a statement, filled by an instrumentor (or from a foreign span) when it is over.
 
+    Instrumentors derive the records from it that they fill in place: what never varies there may stand on their class.
+
     Attributes:
         statement: What ran.
         database: Where it ran.
@@ -400,39 +402,3 @@ class Operation:
     def __repr__(self) -> str:
         # Neither replay nor parameters: a repr ends up in logs.
         return f"Operation({self.statement.summary!r}, {self.duration:.6f} s, at {self.call_site})"
-
-
-_new = object.__new__
-
-
-def operation_of(query: Any) -> Operation:
-    """An operation of what ran: what an object keeps under the same names as here, and nothing else.
-
-    Args:
-        query: It has statement, database, times, parent, thread, allowed, call site, pool, rows, batch size and
-            error.
-    """
-    made: Operation = _new(Operation)  # the constructor takes three times as long: its arguments have to be told apart
-    made.statement = query.statement
-    made.database = query.database
-    made.start_ns = query.start_ns
-    made.duration = query.duration
-    made.end_ns = query.end_ns
-    made.parent = query.parent
-    made.thread = query.thread
-    made.allowed = query.allowed
-    made.call_site = query.call_site
-    made.pool = query.pool
-    made.pool_wait = query.pool_wait
-    made.connect_time = query.connect_time
-    made.rows = query.rows
-    made.batch_size = query.batch_size
-    made.error_type = query.error_type
-    made.error_code = query.error_code
-    made.fetch_time = 0.0
-    made.flush = 0
-    made.autoflush = made.asynchronous = made.blocked_loop = made.foreign = made.cursor = made.measured = False
-    made.streamed = False
-    made.affected = made.context = made.origin = made.parameters = made.values = made.replay = made.blocker = None
-    made.relationship = made.load = made.entity = made.model = made.to_many = made.django = None
-    return made

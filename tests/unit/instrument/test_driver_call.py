@@ -1,11 +1,10 @@
 """What a statement of a driver says of itself when it fails."""
 
-from builders import make_span_context
+from builders import make_span_context, missing_fields
 from dbsight import safety
 from dbsight.instrument.dbapi import Driver
 from dbsight.instrument.driver_call import DriverCall, Link
 from dbsight.model import Database, Operation
-from dbsight.span import PendingQuery
 from dbsight.statement import read
 
 
@@ -23,6 +22,7 @@ def test_a_lost_connection_that_says_nothing_of_its_transaction_is_no_failure(mo
     call = DriverCall()
     call.link, call.began = Link(LostDriver(), Database("postgresql"), {}), 0.0
     call.held = call.rare = call._connection = None
+    call.covering = False
     error = ConnectionResetError("reset")
 
     call.raised(error)
@@ -32,7 +32,7 @@ def test_a_lost_connection_that_says_nothing_of_its_transaction_is_no_failure(mo
 
 
 def test_a_statement_that_ran_has_every_field_of_an_operation():
-    """It is made without the constructor of operations, of what is kept in other ways than by other queries."""
+    """Hooks and drain fill all of them, once."""
     constructed = Operation(
         read("SELECT 1", "postgresql"),
         Database("postgresql"),
@@ -54,30 +54,20 @@ def test_a_statement_that_ran_has_every_field_of_an_operation():
     link = Link(Driver(), constructed.database, {})
     call = DriverCall()
     call.link, call.place = link, ("context", link.driver.factory, constructed.parent)
-    call.held = call.django = call.rare = None
-    for name in ("statement", "start_ns", "duration", "rows", "affected", "thread", "allowed", "call_site", "values"):
+    call.held = call.django = call.rare = call.extra = None
+    names = ("statement", "start_ns", "duration", "rows", "affected", "thread", "allowed", "call_site", "values")
+    for name in (*names, "streamed"):
         setattr(call, name, getattr(constructed, name))
     call.began, call.last, call.executed = 1.0, 1.75, 0.25
     call.parameters, call.parameters_hash = None, constructed.parameters
     for name in ("error_type", "error_code", "pool_wait", "connect_time", "batch_size", "blocked_loop"):
-        setattr(call, name, getattr(constructed, name))
+        call.have(**{name: getattr(constructed, name)})
 
-    made = call.operation()
+    for _ in range(2):  # again as after a failure, when records are drained one by one
+        call.complete()
 
-    assert {name: getattr(made, name) for name in Operation.__slots__} == {
-        name: getattr(constructed, name) for name in Operation.__slots__
-    }
-    assert (call.current, call.parent, call.factory) == ("context", constructed.parent, link.driver.factory)
-
-
-def test_what_hardly_any_statement_has_is_as_in_every_pending_query_until_it_is_set():
-    """It is kept apart, because each value that is set costs."""
-    call, query = DriverCall(), PendingQuery()
-    call.rare = None
-    names = [name for name in PendingQuery.__slots__ if isinstance(vars(DriverCall).get(name), property)]
-
-    before = {name: getattr(call, name) for name in names}
-    call.error_type = "ValueError"
-
-    assert before == {name: getattr(query, name) for name in names}
-    assert (call.error_type, call.error_code) == ("ValueError", None)
+        assert missing_fields(call) == []
+        names = [name for name in Operation.__slots__ if name not in ("context", "origin")]
+        assert {name: getattr(call, name) for name in names} == {name: getattr(constructed, name) for name in names}
+        assert (call.current, call.parent, call.factory) == ("context", constructed.parent, link.driver.factory)
+        assert (call.link, call.held, call.place) == (None, None, None)

@@ -2,23 +2,27 @@
 
 import sqlalchemy
 
+from builders import missing_fields
 from dbsight.instrument.sqlalchemy_call import StatementCall
+from dbsight.model import Operation
 from dbsight.span import PendingQuery
 
-PRIVATE = {"_suppressing"}
+PRIVATE = {"_suppressing", "context", "origin"}
+FIELDS = (*Operation.__slots__, *PendingQuery.__slots__)
 
 
 def test_a_statement_has_in_the_drain_what_every_query_has(make_telemetry, monkeypatch):
     """No slot is left out, and what says nothing says it by the values of the base class."""
     drained = []
-    made = StatementCall.operation
+    complete = StatementCall.complete
 
-    def operation(call):
-        done = made(call)
-        drained.append({name: getattr(call, name, "unset") for name in (*PendingQuery.__slots__, *call.__slots__)})
-        return done
+    def completed(call):
+        complete(call)
+        complete(call)  # as after a failure, when records are drained again one by one
+        drained.append({name: getattr(call, name, "unset") for name in (*FIELDS, *call.__slots__)})
+        assert missing_fields(call) == []
 
-    monkeypatch.setattr(StatementCall, "operation", operation)
+    monkeypatch.setattr(StatementCall, "complete", completed)
     telemetry = make_telemetry()
     engine = sqlalchemy.create_engine("sqlite://")
     with engine.connect() as connection:
@@ -28,8 +32,20 @@ def test_a_statement_has_in_the_drain_what_every_query_has(make_telemetry, monke
     engine.dispose()
     plain, (_, call) = PendingQuery(), drained
     assert {name for name, value in call.items() if isinstance(value, str) and value == "unset"} <= PRIVATE
-    said = {name: getattr(plain, name) for name in PendingQuery.__slots__ if hasattr(plain, name)}
+    said = {name: getattr(plain, name) for name in FIELDS if hasattr(plain, name)}
     differing = {name for name, value in said.items() if call[name] != value}
     assert differing == {
-        *("parent", "call_site", "parameters_hash", "pool", "rows", "end_ns", "thread", "duration", "over")
+        *(
+            "parent",
+            "call_site",
+            "parameters",
+            "parameters_hash",
+            "rare",
+            "pool",
+            "rows",
+            "end_ns",
+            "thread",
+            "duration",
+        ),
+        "over",
     }

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite
-    from dbsight.span import PendingQuery
 
 
 def _nothing() -> None:
@@ -24,7 +23,6 @@ def _nothing() -> None:
 
 
 _pool_of = attrgetter("pool")
-_WRITES = frozenset({"insert", "update", "delete", "ddl"})
 _LEAKS = frozenset({"connection_leak", "session_leak", "all"})
 
 
@@ -102,28 +100,6 @@ class Checkout:
         pool.requests[self] = None
         if scope.suppressed():
             self.suppressed = True
-
-    def ran(self, query: PendingQuery, last: float) -> None:
-        """A query on it is over: add it up, and note its pool and how it came by the connection.
-
-        Args:
-            query: Not drained yet.
-            last: When its last driver call returned, on ``perf_counter``.
-        """
-        query.pool = self.pool.name
-        if self.wait:
-            query.pool_wait = self.take_wait()
-        if self.creating:
-            query.connect_time, self.creating = self.creating, 0.0
-        self.last = last
-        self.busy += query.duration
-        kind = query.statement.kind
-        if kind != "transaction":
-            self.queries += 1
-        if kind in _WRITES:
-            self.writes += 1
-        if query.error_type is not None:
-            self.failures += 1
 
     def take_wait(self) -> float:
         """What the first query after the checkout waited for its connection, s; 0 when it did not."""
