@@ -247,8 +247,10 @@ def embedded_mariadb(server: Path, install: Path) -> Iterator[Database]:
     ward = Ward("mariadb")
     try:
         data = ward.directory / "data"
+        # A server that starts removes all temporary tables in its directory, also those of another server.
+        temporary = f"--tmpdir={ward.directory}"
         ward.run(
-            *(install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"),
+            *(install, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal", temporary),
             *("--skip-test-db", "--skip-name-resolve", "--innodb-flush-method=nosync"),
         )
         first = ward.directory / "first.sql"
@@ -261,8 +263,7 @@ def embedded_mariadb(server: Path, install: Path) -> Iterator[Database]:
         with ward.serve(
             *(server, "--no-defaults", f"--datadir={data}", f"--port={database.port}", "--bind-address=127.0.0.1"),
             *(f"--socket={ward.directory}/socket", f"--pid-file={ward.directory}/pid", f"--init-file={first}"),
-            # A server that starts removes all temporary tables in its directory, also those of another server.
-            f"--tmpdir={ward.directory}",
+            temporary,
             *("--skip-name-resolve", "--max-connections=200", "--innodb-flush-log-at-trx-commit=0"),
             *("--innodb-flush-method=nosync", "--innodb-buffer-pool-size=32M", "--character-set-server=utf8mb4"),
             ready=lambda: mariadb_says(database, "SELECT 1"),

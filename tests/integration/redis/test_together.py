@@ -255,14 +255,14 @@ def test_a_processor_that_comes_in_the_midst_sees_what_is_pending_and_what_follo
 @pytest.mark.swallows_errors
 def test_one_that_cannot_be_told_does_not_silence_the_others(told, watched, monkeypatch):
     """Each is tried by itself then."""
-    original = pending.complete
+    original = pending.decide
 
-    def complete(records):
+    def decide(records):
         if any(each.statement.text == "GET user:2" for each in records):
             raise ValueError
         return original(records)
 
-    monkeypatch.setattr(pending, "complete", complete)
+    monkeypatch.setattr(pending, "decide", decide)
     with watched.root():
         for number in range(4):
             told.get(f"user:{number}")
