@@ -101,8 +101,7 @@ def loaded(state: Any, _: Any) -> None:
 def inserted(mapper: Any, _: Any, __: Any) -> None:
     """A flush has inserted an object. Never raises; written out as ``loaded`` is."""
     try:
-        current = current_context()
-        if current and (current.get(_SUPPRESS_INSTRUMENTATION_KEY) or current.get("suppress_instrumentation")):
+        if not _says_nothing(current_context()) and suppressed():
             return
         name = mapper.class_.__name__
         next((_inserts.get(name) or _counter(_inserts, name)).steps)

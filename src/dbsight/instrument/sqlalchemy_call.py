@@ -130,13 +130,12 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
         engine.open[key].finish()
     call.thread = get_ident()
     call.allowed = _allowed()
-    usual = process.in_force is watcher.usual or watcher.is_usual(config.current())
     try:
         call.cache_hit = context.cache_hit
         purpose: orm.Purpose = context.compiled._dbsight
     except AttributeError:
         purpose = call.look(context)
-    if usual:
+    if process.in_force is watcher.usual or watcher.is_usual(config.current()):
         # ``find_near`` written out where the place is as deep as it was; it counts itself.
         depth = template.depth
         try:
@@ -173,7 +172,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
         call.have(blocked_loop=True)
     if UPSTREAM in _modules and upstream_spans.are_made_elsewhere(context.root_connection):
         call.have(own_span=False)
-    call.rows = None
+    call.rows = 0  # of what is read row by row; ``returned`` knows better of all else
     call.over = call.fetching = False
     call.held = held = held_on(key)
     quiet = engine.module in _modules and engine.suppresses_driver()
@@ -291,7 +290,7 @@ class StatementCall(PendingQuery):
 
     # -- The driver call ----------------------------------------------------------------------------------------
 
-    def returned(self, _: Any, cursor: Any, context: Any) -> None:  # noqa: C901, PLR0912 - as ``begin``
+    def returned(self, _: Any, cursor: Any, context: Any) -> None:  # noqa: C901, PLR0912, PLR0915 - as ``begin``
         """The driver returned: the query ends if the driver fetched all rows, or there are none."""
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
@@ -313,6 +312,7 @@ class StatementCall(PendingQuery):
             result = cursor.pgresult if engine.libpq and not context._is_server_side else None
             # To describe the columns takes psycopg longer than all of this, and their number says as much.
             if (result is None or not result.nfields) and cursor.description is None:
+                self.rows = None
                 if self.statement.kind in _WRITES:
                     self.have(affected=_row_count(cursor))
             elif context._is_server_side or context.execution_options.get("stream_results"):
@@ -339,10 +339,11 @@ class StatementCall(PendingQuery):
                     else:
                         held.last = now
                     engine.open[self.key] = self
-                    self.rows = 0
                     self.fetching = True
                     return
+                self.rows = None
         except Exception:  # a cursor may be anything; the query ran, whatever it says of itself
+            self.rows = None
             failed("sqlalchemy.returned")
         if not self.fetching:
             self.finish()
@@ -373,6 +374,7 @@ class StatementCall(PendingQuery):
         self.last = now = perf_counter()
         self.duration = self.executed = now - self.began
         self._left_driver()
+        self.rows = None
         try:
             if self.rare is not None:
                 self._look_aside(context)
@@ -409,7 +411,6 @@ class StatementCall(PendingQuery):
             self.held.last = self.last
         self._make_room()
         self.engine.open[self.key] = self
-        self.rows = 0
         self.fetching = True
 
     def _make_room(self) -> None:
