@@ -40,6 +40,10 @@ _TEXT_LIMIT: Final = 8_192
 _keys = dict.keys
 _new = object.__new__
 _window = scope.window.get
+_current_context = scope.current_context
+_allowed = scope.allowed
+_getframe = sys._getframe
+_near = callsite.near.get
 _FIRST: Final = itemgetter(0)
 
 
@@ -76,9 +80,8 @@ class Watcher:
                         return None
                 else:  # as there, for all but clusters
                     args = tuple(map(_FIRST, stack))
-                    transaction = about.get("is_transaction", about.get("transaction")) or about.get(
-                        "explicit_transaction"
-                    )
+                    transaction = about.get("is_transaction", about.get("transaction"))
+                    transaction = bool(transaction or about.get("explicit_transaction"))
             elif not args:
                 return None
             if _UPSTREAM in sys.modules and _is_upstreams():
@@ -86,24 +89,23 @@ class Watcher:
             call: CommandCall = _new(CommandCall)
             # The constructor and ``locate`` written out.
             call.factory = factory
-            call.call_site = call.pool = call.rows = call.error_type = call.error_code = None
-            call.extra = call.request = call.held = call.size = None
-            call.failures = 0
-            call.pool_wait = call.connect_time = 0.0
-            call.profiles = call.looks = call.connections = ()
-            call.over = call.transformed = call.local = False
+            call.rare = call.rows = call.request = call.held = call.size = None
+            call.looks = ()
+            call.over = False
             call.start_ns = time_ns()
             window = _window()
-            place = window.place if window is not None else None
-            if place is not None and place[0] is scope.current_context() and place[1] is factory:
+            if (
+                window is not None
+                and (place := window.place) is not None
+                and place[0] is _current_context()
+                and place[1] is factory
+            ):
                 call.current, _, call.parent = place
                 call.queue = window
                 if scope.profiling:
-                    call.profiles = scope.profiles()
-            else:
-                call.parent = call.queue = None
-                if not factory.locate(call):
-                    return None
+                    call.have(profiles=scope.profiles())
+            elif not call.is_located(factory):
+                return None
             settings = process.in_force or config.current()
             if batch:
                 command = read_pipeline(args, system, transaction=transaction)
@@ -113,7 +115,7 @@ class Watcher:
                 command = read_command(args, system)
                 call.batch_size = 0
                 if settings.query_text == "raw":
-                    call.extra = {semconv.DB_QUERY_TEXT: " ".join(map(str, args))[:_TEXT_LIMIT]}
+                    call.add({semconv.DB_QUERY_TEXT: " ".join(map(str, args))[:_TEXT_LIMIT]})
             call.statement = command
             try:
                 database = about["connection_pool"].__dict__["_dbsight_database"]
@@ -123,11 +125,22 @@ class Watcher:
             call.template = template = command.prebuilt.get(database) or span.template_of(command, database)
             if database.several:
                 kept = getattr(client, "connection", None) or getattr(client, "_transaction_connection", None)
-                call.connections = (kept,) if kept is not None else ()
+                if kept is not None:
+                    call.reached(kept)
             call.thread = get_ident()
-            call.allowed = scope.allowed()
+            call.allowed = _allowed()
+            site = None
             if settings.code_location == "on":
-                call.call_site = callsite.find_near(template)
+                depth = template.depth
+                try:  # ``find_near`` written out, for a place that is known; it counts itself
+                    at = _getframe(depth - 1)
+                    above: Any = at.f_back
+                    site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
+                except (ValueError, AttributeError):  # not so deep
+                    pass
+                if site is None:
+                    site = callsite.find_near(template)
+            call.call_site = site
             call.asynchronous = asynchronous
             call.blocked_loop = not asynchronous and _get_running_loop() is not None
             call.keeps = keeps
@@ -135,7 +148,7 @@ class Watcher:
                 callbacks = about.get("response_callbacks")
                 # The library itself has none for these. Asked of ``dict``: its class's method takes twice as long.
                 if isinstance(callbacks, dict) and not _keys(callbacks).isdisjoint(PLAIN):
-                    call.transformed = transforms(callbacks, command)
+                    call.have(transformed=transforms(callbacks, command))
             running.set(call)
             call.began = perf_counter()
             return call
@@ -152,7 +165,7 @@ def _attempt_failed(client: Any) -> None:
     """A connection is closed before the next attempt: count the attempt that failed."""
     sending = running.get()
     if sending is not None and not sending.over:
-        sending.failures += 1
+        sending.have(failures=1 + (sending.noted("failures") or 0))
 
 
 def _closed_for(client: Any, connection: Any, error: Any) -> None:

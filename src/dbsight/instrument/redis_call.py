@@ -13,6 +13,7 @@ from dbsight.instrument.redis_clients import error_of, measuring_themselves, ser
 from dbsight.instrument.redis_replies import count, found, items, looks
 from dbsight.safety import failed
 from dbsight.span import PendingQuery, template_of
+from dbsight.span.pending import COMPLETED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,10 +69,8 @@ class CommandCall(PendingQuery):
         "transformed",
     )
 
-    # What a command never has otherwise: its parameters are its statement's. The hook fills all other slots.
-    rare = parameters_hash = values = affected = relationship = load = entity = model = to_many = django = blocker = (
-        None
-    )
+    # What a command never has otherwise: its parameters are its statement's.
+    parameters_hash = values = affected = relationship = load = entity = model = to_many = django = blocker = None
     own_span = True
     streamed = autoflush = False
     flush = 0
@@ -86,17 +85,14 @@ class CommandCall(PendingQuery):
             held = pool.got(request, connection, site=self.call_site, thread=self.thread)
             if held is not None:
                 held.kept = not self.keeps
-                self.pool = pool.name
-                if held.wait:
-                    self.pool_wait = held.take_wait()
-                if held.creating:
-                    self.connect_time, held.creating = held.creating, 0.0
+                self.have(pool=pool.name, pool_wait=held.take_wait(), connect_time=held.creating)
+                held.creating = 0.0
         except Exception:
             failed("redis.given")
 
     def reached(self, connection: Any) -> None:
         """It is sent on this connection, of one of several servers."""
-        self.connections = (*self.connections, connection)
+        self.have(connections=(*(self.noted("connections") or ()), connection))
 
     def returned(self, reply: Any) -> None:
         """The reply was received. Never raises."""
@@ -105,7 +101,7 @@ class CommandCall(PendingQuery):
         try:
             if command.collection:
                 self.rows = items(command, reply)
-            if self.transformed or self.local:
+            if self.rare is not None and (self.noted("transformed") or self.noted("local")):
                 pass
             elif command.effect == "get" and type(reply) in _VALUES:
                 self.size = -1 if reply is None else len(reply)  # as below, for what most commands are
@@ -115,7 +111,7 @@ class CommandCall(PendingQuery):
                 self.looks = looks(command, reply)
         except Exception:  # callbacks of the application may return anything
             failed("redis.returned")
-        if self.local or self.connections:
+        if self.rare is not None:
             self._end()
             return
         self.end_ns = self.start_ns + int(duration * 1e9)
@@ -129,27 +125,29 @@ class CommandCall(PendingQuery):
         self.duration = perf_counter() - self.began
         try:
             if not was_cancelled(error) and not was_handled(error, sys._getframe(1)):
-                self.error_type, self.error_code = error_of(error)
+                error_type, error_code = error_of(error)
+                self.have(error_type=error_type, error_code=error_code)
         except Exception:
             failed("redis.raised")
         self._end()
 
     def _end(self) -> None:
-        if self.local:
+        if self.noted("local"):
             self.over = True
             leave(self)
             return  # not a database call
         self.end_ns = self.start_ns + int(self.duration * 1e9)
-        if self.connections:
+        connections = self.noted("connections")
+        if connections:
+            self.have(connections=())
             try:
-                self._name_server()
+                self._name_server(connections)
             except Exception:
                 failed("redis.end")
         self.end()
 
-    def _name_server(self) -> None:
+    def _name_server(self, connections: Sequence[Any]) -> None:
         """Set which of several servers answered."""
-        connections, self.connections = self.connections, ()
         # What has a key is answered by one server, the last after redirections; a pipeline may be by several.
         redirected = self.statement.keys > 0 and not self.statement.parts
         self.database = server_of(self.database, connections, redirected=redirected)
@@ -159,9 +157,15 @@ class CommandCall(PendingQuery):
 
     def complete(self) -> None:
         """Fill in what the hook did not."""
-        self.parameters = self.statement.parameters
+        if self.rare is COMPLETED:
+            return
+        self.parameters = self.error_type = self.error_code = self.extra = self.pool = self.replay = None
+        self.pool_wait = self.connect_time = 0.0
+        self.failures = 0
+        self.profiles = ()
         self.measured = False
-        self.replay = None
+        self.fill()
+        self.parameters = self.statement.parameters
         if self.failures:
             # Attempts failed before; the last one that failed, where all did, is the error itself.
             retries = self.failures - (self.error_type is not None)
@@ -170,23 +174,18 @@ class CommandCall(PendingQuery):
 
     @classmethod
     def complete_all(cls, records: Sequence[Self], /) -> None:
-        """Complete records that are drained together."""
+        """Complete records that are drained together; the uses of connections that ended with them are told."""
         super().complete_all(records)
+        try:
+            tell(records)
+        except Exception:
+            failed("redis.tell")
         if config.current().parameters == "off":
             for record in records:
                 record.parameters = None
         if measuring := measuring_themselves():
             for record in records:
                 record.measured = record.database.system in measuring
-
-    @classmethod
-    def flush_all(cls, records: Sequence[Self]) -> None:
-        """As for others; the uses of connections that ended with them first. Never raises."""
-        try:
-            tell(records)
-        except Exception:
-            failed("redis.flush_all")
-        super().flush_all(records)
 
     @classmethod
     def reported(cls, records: Sequence[Self], /) -> None:

@@ -25,9 +25,7 @@ class Sending(Protocol):
     Attributes:
         database: Where it is sent.
         over: Its reply is there.
-        local: Whether the client-side cache answered without the server.
         keeps: It keeps its connection, because it watches keys.
-        failures: Attempts to send it that failed so far.
         request: The current request to a pool for a connection.
         held: The connection that a pool gave it last, until that is told.
         allowed: Rules that were allowed when it began.
@@ -41,9 +39,7 @@ class Sending(Protocol):
     database: Database
     request: Checkout | None
     over: bool
-    local: bool
     keeps: bool
-    failures: int
     held: CommandCheckout | None
     allowed: frozenset[str]
     call_site: CallSite | None
@@ -51,6 +47,12 @@ class Sending(Protocol):
     pool: str | None
     pool_wait: float
     connect_time: float
+
+    def have(self, **values: Any) -> None:
+        """Note values that hardly any has: ``failures``, attempts to send it; ``local``, answered by the client."""
+
+    def noted(self, name: str) -> Any:
+        """Such a value, None where it was not noted."""
 
     def given(self, request: Checkout, connection: Any) -> None:
         """What was asked for is here. Never raises."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dbsight.instrument.pools import Checkout
     from dbsight.instrument.sqlalchemy import Engine, Watcher
     from dbsight.model import Verdict
-    from dbsight.span import PendingSpan, SpanFactory
+    from dbsight.span import PendingSpan
 
 _WRITES = frozenset({"insert", "update", "delete"})
 _COUNTED_WRITES = frozenset({"insert", "update", "delete", "ddl"})
@@ -238,15 +238,6 @@ class StatementCall(PendingQuery):
         "loading",
         "purpose",
     )
-
-    def is_located(self, factory: SpanFactory) -> bool:
-        """Whether it is watched at all; note where its span belongs."""
-        self.queue = None
-        self.profiles = ()
-        located = factory.locate(self)
-        if scope.profiling:
-            self.have(profiles=self.profiles)
-        return located
 
     def look(self, context: Any) -> orm.Purpose:
         """Find out what ``begin`` looks for, where SQLAlchemy does not have it or it is not known yet."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import recording
+from dbsight import recording, scope
 from dbsight.model import Operation
 from dbsight.safety import failed
 from dbsight.statement.parameters import VALUES_MATTER, frozen, hash_parameters, separate_values
@@ -112,6 +112,15 @@ class PendingQuery(Operation):
         self.parameters_hash = hash_parameters(parameters)
         if statement.limit is not None or statement.offset or statement.kind in VALUES_MATTER:
             self.values = separate_values(parameters)
+
+    def is_located(self, factory: SpanFactory) -> bool:
+        """Whether it is watched at all; note where its span belongs, where that is not as for the latest query."""
+        self.queue = None
+        self.profiles = ()
+        located = factory.locate(self)
+        if scope.profiling:
+            self.have(profiles=self.profiles)
+        return located
 
     def have(self, **values: Any) -> None:
         """Note values of slots that hardly any query has: what is filled in place for all costs all of them."""

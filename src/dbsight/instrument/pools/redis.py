@@ -264,4 +264,6 @@ def cache_asked(_: Any, connection: Any) -> None:
     key = connection._current_command_cache_key
     if sending is not None and not sending.over:
         entry = connection._cache.get(key) if key is not None else None
-        sending.local = entry is not None and entry.status.name == "VALID"
+        local = entry is not None and entry.status.name == "VALID"
+        if local or sending.noted("local"):
+            sending.have(local=local)

@@ -39,6 +39,7 @@ class CommandCheckout(Checkout):
 
     alone = False
     kept = True
+    wait = creating = 0.0
     command: Sending | None = None
     before: Checkout | None = None
     earlier: CommandCheckout | None = None

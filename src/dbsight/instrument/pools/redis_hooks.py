@@ -128,7 +128,6 @@ class PoolHooks:
         held.pool = about
         held.command = command
         held.before = command.request
-        held.wait = held.creating = 0.0
         requests = about.requests
         held.ahead = len(about.held) + len(requests)
         command.request = held
