@@ -28,7 +28,7 @@ except ImportError:  # another SDK: spans are handed over one by one
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from opentelemetry.sdk.trace import Event, SpanProcessor, Tracer
+    from opentelemetry.sdk.trace import SpanProcessor, Tracer
     from opentelemetry.trace import Span
 
     from dbsight.model import Operation, Verdict
@@ -95,63 +95,45 @@ def emit(
         if pending.span is not None:
             _end_ordinary(pending.span, pending.extra, operation, verdict)
         return None
-    events: Sequence[Event] = ()
-    status: Status | None = None
-    attributes: Mapping[str, Any]
-    if operation.error_type is not None:
-        status = error_status(operation)
+    made = pending.span_class
     if (
-        pending.extra
+        made is None
         or verdict is not None
-        or status is not None
+        or pending.extra
+        or operation.error_type is not None
         or operation.pool_wait > 0  # these hardly any other has
         or operation.connect_time >= PART_SHOWN
         or operation.fetch_time >= PART_SHOWN
     ):
-        known = template.known(operation.statement)
-        attributes = {**known, **pending.extra, **changing_attributes(operation, verdict)}
-        events = span_events(operation, verdict)
-    else:
-        shared = template.shared(operation)
-        text = operation.statement.text
-        attributes = TextAttributes(shared, text) if shared.texts and text else shared
-    made = pending.span_class
-    if made is None:
-        return _constructed(template.name, sdk, operation, attributes, events, status)
+        return _constructed(pending, sdk, operation, verdict, template)
+    shared = template.shared(operation)
+    text = operation.statement.text
     span: Any = _new(made)
     span._name = template.name
     span._context = operation.context
     span._parent = operation.parent
-    span._attributes = attributes
+    span._attributes = TextAttributes(shared, text) if shared.texts and text else shared
     span._start_time = operation.start_ns
     span._end_time = operation.end_ns
-    if events:
-        span._events = events
-    if status is not None:
-        span._status = status
     return span  # type: ignore[no-any-return]
 
 
 def _constructed(
-    name: str,
-    sdk: Tracer,
-    operation: Operation,
-    attributes: Mapping[str, Any],
-    events: Sequence[Event],
-    status: Status | None,
+    pending: PendingSpan, sdk: Tracer, operation: Operation, verdict: Verdict | None, template: SpanTemplate
 ) -> ReadableSpan:
-    """The same by its constructor, for an SDK that keeps other things."""
+    """The same by the SDK's constructor, for one that has more, and for an SDK that keeps other things."""
+    known = template.known(operation.statement)
     return ReadableSpan(
-        name=name,
+        name=template.name,
         context=operation.context,
         parent=operation.parent,
         resource=sdk.resource,
-        attributes=attributes,
-        events=events,
+        attributes={**known, **pending.extra, **changing_attributes(operation, verdict)},
+        events=span_events(operation, verdict),
         kind=SpanKind.CLIENT,
         instrumentation_info=sdk.instrumentation_info,
         instrumentation_scope=sdk._instrumentation_scope,
-        status=status or _UNSET,
+        status=error_status(operation) if operation.error_type is not None else _UNSET,
         start_time=operation.start_ns,
         end_time=operation.end_ns,
     )
