@@ -1,11 +1,13 @@
 """The SQLAlchemy instrumentor on a real SQLite: which spans, when they are over, and what stands on them."""
 
 import asyncio
+import gc
 import os
 import sqlite3
 import threading
 from pathlib import Path
 from unittest.mock import Mock
+from weakref import ref
 
 import pytest
 from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
@@ -87,6 +89,27 @@ def test_a_query_is_one_span_with_everything_on_it(shop):
     }
     assert span.status == "UNSET"
     assert span.start_ns <= span.end_ns
+
+
+def test_a_statement_that_is_new_keeps_nothing_of_its_caller_alive(shop):
+    """A frame that referred to itself would keep those below until the garbage collector comes."""
+    engine, _ = shop
+
+    class Held:
+        pass
+
+    def ask(connection):
+        held = Held()
+        connection.execute(text("SELECT 'never asked before'")).all()
+        return ref(held)
+
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1")).all()
+        gc.disable()
+        try:
+            assert ask(connection)() is None
+        finally:
+            gc.enable()
 
 
 def test_an_engine_made_after_the_start_is_watched(telemetry):

@@ -132,12 +132,13 @@ class Watcher:
             site = None
             if settings.code_location == "on":
                 depth = template.depth
-                try:  # ``find_near`` written out, for a place that is known; it counts itself
-                    at = _getframe(depth - 1)
-                    above: Any = at.f_back
-                    site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
-                except (ValueError, AttributeError):  # not so deep
-                    pass
+                if depth:  # ``find_near`` written out, for a place that is known; it counts itself
+                    try:
+                        at = _getframe(depth - 1)
+                        above: Any = at.f_back
+                        site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
+                    except (ValueError, AttributeError):
+                        pass  # the stack is not so deep
                 if site is None:
                     site = callsite.find_near(template)
             call.call_site = site

@@ -138,12 +138,14 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
     if process.in_force is watcher.usual or watcher.is_usual(config.current()):
         # ``find_near`` written out where the place is as deep as it was; it counts itself.
         depth = template.depth
-        try:
-            at = _getframe(depth - 1)
-            above: Any = at.f_back
-            site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
-        except (ValueError, AttributeError):
-            site = None  # the stack is not so deep
+        site = None
+        if depth:
+            try:
+                at = _getframe(depth - 1)
+                above: Any = at.f_back
+                site = _near((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
+            except (ValueError, AttributeError):
+                pass  # the stack is not so deep
         call.call_site = site if site is not None else find_near(template)
         # ``note`` written out for what most queries are given; what is no number may be long.
         kind = type(parameters)

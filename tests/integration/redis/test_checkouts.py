@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,26 @@ def test_uses_of_connections_are_not_kept_longer_than_their_commands(client, wat
     assert len(left) <= 1  # the context refers to the latest
 
 
+def test_a_command_that_is_new_keeps_nothing_of_its_caller_alive(client, watched):
+    """A frame that referred to itself would keep those below until the garbage collector comes."""
+
+    class Held:
+        pass
+
+    def ask():
+        held = Held()
+        client.get("never:asked:before:1")
+        return weakref.ref(held)
+
+    with watched.root():
+        client.get("user:1")
+        gc.disable()
+        try:
+            assert ask()() is None
+        finally:
+            gc.enable()
+
+
 def test_a_command_and_a_pipeline_leave_no_slot_out(client, watched, monkeypatch):
     """The hook fills them itself, because each call in it costs: with the values of every pending query."""
     records = []
@@ -126,18 +147,8 @@ def test_a_command_and_a_pipeline_leave_no_slot_out(client, watched, monkeypatch
     names -= {"connections", "local", "transformed"}  # hardly any has them
     CommandCall.complete_all(records)
     plain = PendingQuery()
-    of_each = {
-        "start_ns",
-        "end_ns",
-        "thread",
-        "duration",
-        "queue",
-        "parent",
-        "call_site",
-        "pool",
-        "batch_size",
-        "over",
-    }
+    of_each = {"start_ns", "end_ns", "thread", "duration", "queue", "parent", "call_site", "pool", "batch_size"}
+    of_each |= {"over", "rare"}
     for record in records:
         assert [name for name in names if not hasattr(record, name)] == []
         assert missing_fields(record) == []
