@@ -7,6 +7,9 @@ from dbsight.statement import read
 
 CASES = (
     ("sqlite", 'SELECT a FROM t WHERE b BETWEEN "SECRET" AND "SECRET2"', "SELECT a FROM t WHERE b BETWEEN ? AND ?"),
+    ("sqlite", 'SELECT a FROM t WHERE b = "SEC""RET"', "SELECT a FROM t WHERE b = ?"),
+    ("sqlite", 'UPDATE t SET a = """SECRET" WHERE "t"."b" = """"', 'UPDATE t SET a = ? WHERE "t"."b" = ?'),
+    ("sqlite", 'SELECT a FROM t WHERE "a""b"."c" = "SECRET"', 'SELECT a FROM t WHERE "a""b"."c" = ?'),
     ("sqlite", 'SELECT a FROM t WHERE b IS "SECRET"', "SELECT a FROM t WHERE b IS ?"),
     ("sqlite", 'SELECT a FROM t WHERE b IS NOT "SECRET"', "SELECT a FROM t WHERE b IS NOT ?"),
     ("sqlite", 'SELECT ("SECRET")', "SELECT (?)"),

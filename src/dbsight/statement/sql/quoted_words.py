@@ -51,8 +51,8 @@ def is_name(scanner: Scanner, start: int, end: int) -> bool:
     """Whether the word in double quotes that stands here is certainly a name."""
     token = scanner.text[start:end]
     expect = scanner.grammar.expect
-    if expect in _NAMED or token in scanner.names or token.find('"', 1) != len(token) - 1:
-        return True  # a table, a name that was seen, a chain of names
+    if expect in _NAMED or token in scanner.names or '"' in token[1:-1].replace('""', ""):
+        return True  # a table, a name that was seen, a chain of names: a quote in a string is doubled
     before = scanner.identity[-1] if scanner.identity else ""
     if before == "as" or (_PLAIN.fullmatch(token, 1, len(token) - 1) and _stands_for_a_name(scanner, end, before)):
         scanner.names.add(token)
