@@ -104,12 +104,9 @@ def requests(receiver):
                     event["dbsight.finding.suggestion"],
                 )
                 for event in events
+                if event["dbsight.finding.rule"] not in {"slow_query", "blocking_call"}
                 # The first request of a process takes so long that ten queries may be a small share of it.
-                if event["dbsight.finding.rule"] == "n_plus_one"
-                or (
-                    event["dbsight.finding.rule"] not in {"slow_query", "blocking_call"}
-                    and event["dbsight.finding.severity"] != "info"
-                )
+                and (event["dbsight.finding.severity"] != "info" or event["dbsight.finding.count"] >= 10)
             ]
             assert root.attributes.get("dbsight.db.calls", 0) == len(below)
             found.setdefault(root.name, []).append((Counter(span.name for span in below), findings))
