@@ -231,7 +231,7 @@ class DriverCall(PendingQuery):
             failure = True
             error_type, error_code = error_of(error)
             self.have(error_type=error_type, error_code=error_code)
-        if held is not None:  # ``Checkout.ran`` written out, but for its pool: that is read in the drain
+        if held is not None:  # add it up there; the pool's name is read in the drain
             if held.wait or held.creating:
                 self.have(pool_wait=held.take_wait(), connect_time=held.creating)
                 held.creating = 0.0

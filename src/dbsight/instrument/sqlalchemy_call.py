@@ -421,7 +421,7 @@ class StatementCall(PendingQuery):
         if self.fetching:
             self.engine.open.pop(self.key, None)
         held = self.held
-        if held is not None:  # ``Checkout.ran`` written out
+        if held is not None:  # add it up there; the pool's name is read in the drain
             if held.early:
                 held.early = False
                 if held.wait or held.creating:

@@ -83,16 +83,16 @@ class Queue:
         try:
             self._attend()
         except BaseException as error:
-            self._attended = False
+            self._attended = drained = False
             try:
                 self._pending.remove(record)
             except ValueError:
-                return True  # it was drained meanwhile
+                drained = True  # meanwhile, by another thread
             if not isinstance(error, Exception):
                 raise
             if not isinstance(error, RuntimeError):  # no thread can be started any more
                 failed("recording.queue")
-            return False
+            return drained
         return True
 
     def rest(self) -> bool:
