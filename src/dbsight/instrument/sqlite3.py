@@ -171,7 +171,7 @@ class _Cursor:
             _stopped(call, began, error)
             raise
         try:
-            call.last = now = perf_counter()  # ``fetched`` written out here, too, and below
+            call.last = now = perf_counter()  # ``fetched`` written out here, too, and in ``fetchmany``
             call.duration += now - began
             if row is None:
                 call.finish()
@@ -214,13 +214,7 @@ class _Cursor:
         except BaseException as error:
             _stopped(call, began, error)
             raise
-        try:
-            call.last = now = perf_counter()
-            call.duration += now - began
-            call.rows = len(rows) + (call.rows or 0)
-            call.finish()
-        except Exception:
-            failed("sqlite3")
+        _guarded(call.fetched, began, len(rows), over=True)
         return rows
 
     def close(self) -> None:
