@@ -103,7 +103,7 @@ class Pipeline:
         def request() -> AbstractContextManager[Any]:
             return tracer.start_as_current_span("GET /items", kind=SpanKind.SERVER)
 
-        return Telemetry(request, flush, export_metrics, shutdown)
+        return Telemetry(request, flush, export_metrics, shutdown, instrument_framework=_instrument)
 
 
 def _providers(endpoint: str) -> Pipeline:
@@ -176,7 +176,6 @@ def _stock(endpoint: str, *, drivers: bool) -> Telemetry:
 
         RedisInstrumentor().instrument(skip_dep_check=True)
     telemetry = pipeline.telemetry()
-    telemetry.instrument_framework = _instrument
     if drivers:
         _instrument_drivers()
     else:
@@ -251,9 +250,7 @@ def _dbsight(endpoint: str, *, drivers: bool) -> Telemetry:
     if drivers:
         _instrument_drivers()
     pipeline = Pipeline(trace.get_tracer_provider(), metrics.get_meter_provider(), _logs.get_logger_provider())
-    telemetry = pipeline.telemetry()
-    telemetry.instrument_framework = _instrument
-    return telemetry
+    return pipeline.telemetry()
 
 
 def _ddtrace(url: str, *, patched: bool) -> Telemetry:
