@@ -279,7 +279,9 @@ class Bench:
         ):
             try:
                 yield process
-            except EOFError:
+            except EOFError as ended:
+                if process not in ended.args:  # another of those that run side by side
+                    raise
                 process.wait()
                 errors.seek(0)
                 sys.exit(f"{variant} failed:\n{errors.read()}")
@@ -345,11 +347,15 @@ class Bench:
 
 
 def line(process: Process) -> str:
-    """The next line that a process prints."""
+    """The next line that a process prints.
+
+    Raises:
+        EOFError: It ended; the process is its argument.
+    """
     assert process.stdout
     text = process.stdout.readline()
     if not text:
-        raise EOFError
+        raise EOFError(process)
     return text
 
 
