@@ -22,7 +22,7 @@ from dbsight.instrument import callsite
 from dbsight.instrument.advisory_locks import AdvisoryLocks
 from dbsight.instrument.wrap import Patches
 from dbsight.model import LockEvent
-from dbsight.safety import failed
+from dbsight.safety import failed, guard
 from dbsight.statement.redis.keys import templates
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ _held: dict[int, HeldLock] = {}
 _guard = threading.RLock()  # re-entrant: a lock may be collected while its thread is in here
 
 
+@guard
 def _collected(identity: int, _: object) -> None:
     """A lock object was garbage collected: if it was held, it can no longer be released."""
     held = _held.pop(identity, None)
