@@ -202,7 +202,7 @@ def test_a_program_without_requests_is_profiled_as_a_whole(targets):
 def test_the_lines_that_held_most_memory_are_named(targets):
     """Although it was given back before the end."""
     (targets / "spike.py").write_text(
-        "import time\nkept = [bytes(100_000) for _ in range(200)]\ntime.sleep(0.6)\ndel kept\n"
+        "import time\nkept = [bytes(100_000) for _ in range(200)]\ntime.sleep(2)\ndel kept\n"
     )
     code, _, said = dbsight(targets, "run", "--tracemalloc", "--", sys.executable, "spike.py")
     assert code == 0, said
