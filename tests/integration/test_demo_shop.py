@@ -81,9 +81,7 @@ def opened(url):
         shop.close()
 
 
-ARCHIVE = [
-    *("SEARCH orders", "SEARCH product_categories", "SEARCH categories", "SEARCH addresses", "SEARCH reviews"),
-]
+ARCHIVE = ["SEARCH orders", "SEARCH product_categories", "SEARCH categories", "SEARCH addresses", "SEARCH reviews"]
 """What both pages of the archive join."""
 
 each_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -121,7 +121,7 @@ def test_few_are_judged_by_the_timer(make_telemetry):
     telemetry = make_telemetry(instrument=False, batched=True)
     with telemetry.root("GET /a"):
         query(telemetry)
-    until(lambda: handed(telemetry) == ["SELECT", "GET /a"])
+    assert until(lambda: handed(telemetry) == ["SELECT", "GET /a"])
 
 
 def test_one_that_fails_does_not_keep_the_others_back(telemetry, analyzer, monkeypatch):
