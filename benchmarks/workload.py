@@ -71,7 +71,7 @@ WORKLOADS = {
 carry, the same each time. ``core-six-memory`` is its counterpart without a finding.
 ``django-memory`` and ``django-psycopg`` get an object of each table through Django's ORM; stock has the driver's
 instrumentor for them, because Django's own makes spans of requests alone. ``django-view`` does so in a view, with
-OpenTelemetry's instrumentor of Django for the span of the request, under stock as under dbsight. ``driver-…`` uses a
+OpenTelemetry's instrumentor of Django for the span of the request, in every variant. ``driver-…`` uses a
 driver alone, against its own instrumentor. ``redis-new-keys`` never asks for a key again, as where keys are those of
 sessions or users. ``threads-memory`` spreads its requests over 64 threads; each round has one slow query, and callbacks
 of alerts raise, sleep and query."""

@@ -265,7 +265,7 @@ class Pool:
         return held
 
     def waited(self, held: Checkout) -> None:
-        """A connection was given out late: tell it if the pool had none left."""
+        """A request waited for its connection: report it if the pool had none left."""
         if self._had_none_left(held):
             held.wait = held.waited = held.served
             about = {"allowed": held.allowed, "requester": held.requester}
