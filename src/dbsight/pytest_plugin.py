@@ -6,7 +6,9 @@ pytest loads it wherever dbsight is installed; until it is asked for, it imports
 from __future__ import annotations
 
 import gc
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import TestCase
@@ -14,7 +16,9 @@ from unittest import TestCase
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Generator, Iterable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
     from dbsight.config import FailOn
     from dbsight.model import Finding
@@ -58,10 +62,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Instrument before the first conftest makes an engine."""
     if _is_on(early_config):
+        _find_as_written(early_config)
         with _not_collected():
             from dbsight.testing.watch import prepare
 
             prepare()
+
+
+class _AsWritten:
+    """Finds the modules of dbsight before pytest does, which would rewrite the assertions of every plug-in.
+
+    There are none here, and to look for them and read the copies that pytest keeps takes a third of what a suite pays
+    for the imports.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """As for any finder; None for the modules of others."""
+        return PathFinder.find_spec(name, path, target) if name.startswith("dbsight.") else None
+
+
+def _find_as_written(config: pytest.Config) -> None:
+    if _AsWritten not in sys.meta_path:  # pytest may run in a test of itself
+        sys.meta_path.insert(0, _AsWritten)
+        config.add_cleanup(_find_as_before)
+
+
+def _find_as_before() -> None:
+    with suppress(ValueError):  # a test may have put back what was there before
+        sys.meta_path.remove(_AsWritten)
 
 
 @contextmanager

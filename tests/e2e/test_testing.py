@@ -194,12 +194,32 @@ def test_with_the_option_the_sdk_is_not_imported(tmp_path):
     (tmp_path / "test_it.py").write_text(
         "import sys\n"
         "def test_it():\n"
-        "    assert 'dbsight.analyzer' in sys.modules\n"
-        "    unused = ('opentelemetry.sdk', 'dbsight.serve', 'dbsight.profiler')\n"
+        "    assert 'dbsight.testing.watch' in sys.modules\n"
+        "    unused = ('opentelemetry.sdk', 'dbsight.analyzer', 'dbsight.serve', 'dbsight.profiler')\n"
         "    assert [name for name in unused if name in sys.modules] == []\n"
     )
     printed, code = pytest_of(tmp_path, "--dbsight")
     assert code == 0, printed
+
+
+def test_pytest_rewrites_and_keeps_no_module_of_dbsight(tmp_path):
+    """It would any of a plug-in, and read them more slowly; afterwards modules are found as before."""
+    (tmp_path / "conftest.py").write_text(
+        "import atexit, sys\natexit.register(lambda: print('finders', sys.meta_path))\n"
+    )
+    (tmp_path / "test_it.py").write_text(
+        "import sys\n"
+        "from importlib.machinery import SourceFileLoader\n"
+        "import dbsight.report\n"
+        "def test_it():\n"
+        "    loaders = {type(module.__spec__.loader) for name, module in sys.modules.items()\n"
+        "               if name.startswith('dbsight.') and name != 'dbsight.pytest_plugin'}\n"
+        "    assert loaders == {SourceFileLoader}\n"
+    )
+    printed, code = pytest_of(tmp_path, "--dbsight")
+    assert code == 0, printed
+    assert "finders [" in printed
+    assert "_AsWritten" not in printed
 
 
 def test_each_request_is_looked_at_by_itself(tmp_path):
