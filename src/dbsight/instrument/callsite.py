@@ -179,11 +179,12 @@ def _inside(name: str, directories: tuple[str, ...]) -> str | None:
     return None
 
 
-def find(frame: FrameType | None = None) -> CallSite | None:
+def find(frame: FrameType | None = None, asking: Repeating | None = None) -> CallSite | None:
     """Find the line of the application that led here.
 
     Args:
         frame: Where to start; the caller's frame by default.
+        asking: Is told how deep the place was, where the walk came there without leaving the stack.
 
     Returns:
         The first frame outside the standard library, installed packages and dbsight; where there is none, the first
@@ -196,17 +197,20 @@ def find(frame: FrameType | None = None) -> CallSite | None:
     fallback: FrameType | None = None
     current: Any = None
     works = False  # a worker's loop, which belongs to nobody who waits for it
-    for _ in range(_MAX_DEPTH):
+    for passed in range(_MAX_DEPTH):
         code = at.f_code
         kind = kinds.get(id(code)) or _kind_of(at)
         if kind != _LIBRARY:
             if kind == _APPLICATION:
                 above = at.f_back
-                if above is not None:  # nearly always known: found here without another call
-                    site = _direct.get((id(code), at.f_lasti, id(above.f_code), above.f_lasti))
-                    if site is not None:
-                        return site
-                return _site(at)
+                if above is None:
+                    return _site(at)
+                key = (id(code), at.f_lasti, id(above.f_code), above.f_lasti)
+                known = _direct.get(key)  # nearly always there: found without another call
+                place = known or _site(at)
+                if asking is not None and (known or _direct.get(key)) is place:
+                    _learn(asking, passed + 1, key, place)
+                return place
             if kind == _LOOP:
                 works = not code.co_filename.endswith(_LOOP_FILES)
                 break
@@ -214,6 +218,7 @@ def find(frame: FrameType | None = None) -> CallSite | None:
                 site = _of_template(at) if kind == _TEMPLATE else _of_owner(at)
                 if site is not None:
                     return site
+                asking = None
             if fallback is None:
                 fallback = at
         back = at.f_back
@@ -222,6 +227,7 @@ def find(frame: FrameType | None = None) -> CallSite | None:
             current, back = parent(current)
             if back is None:
                 break
+            asking = None
         at = back
     found = submitted.get()
     if found is None and fallback is not None:
@@ -263,30 +269,17 @@ def find_near(asking: Repeating) -> CallSite | None:
             site = near.get((depth, id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti))
             if site is not None:
                 return site
-    site = find(sys._getframe(1))
-    if site is not None and asking.moves < _MAX_MOVES:
-        _learn(asking, site, sys._getframe(1))
-    return site
+    return find(sys._getframe(1), asking if asking.moves < _MAX_MOVES else None)
 
 
-def _learn(asking: Repeating, site: CallSite, frame: FrameType) -> None:
-    """Remember how deep a place was, if the walk came there without leaving the stack."""
-    at: FrameType | None = frame
-    depth = 1
-    while at is not None and _kinds.get(id(at.f_code)) in (_LIBRARY, _PACKAGE) and depth < _MAX_DEPTH:
-        at = at.f_back
-        depth += 1
+def _learn(asking: Repeating, depth: int, key: tuple[int, int, int, int], site: CallSite) -> None:
+    """Remember how deep a place was below the caller of ``find_near``, whose frame is at depth 1."""
+    if len(near) >= _MAX_CACHED:
+        near.clear()
+    near_key = (depth, *key)
+    near[near_key] = site
+    asking.depth = depth
     asking.moves += 1
-    above = at.f_back if at is not None else None
-    if at is None or above is None:
-        return
-    key = (id(at.f_code), at.f_lasti, id(above.f_code), above.f_lasti)
-    if _direct.get(key) is site:
-        if len(near) >= _MAX_CACHED:
-            near.clear()
-        near_key = (depth, *key)
-        near[near_key] = site
-        asking.depth = depth
 
 
 def parent(current: Any) -> tuple[Any, Any]:
