@@ -17,7 +17,7 @@ from dbsight.instrument import caches, full_pools, loads, locks, models, pools, 
 from dbsight.model import CacheEvent, Operation, Verdict, WindowSummary
 from dbsight.monitor.alerts import Alerts
 from dbsight.monitor.callbacks import Callbacks
-from dbsight.recording import Consumer, Ended, OpenWindow, Sweeper, Windows, consumers
+from dbsight.recording import Consumer, Ended, OpenWindow, Sweeper, Windows
 from dbsight.report.alert_log import AlertLog
 from dbsight.report.events import FindingLog, root_attributes, root_events
 from dbsight.report.query_log import QueryLog
@@ -115,7 +115,6 @@ class Analyzer(Consumer):
 
     def subscribe(self) -> None:
         """Consume records on behalf of one more processor."""
-        recording.sleep(only_profiles=False)
         with self._lock:
             self._users += 1
             if self._users == 1:
@@ -473,7 +472,7 @@ class Analyzer(Consumer):
                 left = left or window.used
                 if now - window.emptied_ns > self._max_age_ns:
                     self._empty(window)
-        if now - self._examined_ns > _EXAMINE_EVERY_NS and not consumers.asleep:
+        if now - self._examined_ns > _EXAMINE_EVERY_NS:
             self._examined_ns = now
             self.examine()
         return left or bool(self.judge.examiners)
@@ -528,8 +527,7 @@ class Analyzer(Consumer):
             for window in self.windows.all():
                 self.close(window, max(window.last_ns, window.start_ns), window.name)
             self.plans.wait()
-            if not consumers.asleep:  # else the totals are those of profiles alone, and nobody reads them
-                self.examine()
+            self.examine()
             on_alert.wait(_ALERTS_AT_EXIT)  # the thread of the callbacks ends with the process
         except Exception:
             failed("analyzer.finish")

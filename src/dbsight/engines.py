@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from dbsight import recording
 from dbsight.analyzer import Analyzer, collect, engine
 from dbsight.instrument import pools
 
@@ -34,33 +33,13 @@ def shared(meter_provider: MeterProvider | None, logger_provider: LoggerProvider
         return analyzer
 
 
-def process_analyzer(*, asleep: bool = False) -> Analyzer:
-    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one.
-
-    Args:
-        asleep: The caller needs it only while a profile is open: one that is made for this records nothing else.
-    """
+def process_analyzer() -> Analyzer:
+    """The engine of the process; made, and fed by the instrumentors, where no span processor brought one."""
     analyzer = engine()
     if analyzer is None:
         analyzer = shared(None, None)
         analyzer.subscribe()
-        recording.sleep(only_profiles=asleep)
-    elif not asleep:
-        recording.sleep(only_profiles=False)
     return analyzer
-
-
-def settle() -> None:
-    """As ``flush``; queries whose rows nobody has fetched or closed are over, too."""
-    recording.root_ending(None)
-    flush()
-
-
-def flush() -> None:
-    """Have queries that are over reach their profiles."""
-    first = engine()
-    if first is not None:
-        first.drain()
 
 
 def total_pools() -> dict[str, PoolTotals]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 from opentelemetry.metrics import get_meter_provider
 
-from dbsight import config, scope, semconv
+from dbsight import config, recording, scope, semconv
 from dbsight.detect.runner import RuleRunner
 from dbsight.detect.window import Window
-from dbsight.engines import flush, process_analyzer, settle
+from dbsight.engines import process_analyzer
 from dbsight.formatting import counted
 from dbsight.instrument.libraries import instrument_libraries
 from dbsight.monitor.quantiles import percentile
@@ -105,7 +105,7 @@ class _Entered(scope.Block):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         scope.stop_profiling(self._profile)
-        settle()
+        recording.settle()
         self._profile.took(perf_counter() - self.began)
         self._stack.__exit__(kind, error, traceback)
 
@@ -182,7 +182,7 @@ class QueryProfiler(scope.Block):
     @property
     def queries(self) -> list[ProfiledQuery]:
         """The queries in the order of their ends; while the profile is open, those that are over."""
-        flush()
+        recording.drain()
         with self._lock:
             return [_query(*each) for each in zip(self._operations, self._extra, strict=True)]
 
@@ -192,7 +192,7 @@ class QueryProfiler(scope.Block):
 
     def findings(self) -> list[Finding]:
         """What all enabled rules about queries find in this profile alone, most time saved first."""
-        flush()
+        recording.drain()
         with self._lock:
             operations = list(self._operations)
         seconds = self.duration_ms / 1e3

@@ -9,7 +9,6 @@ from builders import NOW_NS, TRACE_ID, make_operation, make_span_context
 from dbsight import scope
 from dbsight.detect import runner
 from dbsight.model import Finding
-from dbsight.recording import consumers
 from engine import SECOND, Engine, Roots, draw_root, run_loop
 
 
@@ -195,16 +194,14 @@ def test_work_outside_spans_that_never_pauses_is_over_at_its_age():
     assert engine.windows.all() == []
 
 
-@pytest.mark.parametrize("asleep", [False, True])
-def test_totals_of_an_engine_that_sleeps_are_not_examined(engine, monkeypatch, asleep):
-    """They are those of profiles alone; neither the sweeper nor the end of the process looks at them."""
+def test_the_sweeper_and_the_end_of_the_process_examine_totals(engine, monkeypatch):
+    """Rules about totals have no window that ends."""
     examined = []
     monkeypatch.setattr(engine, "examine", lambda: examined.append(engine.now))
-    monkeypatch.setattr(consumers, "asleep", asleep)
     engine.at(11)
     engine.sweep()
     engine.finish()
-    assert len(examined) == (0 if asleep else 2)
+    assert len(examined) == 2
 
 
 def test_finishing_closes_everything(engine, pipelines):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry._logs import SeverityNumber
 
-from dbsight import scope, semconv
-from dbsight.engines import process_analyzer, settle
+from dbsight import recording, scope, semconv
+from dbsight.engines import process_analyzer
 from dbsight.formatting import seconds
 from dbsight.instrument.libraries import instrument_libraries
 from dbsight.report.log_events import LogEvents
@@ -87,4 +87,4 @@ def emit(name: str, result: BenchmarkResult | LoadTestResult) -> None:
 
 def finish() -> None:
     """Have all queries that are over counted."""
-    settle()
+    recording.settle()

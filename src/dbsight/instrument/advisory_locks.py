@@ -27,6 +27,8 @@ class AdvisoryLocks(recording.Consumer):
     What ``pg_try_advisory_lock`` answered is not known: it was got when it is released later, else it is not counted.
     """
 
+    passive = True
+
     def __init__(self) -> None:
         self._shapes: dict[str, tuple[str, bool] | None] = {}
         self._held: dict[tuple[str, int, int | None], tuple[Operation, bool]] = {}

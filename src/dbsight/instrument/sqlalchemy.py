@@ -222,7 +222,7 @@ class Watcher:
         return SetUp(suppressing=True)
 
     def _set_up(self, dialect: Any) -> SetUp | None:
-        if consumers.asleep and self.factory.idle():
+        if not consumers.awake and self.factory.idle():
             return None  # nothing is recorded of what the driver is asked
         engine = dialect.__dict__.get("_dbsight")  # made by the first query, which a ping may precede
         return SetUp(suppressing=engine is None or engine.suppresses_driver())

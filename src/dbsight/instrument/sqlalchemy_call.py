@@ -87,7 +87,7 @@ def begin(  # noqa: C901, PLR0912, PLR0915 - see below
         The pending query; None while instrumentation is suppressed or nothing is recorded, and for a method that calls
         that of its base class.
     """
-    if consumers.asleep and watcher.factory.idle():
+    if not (consumers.awake or scope.profiling or watcher.factory.live()):
         return None
     try:
         engine: Engine = dialect._dbsight

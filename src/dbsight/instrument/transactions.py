@@ -19,6 +19,7 @@ from dbsight.instrument import callsite
 from dbsight.instrument.pools import held_on, open_connections
 from dbsight.instrument.pools.pool import current_parent
 from dbsight.model import OpenTransaction, TransactionEvent
+from dbsight.recording import consumers
 from dbsight.safety import guard
 from dbsight.span import SpanFactory
 
@@ -140,7 +141,7 @@ def _held(connection: Any) -> Checkout | None:
 
 def begin(transaction: Any) -> None:
     """A transaction of SQLAlchemy begins."""
-    if not recording.listening() or scope.suppressed():
+    if not (consumers.awake or _spans.live()) or scope.suppressed():
         return
     connection = transaction.connection
     held = _held(connection)

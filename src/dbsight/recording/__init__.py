@@ -20,7 +20,7 @@ from dbsight.recording.consumers import (
     publish,
     publish_all,
     root_ending,
-    sleep,
+    settle,
     subscribe,
     unsubscribe,
 )
@@ -48,7 +48,7 @@ __all__ = [
     "publish_all",
     "record",
     "root_ending",
-    "sleep",
+    "settle",
     "subscribe",
     "unsubscribe",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dbsight import scope
 from dbsight.safety import failed
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 class Consumer:
-    """Base class of what consumes records: the analyzer, and instrumentors that watch what others record."""
+    """Base class of what consumes records: the analyzer, and instrumentors that watch what others record.
+
+    Attributes:
+        passive: It has no use for what nobody else consumes, and for its sake alone nothing is recorded.
+    """
+
+    passive: ClassVar[bool] = False
 
     def observe(self, observation: Observation) -> Verdict | None:
         """Take in one operation or event.
@@ -54,19 +60,27 @@ _open_calls: tuple[Calls, ...] = ()
 _lock = threading.Lock()
 
 
+awake = False
+"""Whether anything has a use for all that is recorded; else queries are recorded only while a profile is open, and what
+is no query not at all. Read for every query, without a call."""
+
+
 def subscribe(consumer: Consumer) -> None:
     """Hand every observation to ``consumer`` from now on; subscribing twice is once."""
-    global _consumers  # noqa: PLW0603 - the list belongs to this module
-    with _lock:
-        if consumer not in _consumers:
-            _consumers = (*_consumers, consumer)
+    if consumer not in _consumers:
+        _change(consumer, [consumer])
 
 
 def unsubscribe(consumer: Consumer) -> None:
     """Undo ``subscribe``; unknown consumers are ignored."""
-    global _consumers  # noqa: PLW0603 - the list belongs to this module
+    _change(consumer, [])
+
+
+def _change(consumer: Consumer, instead: Sequence[Consumer]) -> None:
+    global _consumers, awake  # noqa: PLW0603 - they belong to this module
     with _lock:
-        _consumers = tuple(known for known in _consumers if known is not consumer)
+        _consumers = (*[known for known in _consumers if known is not consumer], *instead)
+        awake = any(not known.passive for known in _consumers)
 
 
 def all_consumers() -> Sequence[Consumer]:
@@ -74,19 +88,9 @@ def all_consumers() -> Sequence[Consumer]:
     return _consumers
 
 
-asleep = False
-"""Whether queries are recorded only while a profile is open; see ``sleep``."""
-
-
 def listening() -> bool:
-    """Return whether observations have a consumer that is awake, or a profile is open."""
-    return bool(_consumers) and (not asleep or scope.profiling > 0)
-
-
-def sleep(*, only_profiles: bool) -> None:
-    """Have queries recorded only while a profile is open, or always again: between tests nobody reads anything."""
-    global asleep  # noqa: PLW0603 - read for every query, without a call
-    asleep = only_profiles
+    """Whether a query has anybody to be reported to: a consumer that has a use for it, or an open profile."""
+    return awake or (scope.profiling > 0 and bool(_consumers))
 
 
 def _all(place: str, functions: Sequence[Callable[[Any], Any]], argument: Any) -> list[Any]:
@@ -177,6 +181,12 @@ def root_ending(context: SpanContext | None) -> None:
                         call.finish()
                 except Exception:  # noqa: PERF203 - the others are finished all the same
                     failed("recording.root_ending")
+
+
+def settle() -> None:
+    """Have the queries that are over reach the profiles, also those whose rows nobody has fetched. Never raises."""
+    root_ending(None)
+    drain()
 
 
 def _after_fork() -> None:

@@ -171,9 +171,9 @@ def record(record: Any, queue: Queue | None = None) -> bool:
         queue: Takes it; by default that of its unit of work, so that it is drained with what else is pending there.
 
     Returns:
-        Whether anybody listens. Never raises.
+        Whether anybody has a use for it. Never raises.
     """
-    if not consumers.listening():
+    if not consumers.awake:
         return False
     if queue is None:
         window = scope.window.get()

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-from dbsight import config, scope
+from dbsight import config, recording, scope
 from dbsight.detect.runner import RuleRunner, merge
 from dbsight.detect.slow_thresholds import SlowThresholds
 from dbsight.detect.window import Window
-from dbsight.engines import process_analyzer, settle
 from dbsight.instrument.libraries import instrument_libraries
 from dbsight.recording import OpenWindow
 from dbsight.safety import guard
@@ -132,7 +131,7 @@ class Watch(scope.Block):
 
     def __enter__(self) -> Self:
         prepare()
-        settle()  # what ran before is not ours
+        recording.settle()  # what ran before is not ours
         self._began = perf_counter()
         _open.append(self)
         scope.profile(self, everywhere=True, find=None if self._calls is None else self._call)
@@ -150,7 +149,7 @@ class Watch(scope.Block):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        settle()
+        recording.settle()
         scope.stop_profiling(self)
         if self in _open:
             _open.remove(self)
@@ -178,7 +177,7 @@ class Watch(scope.Block):
 
     def _settle(self) -> None:
         if self in _open:  # else it was, when it was left
-            settle()
+            recording.settle()
 
     def count(self, system: str | None = None) -> int:
         """How many ran; as for ``operations``."""
@@ -221,12 +220,23 @@ class Watch(scope.Block):
         return found.rule in excused and is_test_code(found.call_site)
 
 
+class _Drain(recording.Consumer):
+    """Has the queries reach the watches that are open; without an engine nothing else is recorded."""
+
+    passive = True
+
+    def drain(self) -> None:
+        """Work off what is pending in no window, as everything is that is recorded here."""
+        recording.loose.drain()
+
+
+_drain: Final = _Drain()
 _open: list[Watch] = []
 _prepared = False
 
 
 def prepare() -> None:
-    """Instrument what is installed or will be imported, and start the engine; once."""
+    """Instrument what is installed or will be imported, once; from now on what watches record is drained."""
     global _prepared  # noqa: PLW0603 - asked at the begin of every test
     if not _prepared:
         from dbsight.testing import clients, clocks
@@ -235,7 +245,7 @@ def prepare() -> None:
         clients.install()
         clocks.install()
         _prepared = True
-    process_analyzer(asleep=True)  # fixtures cost a suite nothing
+    recording.subscribe(_drain)
 
 
 def grouped(operations: Iterable[Operation]) -> list[Group]:

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from builders import make_operation, make_span_context
-from dbsight import recording, safety
+from dbsight import recording, safety, scope
 from dbsight.model import Statement, Verdict
 
 
@@ -19,6 +19,7 @@ def operation():
 def _nobody_listens(monkeypatch):
     """Every test has consumers of its own."""
     monkeypatch.setattr("dbsight.recording.consumers._consumers", ())
+    monkeypatch.setattr("dbsight.recording.consumers.awake", False)
     monkeypatch.setattr("dbsight.recording.consumers._open_calls", ())
 
 
@@ -53,6 +54,33 @@ def test_every_listener_hears_every_observation_in_order():
     assert [recording.publish(operation) for operation in operations] == [None, None]
     assert first.heard == second.heard == operations
     assert recording.listening()
+
+
+class Passive(Listener):
+    """Has no use for what nobody else consumes."""
+
+    passive = True
+
+
+def test_for_passive_listeners_alone_nothing_but_queries_of_profiles_is_recorded():
+    """As in a suite whose tests are watched: their fixtures need not be recorded, nor pools, locks and caches."""
+    queue, listener, passive = recording.Queue(), Listener(), Passive()
+    recording.subscribe(passive)
+    assert not recording.listening()
+    profile = object()
+    scope.profile(profile, everywhere=True)
+    try:
+        assert recording.listening()
+        assert not recording.record("an event", queue)
+    finally:
+        scope.stop_profiling(profile)
+    recording.subscribe(listener)
+    assert recording.listening()
+    assert recording.record("an event", queue)
+    recording.unsubscribe(listener)
+    assert not recording.listening()
+    queue.drain()
+    assert passive.heard == ["an event"]
 
 
 def test_the_verdict_is_that_of_the_first_listener_that_has_one():

@@ -29,6 +29,7 @@ from dbsight.instrument.outcomes import error_type
 from dbsight.instrument.pools import registry
 from dbsight.instrument.pools.checkout import Checkout, held_by_connection
 from dbsight.model import PoolEvent
+from dbsight.recording import consumers
 from dbsight.safety import failed, guard
 
 if TYPE_CHECKING:
@@ -244,7 +245,7 @@ class Pool:
             held.served = served = now - held.asked - held.creating
             if site is not None:
                 held.site = site
-            elif config.current().code_location != "off":
+            elif consumers.awake and config.current().code_location != "off":
                 held.site = callsite.find_near(self)
             allowed = scope.allowed()
             if allowed:
@@ -398,6 +399,8 @@ class Pool:
             self._tell(kind, seconds, site, **more)
 
     def _tell(self, kind: Any, seconds: float, site: CallSite | None, **more: Any) -> None:
+        if not consumers.awake:
+            return
         about = (kind, self.name, time_ns(), seconds)
         event = PoolEvent(*about, call_site=site, library=self.library, asynchronous=self.asynchronous, **more)
         recording.record(event)
