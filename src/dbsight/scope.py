@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from opentelemetry import context as context_api
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, get_current
@@ -139,6 +139,10 @@ def enter(open_window: Any, carried: Any, allowing: tuple[frozenset[str], ...]) 
         (_allowing, allowing),
     )
     return [(variable, variable.set(value)) for variable, value in values]
+
+
+says_nothing: Final = frozenset((_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")).isdisjoint
+"""Whether a context does not say whether instrumentation is suppressed; asked for each row, without a function."""
 
 
 def suppressed() -> bool:

@@ -13,19 +13,14 @@ from collections import deque
 from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
-
 from dbsight import recording, safety, semconv
 from dbsight.model import OrmEvent
 from dbsight.safety import failed
-from dbsight.scope import current_context, suppressed
+from dbsight.scope import current_context, says_nothing, suppressed
 
 if TYPE_CHECKING:
     from dbsight.instrument.wrap import Patches
     from dbsight.model import OrmOperation
-
-_says_nothing: Final = frozenset((_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")).isdisjoint
-"""Whether a context does not say whether instrumentation is suppressed; asked for each row."""
 
 MAX_MODELS: Final = 500
 """Classes that are told apart; objects of the rest are ``other``."""
@@ -90,7 +85,7 @@ def loaded(state: Any, _: Any) -> None:
     Each row comes here: the guard and ``_count`` are written out, and so is the property ``class_``.
     """
     try:
-        if not _says_nothing(current_context()) and suppressed():
+        if not says_nothing(current_context()) and suppressed():
             return
         name = state.manager.class_.__name__
         next((_loads.get(name) or _counter(_loads, name)).steps)
@@ -101,7 +96,7 @@ def loaded(state: Any, _: Any) -> None:
 def inserted(mapper: Any, _: Any, __: Any) -> None:
     """A flush has inserted an object. Never raises; written out as ``loaded`` is."""
     try:
-        if not _says_nothing(current_context()) and suppressed():
+        if not says_nothing(current_context()) and suppressed():
             return
         name = mapper.class_.__name__
         next((_inserts.get(name) or _counter(_inserts, name)).steps)

@@ -98,7 +98,7 @@ class Checkout:
         self.ahead = len(pool.held) + len(pool.requests)
         self.asked = perf_counter()
         pool.requests[self] = None
-        if scope.suppressed():
+        if not scope.says_nothing(scope.current_context()) and scope.suppressed():
             self.suppressed = True
 
     def take_wait(self) -> float:

@@ -24,6 +24,7 @@ from weakref import ref
 from opentelemetry.trace import get_current_span
 
 from dbsight import config, recording, scope
+from dbsight.config import process
 from dbsight.instrument import callsite
 from dbsight.instrument.outcomes import error_type
 from dbsight.instrument.pools import registry
@@ -245,12 +246,13 @@ class Pool:
             held.served = served = now - held.asked - held.creating
             if site is not None:
                 held.site = site
-            elif consumers.awake and config.current().code_location != "off":
+            elif consumers.awake and (process.in_force or config.current()).code_location != "off":
                 held.site = callsite.find_near(self)
             allowed = scope.allowed()
             if allowed:
                 held.allowed = allowed
-            self.most = max(self.most, len(out))
+            if len(out) > self.most:  # noqa: PLR1730 - without a call
+                self.most = len(out)
             if key:
                 held.connection = key
                 held_by_connection[key] = held

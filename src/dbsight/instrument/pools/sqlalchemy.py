@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from dbsight.instrument.pools.pool import Pool
     from dbsight.model import CallSite
 
 _R = TypeVar("_R")
@@ -72,7 +71,7 @@ class PoolWatcher(Generic[_R]):
         self, running: Mapping[int, _R], finish: Callable[[_R], None], watch_dialect: Callable[[type], None]
     ) -> None:
         from sqlalchemy import __version__ as sqlalchemy_version
-        from sqlalchemy import exc, pool
+        from sqlalchemy import pool
         from sqlalchemy.engine import Engine
         from sqlalchemy.pool import base
 
@@ -81,7 +80,6 @@ class PoolWatcher(Generic[_R]):
         self._watch_dialect = watch_dialect
         self._base = base
         self._engine_class = Engine
-        self._timeout = exc.TimeoutError
         self._kinds: tuple[tuple[type, type[SQLAlchemyPool]], ...] = (
             (pool.QueuePool, Queue),
             (pool.NullPool, Null),
@@ -227,7 +225,7 @@ class PoolWatcher(Generic[_R]):
 
     def _asking(self, _: Any, pool: Any) -> _Checkout | None:
         watched = pool.__dict__.get("_dbsight") or self._pool_of(pool)
-        return _Checkout(watched, self._timeout) if watched is not None else None
+        return _Checkout(watched) if watched is not None else None
 
     def _connecting(self, record: Any) -> _Connecting | None:
         watched = self._pool_of(getattr(record, POOL_OF_RECORD))
@@ -295,17 +293,13 @@ class PoolWatcher(Generic[_R]):
 class _Checkout(Checkout):
     """A connection that is asked for, and its own hook around that."""
 
-    def __init__(self, pool: Pool, timeout: type[BaseException]) -> None:
-        super().__init__(pool)
-        self._timeout = timeout
-
     def returned(self, fairy: Any) -> None:
         record = fairy._connection_record
         self.source = ref(record)
         self.pool.got(self, record, id(fairy.dbapi_connection))
 
     def raised(self, error: BaseException) -> None:
-        self.pool.gave_up(self, timed_out=isinstance(error, self._timeout))
+        self.pool.gave_up(self, timed_out=isinstance(error, sys.modules["sqlalchemy.exc"].TimeoutError))
 
 
 class _Connecting:
