@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool, StaticPool
 import dbsight
 from capabilities import hosts
 from capabilities.guided import run
-from dbsight import profiler
+from dbsight import profiler, recording
 from dbsight.bench import observed
 
 BASIC_PROFILING = """
@@ -419,7 +419,7 @@ def test_logging_for_analysis(database, monkeypatch, tmp_path):
     handler = run(LOGGING)["handler"]
     try:
         hosts.User.objects.filter(status="active").all()
-        profiler.settle()
+        recording.settle()
     finally:
         logging.getLogger("dbsight").removeHandler(handler)
         handler.close()

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session, declarative_base
 import dbsight
 from capabilities.guided import run
 from capabilities.records import Database, Record
-from dbsight import development_config, high_performance_config, production_config, profiler
+from dbsight import development_config, high_performance_config, production_config, profiler, recording
 
 HEALTH = """
 async def health_check(session):
@@ -187,7 +187,7 @@ class Adapter:
         return self.items[number]
 
     async def get_metrics(self):
-        profiler.settle()
+        recording.settle()
         return dbsight.metrics()
 
 
@@ -223,7 +223,7 @@ def test_locks_have_a_success_rate_and_a_mean_time(process, redis_server, capsys
             names = run(LOCK, OptimizedPostgresLockProvider=provider, LockConfig=SimpleNamespace, engine=client)
             with names["lock_provider"].lock("a"), names["lock_provider"].lock("b"):
                 assert not names["lock_provider"].lock("a").acquire()
-            profiler.settle()
+            recording.settle()
             run(LOCK_STATISTICS, lock_provider=names["lock_provider"])
     finally:
         instrumentor.uninstrument()

@@ -198,7 +198,7 @@ def test_no_literal_of_a_plan_leaves_the_process(shop, watched):  # noqa: F811
     ask(
         shop,
         telemetry,
-        "SELECT id, total FROM orders WHERE customer_id = 7654321 AND status <> 'o''secret-0815' AND id > :customer"
+        "SELECT id, total FROM orders WHERE customer_id = 7654321 AND status <> 'o''secret-o815' AND id > :customer"
         " ORDER BY total + 918273",
         customer=5647382,
     )
@@ -206,5 +206,5 @@ def test_no_literal_of_a_plan_leaves_the_process(shop, watched):  # noqa: F811
     everything = json.dumps(document(telemetry.processor.analyzer.snapshot())) + str(event) + str(telemetry.logs())
     everything += str([(span.name, span.attributes, span.events) for span in telemetry.spans()])
     assert event.attributes[semconv.PLAN_HASH]
-    for value in ("7654321", "secret", "0815", "918273", "5647382"):
+    for value in ("7654321", "secret", "o815", "918273", "5647382"):
         assert value not in everything
