@@ -11,7 +11,9 @@ from weakref import ref
 
 import pytest
 from opentelemetry.instrumentation.sqlite3 import SQLite3Instrumentor
-from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
 from sqlalchemy import create_engine, event, exc, insert, select, text
 from sqlalchemy.engine import Connection
@@ -446,6 +448,25 @@ def test_an_uninstrumented_library_is_as_it_was(engine, make_telemetry):
     with telemetry.root(), engine.connect() as connection:
         connection.execute(select(Author.id)).all()
     assert queries(telemetry) == []
+
+
+def test_without_a_processor_of_ours_a_query_outside_spans_is_a_root(engine):
+    """An instrumentor by hand: there is nobody who would make the span of a window, and end it."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    dbsight.SQLAlchemyInstrumentor().instrument(tracer_provider=provider, skip_dep_check=True)
+    try:
+        with engine.connect() as connection:
+            for _ in range(2):
+                connection.execute(select(Author.id)).all()
+            with provider.get_tracer("test").start_as_current_span("GET /"):
+                connection.execute(select(Author.id)).all()
+    finally:
+        dbsight.SQLAlchemyInstrumentor().uninstrument()
+    first, second, third, root = exporter.get_finished_spans()
+    assert (first.parent, second.parent) == (None, None)
+    assert first.context.trace_id != second.context.trace_id
+    assert third.parent == root.context
 
 
 class DropDatabase(Sampler):

@@ -223,12 +223,22 @@ def test_below_an_unsampled_parent_nothing_is_made(pipelines):
 # -- Work outside any span ------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def consumed():
+    """Somebody ends what is outside any span."""
+    consumer = recording.Consumer()
+    recording.subscribe(consumer)
+    yield
+    recording.unsubscribe(consumer)
+
+
 def nowhere(pipelines):
     """Run one operation with nothing around it; what was decided about its span."""
     operation = make_operation(fresh())
     return pipelines.end(pipelines.begin(operation, Context()), operation)
 
 
+@pytest.mark.usefixtures("consumed")
 def test_the_first_operation_outside_spans_draws_a_root_for_all(pipelines):
     """Trace and parent are the same until the root is closed; then another one is drawn."""
     first, second = nowhere(pipelines), nowhere(pipelines)
@@ -241,6 +251,7 @@ def test_the_first_operation_outside_spans_draws_a_root_for_all(pipelines):
     assert third.parent.trace_id != first.parent.trace_id
 
 
+@pytest.mark.usefixtures("consumed")
 def test_a_drawn_root_is_emitted_with_what_was_found(pipelines):
     """INTERNAL, ours, with the remote parent that it was called from."""
     remote = make_span_context(remote=True)
@@ -261,6 +272,7 @@ def test_a_drawn_root_is_emitted_with_what_was_found(pipelines):
     assert made.instrumentation_scope.name == "dbsight"
 
 
+@pytest.mark.usefixtures("consumed")
 def test_a_drawn_root_asks_the_sampler_once_and_its_children_follow(pipelines):
     """Nothing is exported where it says no, the root included."""
     pipelines.make(sampler=ParentBased(ALWAYS_OFF))
@@ -271,6 +283,7 @@ def test_a_drawn_root_asks_the_sampler_once_and_its_children_follow(pipelines):
     assert pipelines.spans() == ()
 
 
+@pytest.mark.usefixtures("consumed")
 def test_a_root_belongs_to_its_pipeline(pipelines):
     """Two SDKs in one thread draw two roots."""
     first = nowhere(pipelines)

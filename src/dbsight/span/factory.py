@@ -19,6 +19,7 @@ from opentelemetry.trace import (
 )
 
 from dbsight import recording, scope, semconv
+from dbsight.recording import consumers
 from dbsight.safety import failed
 from dbsight.version import __version__
 
@@ -256,7 +257,7 @@ class SpanFactory:
         if parent is not None and not parent.is_valid:
             parent = None
         sdk = self._sdk
-        if sdk is not None and (parent is None or parent.is_remote):
+        if sdk is not None and consumers.awake and (parent is None or parent.is_remote):  # else nobody would end it
             root = self._synthetic_root(sdk, parent, record.start_ns)
             record.current = root.current
             parent, window = root.context, root.window
