@@ -46,7 +46,9 @@ def upstream(tmp_path_factory):
 
 def run(folder, environment, *arguments):
     """Run the suite; its output, and the tests that failed."""
-    command = [sys.executable, "-m", "pytest", "-q", "--timeout=60", "--tb=short", *arguments]
+    # To rewrite the assertions of files of 7 000 lines, and to find lines of theirs for tracebacks, takes most of it.
+    options = ("-q", "--timeout=60", "--tb=native", "--assert=plain")
+    command = [sys.executable, "-m", "pytest", *options, *arguments]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=900
     )
