@@ -75,3 +75,18 @@ def test_pools_engines_and_clients_are_those_that_are_alive(redis_server, teleme
     assert ours(semconv.METRIC_POOL_CLIENTS)[name] == 1
     assert latest(telemetry, semconv.METRIC_ENGINES) <= engines_before
     assert file not in {pool.name for pool in registry.snapshots("sqlalchemy")}
+
+
+def test_a_collection_asks_the_pools_once_for_all_metrics(telemetry, monkeypatch, tmp_path):
+    """And the next one asks again."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/asked.db")
+    asked = []
+    snapshots = registry.snapshots
+    monkeypatch.setattr(registry, "snapshots", lambda: asked.append(1) or snapshots())
+    with engine.connect():
+        used = telemetry.points(semconv.METRIC_CONNECTION_COUNT)
+    assert {point.attributes[semconv.CONNECTION_STATE]: point.value for point in used} == {"used": 1, "idle": 0}
+    assert len(asked) == 1
+    idle = telemetry.points(semconv.METRIC_CONNECTION_COUNT)
+    assert {point.attributes[semconv.CONNECTION_STATE]: point.value for point in idle} == {"used": 0, "idle": 1}
+    assert len(asked) == 2

@@ -132,20 +132,32 @@ class _Observer:
 
     def __init__(self, meter: Meter) -> None:
         self.libraries: dict[str, int] = {}
-        by_name: dict[str, list[State]] = {}
+        self._by_name: dict[str, list[State]] = {}
+        self._pools: list[PoolState] = []
+        self._left: set[str] = set()
         for state in STATES:
-            by_name.setdefault(state.name, []).append(state)
-        for name, states in by_name.items():
+            self._by_name.setdefault(state.name, []).append(state)
+        for name, states in self._by_name.items():
             create = getattr(meter, states[0].instrument)
             create(name, [self._callback(states)], unit=states[0].unit, description=states[0].description)
         meter.create_observable_up_down_counter(
             semconv.METRIC_ENGINES, [self._engines], unit="{engine}", description="SQLAlchemy engines that are alive."
         )
 
+    def _states(self, metric: str) -> list[PoolState]:
+        """The pools as they are at this collection: they are asked once for all metrics.
+
+        A metric that asks for the second time begins a new collection.
+        """
+        if metric not in self._left:
+            self._pools, self._left = registry.snapshots(), set(self._by_name)
+        self._left.discard(metric)
+        return self._pools
+
     def _callback(self, states: list[State]) -> Callable[[CallbackOptions], Iterable[Measurement]]:
         def measure(_: CallbackOptions) -> Iterable[Measurement]:
             measurements = []
-            for pool in registry.snapshots():
+            for pool in self._states(states[0].name):
                 if pool.library not in self.libraries:
                     continue
                 for state in states:
