@@ -28,7 +28,12 @@ def run(session: nox.Session, *constraints: str) -> None:
     file.write_text("\n".join(constraints) + "\n")
     session.install("--quiet", "--editable", ".[test]", "--constraint", str(file))
     # tests/matrix builds environments of its own, whatever runs it: once is enough.
-    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--ignore=tests/matrix", *session.posargs)
+    pytest = ("python", "-m", "pytest", "-p", "no:cacheprovider", "--ignore=tests/matrix")
+    if any(word.startswith(("-n", "--numprocesses")) for word in session.posargs):
+        # The workers start together: each would compile what all of them import.
+        tests = [word for word in session.posargs if Path(word).exists()]
+        session.run(*pytest, "--collect-only", "-qq", *tests, silent=True)
+    session.run(*pytest, *session.posargs)
 
 
 def lowest(python: str) -> list[str]:
