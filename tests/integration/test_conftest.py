@@ -104,7 +104,6 @@ def test_waits_whatever_is_raised():
 
 LASTS = '''
 import time
-from pathlib import Path
 
 def test_fails():
     """Before the end."""
@@ -112,7 +111,6 @@ def test_fails():
 
 def test_lasts():
     """Until the run is ended."""
-    Path("begun").touch()
     time.sleep(600)
 '''
 
@@ -212,9 +210,10 @@ def test_a_test_that_nothing_ends_is_ended_with_its_worker(run_tests):
 
 def test_a_run_that_is_ended_tells_what_it_knew(start_tests, tmp_path):
     """What failed, and what ran when the end came."""
-    run = start_tests(LASTS, "--numprocesses=1")
+    run = start_tests(LASTS, "--numprocesses=1", "--verbose")
     deadline = time.monotonic() + 60
-    while "failed in call" not in (tmp_path / "output.txt").read_text() or not (tmp_path / "begun").exists():
+    # What a worker begins is told by the worker, and written once that has arrived.
+    while "test_one.py::test_lasts" not in (tmp_path / "output.txt").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     run.terminate()
