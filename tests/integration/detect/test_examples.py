@@ -30,15 +30,16 @@ def example(rule, heading):
 
 
 @pytest.fixture
-def telemetry(engine, make_telemetry):
-    """A shop with enough orders to be slow, by a limit of 10 ms."""
+def telemetry(rule, engine, make_telemetry):
+    """A shop, for slow queries with enough orders to be slow, by a limit of 10 ms."""
+    orders = 20_000 if rule is SlowQuery else 20
     with Session(engine) as session:
         number = sqlalchemy.func.count(shop.Order.id)
-        wide = [{"customer_id": 1, "note": "x" * 1000, "status": "sent"}] * 20_000
+        wide = [{"customer_id": 1, "note": "x" * 1000, "status": "sent"}] * orders
         session.execute(sqlalchemy.insert(shop.Order), wide)
         session.execute(sqlalchemy.update(shop.Order).where(shop.Order.id % 1000 == 0).values(status="late"))
         session.commit()
-        assert session.scalar(sqlalchemy.select(number)) > 20_000
+        assert session.scalar(sqlalchemy.select(number)) > orders
     return make_telemetry(settings=Settings(slow_query_threshold=0.01, very_slow_query_threshold=60.0))
 
 

@@ -65,10 +65,10 @@ PATTERNS = {
 }
 
 
-def seconds(text, system):
-    """CPU time of one reading, the better of two."""
+def seconds(text, system, times=2):
+    """CPU time of one reading, the best of some."""
     best = float("inf")
-    for _ in range(2):
+    for _ in range(times):
         began = time.process_time()
         read_text(text, system)
         best = min(best, time.process_time() - began)
@@ -81,8 +81,12 @@ def test_four_times_the_length_takes_about_four_times_the_time(pattern, system):
     """No text makes the reader quadratic: sixteen times the time would say so."""
     short = "SELECT x FROM t WHERE y = 1 " + pattern * (READ_LIMIT // 8 // len(pattern))
     long = "SELECT x FROM t WHERE y = 1 " + pattern * (READ_LIMIT // 2 // len(pattern))
-    quick, slow = seconds(short, system), seconds(long, system)
-    assert slow < 0.01 or slow / quick < 10, (quick, slow)
+    # Once is enough for nearly all; other programs make some of them slow.
+    for times in (1, 2, 4):
+        quick, slow = seconds(short, system, times), seconds(long, system, times)
+        if slow < 0.01 or slow / quick < 10:
+            return
+    pytest.fail(f"{quick} s, and {slow} s for four times the length")
 
 
 @pytest.mark.parametrize("pattern", PATTERNS.values(), ids=PATTERNS)
