@@ -5,8 +5,9 @@ import contextlib
 import hypothesis
 import pytest
 
-# How long an example takes says nothing: machines that run the tests are shared.
-hypothesis.settings.register_profile("dbsight", deadline=None)
+from unit.examples import examples
+
+hypothesis.settings.register_profile("dbsight", examples())
 hypothesis.settings.load_profile("dbsight")
 
 

@@ -1,12 +1,13 @@
 """What holds for n_plus_one whatever a window did."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import NOW_NS
 from dbsight.detect.rewriting import all_at_once
 from dbsight.model import SEVERITIES, CallSite, Database
 from unit.detect.loops import LOADS_CUSTOMER, LOADS_LINES, SELECT_CUSTOMER, SELECT_LINES, judge, loop, one
+from unit.examples import examples
 
 TEXTS = (
     SELECT_CUSTOMER,
@@ -63,7 +64,7 @@ def operations_(draw):
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(operations_(), st.floats(0, 100), st.booleans(), st.randoms(use_true_random=False))
 def test_the_order_in_which_operations_were_reported_does_not_matter(operations, duration, request_, random):
     """Threads and tasks report when they are done; the findings are the same."""
@@ -71,7 +72,7 @@ def test_the_order_in_which_operations_were_reported_does_not_matter(operations,
     assert judge(shuffled, duration, request=request_) == judge(operations, duration, request=request_)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(operations_(), st.floats(0, 100))
 def test_every_finding_is_whole(operations, duration):
     """Ids are unique in a window, numbers are possible, and the most time saved comes first."""
@@ -89,7 +90,7 @@ def test_every_finding_is_whole(operations, duration):
         assert finding.description
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(5, 40), operations_())
 def test_nothing_that_runs_in_between_hides_a_lazy_loop(count, noise):
     """Whatever else happens in the window, a loop of lazy loads is found with its number; jobs would part it."""
@@ -99,14 +100,14 @@ def test_nothing_that_runs_in_between_hides_a_lazy_loop(count, noise):
     assert counts == [count]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 60), st.sampled_from(TEXTS), st.sampled_from(SITES))
 def test_the_same_question_again_is_never_an_n_plus_one(count, text, site):
     """The same parameters every time are redundant, a poll or a retry."""
     assert judge(loop(count, text, parameters=7, call_site=site), 30.0) == []
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(1, 60), st.permutations(range(4)))
 def test_ids_depend_on_the_place_alone(count, order):
     """The same fault has the same id however often it runs, whenever, and beside what."""
@@ -122,7 +123,7 @@ def test_ids_depend_on_the_place_alone(count, order):
     assert all(each.start_ns >= NOW_NS for part in parts for each in part)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.lists(
         st.sampled_from(

@@ -1,7 +1,7 @@
 """Rules that are skipped because of what the operations of a window look like."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbsight import safety
@@ -11,6 +11,7 @@ from dbsight.detect.runner import RuleRunner
 from dbsight.model import Database
 from dbsight.recording import OpenWindow
 from unit.detect.loops import make_window, one
+from unit.examples import examples
 
 EASILY = Settings(
     text_smell_threshold=5,
@@ -59,7 +60,7 @@ def operations_(draw):
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(operations_())
 def test_a_rule_that_is_skipped_would_have_found_nothing(operations):
     """Whatever the operations look like; most windows are left to a few rules."""

@@ -4,7 +4,7 @@ import enum
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
@@ -26,6 +26,7 @@ from dbsight import safety
 from dbsight.export.encodable import LONGEST, Careful, CarefulMetrics, clean_log, clean_metrics, encodable, is_encodable
 from dbsight.export.encoding import Encoder
 from dbsight.model import SharedAttributes, TextAttributes
+from unit.examples import examples
 
 BAD = "caf\udce9"
 GOOD = "caf\ufffd"
@@ -309,7 +310,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.dictionaries(st.text(max_size=3) | st.sampled_from([BAD]), VALUES, max_size=3), st.text(max_size=4))
 def test_any_span_arrives(attributes, name):
     """With all of its attributes but those whose keys have become the same."""

@@ -10,10 +10,11 @@ import uuid
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dbsight.statement.parameters import frozen, hash_parameters, separate_values
+from unit.examples import examples
 
 try:
     import numpy as np
@@ -172,7 +173,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(NESTED, min_size=1, max_size=4), st.lists(NESTED, min_size=1, max_size=4))
 def test_hashes_are_equal_exactly_where_types_and_values_are(one, other):
     """Of any two lists of parameters; what a ``repr`` tells apart the hash does."""

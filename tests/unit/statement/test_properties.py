@@ -1,6 +1,6 @@
 """What holds for every statement: no literal survives, and the fingerprint follows the query alone."""
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from dbsight import safety
@@ -8,11 +8,10 @@ from dbsight.statement.cache import read
 from dbsight.statement.identity import SUMMARY_LIMIT
 from dbsight.statement.reader import read_text
 from dbsight.statement.sql.reader import TEXT_LIMIT
+from unit.examples import examples
 from unit.statement.grown import LIST, MARK, NUMBER, SHAPES, SYSTEMS, VALUE, written
 
-GROWN = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+GROWN = examples(80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def shown(statement):
