@@ -164,10 +164,10 @@ def _django(version: str, python: str, *needs: str) -> tuple[Suite, ...]:
         )
 
     postgresql = {f"DBSIGHT_PEERS_{name.upper()}": f"{{{name}}}" for name in ("host", "port", "user", "password")}
-    newest = series >= "6"
+    # The oldest on the one, the newest on the other.
     return (
-        on("", environment={}, ci=not newest),
-        on("postgresql", "psycopg[binary,pool]", environment=postgresql, ci=newest),
+        on("", environment={}, ci=series < "5"),
+        on("postgresql", "psycopg[binary,pool]", environment=postgresql, ci=series >= "6"),
     )
 
 
