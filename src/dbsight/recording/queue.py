@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from contextvars import copy_context
 from itertools import groupby, repeat, starmap
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,18 +112,20 @@ class Queue:
         # One thread at a time, or the window could be closed while another holds what belongs to it.
         if not self.used or not self._draining.acquire(timeout=patience):
             return
-        token = None
         try:
             self.place = None
             if self._pending:
-                # What is drained belongs to this window, whatever the draining thread does otherwise.
-                token = scope.window.set(self.window)
-                while self._pending:
-                    self._drain()
+                # In a context of its own: a finalizer may drain, and up to Python 3.11 the interpreter crashes where
+                # one sets a variable of the context in which its thread was just setting another.
+                copy_context().run(self._drain_all)
         finally:
-            if token is not None:
-                scope.window.reset(token)
             self._draining.release()
+
+    def _drain_all(self) -> None:
+        # What is drained belongs to this window, whatever the draining thread does otherwise.
+        scope.window.set(self.window)
+        while self._pending:
+            self._drain()
 
     def _drain(self) -> None:
         records: list[Any] = []

@@ -1,6 +1,7 @@
 """A window: what it remembers, and what is left with it to be told with others."""
 
 import threading
+from contextvars import ContextVar
 from typing import ClassVar
 
 from builders import NOW_NS, make_operation
@@ -144,3 +145,21 @@ def test_a_record_without_anybody_who_listens_is_not_kept():
     """A counter then keeps its counts for whoever comes later."""
     counter = caches.Counter("unheard")
     assert not recording.record(counter, recording.loose)
+
+
+def test_a_drain_sets_no_variable_of_the_context_that_it_interrupts():
+    """A finalizer may drain while its thread sets another one: up to Python 3.11 the interpreter crashes there."""
+    window = a_window()
+    variable = ContextVar("variable", default=None)
+
+    class Setting(Over):
+        @staticmethod
+        def flush_all(records):
+            variable.set(scope.window.get())
+            Over.told.append((list(records), variable.get()))
+
+    left = Setting()
+    window.append(left)
+    window.drain()
+    assert Over.told == [([left], window)]
+    assert variable.get() is None
