@@ -81,8 +81,8 @@ def test_four_times_the_length_takes_about_four_times_the_time(pattern, system):
     """No text makes the reader quadratic: sixteen times the time would say so."""
     short = "SELECT x FROM t WHERE y = 1 " + pattern * (READ_LIMIT // 8 // len(pattern))
     long = "SELECT x FROM t WHERE y = 1 " + pattern * (READ_LIMIT // 2 // len(pattern))
-    # Once is enough for nearly all; other programs make some of them slow.
-    for times in (1, 2, 4):
+    # Once is enough for nearly all; where other programs made it slow, the better of two counts.
+    for times in (1, 2):
         quick, slow = seconds(short, system, times), seconds(long, system, times)
         if slow < 0.01 or slow / quick < 10:
             return
